@@ -1,0 +1,91 @@
+"""vitscope, a microscope for Vision Transformers.
+
+``import vitscope as vs`` is all that a user needs; the names below are the public interface, and the rooms
+behind them may move. Nothing heavy is imported until a name is used, so ``vitscope --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vitscope import heads as heads
+    from vitscope import methods as methods
+    from vitscope.evaluation import Leaderboard as Leaderboard
+    from vitscope.evaluation import Protocol as Protocol
+    from vitscope.evaluation import evaluate as evaluate
+    from vitscope.methods import Explanation as Explanation
+    from vitscope.methods import Relevance as Relevance
+    from vitscope.methods import explain as explain
+    from vitscope.methods import register as register
+    from vitscope.tracing import ClassIndex as ClassIndex
+    from vitscope.tracing import Custom as Custom
+    from vitscope.tracing import EntryAblation as EntryAblation
+    from vitscope.tracing import HeadAblation as HeadAblation
+    from vitscope.tracing import LogitDifference as LogitDifference
+    from vitscope.tracing import TokenRemoval as TokenRemoval
+    from vitscope.tracing import TopK as TopK
+    from vitscope.tracing import Trace as Trace
+    from vitscope.tracing import Vit as Vit
+    from vitscope.tracing import open_model as open_model
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "open_model": "vitscope.tracing",
+    "Vit": "vitscope.tracing",
+    "Trace": "vitscope.tracing",
+    "TopK": "vitscope.tracing",
+    "ClassIndex": "vitscope.tracing",
+    "LogitDifference": "vitscope.tracing",
+    "Custom": "vitscope.tracing",
+    "HeadAblation": "vitscope.tracing",
+    "EntryAblation": "vitscope.tracing",
+    "TokenRemoval": "vitscope.tracing",
+    "explain": "vitscope.methods",
+    "Explanation": "vitscope.methods",
+    "Relevance": "vitscope.methods",
+    "register": "vitscope.methods",
+    "evaluate": "vitscope.evaluation",
+    "Protocol": "vitscope.evaluation",
+    "Leaderboard": "vitscope.evaluation",
+}
+_ROOMS = ("data", "evaluation", "heads", "methods", "models", "rendering", "tracing")
+
+__all__ = [
+    "ClassIndex",
+    "Custom",
+    "EntryAblation",
+    "Explanation",
+    "HeadAblation",
+    "Leaderboard",
+    "LogitDifference",
+    "Protocol",
+    "Relevance",
+    "TokenRemoval",
+    "TopK",
+    "Trace",
+    "Vit",
+    "__version__",
+    "evaluate",
+    "explain",
+    "heads",
+    "methods",
+    "open_model",
+    "register",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if name in _ROOMS:
+        return importlib.import_module(f"vitscope.{name}")
+    raise AttributeError(f"module 'vitscope' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_ROOMS})
