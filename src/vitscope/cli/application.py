@@ -61,7 +61,9 @@ def run(arguments: list[str] | None = None) -> int:
     except _UsageError as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "vitscope"
-        return _fail(f"{error.format_message().rstrip('.')}; see {command} --help", USAGE)
+        message = error.format_message().rstrip(".")
+        # Called with no argument at all: the help was printed, there is nothing to add.
+        return _fail(f"{message}; see {command} --help", USAGE) if message else USAGE
     except _ClickError as error:
         return _fail(error.format_message(), FAILED)
     except VitscopeError as error:
