@@ -89,7 +89,8 @@ def _unexpected(error: Exception) -> int:
     if isinstance(error, OSError):
         return _fail(f"{cause}; check the path, its permissions and the space left", FAILED)
     return _fail(
-        f"{type(error).__name__}: {cause}; this is a bug, VITSCOPE_TRACEBACK=1 shows where it comes from", FAILED
+        f"{type(error).__name__}: {cause}; this is a bug, VITSCOPE_TRACEBACK=1 shows where it comes from",
+        FAILED,
     )
 
 

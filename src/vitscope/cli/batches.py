@@ -1,0 +1,81 @@
+"""Many pictures in batches, where a bad one is reported and skipped and the rest is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vitscope.cli.application import OK, PARTIAL
+from vitscope.cli.console import Meter, note
+from vitscope.errors import PictureError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass
+class PictureBatches:
+    """Iterate over ``(paths, pictures)`` of at most ``size``; what cannot be read lands in ``skipped``.
+
+    A single picture that cannot be read is an error and no skip: there is no rest that could be done. The same
+    holds when none of many can be read.
+    """
+
+    paths: list[Path]
+    size: int
+    label: str
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[list[Path], list[Image.Image]]]:
+        from vitscope.models import read_picture
+
+        with Meter(self.label, len(self.paths)) as advance:
+            for start in range(0, len(self.paths), self.size):
+                chunk = self.paths[start : start + self.size]
+                paths: list[Path] = []
+                pictures: list[Image.Image] = []
+                for path in chunk:
+                    try:
+                        pictures.append(read_picture(path))
+                        paths.append(path)
+                    except PictureError as error:
+                        if len(self.paths) == 1:
+                            raise
+                        self.skipped.append((path, str(error)))
+                        note(f"skipped: {error}")
+                if paths:
+                    yield paths, pictures
+                advance(len(chunk))
+        if len(self.skipped) == len(self.paths):
+            raise PictureError(
+                f"none of the {len(self.paths)} pictures can be read; the lines above give the reason of each"
+            )
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every picture was done, 3 when some were skipped."""
+        return PARTIAL if self.skipped else OK
+
+    def skipped_records(self) -> list[dict[str, str]]:
+        """The skipped pictures for ``--json``."""
+        return [{"picture": str(path), "reason": reason} for path, reason in self.skipped]
+
+
+def output_names(paths: list[Path]) -> dict[Path, Path]:
+    """For each picture the relative path, without suffix, under which its results are written.
+
+    Folders below the pictures' common folder are kept, and the suffix stays in the name where two pictures
+    differ in nothing else, so no two pictures write to the same file.
+    """
+    absolute = {path: path.absolute() for path in paths}
+    parents = [path.parent for path in absolute.values()]
+    root = parents[0]
+    while not all(parent.is_relative_to(root) for parent in parents):
+        root = root.parent
+    relative = {path: full.relative_to(root) for path, full in absolute.items()}
+    bare = Counter(name.with_suffix("") for name in relative.values())
+    names = {path: n.with_suffix("") if bare[n.with_suffix("")] == 1 else n for path, n in relative.items()}
+    return names if len(set(names.values())) == len(names) else relative
