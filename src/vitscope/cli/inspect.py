@@ -1,0 +1,102 @@
+"""``vitscope inspect``: what is inside a model, and which methods can explain it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vitscope.cli import console, options
+from vitscope.cli.session import open_vit
+
+if TYPE_CHECKING:
+    from vitscope.models import Anatomy
+    from vitscope.tracing import Vit
+
+EPILOG = "Example: vitscope inspect timm/vit_small_patch16_224 --image-size 224x336"
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(help="timm/NAME, hf/NAME, torchvision/NAME, open_clip/NAME, bundled/shapes.")],
+    weights: options.Weights = None,
+    image_size: options.ImageSize = None,
+    device: options.Device = "cpu",
+    precision: options.Precision = "float32",
+    json: options.Json = False,
+) -> None:
+    """Print a model's anatomy (blocks, heads, tokens, pooling) and, per method, whether it applies and why not."""
+    vit = open_vit(model, weights, image_size, device, precision)
+    anatomy = vit.anatomy
+    methods = method_support(anatomy)
+    if json:
+        document = {**asdict(anatomy), "fingerprint": vit.fingerprint, "methods": methods}
+        document.pop("readout", None)
+        console.emit_json(document)
+        return
+    print_anatomy(vit)
+    console.out().print()
+    console.table(
+        ["method", "applies", "why not"],
+        [[m["name"], "yes" if m["applies"] else "no", m["reason"] or ""] for m in methods],
+    )
+
+
+def method_support(anatomy: Anatomy) -> list[dict[str, Any]]:
+    """For every registered method whether it applies to a model of this anatomy, and the reason if not."""
+    import vitscope as vs
+
+    support = []
+    for info in vs.methods():
+        reason = info.applies(anatomy)
+        support.append({"name": info.name, "applies": reason is None, "reason": reason})
+    return support
+
+
+def print_anatomy(vit: Vit) -> None:
+    """The facts of one model, then its blocks with equal neighbours drawn together."""
+    anatomy = vit.anatomy
+    size = anatomy.image_size
+    facts = {
+        "model": anatomy.source,
+        "family": anatomy.family,
+        "weights": vit.fingerprint,
+        "parameters": f"{anatomy.parameters:,}",
+        "input": f"{size[0]} x {size[1]} pixels" if size else "unknown",
+        "tokens": anatomy.layout.describe() if anatomy.layout else "on no single grid",
+        "pooling": anatomy.pooling,
+        "classifier": f"{anatomy.classifier} ({anatomy.classes} classes)" if anatomy.classifier else "none",
+        "norm": "after the residual add" if anatomy.post_norm else "before attention and MLP",
+    }
+    screen = console.out()
+    for name, value in facts.items():
+        screen.print(f"{name:<12}{value}", markup=False)
+    for remark in anatomy.notes:
+        screen.print(f"{'note':<12}{remark}", markup=False)
+    screen.print()
+    console.table(["blocks", "modules", "attention", "heads", "width", "tokens"], _block_rows(anatomy))
+
+
+def _block_rows(anatomy: Anatomy) -> list[list[Any]]:
+    """One row per run of blocks that differ in nothing but their number."""
+    runs: list[list[Any]] = []
+    for block in anatomy.blocks:
+        likeness = (block.kind, block.heads, block.width, block.tokens)
+        if runs and runs[-1][0] == likeness:
+            runs[-1][2] = block
+        else:
+            runs.append([likeness, block, block])
+    rows = []
+    for (kind, heads, width, tokens), first, last in runs:
+        one = first.index == last.index
+        rows.append(
+            [
+                str(first.index) if one else f"{first.index}-{last.index}",
+                first.path if one else f"{first.path} … {last.path}",
+                kind,
+                heads,
+                width,
+                tokens,
+            ]
+        )
+    return rows

@@ -1,0 +1,83 @@
+"""Open the model that a command was asked to use, and name its classes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vitscope.cli.console import err
+from vitscope.cli.options import check_precision, choose_device, parse_image_size, parse_target
+from vitscope.errors import TargetError, nearest
+
+if TYPE_CHECKING:
+    from vitscope.tracing import Vit
+
+
+def open_vit(
+    model: str,
+    weights: Path | None,
+    image_size: str | None,
+    device: str,
+    precision: str,
+) -> Vit:
+    """``vs.open_model`` with a command's options, and a sign of life while weights are read."""
+    size, where, how = parse_image_size(image_size), choose_device(device), check_precision(precision)
+    if not model.strip():
+        raise typer.BadParameter("--model must name a model, for example timm/deit_tiny_patch16_224")
+    with err().status(f"opening {model} ..."):
+        import vitscope as vs
+
+        return vs.open_model(model, weights=weights, image_size=size, device=where, precision=how)
+
+
+def resolve_target(text: str, class_names: list[str] | None) -> Any:
+    """A target as the tracing room reads it; ``class:NAME`` is looked up among the model's class names."""
+    target = parse_target(text)
+    if not isinstance(target, str):
+        return target
+    match = re.fullmatch(r"class:(?P<name>[^:]*[^\d,:][^:]*)(?P<quantity>:\w+)?", target)
+    if match is None:
+        return target
+    name, quantity = match["name"].strip().lower(), match["quantity"] or ""
+    if not class_names:
+        raise TargetError(f"this model has no class names to find {name!r} in; give the class number, class:207")
+    # Label files hold several names of one class, parted by commas: "golden retriever", "tench, Tinca tinca".
+    spoken = [[part.strip().lower() for part in label.replace("_", " ").split(",")] for label in class_names]
+    wanted = name.replace("_", " ")
+    found = [index for index, parts in enumerate(spoken) if wanted in parts or wanted == ", ".join(parts)]
+    if not found:
+        near = ", ".join(nearest(wanted, {part for parts in spoken for part in parts}))
+        raise TargetError(f"no class is called {name!r}; nearest: {near}")
+    if len(found) > 1:
+        raise TargetError(f"{len(found)} classes are called {name!r}; give the number of one: {found[:5]}")
+    return f"class:{found[0]}{quantity}"
+
+
+def class_name(vit: Vit, index: int | None) -> str | None:
+    """The name of a class where the model has names, else None."""
+    names = vit.class_names
+    if index is None or not names or not 0 <= index < len(names):
+        return None
+    return names[index]
+
+
+def class_label(vit: Vit, index: int | None) -> str:
+    """What to call a class in a caption: its name, or ``class 207``."""
+    if index is None:
+        return "custom target"
+    return class_name(vit, index) or f"class {index}"
+
+
+def top_predictions(vit: Vit, logits: Any, count: int = 5) -> list[dict[str, Any]]:
+    """The most likely classes of one row of logits (C,), as records for ``--json`` and reports."""
+    import torch
+
+    probabilities = torch.softmax(logits.float().cpu(), -1)
+    values, indices = probabilities.topk(min(count, probabilities.numel()))
+    return [
+        {"class": int(index), "name": class_name(vit, int(index)), "probability": float(value)}
+        for value, index in zip(values, indices, strict=True)
+    ]
