@@ -23,7 +23,9 @@ from vitscope.cli.options import (
 from vitscope.errors import OutputError
 
 
-@pytest.mark.parametrize(("text", "size"), [(None, None), ("384", 384), ("224x336", (224, 336)), ("8×9", (8, 9))])
+@pytest.mark.parametrize(
+    ("text", "size"), [(None, None), ("384", 384), ("224x336", (224, 336)), ("8×9", (8, 9))]
+)
 def test_image_size_is_one_number_or_height_by_width(text: str | None, size: object) -> None:
     assert parse_image_size(text) == size
 
@@ -39,7 +41,15 @@ def test_lists_lose_blanks_and_repetitions_and_keep_order() -> None:
 
 
 def test_assignments_become_python_values() -> None:
-    given = ["alpha=0.5", "gmar.norm=l1", "positive=true", "start-block=3", "bank=none", "heads=[0, 2]", "name=a=b"]
+    given = [
+        "alpha=0.5",
+        "gmar.norm=l1",
+        "positive=true",
+        "start-block=3",
+        "bank=none",
+        "heads=[0, 2]",
+        "name=a=b",
+    ]
     assert parse_assignments(given) == {
         "alpha": 0.5,
         "gmar.norm": "l1",
@@ -88,8 +98,15 @@ def test_no_two_pictures_write_to_the_same_name() -> None:
 
 
 def test_json_holds_arrays_and_no_number_that_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:
-    emit_json({"a": np.float32(1.5), "b": torch.tensor([1.0, float("nan")]), "c": Path("x"), "d": {1: (True, None)}})
-    assert json.loads(capsys.readouterr().out) == {"a": 1.5, "b": [1.0, None], "c": "x", "d": {"1": [True, None]}}
+    emit_json(
+        {"a": np.float32(1.5), "b": torch.tensor([1.0, float("nan")]), "c": Path("x"), "d": {1: (True, None)}}
+    )
+    assert json.loads(capsys.readouterr().out) == {
+        "a": 1.5,
+        "b": [1.0, None],
+        "c": "x",
+        "d": {"1": [True, None]},
+    }
 
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
