@@ -1,0 +1,195 @@
+"""What a metric is: a function of one batch, a row of numbers per picture, and a rule that turns sums into a value.
+
+Every metric, also one that is defined on a whole data set (mIoU, PxAP), gives each picture a row of sufficient
+statistics; its value is ``finalise(sum of the rows)``. So shards of a data set add up exactly, and one bootstrap
+over pictures serves all metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import EvaluationError, nearest
+
+if TYPE_CHECKING:
+    from vitscope.evaluation.case import Subject
+
+MetricFunction = Callable[["Subject"], "Tensor | None"]
+Finalise = Callable[[Tensor], Tensor]
+
+
+def mean_of(sums: Tensor) -> Tensor:
+    """Finalise of a mean: (..., 2) sums of (value, defined) -> (...), NaN where nothing was defined."""
+    return torch.where(sums[..., 1] > 0, sums[..., 0] / sums[..., 1].clamp_min(1e-300), torch.nan)
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """One registered metric.
+
+    higher_is_better: None for what is described and not ranked. requires: what a batch must have, of
+    ``labels``, ``masks``, ``boxes``, ``flow``, ``model`` (the opened model, for metrics that explain anew).
+    beside: metrics that are always reported together with this one.
+    """
+
+    name: str
+    family: str
+    title: str
+    citation: str
+    higher_is_better: bool | None
+    requires: tuple[str, ...]
+    beside: tuple[str, ...]
+    function: MetricFunction
+    finalise: Finalise
+    chance: float | None
+
+
+_METRICS: dict[str, MetricInfo] = {}
+
+
+def register_metric(
+    name: str,
+    *,
+    family: str,
+    title: str,
+    citation: str,
+    higher_is_better: bool | None,
+    requires: Sequence[str] = (),
+    beside: Sequence[str] = (),
+    finalise: Finalise = mean_of,
+    chance: float | None = None,
+) -> Callable[[MetricFunction], MetricFunction]:
+    """Register a metric under ``name``; evaluate, the command line, the docs and the tests pick it up.
+
+    The function takes a :class:`~vitscope.evaluation.case.Subject` and returns one number per picture, (B,)
+    with NaN for undefined, or (B, K) statistics when ``finalise`` is given, or None when the metric does not
+    apply to this method at all.
+    """
+
+    def add(function: MetricFunction) -> MetricFunction:
+        if name in _METRICS and _METRICS[name].function.__qualname__ != function.__qualname__:
+            raise EvaluationError(f"a metric named {name!r} exists already; choose another name")
+        _METRICS[name] = MetricInfo(
+            name,
+            family,
+            title,
+            citation,
+            higher_is_better,
+            tuple(requires),
+            tuple(beside),
+            function,
+            finalise,
+            chance,
+        )
+        return function
+
+    return add
+
+
+def metrics() -> list[MetricInfo]:
+    """Every registered metric, in the order of the formula sheet."""
+    _load()
+    return list(_METRICS.values())
+
+
+def get_metric(name: str) -> MetricInfo:
+    """The metric of that name. Raises EvaluationError with the nearest names."""
+    _load()
+    if name not in _METRICS:
+        raise EvaluationError(
+            f"no metric is named {name!r}; did you mean {', '.join(nearest(name, _METRICS))}?"
+        )
+    return _METRICS[name]
+
+
+@contextmanager
+def temporarily(info: MetricInfo) -> Iterator[None]:
+    """Have a metric registered for the length of a ``with`` block (examples, tests)."""
+    _METRICS[info.name] = info
+    try:
+        yield
+    finally:
+        del _METRICS[info.name]
+
+
+def _load() -> None:
+    import vitscope.evaluation.metrics  # noqa: F401  (its files register themselves)
+
+
+class Metric:
+    """The state of one metric for one method: ``update`` with batches, ``merge`` with shards, ``compute``.
+
+    ``rows`` (n, K) float64 on the CPU and ``keys`` (n) are the whole state.
+    """
+
+    def __init__(self, metric: MetricInfo | str) -> None:
+        self.info = get_metric(metric) if isinstance(metric, str) else metric
+        self.keys: list[str] = []
+        self._rows: list[Tensor] = []
+
+    @property
+    def rows(self) -> Tensor:
+        """Statistics per picture, (n, K) float64."""
+        if not self._rows:
+            return torch.zeros(0, 0, dtype=torch.float64)
+        if len(self._rows) > 1:
+            self._rows = [torch.cat(self._rows)]
+        return self._rows[0]
+
+    def update(self, subject: Subject) -> None:
+        """Add one batch; pictures for which the metric does not apply are not counted."""
+        values = self.info.function(subject)
+        if values is not None:
+            self.update_rows(subject.case.keys, statistics_of(values))
+
+    def update_rows(self, keys: Sequence[str], rows: Tensor) -> None:
+        """Add rows that were computed elsewhere: (B, K)."""
+        if len(keys) != rows.shape[0]:
+            raise EvaluationError(f"expected one row per picture, got {rows.shape[0]} for {len(keys)}")
+        self.keys.extend(keys)
+        self._rows.append(rows.detach().to("cpu", torch.float64))
+
+    def merge(self, other: Metric) -> None:
+        """Add the pictures of another shard. Raises EvaluationError when a picture is in both."""
+        if other.info.name != self.info.name:
+            raise EvaluationError(
+                f"cannot add {other.info.name!r} to {self.info.name!r}; merge like with like"
+            )
+        twice = set(self.keys) & set(other.keys)
+        if twice:
+            raise EvaluationError(
+                f"{len(twice)} pictures are in both shards (such as {min(twice)!r}); give each shard its own"
+            )
+        if other.keys:
+            self.keys.extend(other.keys)
+            self._rows.append(other.rows)
+
+    def compute(self) -> float:
+        """The value over all pictures so far; NaN when it is undefined."""
+        if not self.keys:
+            return float("nan")
+        return float(self.info.finalise(self.rows.sum(0)))
+
+    def per_image(self) -> Tensor:
+        """The value of each picture alone, (n,), NaN where undefined."""
+        return self.info.finalise(self.rows) if self.keys else torch.zeros(0, dtype=torch.float64)
+
+    def reset(self) -> None:
+        """Forget all pictures."""
+        self.keys.clear()
+        self._rows.clear()
+
+
+def statistics_of(values: Tensor) -> Tensor:
+    """Rows of statistics: (B,) values with NaN for undefined become (value or 0, defined); (B, K) stays."""
+    values = values.detach().double()
+    if values.ndim == 2:
+        return values
+    defined = torch.isfinite(values)
+    return torch.stack([torch.where(defined, values, torch.zeros_like(values)), defined.double()], dim=1)
