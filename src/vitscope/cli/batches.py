@@ -27,11 +27,13 @@ class PictureBatches:
     paths: list[Path]
     size: int
     label: str
+    max_pixels: int | None = None
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[tuple[list[Path], list[Image.Image]]]:
         from vitscope.models import read_picture
 
+        limit = {} if self.max_pixels is None else {"max_pixels": self.max_pixels}
         with Meter(self.label, len(self.paths)) as advance:
             for start in range(0, len(self.paths), self.size):
                 chunk = self.paths[start : start + self.size]
@@ -39,7 +41,7 @@ class PictureBatches:
                 pictures: list[Image.Image] = []
                 for path in chunk:
                     try:
-                        pictures.append(read_picture(path))
+                        pictures.append(read_picture(path, **limit))
                         paths.append(path)
                     except PictureError as error:
                         if len(self.paths) == 1:

@@ -1,8 +1,10 @@
-"""The list of commands. A new command is one file here beside and one line in ``register``."""
+"""The list of commands. A new command is one file beside this one and one line in ``register``."""
 
 from __future__ import annotations
 
 import typer
+
+from vitscope.cli import explain, flow, inspect, methods
 
 _done: set[int] = set()
 
@@ -12,3 +14,7 @@ def register(application: typer.Typer) -> None:
     if id(application) in _done:
         return
     _done.add(id(application))
+    application.command(epilog=inspect.EPILOG)(inspect.inspect)
+    application.command(epilog=methods.EPILOG)(methods.methods)
+    application.command(epilog=explain.EPILOG)(explain.explain)
+    application.command(epilog=flow.EPILOG)(flow.flow)

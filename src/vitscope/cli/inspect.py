@@ -21,7 +21,7 @@ def inspect(
     model: Annotated[str, typer.Argument(help="timm/NAME, hf/NAME, torchvision/NAME, open_clip/NAME, bundled/shapes.")],
     weights: options.Weights = None,
     image_size: options.ImageSize = None,
-    device: options.Device = "cpu",
+    device: options.Device = "auto",
     precision: options.Precision = "float32",
     json: options.Json = False,
 ) -> None:

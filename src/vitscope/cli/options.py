@@ -33,7 +33,9 @@ Target = Annotated[
     str,
     typer.Option("--target", "-t", help="What to explain: top1, top3, a class number or class:NAME."),
 ]
-Style = Annotated[str, typer.Option("--style", help="Overlay style.")]
+MaxPixels = Annotated[
+    int | None, typer.Option("--max-pixels", min=1, help="Most pixels that a picture may have; more is refused.")
+]
 
 
 def parse_image_size(text: str | None) -> int | tuple[int, int] | None:

@@ -1,0 +1,134 @@
+"""``vitscope flow``: how a map forms block by block, as an animation and a strip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from vitscope.cli import console, options
+from vitscope.cli.batches import PictureBatches, output_names
+from vitscope.cli.explain import Drawing, explain_batch
+from vitscope.cli.selection import choose_methods, share_options
+from vitscope.cli.session import class_label, class_name, open_vit, resolve_target
+from vitscope.errors import MethodError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from vitscope.methods import Explanation
+    from vitscope.tracing import Vit
+
+EPILOG = (
+    "Example: vitscope flow photo.jpg --model timm/deit_tiny_patch16_224 --weights deit.safetensors --format webp. "
+    "Exit code 3: some of many pictures could not be read and were skipped."
+)
+
+
+def flow(
+    pictures: Annotated[list[str], typer.Argument(help="Pictures, folders (searched below, too) and globs.")],
+    model: options.Model,
+    method: Annotated[str, typer.Option("--method", help="A method with a flow: daam, dart, rollout ...")] = "daam",
+    target: options.Target = "top1",
+    out: Annotated[Path, typer.Option("--out", "-O", help="Folder for the results.")] = Path("vitscope-out"),
+    weights: options.Weights = None,
+    format: Annotated[str, typer.Option("--format", help="gif, webp or mp4 (needs the video extra).")] = "gif",
+    seconds: Annotated[float, typer.Option("--seconds", min=0.02, help="How long each block is shown.")] = 0.5,
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="option=value of the method.")] = None,
+    style: Annotated[str, typer.Option(help="alpha, spotlight, contour, or map (the map alone).")] = "alpha",
+    scaling: Annotated[
+        str | None,
+        typer.Option(help="daam (one scale for the whole flow), daam-sigmoid (a scale per block), signed, minmax ..."),
+    ] = None,
+    upsampling: Annotated[str, typer.Option(help="nearest (the model's own grid), bilinear or bicubic.")] = "nearest",
+    size: Annotated[int, typer.Option(help="Size of the drawings: 1, 2 or 4.")] = 1,
+    strip: Annotated[bool, typer.Option("--strip/--no-strip", help="Also write all blocks as one PNG.")] = True,
+    image_size: options.ImageSize = None,
+    batch_size: options.BatchSize = 16,
+    device: options.Device = "auto",
+    precision: options.Precision = "float32",
+    max_pixels: options.MaxPixels = None,
+    json: options.Json = False,
+) -> None:
+    """Animate how a map accumulates over the blocks (DAAM's dynamic accumulation by default)."""
+    from vitscope.models import find_pictures
+
+    suffix = f".{format.lower().lstrip('.')}"
+    if suffix not in (".gif", ".webp", ".mp4"):
+        raise typer.BadParameter(f"--format is gif, webp or mp4, not {format!r}")
+    drawing = Drawing(style, scaling, upsampling, size)
+    given = options.parse_assignments(option)
+    paths = find_pictures(pictures)
+    folder = console.output_folder(out)
+    vit = open_vit(model, weights, image_size, device, precision)
+    [name] = _one_method(choose_methods(method, vit.anatomy))
+    shared = share_options([name], given)
+    aim = resolve_target(target, vit.class_names)
+    names = output_names(paths)
+    batches = PictureBatches(paths, batch_size, "drawing", max_pixels)
+    records: list[dict[str, Any]] = []
+    for read, opened in batches:
+        result = explain_batch(vit, opened, shared, aim, batch_size)[name]
+        for index, (path, picture) in enumerate(zip(read, opened, strict=True)):
+            files = write_flow(
+                vit, result[index], picture, folder / names[path], drawing, suffix, seconds, strip
+            )
+            chosen = None if result.classes is None else int(result.classes[index])
+            record = {"picture": str(path), "class": chosen, "class_name": class_name(vit, chosen), **files}
+            records.append(record)
+            if not json:
+                line = f"{path.name}: {class_label(vit, chosen)}, {files['blocks']} blocks, {files['animation']}"
+                console.out().print(line, markup=False)
+    if json:
+        document = {"model": vit.source, "weights": vit.fingerprint, "target": target, "method": name}
+        console.emit_json({**document, "pictures": records, "skipped": batches.skipped_records()})
+    raise typer.Exit(batches.exit_code)
+
+
+def _one_method(names: list[str]) -> list[str]:
+    if len(names) != 1:
+        raise typer.BadParameter(f"--method takes one method here, not {', '.join(names)}")
+    return names
+
+
+def write_flow(
+    vit: Vit,
+    explanation: Explanation,
+    picture: Image.Image,
+    stem: Path,
+    drawing: Drawing,
+    suffix: str,
+    seconds: float,
+    strip: bool,
+) -> dict[str, Any]:
+    """Write one picture's flow as an animation (and strip); returns the files by kind."""
+    from vitscope.methods import get_method
+    from vitscope.rendering import flow_frames, flow_strip, save_animation, save_png
+
+    name = explanation.method
+    if explanation.flow is None:
+        raise MethodError(f"{name} has no flow, it makes one map and not one per block; try daam or rollout")
+    values = np.asarray(explanation.flow[0], dtype=np.float32)
+    shown = vit.preprocessor.display(picture) if vit.preprocessor is not None else picture
+    chosen = None if explanation.classes is None else int(explanation.classes[0])
+    looks = {
+        "style": drawing.style,
+        "scaling": drawing.scaling or ("signed" if get_method(name).signed else "daam"),
+        "upsampling": drawing.upsampling,
+        "size": drawing.size,
+        "title": f"{name}: {class_label(vit, chosen)}",
+    }
+    made = {"model": vit.source, "weights": vit.fingerprint, "method": name, "options": explanation.options}
+    animation = save_animation(
+        flow_frames(values, shown, beside_picture=True, **looks),
+        stem.with_name(f"{stem.name}.{name}{suffix}"),
+        seconds_per_frame=seconds,
+        metadata=made,
+    )
+    files: dict[str, Any] = {"animation": str(animation), "blocks": len(values)}
+    if strip:
+        drawn = flow_strip(values, shown, **looks)
+        files["strip"] = str(save_png(drawn, stem.with_name(f"{stem.name}.{name}.strip.png"), made))
+    return files
