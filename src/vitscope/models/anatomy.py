@@ -1,0 +1,166 @@
+"""What is known of a model: records only, no torch modules and no learning (see ``tracing.probe`` for that)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from vitscope.errors import ModelError
+
+SiteKind = Literal["self", "class", "pool", "window", "cross-covariance", "reduced", "other"]
+"""How queries and keys of one attention call relate to the tokens.
+
+``self``: every token asks every token. ``class``: one class query asks every token (CaiT, XCiT, VOLO).
+``pool``: a learned query reads the tokens after the last block (SigLIP). ``window``: tokens are split into
+windows, so the batch axis is not the picture axis (Swin, MaxViT). ``cross-covariance``: channels attend to
+channels (XCiT). ``reduced``: queries and keys are different token sets (PVT, Twins). ``other``: anything else.
+"""
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """Where each token of the sequence lies: named prefix tokens, then the patch grid in row-major order."""
+
+    prefix: tuple[str, ...]
+    grid: tuple[int, int]
+
+    @property
+    def prefix_count(self) -> int:
+        """Number of tokens before the patches."""
+        return len(self.prefix)
+
+    @property
+    def patches(self) -> int:
+        """Number of patch tokens, h * w."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def tokens(self) -> int:
+        """Length N of the whole sequence."""
+        return self.prefix_count + self.patches
+
+    @property
+    def patch_slice(self) -> slice:
+        """Slice of the patch tokens in the sequence."""
+        return slice(self.prefix_count, self.tokens)
+
+    @property
+    def class_index(self) -> int | None:
+        """Position of the class token, None when the model has none."""
+        return self.prefix.index("class") if "class" in self.prefix else None
+
+    def to_grid(self, values: Tensor) -> Tensor:
+        """Fold the last axis, N tokens or P patches, into the grid: (..., N | P) -> (..., h, w)."""
+        if values.shape[-1] == self.tokens and self.prefix_count:
+            values = values[..., self.patch_slice]
+        if values.shape[-1] != self.patches:
+            raise ModelError(
+                f"expected {self.tokens} tokens or {self.patches} patches on the last axis, "
+                f"got {values.shape[-1]}; pass grid=(h, w) and prefix= to open_model if the layout is wrong"
+            )
+        return values.reshape(*values.shape[:-1], *self.grid)
+
+    def describe(self) -> str:
+        """One line: ``class + 14x14 patches = 197 tokens``."""
+        head = " + ".join(self.prefix)
+        grid = f"{self.grid[0]}x{self.grid[1]} patches"
+        return f"{head} + {grid} = {self.tokens} tokens" if head else f"{grid} = {self.tokens} tokens"
+
+
+@dataclass(frozen=True)
+class SiteInfo:
+    """One attention call as the probe saw it."""
+
+    index: int
+    path: str
+    kind: SiteKind
+    block: int | None
+    heads: int
+    head_width: int
+    queries: int
+    keys: int
+    fused: bool
+
+
+@dataclass(frozen=True)
+class BlockInfo:
+    """One transformer block: the module that owns an attention site and returns tokens."""
+
+    index: int
+    path: str
+    kind: SiteKind
+    sites: tuple[int, ...]
+    heads: int
+    width: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Everything a probe learned about one model at one input size."""
+
+    family: str
+    source: str
+    image_size: tuple[int, int] | None
+    layout: TokenLayout | None
+    blocks: tuple[BlockInfo, ...]
+    sites: tuple[SiteInfo, ...]
+    pooling: str
+    pool_site: int | None
+    classifier: str | None
+    classes: int | None
+    parameters: int
+    readout: tuple[float, ...] | None
+    post_norm: bool = False
+    output_width: int | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def heads(self) -> int:
+        """Heads of the widest block (blocks of one ViT nearly always agree)."""
+        return max((block.heads for block in self.blocks), default=0)
+
+    @property
+    def width(self) -> int:
+        """Width D of the residual stream, 0 when no block was found."""
+        return self.blocks[-1].width if self.blocks else 0
+
+    @property
+    def block_sites(self) -> tuple[SiteInfo, ...]:
+        """The sites inside blocks, in order; the pooling's own site is apart."""
+        return tuple(site for site in self.sites if site.block is not None)
+
+    def why_no_tokens(self) -> str | None:
+        """Reason why token-to-token methods do not apply, None when they do."""
+        if not self.sites:
+            return no_attention_reason(self.source)
+        kinds = {site.kind for site in self.block_sites}
+        if "window" in kinds:
+            return "its attention works inside windows, so no row of attention spans the picture"
+        if "reduced" in kinds:
+            return "its attention reads a reduced set of keys (a hierarchical model)"
+        if self.layout is None:
+            return "its tokens lie on no single grid (a pooling pyramid); pass grid=(h, w) if you know it"
+        lengths = {s.keys for s in self.block_sites if s.kind in ("self", "class")}
+        if lengths - {self.layout.tokens, self.layout.patches}:
+            return "its token grid shrinks from stage to stage (a pooling pyramid)"
+        if "other" in kinds:
+            return "it has attention whose queries and keys are not its tokens"
+        return None
+
+    def why_no_row(self) -> str | None:
+        """Reason why methods that chain attention rows over all blocks do not apply, None when they do."""
+        reason = self.why_no_tokens()
+        if reason is None and any(site.kind == "cross-covariance" for site in self.block_sites):
+            return "its blocks attend across channels (cross-covariance), so tokens have no attention rows there"
+        return reason
+
+
+def no_attention_reason(source: str) -> str:
+    """The message for a model in which no attention call was seen."""
+    return (
+        f"no attention was seen in '{source}': it is no transformer, or it uses a flash-attention package or a "
+        'compiled or scripted graph; load it with attn_implementation="sdpa" (or "eager"), uncompiled'
+    )

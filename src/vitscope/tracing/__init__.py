@@ -1,0 +1,33 @@
+"""Look at a ViT while it runs, without touching it: interception, traces, targets, ablation, removal, rules."""
+
+from vitscope.tracing.ablation import EntryAblation, HeadAblation
+from vitscope.tracing.forward_pass import Capture
+from vitscope.tracing.open import open_model
+from vitscope.tracing.removal import TokenRemoval
+from vitscope.tracing.resume import BlockCache
+from vitscope.tracing.rules import AttentionRule, Rules, constant_gate
+from vitscope.tracing.site import AttentionSite
+from vitscope.tracing.targets import ClassIndex, Custom, LogitDifference, Target, TopK, parse_target
+from vitscope.tracing.trace import Trace
+from vitscope.tracing.vit import Vit
+
+__all__ = [
+    "AttentionRule",
+    "AttentionSite",
+    "BlockCache",
+    "Capture",
+    "ClassIndex",
+    "Custom",
+    "EntryAblation",
+    "HeadAblation",
+    "LogitDifference",
+    "Rules",
+    "Target",
+    "TokenRemoval",
+    "TopK",
+    "Trace",
+    "Vit",
+    "constant_gate",
+    "open_model",
+    "parse_target",
+]

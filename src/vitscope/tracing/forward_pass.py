@@ -1,0 +1,177 @@
+"""Run a model once under interception and keep what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitscope.models.anatomy import Anatomy, TokenLayout
+from vitscope.tracing.ablation import Ablation
+from vitscope.tracing.blocks import first_tensor, is_tokens, skip_blocks, watch_blocks
+from vitscope.tracing.guard import quiet
+from vitscope.tracing.interception import Interceptor
+from vitscope.tracing.removal import TokenRemoval
+from vitscope.tracing.rules import Rules
+from vitscope.tracing.site import AttentionSite
+from vitscope.tracing.surgeon import PassSurgeon
+from vitscope.tracing.targets import output_tensor
+
+Inputs = Tensor | Mapping[str, Tensor]
+CONVOLUTION: frozenset[Any] = frozenset({torch.conv2d, F.conv2d})
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What a trace keeps beside the attention sites.
+
+    streams: what enters and leaves every block. norms: the output of each block's first norm. embedding: the patch
+    embedding before positions are added. image: the gradient on the pixels."""
+
+    streams: bool = False
+    norms: bool = False
+    embedding: bool = False
+    image: bool = False
+
+    def __or__(self, other: Capture) -> Capture:
+        return Capture(
+            self.streams or other.streams,
+            self.norms or other.norms,
+            self.embedding or other.embedding,
+            self.image or other.image,
+        )
+
+
+@dataclass
+class PassRecord:
+    """What one pass left: tensors still in the graph when it was run with gradient."""
+
+    inputs: Inputs
+    output: Any
+    logits: Tensor
+    sites: dict[int, AttentionSite] = field(default_factory=dict)
+    block_inputs: dict[int, list[Tensor]] = field(default_factory=dict)
+    block_outputs: dict[int, Tensor] = field(default_factory=dict)
+    norm_tokens: dict[int, Tensor] = field(default_factory=dict)
+    embedding: Tensor | None = None
+    image: Tensor | None = None
+
+
+def batch_of(inputs: Inputs) -> int:
+    """Number of pictures (or texts) in the inputs."""
+    tensor = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+    return int(tensor.shape[0])
+
+
+def call_model(model: nn.Module, inputs: Inputs) -> Any:
+    """Tensors go in by position, mappings by name."""
+    return model(inputs) if isinstance(inputs, Tensor) else model(**inputs)
+
+
+def compose_tokens(tensors: list[Tensor], layout: TokenLayout | None) -> Tensor:
+    """The token sequence (B, N, D) from what entered a block: class-attention blocks get patches and class token
+    apart, grids arrive as (B, h, w, D)."""
+    flat = [t.flatten(1, 2) if t.dim() == 4 else t for t in tensors]
+    if len(flat) == 1:
+        return flat[0]
+    total = layout.tokens if layout else None
+    for i, first in enumerate(flat):
+        for j, second in enumerate(flat):
+            if i != j and total is not None and first.shape[1] + second.shape[1] == total and first.shape[1] <= second.shape[1]:
+                return torch.cat([first, second], 1)
+    return flat[0]
+
+
+def run_pass(
+    model: nn.Module,
+    anatomy: Anatomy,
+    inputs: Inputs,
+    *,
+    precision: str = "float32",
+    gradient: bool = False,
+    record: bool = False,
+    capture: Capture | None = None,
+    rules: Rules | None = None,
+    ablations: list[Ablation] | None = None,
+    removal: TokenRemoval | None = None,
+    embedding_call: int | None = None,
+    skip: dict[str, Callable[..., Any]] | None = None,
+) -> PassRecord:
+    """One forward pass. With ``gradient`` the graph starts as late as the capture allows: at the pixels, the patch
+    embedding, the first block's input, or else the first attention output."""
+    capture = capture or Capture()
+    layout = anatomy.layout
+    if isinstance(inputs, Tensor) and (inputs.is_inference() or capture.image):
+        with torch.inference_mode(False):
+            inputs = inputs.detach().clone()
+    image: Tensor | None = None
+    if gradient and capture.image and isinstance(inputs, Tensor):
+        image = inputs.requires_grad_()
+    if removal is not None and layout is not None:
+        removal.check(layout, batch_of(inputs))
+    record_ = PassRecord(inputs, None, torch.empty(0), image=image)
+    convolutions = 0
+
+    def tap(func: Any, result: Tensor) -> Tensor:
+        nonlocal convolutions
+        if func not in CONVOLUTION:
+            return result
+        if convolutions == embedding_call:
+            if gradient and not result.requires_grad:
+                result = result.detach().requires_grad_()
+            record_.embedding = result
+        convolutions += 1
+        return result
+
+    surgeon = PassSurgeon(
+        anatomy,
+        layout=layout,
+        record=record,
+        gradient=gradient,
+        rules=rules,
+        ablations=ablations,
+        removal=removal,
+        norms=capture.norms,
+        grid_tap=tap if capture.embedding and embedding_call is not None else None,
+    )
+    tap_inputs = capture.streams or (capture.embedding and embedding_call is None)
+    detach = rules is not None and rules.detach_blocks
+
+    def enter(block: int, tensors: list[Tensor]) -> list[Tensor] | None:
+        changed: list[Tensor] | None = None
+        if block == 0 and removal is not None and removal.mode == "drop" and layout is not None:
+            tensors = changed = [removal.shorten(t, layout) for t in tensors]
+        if gradient and (tap_inputs or detach):
+            tensors = changed = [
+                t.detach().requires_grad_() if detach or not t.requires_grad else t for t in tensors
+            ]
+        surgeon.enter_block(block, tensors)
+        if capture.streams or (tap_inputs and block == 0):
+            record_.block_inputs[block] = tensors
+        return changed
+
+    def leave(block: int, output: Any) -> Any:
+        surgeon.leave_block()
+        tokens = first_tensor(output)
+        if capture.streams and tokens is not None and is_tokens(tokens):
+            record_.block_outputs[block] = tokens
+        return None
+
+    paths = [block.path for block in anatomy.blocks]
+    widths = [block.width for block in anatomy.blocks]
+    with ExitStack() as stack:
+        stack.enter_context(quiet(model, gradient=gradient, precision=precision))
+        stack.enter_context(watch_blocks(model, paths, widths, enter, leave))
+        if skip:
+            stack.enter_context(skip_blocks(model, skip))
+        stack.enter_context(Interceptor(surgeon))
+        record_.output = call_model(model, inputs)
+    record_.logits = output_tensor(record_.output)
+    record_.sites = surgeon.sites
+    record_.norm_tokens = surgeon.norm_tokens
+    return record_

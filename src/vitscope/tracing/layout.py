@@ -1,0 +1,115 @@
+"""Find the patch grid and the names of the prefix tokens from what a probe saw."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from vitscope.errors import ModelError
+from vitscope.models.anatomy import TokenLayout
+
+MOST_PREFIX_TOKENS = 64
+
+_NAMES: tuple[tuple[str, str], ...] = (
+    (r"(?:cls|class)_?(?:token|embedding|embed|emb)?s?", "class"),
+    (r"(?:dist|distillation)_?tokens?", "distillation"),
+    (r"(?:reg|register|registers|storage)_?tokens?", "register"),
+)
+
+
+@dataclass(frozen=True)
+class GridSeen:
+    """A (h, w) grid that a convolution or an unfold gave: which convolution call it was, and its channels."""
+
+    size: tuple[int, int]
+    call: int | None
+    channels: int
+
+
+def prefix_names(model: nn.Module) -> tuple[str, ...]:
+    """Prefix tokens that the model's own parameters name, class first, then distillation, then registers."""
+    counts: dict[str, int] = {}
+    for path, parameter in [*model.named_parameters(), *model.named_buffers()]:
+        leaf = path.rsplit(".", 1)[-1]
+        for pattern, name in _NAMES:
+            if re.fullmatch(pattern, leaf) and parameter.dim() <= 4:
+                count = parameter.shape[-2] if parameter.dim() >= 2 else 1
+                counts[name] = max(counts.get(name, 0), int(count))
+    names: list[str] = []
+    for name in ("class", "distillation", "register"):
+        count = counts.get(name, 0)
+        names += [name] if count == 1 and name != "register" else [f"{name}_{i + 1}" for i in range(count)]
+    return tuple(names)
+
+
+def find_layout(
+    grids: Sequence[GridSeen],
+    main: tuple[int, int] | None,
+    size: tuple[int, int] | None,
+    named: tuple[str, ...],
+    grid: tuple[int, int] | None,
+    prefix: tuple[str, ...] | None,
+    notes: list[str],
+) -> tuple[TokenLayout | None, int | None]:
+    """The token layout and the convolution call that made the grid, from the main sequence's length N.
+
+    The grid is the last one seen before the sequence's attention that leaves at most a few prefix tokens; only
+    when none was seen is it guessed from N and the picture's shape, and a note says so."""
+    if main is None:
+        return (TokenLayout(prefix or (), grid), None) if grid is not None else (None, None)
+    N, seen_before = main
+    if grid is not None:
+        count = N - grid[0] * grid[1]
+        if count < 0 or (prefix is not None and len(prefix) != count):
+            raise ModelError(
+                f"grid={grid} with prefix={prefix or '?'} does not make the model's {N} tokens; "
+                "give grid=(h, w) and one name per prefix token"
+            )
+        return TokenLayout(prefix or _names(count, named), grid), _call(grids, grid)
+    if size is None:
+        return TokenLayout(prefix or (), (1, N - len(prefix or ()))), None
+    usable = [g for g in grids if 0 <= N - g.size[0] * g.size[1] <= min(MOST_PREFIX_TOKENS, N // 2)]
+    exact = [g for g in usable if N - g.size[0] * g.size[1] == len(named)]
+    before = [g for g in grids[:seen_before] if g in (exact or usable)]
+    chosen = (before or exact or usable or [None])[-1]
+    if chosen is not None:
+        count = N - chosen.size[0] * chosen.size[1]
+        return TokenLayout(prefix or _names(count, named), chosen.size), chosen.call
+    guess = _guess(N, size, len(prefix) if prefix is not None else None, len(named))
+    if guess is None:
+        notes.append(f"no patch grid was seen for {N} tokens; pass grid=(h, w)")
+        return None, None
+    notes.append(f"patch grid {guess[0]}x{guess[1]} guessed from {N} tokens; pass grid=(h, w) if it is wrong")
+    return TokenLayout(prefix or _names(N - guess[0] * guess[1], named), guess), None
+
+
+def name_prefix(layout: TokenLayout, readout: tuple[float, ...] | None) -> TokenLayout:
+    """Call an unnamed single token ``class`` when it is what the classifier reads."""
+    if layout.prefix and layout.prefix[0] == "prefix_1" and readout is not None and readout[0] > 0.4:
+        return TokenLayout(("class", *layout.prefix[1:]), layout.grid)
+    return layout
+
+
+def _names(count: int, named: tuple[str, ...]) -> tuple[str, ...]:
+    if count == len(named):
+        return named
+    if 0 < count < len(named):
+        return named[:count]
+    return tuple(f"prefix_{i + 1}" for i in range(count))
+
+
+def _call(grids: Sequence[GridSeen], grid: tuple[int, int]) -> int | None:
+    return next((g.call for g in reversed(grids) if g.size == grid), None)
+
+
+def _guess(N: int, size: tuple[int, int], prefix: int | None, named: int) -> tuple[int, int] | None:
+    counts = [prefix] if prefix is not None else [named, *range(9)]
+    for count in counts:
+        patches = N - count
+        for h in range(1, patches + 1):
+            if patches % h == 0 and h * size[1] == (patches // h) * size[0]:
+                return h, patches // h
+    return None

@@ -1,0 +1,57 @@
+"""``open_model``: the one door to a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from vitscope.models.load import load_model
+from vitscope.tracing.probe import Overrides
+from vitscope.tracing.vit import Vit
+
+
+def open_model(
+    model: str | os.PathLike[str] | nn.Module,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    preprocess: Any = None,
+    class_names: Sequence[str] | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+    blocks: Sequence[str] | None = None,
+    grid: tuple[int, int] | None = None,
+    prefix: Sequence[str] | None = None,
+    pooling: str | None = None,
+    classes: int | None = None,
+    **options: Any,
+) -> Vit:
+    """Open a vision transformer by name or instance.
+
+    ``model``: ``timm/NAME``, ``hf/FOLDER-OR-ID``, ``torchvision/NAME``, ``open_clip/NAME``, ``bundled/shapes`` or any
+    ``nn.Module``. ``weights``: a safetensors or plain tensor file. ``image_size``: pixels, one side or (H, W).
+    ``preprocess``: a Preprocessor or a transform. ``precision``: float32, bf16 or fp16 (autocast; rebuilt attention
+    stays float32). ``blocks`` (module paths), ``grid`` (h, w), ``prefix`` (names), ``pooling`` and ``classes``
+    override what the probe would find. ``options`` go to the source's own constructor.
+
+    Raises ModelError or WeightsError with one line that says what mends it."""
+    loaded = load_model(
+        model,
+        weights=weights,
+        image_size=image_size,
+        preprocess=preprocess,
+        class_names=class_names,
+        device=device or "cpu",
+        **options,
+    )
+    overrides = Overrides(
+        blocks=tuple(blocks) if blocks is not None else None,
+        grid=grid,
+        prefix=tuple(prefix) if prefix is not None else None,
+        pooling=pooling,
+        classes=classes,
+    )
+    return Vit(loaded, device=device, precision=precision, overrides=overrides)

@@ -1,0 +1,63 @@
+"""Take patch tokens away from a running model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import TraceError
+from vitscope.models.anatomy import TokenLayout
+
+
+@dataclass(frozen=True)
+class TokenRemoval:
+    """Patches that no longer exist.
+
+    ``keep`` is boolean (B, P), patches in row-major order of the grid. Mode ``mask``: the keys of removed patches
+    get minus infinity in every attention, so nobody can attend to them, and they leave a pooling over patches.
+    Mode ``drop``: the sequence is shortened before the first block; every picture of the batch must then keep
+    the same number of patches, and the model must not add positions inside its attention."""
+
+    keep: Tensor
+    mode: Literal["mask", "drop"] = "mask"
+
+    def __post_init__(self) -> None:
+        if self.keep.dtype != torch.bool or self.keep.dim() != 2:
+            raise TraceError(
+                f"TokenRemoval expects a boolean keep (B, P), got {self.keep.dtype} {tuple(self.keep.shape)}"
+            )
+        if self.mode not in ("mask", "drop"):
+            raise TraceError(f"expected removal mode 'mask' or 'drop', got '{self.mode}'")
+        if self.mode == "drop" and self.keep.shape[0] and len(set(self.keep.sum(1).tolist())) != 1:
+            raise TraceError("removal by 'drop' needs as many kept patches in every picture of a batch; use 'mask'")
+
+    def check(self, layout: TokenLayout, batch: int) -> None:
+        """Raise TraceError unless the mask fits the pictures."""
+        if self.keep.shape[1] != layout.patches or self.keep.shape[0] not in (1, batch):
+            raise TraceError(
+                f"TokenRemoval expects keep ({batch}, {layout.patches}) for {layout.describe()}, "
+                f"got {tuple(self.keep.shape)}"
+            )
+        if not layout.prefix_count and not bool(self.keep.any(1).all()):
+            raise TraceError("a model without class token must keep at least one patch; nothing would be left to read")
+
+    def kept_tokens(self, layout: TokenLayout, length: int, device: torch.device) -> Tensor | None:
+        """Which of ``length`` tokens stay, (B, length) bool; None when that many are not this layout's tokens."""
+        keep = self.keep.to(device)
+        if length == layout.patches and not (layout.prefix_count and length == layout.tokens):
+            return keep
+        if length == layout.tokens:
+            ones = torch.ones(keep.shape[0], layout.prefix_count, dtype=torch.bool, device=device)
+            return torch.cat([ones, keep], 1)
+        return None
+
+    def shorten(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
+        """The kept tokens of (B, N, D), in order: (B, K, D)."""
+        keep = self.kept_tokens(layout, tokens.shape[1], tokens.device)
+        if keep is None or tokens.dim() != 3:
+            raise TraceError("removal by 'drop' needs a plain token sequence at the first block; use 'mask'")
+        keep = keep.expand(tokens.shape[0], -1)
+        return tokens[keep].reshape(tokens.shape[0], -1, tokens.shape[2])

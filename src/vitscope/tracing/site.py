@@ -1,0 +1,245 @@
+"""One attention call as it was seen: q, k, v, the output T and, after a backward, dT.
+
+The attention matrix of a fused call is never kept. It is rebuilt exactly when asked for, in float32, from
+A_h = softmax(scale * q_h k_h^T + mask), and the gradient of the score with respect to it is G_h = dT_h v_h^T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import TraceError
+from vitscope.models.anatomy import SiteInfo
+
+CHUNK_ELEMENTS = 2**24
+"""Rebuilt attention is made in query chunks of at most this many elements where only a reduction is needed."""
+
+
+@dataclass
+class FusedInputs:
+    """What a fused attention call was given. q: (..., H, Nq, d); k, v: (..., Hk, Nk, d), Hk divides H."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    mask: Tensor | None
+    scale: float
+    causal: bool
+
+    def repeated(self, which: Tensor) -> Tensor:
+        """Keys or values with one copy per query head (grouped-query attention)."""
+        heads, own = self.q.shape[-3], which.shape[-3]
+        return which if heads == own else which.repeat_interleave(heads // own, dim=-3)
+
+    def scores(self, queries: slice) -> Tensor:
+        """Scaled and masked scores before softmax, float32, (..., H, q, Nk)."""
+        q = self.q[..., queries, :].float()
+        scores = (q * self.scale) @ self.repeated(self.k).float().transpose(-2, -1)
+        if self.mask is not None:
+            mask = self.mask
+            if mask.shape[-2] != 1:
+                mask = mask[..., queries, :]
+            scores = (
+                scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask.float()
+            )
+        if self.causal:
+            length, keys = self.q.shape[-2], self.k.shape[-2]
+            allowed = torch.ones(length, keys, dtype=torch.bool, device=q.device).tril()[queries]
+            scores = scores.masked_fill(~allowed, float("-inf"))
+        return scores
+
+
+@dataclass
+class EagerInputs:
+    """What an eager call showed: the matrix that was multiplied with v, and the scores its softmax was given."""
+
+    attention: Tensor
+    pre_softmax: Tensor
+    v: Tensor
+
+
+@dataclass
+class AttentionSite:
+    """One attention call of one forward pass.
+
+    Shapes: q (B, H, Nq, d), k and v (B, H, Nk, d), output T (B, H, Nq, d) before any head ablation,
+    ``output_gradient`` the same as T. ``class_query`` is the row of the class token among the queries.
+    """
+
+    info: SiteInfo
+    fused: FusedInputs | None
+    eager: EagerInputs | None
+    raw_output: Tensor
+    class_query: int | None = None
+    raw_gradient: Tensor | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        i = self.info
+        return f"AttentionSite({i.path!r}, {i.kind}, heads={self.heads}, queries={self.queries}, keys={self.keys})"
+
+    # ---- tensors ---------------------------------------------------------------------------------------------
+    @property
+    def q(self) -> Tensor:
+        """Queries after q/k-norm and rotary embedding, (B, H, Nq, d); only fused calls show them."""
+        return self._fused("queries").q.detach()
+
+    @property
+    def k(self) -> Tensor:
+        """Keys, (B, H, Nk, d), repeated over query groups; only fused calls show them."""
+        fused = self._fused("keys")
+        return fused.repeated(fused.k).detach()
+
+    @property
+    def v(self) -> Tensor:
+        """Values, (B, H, Nk, d)."""
+        if self.fused is not None:
+            return self.fused.repeated(self.fused.v).detach()
+        assert self.eager is not None
+        return self._four(self.eager.v.detach())
+
+    @property
+    def output(self) -> Tensor:
+        """T = A v, (B, H, Nq, d), before any head ablation."""
+        return self._four(self.raw_output.detach())
+
+    @property
+    def output_gradient(self) -> Tensor | None:
+        """dT, the gradient of the summed scores at T, (B, H, Nq, d); None before a backward."""
+        return None if self.raw_gradient is None else self._four(self.raw_gradient)
+
+    @property
+    def heads(self) -> int:
+        """Number of query heads H."""
+        return self._matrix_shape()[1]
+
+    @property
+    def queries(self) -> int:
+        """Number of queries Nq."""
+        return self._matrix_shape()[2]
+
+    @property
+    def keys(self) -> int:
+        """Number of keys Nk."""
+        return self._matrix_shape()[3]
+
+    @property
+    def batch(self) -> int:
+        """Leading size; the pictures' batch for every kind but ``window``."""
+        return self._matrix_shape()[0]
+
+    # ---- matrices --------------------------------------------------------------------------------------------
+    def scores(self, queries: slice | None = None) -> Tensor:
+        """Scores before softmax, scaled and masked, (B, H, q, Nk) float32."""
+        rows = queries or slice(None)
+        if self.fused is not None:
+            with torch.no_grad():
+                return self.fused.scores(rows).detach()
+        assert self.eager is not None
+        return self._four(self.eager.pre_softmax.detach())[:, :, rows].float()
+
+    def attention(self, queries: slice | None = None) -> Tensor:
+        """A = softmax(scores), the matrix that multiplies v: (B, H, q, Nk) float32, q the chosen queries."""
+        if self.eager is not None:
+            return self._four(self.eager.attention.detach())[:, :, queries or slice(None)].float()
+        return torch.softmax(self.scores(queries), dim=-1)
+
+    def attention_gradient(self, queries: slice | None = None) -> Tensor:
+        """G = dT v^T, the exact gradient of the summed scores at A: (B, H, q, Nk) float32."""
+        gradient = self._gradient()[:, :, queries or slice(None)].float()
+        return gradient @ self.v.float().transpose(-2, -1)
+
+    def row(self, query: int) -> Tensor:
+        """One query's attention, (B, H, Nk) float32."""
+        start = query % self.queries
+        return self.attention(slice(start, start + 1))[:, :, 0]
+
+    def row_gradient(self, query: int) -> Tensor:
+        """One query's row of G, (B, H, Nk) float32."""
+        start = query % self.queries
+        return self.attention_gradient(slice(start, start + 1))[:, :, 0]
+
+    def cls_attention(self) -> Tensor:
+        """The class token's attention, (B, H, Nk) float32, without building the matrix.
+
+        Raises TraceError when the class token is not among this site's queries."""
+        return self.row(self._class_query())
+
+    def cls_gradient(self) -> Tensor:
+        """The class token's row of G, (B, H, Nk) float32."""
+        return self.row_gradient(self._class_query())
+
+    def chunks(self) -> Iterator[slice]:
+        """Query slices small enough that one chunk of the matrix stays below CHUNK_ELEMENTS."""
+        B, H, Nq, Nk = self._matrix_shape()
+        step = max(1, CHUNK_ELEMENTS // max(1, B * H * Nk))
+        for start in range(0, Nq, step):
+            yield slice(start, min(Nq, start + step))
+
+    # ---- reductions of G that never hold G -------------------------------------------------------------------
+    def gradient_norm(self, order: int = 1) -> Tensor:
+        """Per-head norm of G, (B, H) float32: sum|G| (order 1) or the Frobenius norm (order 2).
+
+        Order 2 uses ||dT V^T||^2 = <dT^T dT, V^T V>, O(N d^2); order 1 goes through query chunks."""
+        if order == 2:
+            gradient, v = self._gradient().double(), self.v.double()
+            square = (gradient.transpose(-2, -1) @ gradient * (v.transpose(-2, -1) @ v)).sum((-2, -1))
+            return square.clamp_min(0).sqrt().float()
+        if order != 1:
+            raise TraceError(f"expected order 1 or 2 for the norm of the attention gradient, got {order}")
+        total = torch.zeros(self.batch, self.heads, device=self.raw_output.device)
+        for queries in self.chunks():
+            total += self.attention_gradient(queries).abs().sum((-2, -1))
+        return total
+
+    def value_gradient(self) -> Tensor:
+        """dV = A^T dT, (B, H, Nk, d) float32, attention held constant."""
+        gradient = self._gradient().float()
+        total = torch.zeros_like(self.v, dtype=torch.float32)
+        for queries in self.chunks():
+            total += self.attention(queries).transpose(-2, -1) @ gradient[:, :, queries]
+        return total
+
+    # ---- inside ----------------------------------------------------------------------------------------------
+    def _fused(self, what: str) -> FusedInputs:
+        if self.fused is None:
+            raise TraceError(
+                f"{what} of '{self.info.path}' are not seen, it computes its softmax eagerly; "
+                'load the model with attn_implementation="sdpa", or use scores() and attention()'
+            )
+        return self.fused
+
+    def _gradient(self) -> Tensor:
+        gradient = self.output_gradient
+        if gradient is None:
+            raise TraceError("this trace has no gradient; take it with gradient=True")
+        return gradient
+
+    def _class_query(self) -> int:
+        if self.class_query is None:
+            raise TraceError(
+                f"'{self.info.path}' has no class token among its queries; use trace.readout() and attention()"
+            )
+        return self.class_query
+
+    def _matrix_shape(self) -> tuple[int, int, int, int]:
+        if self.fused is not None:
+            q = self._leading(self.fused.q)
+            return q.shape[0], q.shape[1], q.shape[2], self.fused.k.shape[-2]
+        assert self.eager is not None
+        shape = self._four(self.eager.attention).shape
+        return shape[0], shape[1], shape[2], shape[3]
+
+    @staticmethod
+    def _leading(tensor: Tensor) -> Tensor:
+        """(B, N, d) -> (B, 1, N, d): a single head without a head axis."""
+        return tensor.unsqueeze(1) if tensor.dim() == 3 else tensor
+
+    def _four(self, tensor: Tensor) -> Tensor:
+        """A tensor of this site as (B, H, rows, columns), whatever way the model folded batch and heads."""
+        if self.fused is None and tensor.dim() == 3 and self.info.heads > 1:
+            return tensor.reshape(-1, self.info.heads, *tensor.shape[-2:])
+        return self._leading(tensor)

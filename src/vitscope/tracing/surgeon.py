@@ -1,0 +1,213 @@
+"""What is done at every attention call of one pass: observe, ablate, remove, change the way back; all composable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitscope.errors import TraceError
+from vitscope.models.anatomy import Anatomy, SiteInfo, TokenLayout
+from vitscope.tracing.ablation import Ablation, EntryAblation, HeadAblation
+from vitscope.tracing.interception import combine_masks
+from vitscope.tracing.pooling import MEAN, pool_without
+from vitscope.tracing.removal import TokenRemoval
+from vitscope.tracing.rulebook import LAYER_NORM, RMS_NORM, RuleBook
+from vitscope.tracing.rules import AttentionRule, Rules, scale_gradient
+from vitscope.tracing.site import AttentionSite, EagerInputs, FusedInputs
+
+
+class PassSurgeon:
+    """Implements ``interception.Surgeon`` for a model whose anatomy is known.
+
+    ``block`` is set by the watch over the blocks; sites are told apart by (block, order within it), so that a
+    resumed pass, which skips blocks, still finds the right one."""
+
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        *,
+        layout: TokenLayout | None,
+        record: bool = False,
+        gradient: bool = False,
+        rules: Rules | None = None,
+        ablations: list[Ablation] | None = None,
+        removal: TokenRemoval | None = None,
+        norms: bool = False,
+        grid_tap: Callable[[Any, Any], Any] | None = None,
+    ) -> None:
+        self.anatomy, self.layout = anatomy, layout
+        self.record, self.gradient = record, gradient
+        self.rules = rules or Rules()
+        self.book = RuleBook(self.rules) if gradient and rules is not None else None
+        self.heads = [a for a in ablations or [] if isinstance(a, HeadAblation)]
+        self.entries = [a for a in ablations or [] if isinstance(a, EntryAblation)]
+        self.removal = removal
+        self.keep_norms = norms
+        self.grid_tap = grid_tap
+        self.block: int | None = None
+        self.order = 0
+        self.loose = 0
+        self.sites: dict[int, AttentionSite] = {}
+        self.norm_tokens: dict[int, Tensor] = {}
+        self._loose_sites = [site for site in anatomy.sites if site.block is None]
+
+    # ---- told by the watch -----------------------------------------------------------------------------------
+    def enter_block(self, block: int, inputs: list[Tensor]) -> None:
+        """Block ``block`` starts."""
+        self.block, self.order = block, 0
+        if self.book:
+            self.book.enter_block(inputs)
+
+    def leave_block(self) -> None:
+        """The current block is done."""
+        self.block = None
+        if self.book:
+            self.book.leave_block()
+
+    # ---- the interceptor's calls -----------------------------------------------------------------------------
+    def scores(self, scores: Tensor) -> Tensor:
+        """An eager softmax's input: removed tokens get minus infinity as keys."""
+        rule = self._attention_rule()
+        if rule is not None:
+            scores = scale_gradient(scores, rule.scores)
+        if self.removal is None or self.removal.mode == "drop":
+            return scores
+        keep = self._kept_keys(scores.shape[-1], scores)
+        if keep is None:
+            return scores
+        while keep.dim() < scores.dim():
+            keep = keep.unsqueeze(1)
+        if scores.shape[0] != keep.shape[0] and keep.shape[0] != 1:
+            keep = keep.repeat_interleave(scores.shape[0] // keep.shape[0], 0)
+        return scores.masked_fill(~keep, float("-inf"))
+
+    def fused(self, inputs: FusedInputs, run: Callable[[FusedInputs], Tensor]) -> Tensor:
+        """A fused attention call."""
+        info = self._next_site()
+        inputs = self._mask(inputs)
+        operated = self._rule_inputs(inputs)
+        entries = self._entries_here(info)
+        output = self._by_entries(operated, entries) if entries else run(operated)
+        output = self._start_graph(output)
+        self._keep(info, output, fused=inputs, eager=None)
+        return self._ablate(output, info)
+
+    def eager(self, inputs: EagerInputs, run: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """The product of an eager attention with its values."""
+        info = self._next_site()
+        attention, v = inputs.attention, inputs.v
+        entries = self._entries_here(info)
+        for entry in entries:
+            heads = info.heads if info is not None else 1
+            four = attention if attention.dim() == 4 else attention.reshape(-1, heads, *attention.shape[-2:])
+            attention = entry.apply(four).reshape(attention.shape)
+        rule = self._attention_rule()
+        used, values = attention, v
+        if rule is not None:
+            used, values = scale_gradient(attention, rule.probabilities), scale_gradient(v, rule.values)
+        output = self._start_graph(run(used, values))
+        self._keep(info, output, fused=None, eager=EagerInputs(attention, inputs.pre_softmax, v))
+        return self._ablate(output, info)
+
+    def other(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Callable[..., Any]) -> Any:
+        """Norms, activations, additions and poolings; everything else runs as it is."""
+        if self.removal is not None and self.removal.mode == "mask" and self.block is None and func in MEAN and self.layout is not None:
+            pooled = pool_without(func, args, kwargs, self.layout, self.removal)
+            if pooled is not None:
+                return pooled
+        result = self.book.apply(func, args, kwargs, call) if self.book else call(*args, **kwargs)
+        if self.grid_tap is not None and isinstance(result, Tensor):
+            result = self.grid_tap(func, result)
+        if self.keep_norms and self.block is not None and self.block not in self.norm_tokens:
+            if func in LAYER_NORM or func in RMS_NORM:
+                if self.gradient and not result.requires_grad:
+                    result = result.detach().requires_grad_()
+                self.norm_tokens[self.block] = result
+        return result
+
+    # ---- inside ----------------------------------------------------------------------------------------------
+    def _next_site(self) -> SiteInfo | None:
+        if self.book:
+            self.book.saw_site()
+        if self.block is None:
+            info = self._loose_sites[self.loose] if self.loose < len(self._loose_sites) else None
+            self.loose += 1
+            return info
+        own = self.anatomy.blocks[self.block].sites
+        info = self.anatomy.sites[own[self.order]] if self.order < len(own) else None
+        self.order += 1
+        return info
+
+    def _attention_rule(self) -> AttentionRule | None:
+        return self.rules.attention if self.gradient else None
+
+    def _rule_inputs(self, inputs: FusedInputs) -> FusedInputs:
+        rule = self._attention_rule()
+        if rule is None:
+            return inputs
+        factor = rule.scores * rule.probabilities
+        return replace(
+            inputs,
+            q=scale_gradient(inputs.q, factor),
+            k=scale_gradient(inputs.k, factor),
+            v=scale_gradient(inputs.v, rule.values),
+        )
+
+    def _mask(self, inputs: FusedInputs) -> FusedInputs:
+        if self.removal is None or self.removal.mode == "drop":
+            return inputs
+        keep = self._kept_keys(inputs.k.shape[-2], inputs.k)
+        if keep is None:
+            return inputs
+        return replace(inputs, mask=combine_masks(inputs.mask, keep[:, None, None, :], inputs.q.dtype))
+
+    def _kept_keys(self, length: int, like: Tensor) -> Tensor | None:
+        assert self.removal is not None
+        if self.layout is None:
+            raise TraceError("token removal needs a model whose tokens lie on one grid; use a pixel removal instead")
+        keep = self.removal.kept_tokens(self.layout, length, like.device)
+        if keep is None:
+            raise TraceError(
+                f"token removal found {length} keys where {self.layout.describe()} was expected; use a pixel removal"
+            )
+        return keep
+
+    def _entries_here(self, info: SiteInfo | None) -> list[EntryAblation]:
+        if info is None or info.block is None:
+            return []
+        return [entry for entry in self.entries if entry.block == info.block]
+
+    @staticmethod
+    def _by_entries(inputs: FusedInputs, entries: list[EntryAblation]) -> Tensor:
+        attention = torch.softmax(inputs.scores(slice(None)), -1)
+        for entry in entries:
+            attention = entry.apply(attention)
+        return attention.to(inputs.v.dtype) @ inputs.repeated(inputs.v)
+
+    def _ablate(self, output: Tensor, info: SiteInfo | None) -> Tensor:
+        if info is None or info.block is None:
+            return output
+        for ablation in self.heads:
+            four = output if output.dim() == 4 else output.reshape(-1, info.heads, *output.shape[-2:])
+            output = ablation.apply(four, info.block).reshape(output.shape)
+        return output
+
+    def _start_graph(self, output: Tensor) -> Tensor:
+        if self.gradient and not output.requires_grad:
+            return output.detach().requires_grad_()
+        return output
+
+    def _keep(self, info: SiteInfo | None, output: Tensor, fused: FusedInputs | None, eager: EagerInputs | None) -> None:
+        if not self.record or info is None:
+            return
+        class_query: int | None = None
+        if info.kind == "class":
+            class_query = 0
+        elif info.kind == "self" and self.layout is not None and info.queries == self.layout.tokens:
+            class_query = self.layout.class_index
+        self.sites[info.index] = AttentionSite(info, fused, eager, output, class_query)

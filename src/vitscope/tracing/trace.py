@@ -1,0 +1,258 @@
+"""A trace: one forward and, when asked, one backward of a batch, with every attention call in hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import TraceError
+from vitscope.models.anatomy import Anatomy, TokenLayout
+from vitscope.tracing.forward_pass import Capture, PassRecord, batch_of, compose_tokens
+from vitscope.tracing.rules import Rules
+from vitscope.tracing.site import AttentionSite
+from vitscope.tracing.targets import ResolvedTarget, Target
+
+if TYPE_CHECKING:
+    from vitscope.tracing.vit import Vit
+
+FP16_SCALE = 1024.0
+"""Scores are multiplied by this before a half precision backward, gradients divided, so that small ones survive."""
+
+
+@dataclass
+class Gradients:
+    """Gradients of the summed scores at what the capture named."""
+
+    sites: dict[int, Tensor] = field(default_factory=dict)
+    block_inputs: dict[int, list[Tensor]] = field(default_factory=dict)
+    block_outputs: dict[int, Tensor] = field(default_factory=dict)
+    norm_tokens: dict[int, Tensor] = field(default_factory=dict)
+    embedding: Tensor | None = None
+    image: Tensor | None = None
+
+
+def backward(record: PassRecord, scores: Tensor, *, scale: float = 1.0, retain: bool = False) -> Gradients:
+    """One ``autograd.grad`` over everything the record holds. The sum over pictures is exact: no cross terms."""
+    wanted: list[tuple[str, Any, Tensor]] = []
+    for index, site in record.sites.items():
+        wanted.append(("sites", index, site.raw_output))
+    for block, tensors in record.block_inputs.items():
+        wanted += [("block_inputs", (block, i), t) for i, t in enumerate(tensors)]
+    for block, tensor in record.block_outputs.items():
+        wanted.append(("block_outputs", block, tensor))
+    for block, tensor in record.norm_tokens.items():
+        wanted.append(("norm_tokens", block, tensor))
+    if record.embedding is not None:
+        wanted.append(("embedding", None, record.embedding))
+    if record.image is not None:
+        wanted.append(("image", None, record.image))
+    if not scores.requires_grad:
+        raise TraceError(
+            "the score does not depend on any attention that was seen, so it has no gradient; "
+            "check the target, and that the model does not detach or convert its output"
+        )
+    wanted = [entry for entry in wanted if entry[2].requires_grad]
+    with torch.inference_mode(False), torch.enable_grad():
+        grads = torch.autograd.grad(
+            (scores * scale).sum(), [entry[2] for entry in wanted], retain_graph=retain, allow_unused=True
+        )
+    result = Gradients()
+    for (kind, key, tensor), grad in zip(wanted, grads, strict=True):
+        value = torch.zeros_like(tensor) if grad is None else grad if scale == 1.0 else grad / scale
+        if kind == "block_inputs":
+            result.block_inputs.setdefault(key[0], []).append(value)
+        elif key is None:
+            setattr(result, kind, value)
+        else:
+            getattr(result, kind)[key] = value
+    return result
+
+
+class Trace:
+    """What one pass over a batch showed.
+
+    ``logits`` (B, C) float32, ``classes`` (B,) the explained classes or None, ``scores`` (B,), ``sites`` one
+    AttentionSite per block in order (several where a block has several), ``pool`` the pooling's own site or None.
+    Block tensors and gradients are there when the capture asked for them; asking otherwise raises TraceError."""
+
+    def __init__(
+        self,
+        vit: Vit,
+        anatomy: Anatomy,
+        record: PassRecord,
+        target: Target | None,
+        resolved: ResolvedTarget | None,
+        scores: Tensor | None,
+        gradients: Gradients | None,
+        capture: Capture,
+        rules: Rules | None,
+    ) -> None:
+        self.vit, self.anatomy = vit, anatomy
+        self.target, self.resolved = target, resolved
+        self.capture, self.rules = capture, rules
+        self._record, self._gradients = record, gradients
+        self._scores = scores.detach().float() if scores is not None else None
+        self.logits = record.logits.detach().float()
+        self._sites: dict[int, AttentionSite] = {}
+        for index, site in record.sites.items():
+            gradient = gradients.sites.get(index) if gradients else None
+            if gradients is not None and gradient is None:
+                gradient = torch.zeros_like(site.raw_output)
+            self._sites[index] = AttentionSite(
+                site.info, site.fused, site.eager, site.raw_output, site.class_query, gradient
+            )
+
+    # ---- what was run ----------------------------------------------------------------------------------------
+    @property
+    def images(self) -> Tensor:
+        """The pictures as the model saw them, (B, 3, H, W)."""
+        if not isinstance(self._record.inputs, Tensor):
+            raise TraceError("this trace is of a text model; its inputs are in trace.inputs")
+        return self._record.inputs.detach()
+
+    @property
+    def inputs(self) -> Any:
+        """What the model was given: the pictures, or a mapping of tensors."""
+        return self._record.inputs
+
+    @property
+    def batch(self) -> int:
+        """Number of pictures B."""
+        return batch_of(self._record.inputs)
+
+    @property
+    def output(self) -> Any:
+        """The model's raw output."""
+        return self._record.output
+
+    @property
+    def layout(self) -> TokenLayout:
+        """Where the tokens lie. Raises TraceError when they lie on no single grid."""
+        if self.anatomy.layout is None:
+            raise TraceError(f"'{self.anatomy.source}': {self.anatomy.why_no_tokens()}")
+        return self.anatomy.layout
+
+    @property
+    def classes(self) -> Tensor | None:
+        """The explained class of each picture, (B,), None for a target without classes."""
+        return self.resolved.classes if self.resolved else None
+
+    @property
+    def scores(self) -> Tensor:
+        """The explained score of each picture, (B,) float32."""
+        if self._scores is None:
+            raise TraceError("this trace was taken without a target")
+        return self._scores
+
+    @property
+    def has_gradient(self) -> bool:
+        """True when a backward was run."""
+        return self._gradients is not None
+
+    # ---- attention -------------------------------------------------------------------------------------------
+    @property
+    def sites(self) -> list[AttentionSite]:
+        """The attention calls inside blocks, in order."""
+        return [self._sites[i] for i in sorted(self._sites) if self._sites[i].info.block is not None]
+
+    @property
+    def pool(self) -> AttentionSite | None:
+        """The attention pooling's call, None when the model has none."""
+        index = self.anatomy.pool_site
+        return self._sites.get(index) if index is not None else None
+
+    def readout(self) -> Tensor:
+        """The row a rollout starts from, (B, N): what the classifier reads.
+
+        One-hot for a class token, half each for class and distillation token, uniform over the patches for mean
+        pooling, the pooling's attention (mean over heads and queries) for attention pooling."""
+        N = self.layout.tokens
+        if self.pool is not None:
+            row = self.pool.attention().mean((1, 2))
+            if row.shape[-1] == self.layout.patches and N != row.shape[-1]:
+                row = torch.nn.functional.pad(row, (self.layout.prefix_count, 0))
+            return row
+        if self.anatomy.readout is None:
+            raise TraceError(
+                f"what '{self.anatomy.source}' reads out of its tokens was not found; pass pooling= to open_model"
+            )
+        return torch.tensor(self.anatomy.readout, device=self.logits.device).expand(self.batch, N)
+
+    # ---- the residual stream ---------------------------------------------------------------------------------
+    @property
+    def block_inputs(self) -> list[Tensor]:
+        """What entered each block, (B, N, D) each."""
+        return [self._compose(self._need("streams").block_inputs[b.index]) for b in self.anatomy.blocks]
+
+    @property
+    def block_outputs(self) -> list[Tensor]:
+        """What left each block, (B, N, D) each ((B, 1, D) for a class-attention block)."""
+        return [self._compose([self._need("streams").block_outputs[b.index]]) for b in self.anatomy.blocks]
+
+    @property
+    def block_input_gradients(self) -> list[Tensor]:
+        """Gradient of the scores at each block's input, (B, N, D) each."""
+        gradients = self._need_gradient("streams")
+        return [self._compose(gradients.block_inputs[b.index]) for b in self.anatomy.blocks]
+
+    @property
+    def block_output_gradients(self) -> list[Tensor]:
+        """Gradient of the scores at each block's output."""
+        gradients = self._need_gradient("streams")
+        return [self._compose([gradients.block_outputs[b.index]]) for b in self.anatomy.blocks]
+
+    @property
+    def norm_tokens(self) -> list[Tensor]:
+        """The first norm's output of each block, (B, N, D) each."""
+        record = self._need("norms")
+        return [self._compose([record.norm_tokens[b.index]]) for b in self.anatomy.blocks]
+
+    @property
+    def norm_gradients(self) -> list[Tensor]:
+        """Gradient of the scores at the first norm's output of each block."""
+        gradients = self._need_gradient("norms")
+        return [self._compose([gradients.norm_tokens[b.index]]) for b in self.anatomy.blocks]
+
+    @property
+    def embedding(self) -> Tensor:
+        """Patch embedding before positions are added, (B, P, D); the patches of the first block's input for a
+        model whose patches are not made by a convolution."""
+        return self._embedding(self._need("embedding").embedding, self._record.block_inputs)
+
+    @property
+    def embedding_gradient(self) -> Tensor:
+        """Gradient of the scores at the patch embedding, (B, P, D)."""
+        gradients = self._need_gradient("embedding")
+        return self._embedding(gradients.embedding, gradients.block_inputs)
+
+    @property
+    def image_gradient(self) -> Tensor:
+        """Gradient of the scores at the pixels, (B, 3, H, W)."""
+        gradient = self._need_gradient("image").image
+        if gradient is None:
+            raise TraceError("the inputs of this trace are not pictures, so there is no pixel gradient")
+        return gradient
+
+    # ---- inside ----------------------------------------------------------------------------------------------
+    def _embedding(self, grid: Tensor | None, block_inputs: dict[int, list[Tensor]]) -> Tensor:
+        if grid is not None:
+            return grid.detach().flatten(2).transpose(1, 2)
+        tokens = self._compose(block_inputs[0])
+        return tokens[:, self.layout.patch_slice] if tokens.shape[1] == self.layout.tokens else tokens
+
+    def _compose(self, tensors: list[Tensor]) -> Tensor:
+        return compose_tokens([t.detach() for t in tensors], self.anatomy.layout)
+
+    def _need(self, what: str) -> PassRecord:
+        if not getattr(self.capture, what):
+            raise TraceError(f"this trace did not keep {what}; take it with capture=Capture({what}=True)")
+        return self._record
+
+    def _need_gradient(self, what: str) -> Gradients:
+        self._need(what)
+        if self._gradients is None:
+            raise TraceError("this trace has no gradient; take it with gradient=True")
+        return self._gradients

@@ -1,0 +1,324 @@
+"""``Vit``: an opened model, its anatomy, and the ways to look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitscope.errors import ModelError, TargetError
+from vitscope.models.anatomy import Anatomy
+from vitscope.models.fingerprint import fingerprint
+from vitscope.models.inputs import to_batch
+from vitscope.models.loaded import LoadedModel
+from vitscope.tracing.ablation import Ablation, as_list
+from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
+from vitscope.tracing.guard import AUTOCAST, unwrap
+from vitscope.tracing.probe import Overrides, Probe, probe
+from vitscope.tracing.removal import TokenRemoval
+from vitscope.tracing.resume import BlockCache, collect_outputs, no_blocks, select, shortcuts
+from vitscope.tracing.rules import Rules
+from vitscope.tracing.targets import ResolvedTarget, Target, TargetLike, parse_target
+from vitscope.tracing.trace import FP16_SCALE, Trace, backward
+
+GUESSED_SIZES = (224, 256, 384, 96, 64, 32, 336, 448, 512, 128, 48, 28)
+
+
+class Vit:
+    """A vision transformer under the microscope. Made by ``open_model``.
+
+    The wrapped model is never changed: modes, flags, hooks and gradients are as before after every call, also
+    after an error. Pictures come as paths, Pillow images, arrays or a ready tensor (B, 3, H, W); text models take
+    a mapping of tensors (``input_ids``, ``attention_mask``)."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        device: str | torch.device | None = None,
+        precision: str = "float32",
+        overrides: Overrides | None = None,
+    ) -> None:
+        if precision not in ("float32", *AUTOCAST):
+            raise ModelError(f"expected precision float32, bf16 or fp16, got '{precision}'")
+        self.loaded = loaded
+        self.model: nn.Module = unwrap(loaded.module)
+        if device is not None:
+            self.model.to(device)
+        self.precision = precision
+        self.overrides = overrides or Overrides()
+        self._probes: dict[tuple[Any, ...], Probe] = {}
+        self._fingerprint: str | None = None
+        self._size: tuple[int, int] | None = loaded.image_size
+
+    def __repr__(self) -> str:
+        return f"Vit({self.source!r}, {self.family}, {self.precision} on {self.device})"
+
+    # ---- what it is ------------------------------------------------------------------------------------------
+    @property
+    def source(self) -> str:
+        """The name that the model was opened by."""
+        return self.loaded.source
+
+    @property
+    def family(self) -> str:
+        """The architecture's family, such as ``vision_transformer``."""
+        return self.loaded.family
+
+    @property
+    def preprocessor(self) -> Any:
+        """How pictures become tensors, None when the model came without a data configuration."""
+        return self.loaded.preprocessor
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Class names, None when unknown."""
+        return self.loaded.class_names
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the weights; computed once."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self.model)
+        return self._fingerprint
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's first parameter lies."""
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type of the model's first parameter, which its inputs get."""
+        return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """The input size (H, W) that the model is looked at with by default."""
+        if self._size is None:
+            self._probe_guessing()
+        assert self._size is not None
+        return self._size
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """What a probe learned at the model's own input size."""
+        return self.anatomy_for(self.image_size)
+
+    def anatomy_for(self, size: tuple[int, int]) -> Anatomy:
+        """What a probe learned at another input size (H, W)."""
+        return self._probe_for(self._blank(size)).anatomy
+
+    # ---- input -----------------------------------------------------------------------------------------------
+    def images(self, images: Any) -> Tensor:
+        """Pictures in any form as one tensor (B, 3, H, W) on the model's device and in its type."""
+        return to_batch(images, self.preprocessor).to(self.device, self.dtype)
+
+    def inputs(self, images: Any) -> Inputs:
+        """Pictures as ``images`` gives them; mappings of tensors (text models) moved to the device."""
+        if isinstance(images, Mapping):
+            return {key: value.to(self.device) for key, value in images.items() if isinstance(value, Tensor)}
+        return self.images(images)
+
+    # ---- looking ---------------------------------------------------------------------------------------------
+    def trace(
+        self,
+        images: Any,
+        target: TargetLike = None,
+        *,
+        gradient: bool = True,
+        rules: Rules | None = None,
+        capture: Capture | None = None,
+        ablation: Ablation | Sequence[Ablation] | None = None,
+        removal: TokenRemoval | None = None,
+    ) -> Trace:
+        """One forward of the batch and, with ``gradient``, one backward from the target's summed scores.
+
+        Raises TargetError when the model has no classifier and no target is given, TraceError when the score does
+        not depend on any attention. Inside a caller's ``torch.inference_mode`` the pass leaves that mode for its
+        own length; its results are ordinary tensors."""
+        return self.traces(
+            images, [target], gradient=gradient, rules=rules, capture=capture, ablation=ablation, removal=removal
+        )[0]
+
+    def traces(
+        self,
+        images: Any,
+        targets: Sequence[TargetLike],
+        *,
+        gradient: bool = True,
+        rules: Rules | None = None,
+        capture: Capture | None = None,
+        ablation: Ablation | Sequence[Ablation] | None = None,
+        removal: TokenRemoval | None = None,
+    ) -> list[Trace]:
+        """One forward shared by several targets, one backward for each. Same arguments as ``trace``."""
+        wanted = [parse_target(target) for target in targets]
+        inputs = self.inputs(images)
+        found = self._probe_for(inputs)
+        kept = capture or Capture()
+        self._check_targets(wanted, found.anatomy, gradient)
+        record = run_pass(
+            self.model,
+            found.anatomy,
+            inputs,
+            precision=self.precision,
+            gradient=gradient,
+            record=True,
+            capture=kept,
+            rules=rules,
+            ablations=as_list(ablation),
+            removal=removal,
+            embedding_call=found.embedding_call,
+        )
+        traces = []
+        for position, target in enumerate(wanted):
+            resolved, scores = self._score(target, record, found.anatomy, gradient)
+            gradients = None
+            if gradient:
+                assert scores is not None
+                last = position == len(wanted) - 1
+                scale = FP16_SCALE if self.precision == "fp16" else 1.0
+                gradients = backward(record, scores, scale=scale, retain=not last)
+            traces.append(Trace(self, found.anatomy, record, target, resolved, scores, gradients, kept, rules))
+        return traces
+
+    def forward(
+        self,
+        images: Any,
+        *,
+        ablation: Ablation | Sequence[Ablation] | None = None,
+        removal: TokenRemoval | None = None,
+    ) -> Tensor:
+        """Logits (B, C), float32, no gradient, one batch."""
+        inputs = self.inputs(images)
+        record = run_pass(
+            self.model,
+            self._probe_for(inputs).anatomy,
+            inputs,
+            precision=self.precision,
+            ablations=as_list(ablation),
+            removal=removal,
+        )
+        return record.logits.float()
+
+    def predict(self, images: Any, batch_size: int = 32) -> Tensor:
+        """Logits (B, C), float32, in batches."""
+        inputs = self.inputs(images)
+        parts = []
+        for start in range(0, batch_of(inputs), batch_size):
+            index = torch.arange(start, min(start + batch_size, batch_of(inputs)))
+            parts.append(self.forward(select(inputs, index)))
+        return torch.cat(parts)
+
+    # ---- resuming --------------------------------------------------------------------------------------------
+    def cache(self, images: Any) -> BlockCache:
+        """One forward that keeps what every block returned, to resume from."""
+        inputs = self.inputs(images)
+        anatomy = self._probe_for(inputs).anatomy
+        if not anatomy.blocks:
+            raise no_blocks(anatomy)
+        record, outputs = collect_outputs(
+            self.model, anatomy, lambda: run_pass(self.model, anatomy, inputs, precision=self.precision)
+        )
+        return BlockCache(inputs, record.logits.float(), tuple(outputs))
+
+    def resume(
+        self,
+        cache: BlockCache,
+        block: int,
+        *,
+        ablation: Ablation | Sequence[Ablation] | None = None,
+        removal: TokenRemoval | None = None,
+        index: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (M, C) from blocks ``block``… on; earlier blocks give what they gave in ``cache``.
+
+        ``index`` (M,) names the cached picture that each batch item resumes from; None takes all once."""
+        return self.resume_pass(cache, block, ablation=ablation, removal=removal, index=index).logits.float()
+
+    def resume_pass(
+        self,
+        cache: BlockCache,
+        block: int,
+        *,
+        ablation: Ablation | Sequence[Ablation] | None = None,
+        removal: TokenRemoval | None = None,
+        index: Tensor | None = None,
+        capture: Capture | None = None,
+        tokens: Tensor | None = None,
+        gradient: bool = False,
+    ) -> PassRecord:
+        """As ``resume``, but gives the whole record. ``tokens`` replaces what the block before ``block`` returned;
+        with ``gradient`` the way from them to the logits is differentiable."""
+        inputs = select(cache.inputs, index)
+        anatomy = self._probe_for(cache.inputs).anatomy
+        skip = shortcuts(anatomy, cache, block, index, tokens)
+        return run_pass(
+            self.model,
+            anatomy,
+            inputs,
+            precision=self.precision,
+            gradient=gradient,
+            capture=capture,
+            ablations=as_list(ablation),
+            removal=removal,
+            skip=skip,
+        )
+
+    # ---- inside ----------------------------------------------------------------------------------------------
+    def _check_targets(self, targets: list[Target], anatomy: Anatomy, gradient: bool) -> None:
+        if gradient and anatomy.classes is None and any(t.needs_classifier for t in targets):
+            raise TargetError(
+                f"'{self.source}' has no classifier, so there is no class to explain; pass target= (a text, another "
+                "picture's feature, or a callable on the output that gives (B,)), or classes=C to open_model if its "
+                "output are class scores"
+            )
+
+    def _score(
+        self, target: Target, record: PassRecord, anatomy: Anatomy, gradient: bool
+    ) -> tuple[ResolvedTarget | None, Tensor | None]:
+        if target.needs_classifier and anatomy.classes is None:
+            return None, None
+        with torch.inference_mode(False), torch.set_grad_enabled(gradient):
+            resolved = target.resolve(record.logits)
+            return resolved, resolved.score(record.output, record.logits)
+
+    def _blank(self, size: tuple[int, int]) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        with torch.inference_mode(False):
+            return torch.randn(2, self._channels, *size, generator=generator).to(self.device, self.dtype)
+
+    @property
+    def _channels(self) -> int:
+        first = next((m for m in self.model.modules() if isinstance(m, nn.Conv2d)), None)
+        return first.in_channels if first is not None and first.groups == 1 else 3
+
+    def _probe_for(self, inputs: Inputs) -> Probe:
+        if isinstance(inputs, Tensor):
+            key: tuple[Any, ...] = tuple(inputs.shape[1:])
+        else:
+            key = tuple((name, tuple(value.shape[1:])) for name, value in inputs.items())
+        if key not in self._probes:
+            sample: Inputs
+            if isinstance(inputs, Tensor):
+                sample = self._blank((inputs.shape[-2], inputs.shape[-1]))
+            else:
+                sample = {name: torch.cat([value[:1], value[:1]]) for name, value in inputs.items()}
+            self._probes[key] = probe(
+                self.model, sample, source=self.source, family=self.family, overrides=self.overrides
+            )
+        return self._probes[key]
+
+    def _probe_guessing(self) -> None:
+        """Find an input size that the model runs on, when nothing tells it."""
+        for size in GUESSED_SIZES:
+            try:
+                self._probe_for(self._blank((size, size)))
+            except ModelError:
+                continue
+            self._size = (size, size)
+            return
+        raise ModelError(f"'{self.source}' ran on none of the usual picture sizes; give its own with image_size=")
