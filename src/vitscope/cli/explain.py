@@ -31,14 +31,18 @@ def explain(
     model: options.Model,
     method: Annotated[
         str | None,
-        typer.Option("--method", "--methods", help="Comma list of methods, or all; vitscope methods lists them."),
+        typer.Option(
+            "--method", "--methods", help="Comma list of methods, or all; vitscope methods lists them."
+        ),
     ] = None,
     target: options.Target = "top1",
     out: Annotated[Path, typer.Option("--out", "-O", help="Folder for the results.")] = Path("vitscope-out"),
     weights: options.Weights = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", "-o", help="option=value for every method that has it, or method.option=value."),
+        typer.Option(
+            "--option", "-o", help="option=value for every method that has it, or method.option=value."
+        ),
     ] = None,
     style: Annotated[
         str, typer.Option(help="alpha, spotlight, contour, side-by-side or map (the map alone).")
@@ -46,9 +50,13 @@ def explain(
     scaling: Annotated[
         str | None, typer.Option(help="Display scaling: minmax, percentile, sqrt, rank or signed.")
     ] = None,
-    upsampling: Annotated[str, typer.Option(help="nearest (the model's own grid), bilinear or bicubic.")] = "nearest",
+    upsampling: Annotated[
+        str, typer.Option(help="nearest (the model's own grid), bilinear or bicubic.")
+    ] = "nearest",
     size: Annotated[int, typer.Option(help="Size of the drawings: 1, 2 or 4.")] = 1,
     draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Write PNGs beside the raw maps.")] = True,
+    random_weights: options.RandomWeights = False,
+    class_names: options.ClassNames = None,
     image_size: options.ImageSize = None,
     batch_size: options.BatchSize = 16,
     device: options.Device = "auto",
@@ -63,7 +71,7 @@ def explain(
     given = options.parse_assignments(option)
     paths = find_pictures(pictures)
     folder = console.output_folder(out)
-    vit = open_vit(model, weights, image_size, device, precision)
+    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names)
     methods = choose_methods(method or default_method(), vit.anatomy)
     shared = share_options(methods, given)
     aim = resolve_target(target, vit.class_names)
@@ -74,7 +82,10 @@ def explain(
         results = explain_batch(vit, opened, shared, aim, batch_size)
         for index, (path, picture) in enumerate(zip(read, opened, strict=True)):
             single = {name: result[index] for name, result in results.items()}
-            record = {"picture": str(path), **write_results(vit, single, picture, folder / names[path], drawing)}
+            record = {
+                "picture": str(path),
+                **write_results(vit, single, picture, folder / names[path], drawing),
+            }
             records.append(record)
             if not json:
                 console.out().print(_line(vit, path, record), markup=False)
@@ -95,7 +106,11 @@ class Drawing:
         from vitscope.rendering.resample import check_upsampling
         from vitscope.rendering.scaling import scale
 
-        self.style, self.upsampling, self.size = check_style(style), check_upsampling(upsampling), check_size(size)
+        self.style, self.upsampling, self.size = (
+            check_style(style),
+            check_upsampling(upsampling),
+            check_size(size),
+        )
         if scaling is not None:
             scale(np.zeros((1, 1)), scaling)
         self.scaling = scaling
@@ -139,7 +154,11 @@ def write_results(
     chosen = None if first.classes is None else int(first.classes[0])
     shown = vit.preprocessor.display(picture) if vit.preprocessor is not None else picture
     label = class_label(vit, chosen)
-    record: dict[str, Any] = {"class": chosen, "class_name": class_name(vit, chosen), "score": float(first.scores[0])}
+    record: dict[str, Any] = {
+        "class": chosen,
+        "class_name": class_name(vit, chosen),
+        "score": float(first.scores[0]),
+    }
     if first.logits is not None:
         record["predictions"] = top_predictions(vit, first.logits[0])
     record["maps"] = {}
@@ -163,7 +182,12 @@ def write_results(
                 size=drawing.size,
                 title=f"{name}: {label}",
             )
-            made = {"model": vit.source, "weights": vit.fingerprint, "method": name, "options": explanation.options}
+            made = {
+                "model": vit.source,
+                "weights": vit.fingerprint,
+                "method": name,
+                "options": explanation.options,
+            }
             entry["overlay"] = str(save_png(drawn, stem.with_name(f"{stem.name}.{name}.png"), made))
         record["maps"][name] = entry
     if drawing is not None and len(single) > 1:

@@ -30,21 +30,37 @@ EPILOG = (
 def flow(
     pictures: Annotated[list[str], typer.Argument(help="Pictures, folders (searched below, too) and globs.")],
     model: options.Model,
-    method: Annotated[str, typer.Option("--method", help="A method with a flow: daam, dart, rollout ...")] = "daam",
+    method: Annotated[
+        str, typer.Option("--method", help="A method with a flow: daam, dart, rollout ...")
+    ] = "daam",
     target: options.Target = "top1",
     out: Annotated[Path, typer.Option("--out", "-O", help="Folder for the results.")] = Path("vitscope-out"),
     weights: options.Weights = None,
-    format: Annotated[str, typer.Option("--format", help="gif, webp or mp4 (needs the video extra).")] = "gif",
-    seconds: Annotated[float, typer.Option("--seconds", min=0.02, help="How long each block is shown.")] = 0.5,
-    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="option=value of the method.")] = None,
+    format: Annotated[
+        str, typer.Option("--format", help="gif, webp or mp4 (needs the video extra).")
+    ] = "gif",
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.02, help="How long each block is shown.")
+    ] = 0.5,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", help="option=value of the method.")
+    ] = None,
     style: Annotated[str, typer.Option(help="alpha, spotlight, contour, or map (the map alone).")] = "alpha",
     scaling: Annotated[
         str | None,
-        typer.Option(help="daam (one scale for the whole flow), daam-sigmoid (a scale per block), signed, minmax ..."),
+        typer.Option(
+            help="daam (one scale for the whole flow), daam-sigmoid (a scale per block), signed, minmax ..."
+        ),
     ] = None,
-    upsampling: Annotated[str, typer.Option(help="nearest (the model's own grid), bilinear or bicubic.")] = "nearest",
+    upsampling: Annotated[
+        str, typer.Option(help="nearest (the model's own grid), bilinear or bicubic.")
+    ] = "nearest",
     size: Annotated[int, typer.Option(help="Size of the drawings: 1, 2 or 4.")] = 1,
-    strip: Annotated[bool, typer.Option("--strip/--no-strip", help="Also write all blocks as one PNG.")] = True,
+    strip: Annotated[
+        bool, typer.Option("--strip/--no-strip", help="Also write all blocks as one PNG.")
+    ] = True,
+    random_weights: options.RandomWeights = False,
+    class_names: options.ClassNames = None,
     image_size: options.ImageSize = None,
     batch_size: options.BatchSize = 16,
     device: options.Device = "auto",
@@ -62,7 +78,7 @@ def flow(
     given = options.parse_assignments(option)
     paths = find_pictures(pictures)
     folder = console.output_folder(out)
-    vit = open_vit(model, weights, image_size, device, precision)
+    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names)
     [name] = _one_method(choose_methods(method, vit.anatomy))
     shared = share_options([name], given)
     aim = resolve_target(target, vit.class_names)
@@ -79,7 +95,9 @@ def flow(
             record = {"picture": str(path), "class": chosen, "class_name": class_name(vit, chosen), **files}
             records.append(record)
             if not json:
-                line = f"{path.name}: {class_label(vit, chosen)}, {files['blocks']} blocks, {files['animation']}"
+                line = (
+                    f"{path.name}: {class_label(vit, chosen)}, {files['blocks']} blocks, {files['animation']}"
+                )
                 console.out().print(line, markup=False)
     if json:
         document = {"model": vit.source, "weights": vit.fingerprint, "target": target, "method": name}

@@ -18,15 +18,19 @@ EPILOG = "Example: vitscope inspect timm/vit_small_patch16_224 --image-size 224x
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="timm/NAME, hf/NAME, torchvision/NAME, open_clip/NAME, bundled/shapes.")],
+    model: Annotated[
+        str, typer.Argument(help="timm/NAME, hf/NAME, torchvision/NAME, open_clip/NAME, bundled/shapes.")
+    ],
     weights: options.Weights = None,
+    random_weights: options.RandomWeights = False,
+    class_names: options.ClassNames = None,
     image_size: options.ImageSize = None,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     json: options.Json = False,
 ) -> None:
     """Print a model's anatomy (blocks, heads, tokens, pooling) and, per method, whether it applies and why not."""
-    vit = open_vit(model, weights, image_size, device, precision)
+    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names)
     anatomy = vit.anatomy
     methods = method_support(anatomy)
     if json:
@@ -44,10 +48,10 @@ def inspect(
 
 def method_support(anatomy: Anatomy) -> list[dict[str, Any]]:
     """For every registered method whether it applies to a model of this anatomy, and the reason if not."""
-    import vitscope as vs
+    from vitscope.methods import methods
 
     support = []
-    for info in vs.methods():
+    for info in methods():
         reason = info.applies(anatomy)
         support.append({"name": info.name, "applies": reason is None, "reason": reason})
     return support

@@ -11,9 +11,9 @@ EPILOG = "Example: vitscope methods --json"
 
 def methods(json: options.Json = False) -> None:
     """List the methods: family, class-specific or not, signed or not, cost in forward and backward passes, paper."""
-    import vitscope as vs
+    from vitscope.methods import methods as registered
 
-    records = [_record(info) for info in vs.methods()]
+    records = [_record(info) for info in registered()]
     if json:
         console.emit_json(records)
         return
@@ -25,16 +25,30 @@ def methods(json: options.Json = False) -> None:
                 record["family"],
                 "yes" if record["class_specific"] else "no",
                 "yes" if record["signed"] else "no",
-                f"{record['forwards']}F + {record['backwards']}B" if record["backwards"] else f"{record['forwards']}F",
+                f"{record['forwards']}F + {record['backwards']}B"
+                if record["backwards"]
+                else f"{record['forwards']}F",
                 record["title"],
                 record["citation"],
             ]
             for record in records
         ],
     )
-    console.out().print("\nclass: the map depends on the class asked for · F a forward pass · B a backward pass")
+    console.out().print(
+        "\nclass: the map depends on the class asked for · F a forward pass · B a backward pass"
+    )
 
 
 def _record(info: Any) -> dict[str, Any]:
-    names = ("name", "family", "title", "citation", "class_specific", "signed", "forwards", "backwards", "options")
+    names = (
+        "name",
+        "family",
+        "title",
+        "citation",
+        "class_specific",
+        "signed",
+        "forwards",
+        "backwards",
+        "options",
+    )
     return {name: getattr(info, name) for name in names if hasattr(info, name)}

@@ -22,6 +22,13 @@ Weights = Annotated[
     Path | None,
     typer.Option("--weights", "-w", help="Weights file (.safetensors, .pth); without it, the source's own."),
 ]
+RandomWeights = Annotated[
+    bool,
+    typer.Option("--random-weights", help="Random weights: to look at an architecture without its weights."),
+]
+ClassNames = Annotated[
+    str | None, typer.Option("--class-names", help="File with one class name a line or a JSON list; or imagenet.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 Precision = Annotated[str, typer.Option("--precision", help="float32, bf16 or fp16.")]
 ImageSize = Annotated[
@@ -34,7 +41,8 @@ Target = Annotated[
     typer.Option("--target", "-t", help="What to explain: top1, top3, a class number or class:NAME."),
 ]
 MaxPixels = Annotated[
-    int | None, typer.Option("--max-pixels", min=1, help="Most pixels that a picture may have; more is refused.")
+    int | None,
+    typer.Option("--max-pixels", min=1, help="Most pixels that a picture may have; more is refused."),
 ]
 
 

@@ -34,7 +34,8 @@ def choose_methods(text: str, anatomy: Anatomy) -> list[str]:
                     f"vitscope inspect {anatomy.source} lists the methods that do"
                 )
         return names
-    chosen, refused = [], {}
+    chosen: list[str] = []
+    refused: dict[str, list[str]] = {}
     for info in methods():
         reason = info.applies(anatomy)
         if reason is None:
@@ -44,7 +45,9 @@ def choose_methods(text: str, anatomy: Anatomy) -> list[str]:
     for reason, left_out in refused.items():
         note(f"left out: {', '.join(left_out)}: {reason}")
     if not chosen:
-        raise MethodError(f"no method applies to {anatomy.source}; vitscope inspect {anatomy.source} gives the reasons")
+        raise MethodError(
+            f"no method applies to {anatomy.source}; vitscope inspect {anatomy.source} gives the reasons"
+        )
     return chosen
 
 
@@ -61,7 +64,9 @@ def share_options(methods: list[str], given: dict[str, Any]) -> dict[str, dict[s
         if dot and owner.replace("_", "-") in known:
             owner = owner.replace("_", "-")
         if dot and owner not in known:
-            raise MethodError(f"-o {key}: {owner} is not among the methods {', '.join(methods)}; name one of them")
+            raise MethodError(
+                f"-o {key}: {owner} is not among the methods {', '.join(methods)}; name one of them"
+            )
         takers = [name for name in ([owner] if dot else methods) if option in known[name]]
         if not takers:
             every = {one for name in ([owner] if dot else methods) for one in known[name]}

@@ -22,15 +22,22 @@ def open_vit(
     image_size: str | None,
     device: str,
     precision: str,
+    random_weights: bool = False,
+    class_names: str | None = None,
 ) -> Vit:
     """``vs.open_model`` with a command's options, and a sign of life while weights are read."""
     size, where, how = parse_image_size(image_size), choose_device(device), check_precision(precision)
     if not model.strip():
         raise typer.BadParameter("--model must name a model, for example timm/deit_tiny_patch16_224")
+    if random_weights and weights is not None:
+        raise typer.BadParameter("--weights and --random-weights exclude each other")
+    extra: dict[str, Any] = {"pretrained": False} if random_weights else {}
+    if class_names is not None:
+        extra["class_names"] = class_names
     with err().status(f"opening {model} ..."):
         import vitscope as vs
 
-        return vs.open_model(model, weights=weights, image_size=size, device=where, precision=how)
+        return vs.open_model(model, weights=weights, image_size=size, device=where, precision=how, **extra)
 
 
 def resolve_target(text: str, class_names: list[str] | None) -> Any:
@@ -43,7 +50,9 @@ def resolve_target(text: str, class_names: list[str] | None) -> Any:
         return target
     name, quantity = match["name"].strip().lower(), match["quantity"] or ""
     if not class_names:
-        raise TargetError(f"this model has no class names to find {name!r} in; give the class number, class:207")
+        raise TargetError(
+            f"this model has no class names to find {name!r} in; give the class number, class:207"
+        )
     # Label files hold several names of one class, parted by commas: "golden retriever", "tench, Tinca tinca".
     spoken = [[part.strip().lower() for part in label.replace("_", " ").split(",")] for label in class_names]
     wanted = name.replace("_", " ")
