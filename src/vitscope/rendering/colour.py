@@ -95,8 +95,8 @@ def colourise(values: ArrayLike, name: str) -> NDArray[np.uint8]:
     return colours
 
 
-def categories(count: int) -> list[str]:
-    """The first ``count`` category colours as ``#rrggbb``.
+def categories(count: int, background: str = "#ffffff") -> list[str]:
+    """The first ``count`` category colours as ``#rrggbb``; lightened on a dark background until they stand out.
 
     Raises ``RenderingError`` above ten: more cannot be told apart; group the rest or label them directly.
     """
@@ -104,7 +104,7 @@ def categories(count: int) -> list[str]:
         raise RenderingError(
             f"expected at most {len(CATEGORY_COLOURS)} categories, got {count}; group the rest as one grey category"
         )
-    return list(CATEGORY_COLOURS[:count])
+    return [_raised(colour, background) for colour in CATEGORY_COLOURS[:count]]
 
 
 def css_gradient(name: str, stops: int = 17) -> str:
@@ -132,6 +132,25 @@ def ink_on(background: Any) -> RGB:
     dark, light = (20, 20, 20), (255, 255, 255)
     colour = (red, green, blue)
     return dark if contrast(dark, colour) >= contrast(light, colour) else light
+
+
+def _raised(colour: str, background: str) -> str:
+    """On dark paper: mixed with white until the contrast is 3 : 1, as WCAG asks. On light paper: as is."""
+    paper = _from_hex(background)
+    if _luminance(paper) > 0.2:
+        return colour
+    mixed = _from_hex(colour)
+    while contrast(mixed, paper) < 3.0:
+        mixed = (
+            mixed[0] + (263 - mixed[0]) // 8,
+            mixed[1] + (263 - mixed[1]) // 8,
+            mixed[2] + (263 - mixed[2]) // 8,
+        )
+    return to_hex(mixed)
+
+
+def _from_hex(text: str) -> RGB:
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
 def _luminance(colour: RGB) -> float:

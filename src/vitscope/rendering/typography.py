@@ -61,6 +61,15 @@ def shorten(text: str, face: Font, width: int) -> str:
     return text[:low].rstrip() + "…"
 
 
+def fixed(value: float, span: float, digits: int = 3) -> str:
+    """A number with as many decimals as ``digits`` significant digits of ``span`` need, for columns of numbers."""
+    if not math.isfinite(value) or not math.isfinite(span) or span <= 0 or not 1e-4 <= span < 1e5:
+        return numeral(value, digits)
+    decimals = max(0, digits - 1 - math.floor(math.log10(span)))
+    text = f"{value:.{decimals}f}"
+    return "0" if float(text) == 0 and value == 0 else text.replace("-", "−")
+
+
 def numeral(value: float, digits: int = 3) -> str:
     """A number in at most ``digits`` significant digits: 0.0123, −1.5, 2.1e−5, 0, ∞, "no value" for NaN."""
     if math.isnan(value):
