@@ -1,0 +1,253 @@
+"""``hf/FOLDER`` or ``hf/ORGANISATION/NAME``: transformers models, from a local folder or the hub."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitscope.errors import ModelError
+from vitscope.models.class_names import from_id2label
+from vitscope.models.hf_text import text_tower, tokenizer_of
+from vitscope.models.loaded import LoadedModel
+from vitscope.models.module_source import output_of, size_of
+from vitscope.models.optional import require
+from vitscope.models.preprocess import Preprocessor
+from vitscope.models.recipes import from_image_processor
+from vitscope.models.sources import Request, not_built, not_fetched, register_source
+from vitscope.models.weights import load_weights
+
+_CLASSIFIER = ("ForImageClassification", "ForImageClassificationWithTeacher", "ForSequenceClassification")
+
+
+def _names() -> Iterable[str]:
+    return ["FOLDER", "ORGANISATION/NAME"]
+
+
+@register_source("hf", "transformers", _names)
+def load(request: Request) -> LoadedModel:
+    """Open a classifier, a bare encoder, or the picture tower of a contrastive model (text tower in ``extras``).
+
+    The class is the one the configuration names, when it classifies; else the encoder without its training head.
+    Weights become float32. Attention is computed by torch's ``scaled_dot_product_attention`` unless
+    ``attn_implementation="eager"`` is asked for; kernels that hide it are refused. ``image_size`` other than the
+    configured one switches position interpolation on. Other options go to ``from_pretrained``.
+    """
+    transformers = require("transformers", "hf", f"hf/{request.name}")
+    where = _place(request)
+    options = dict(request.options)
+    asked = options.pop("attn_implementation", None)
+    if asked not in (None, "sdpa", "eager"):
+        raise ModelError(
+            f"attention cannot be seen inside attn_implementation={asked!r}; "
+            f"open hf/{request.name} with 'sdpa' or 'eager'"
+        )
+    notes: list[str] = []
+    with quiet(transformers):
+        config = _config(transformers, where, request, options)
+        if request.wants_hub:
+            module = _pretrained(transformers, config, where, request, asked, options, notes)
+        else:
+            module = _from_config(transformers, config, request, asked)
+            if request.weights is not None:
+                load_weights(module, request.weights, model=f"hf/{request.name}")
+        module.float()
+        tower = text_tower(transformers, module, where) if _is_dual(config) else None
+        extras: dict[str, Any] = {"config": config}
+        if tower is not None:
+            extras["text"] = tower
+        shown = PictureTower(module) if _is_dual(config) else module
+        reads_text = getattr(module, "main_input_name", "pixel_values") == "input_ids" and not _is_dual(
+            config
+        )
+        if reads_text:
+            extras["tokenizer"] = tokenizer_of(transformers, where)
+        vision = getattr(config, "vision_config", config)
+        size = None if reads_text else request.image_size or _size(vision)
+        preprocessor = None if reads_text else read_processor(where, request.image_size, notes)
+    if request.image_size is not None and request.image_size != _size(vision):
+        shown = _any_size(shown, request)
+    named = request.weights_label != "random" and output_of(module) == "logits"
+    return LoadedModel(
+        module=shown,
+        source=f"hf/{request.name}",
+        family=str(config.model_type),
+        preprocessor=preprocessor,
+        class_names=from_id2label(config.id2label) if named else None,
+        extras=extras,
+        image_size=size or (preprocessor.size if preprocessor else None),
+        output="embedding" if shown is not module and _is_dual(config) else output_of(module),
+        weights=request.weights_label,
+        notes=notes,
+    )
+
+
+class PictureTower(nn.Module):
+    """The picture side of a contrastive model: pixels (B, 3, H, W) to the shared space (B, D), not normalised."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.vision_model = model.vision_model
+        self.visual_projection = getattr(model, "visual_projection", None) or nn.Identity()
+
+    def forward(self, pixel_values: Tensor, **options: Any) -> Tensor:
+        projected: Tensor = self.visual_projection(self.vision_model(pixel_values, **options).pooler_output)
+        return projected
+
+
+class AnySize(nn.Module):
+    """A model whose position embeddings are interpolated to whatever size comes in."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: Tensor) -> Any:
+        return self.model(pixel_values, interpolate_pos_encoding=True)
+
+
+@contextmanager
+def quiet(transformers: Any) -> Iterator[None]:
+    """No chatter and no progress bars of transformers on the way; its settings are put back."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def read_processor(where: str, size: tuple[int, int] | None, notes: list[str]) -> Preprocessor | None:
+    """The preparation of pictures published beside a model; None, with a note, when there is none to follow."""
+    transformers = require("transformers", "hf", "reading preprocessor_config.json")
+    try:
+        processor = transformers.AutoImageProcessor.from_pretrained(where)
+        recipe = from_image_processor(processor)
+    except ModelError as error:
+        notes.append(str(error))
+        return None
+    except Exception as error:
+        notes.append(
+            f"no readable preprocessor_config.json beside the model ({type(error).__name__}); give preprocess="
+        )
+        return None
+    return recipe if size in (None, recipe.size) else recipe.with_size(size or recipe.size)
+
+
+def _place(request: Request) -> str:
+    folder = Path(request.name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(
+                f"the folder {folder} holds no config.json; expected one made by save_pretrained()"
+            )
+        return str(folder)
+    if folder.is_absolute() or request.name.startswith((".", "~")) or request.name.count("/") > 1:
+        raise ModelError(f"there is no folder {folder}; expected hf/FOLDER or hf/ORGANISATION/NAME")
+    return request.name
+
+
+def _config(transformers: Any, where: str, request: Request, options: dict[str, Any]) -> Any:
+    trust = {"trust_remote_code": options["trust_remote_code"]} if "trust_remote_code" in options else {}
+    try:
+        return transformers.AutoConfig.from_pretrained(where, **trust)
+    except (ValueError, KeyError) as error:
+        raise not_built("hf", request.name, error) from error
+    except Exception as error:
+        raise not_fetched("hf", request.name, error) from error
+
+
+def _is_dual(config: Any) -> bool:
+    architecture = (getattr(config, "architectures", None) or [""])[0]
+    both = hasattr(config, "vision_config") and hasattr(config, "text_config")
+    return both and not architecture.endswith(_CLASSIFIER)
+
+
+def _class_for(transformers: Any, config: Any) -> Any:
+    architecture = (getattr(config, "architectures", None) or [""])[0]
+    if config.model_type == "vit_mae":
+        # The pre-training class shuffles and hides patches at every pass.
+        return transformers.ViTModel
+    if architecture.endswith((*_CLASSIFIER, "WithProjection")) and hasattr(transformers, architecture):
+        return getattr(transformers, architecture)
+    if not architecture and not _is_dual(config):
+        known = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+        if config.model_type in known:
+            return transformers.AutoModelForImageClassification
+    return transformers.AutoModel
+
+
+def _from_config(transformers: Any, config: Any, request: Request, asked: str | None) -> Any:
+    found = _class_for(transformers, config)
+    build = getattr(found, "from_config", None) or found._from_config
+    return _with_attention(lambda attention: build(config, attn_implementation=attention), request, asked)
+
+
+def _pretrained(
+    transformers: Any, config: Any, where: str, request: Request, asked: str | None, options: dict[str, Any],
+    notes: list[str],
+) -> Any:  # fmt: skip
+    found = _class_for(transformers, config)
+
+    def build(attention: str, **more: Any) -> Any:
+        return found.from_pretrained(
+            where, config=config, attn_implementation=attention, output_loading_info=True, **options, **more
+        )
+
+    module, report = _with_attention(build, request, asked)
+    missing = sorted(report.get("missing_keys", ()))
+    if missing and all(key.startswith("pooler.") for key in missing):
+        # Self-supervised encoders are published without the pooler that the class would make up at random.
+        module, report = _with_attention(
+            lambda attention: build(attention, add_pooling_layer=False), request, asked
+        )
+        missing = sorted(report.get("missing_keys", ()))
+        notes.append("the weights have no pooler, so the model was opened without one")
+    if missing:
+        raise ModelError(
+            f"the weights of hf/{request.name} lack {len(missing)} of the model's keys ({', '.join(missing[:3])}), "
+            "which would be random; fetch the complete folder, or give weights="
+        )
+    return module
+
+
+def _with_attention(build: Any, request: Request, asked: str | None) -> Any:
+    """Build with the attention asked for, else with sdpa and, where a model has none, with eager attention."""
+    try:
+        return build(asked or "sdpa")
+    except Exception as error:
+        if asked is None and isinstance(error, ValueError) and "scaled_dot_product_attention" in str(error):
+            return _with_attention(build, request, "eager")
+        if isinstance(error, OSError):
+            raise not_fetched("hf", request.name, error) from error
+        raise not_built("hf", request.name, error) from error
+
+
+def _size(config: Any) -> tuple[int, int] | None:
+    holder = nn.Module()
+    holder.config = config
+    return size_of(holder)
+
+
+def _any_size(module: nn.Module, request: Request) -> nn.Module:
+    inner = module.vision_model if isinstance(module, PictureTower) else module
+    if "interpolate_pos_encoding" in inspect.signature(inner.forward).parameters:
+        return AnySize(module)
+    assert request.image_size is not None
+    try:
+        with torch.no_grad():
+            training = module.training
+            module.eval()(torch.zeros(1, 3, *request.image_size))
+            module.train(training)
+    except Exception as error:
+        raise not_built("hf", request.name, error) from error
+    return module

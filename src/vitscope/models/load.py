@@ -1,0 +1,145 @@
+"""Open a Vision Transformer by name or take one as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitscope.errors import ModelError, nearest
+from vitscope.models.causes import brief
+from vitscope.models.class_names import as_class_names
+from vitscope.models.loaded import LoadedModel
+from vitscope.models.module_source import from_module, refuse_unseeable
+from vitscope.models.recipes import as_preprocessor, pair
+from vitscope.models.sources import Request, Weights, sources
+from vitscope.models.weights import load_weights
+
+
+def load_model(
+    name_or_module: str | nn.Module,
+    *,
+    weights: Weights | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    preprocess: Any = None,
+    class_names: Any = None,
+    device: str | torch.device | None = None,
+    pretrained: bool | str | None = None,
+    **options: Any,
+) -> LoadedModel:
+    """Open a model and everything known about it without running it.
+
+    name_or_module: ``timm/NAME``, ``hf/FOLDER_OR_ID``, ``torchvision/NAME``, ``open_clip/NAME@TAG``, ``bundled/WORLD``,
+        or any ``nn.Module`` (torch.compile's and DataParallel's wrappers come off; the model inside is not changed).
+    weights: a .safetensors or tensors-only checkpoint file, or a state dict; then nothing is fetched.
+    image_size: one number or (H, W), where the model allows another size than its own.
+    preprocess: see ``recipes.as_preprocessor``; None takes the model's own.
+    class_names: see ``class_names.as_class_names``; None takes the model's own.
+    device: None means the CPU for a named model, and where it already is for a module.
+    pretrained: False builds random weights; a string names published weights where a source has several.
+    options: handed on to the library (``num_classes=``, ``attn_implementation=`` ...).
+
+    Raises ``ModelError`` (``WeightsError`` for a weights file) with one line.
+    """
+    if weights is not None and pretrained:
+        raise ModelError("weights= and pretrained= were both given; leave one of them out")
+    size = None if image_size is None else pair(image_size)
+    if isinstance(name_or_module, str):
+        loaded = _named(name_or_module, Request("", weights, size, pretrained, options))
+        refuse_unseeable(loaded.module)
+        loaded.module.eval()
+        device = device or "cpu"
+    else:
+        loaded = _given(name_or_module, weights, size, pretrained, options)
+    if preprocess is not None:
+        loaded.preprocessor = as_preprocessor(preprocess, size or loaded.image_size)
+        loaded.image_size = size or loaded.image_size or loaded.preprocessor.size
+    if class_names is not None:
+        loaded.class_names = as_class_names(class_names, _class_count(loaded))
+    if device is not None:
+        _move(loaded, device)
+    return loaded
+
+
+def model_names(prefix: str | None = None) -> list[str]:
+    """Names that ``load_model`` accepts, of one source or of all whose library is installed."""
+    found = sources()
+    if prefix is not None and prefix not in found:
+        raise ModelError(f"there is no source {prefix!r}; use one of {', '.join(found)}")
+    names = []
+    for source in found.values() if prefix is None else [found[prefix]]:
+        try:
+            names += [f"{source.prefix}/{name}" for name in source.names()]
+        except Exception:
+            if prefix is not None:
+                raise
+    return names
+
+
+def _named(full_name: str, request: Request) -> LoadedModel:
+    prefix, slash, name = full_name.partition("/")
+    found = sources()
+    if not slash or not name or prefix not in found:
+        raise _no_source(full_name, list(found))
+    wanted = Request(name, request.weights, request.image_size, request.pretrained, request.options)
+    return found[prefix].load(wanted)
+
+
+def _no_source(full_name: str, prefixes: list[str]) -> ModelError:
+    listed = ", ".join(f"{prefix}/..." for prefix in prefixes)
+    if (Path(full_name).expanduser() / "config.json").is_file():
+        return ModelError(f"{full_name!r} looks like a transformers folder; write hf/{full_name}")
+    suffix = Path(full_name).suffix.lower()
+    if suffix in (".safetensors", ".pth", ".pt", ".bin", ".ckpt"):
+        return ModelError(
+            f"{full_name!r} is a weights file, expected a model's name ({listed}); "
+            "give the file as weights= (--weights)"
+        )
+    from vitscope.models import timm_source
+
+    tail = full_name.rsplit("/", 1)[-1]
+    close = ", ".join(f"timm/{name}" for name in nearest(tail, timm_source.known_names()))
+    return ModelError(f"{full_name!r} names no source, expected one of {listed}; did you mean {close}?")
+
+
+def _given(
+    module: object,
+    weights: Weights | None,
+    size: tuple[int, int] | None,
+    pretrained: bool | str | None,
+    options: dict[str, Any],
+) -> LoadedModel:
+    if options or pretrained:
+        extra = ", ".join([*options, *(["pretrained"] if pretrained else [])])
+        raise ModelError(f"a model that is already built takes no {extra}; set it when you build the model")
+    loaded = from_module(module, size)
+    if weights is not None:
+        load_weights(loaded.module, weights, model=type(loaded.module).__name__)
+        loaded.weights = str(weights) if not isinstance(weights, dict) else "given"
+    return loaded
+
+
+def _class_count(loaded: LoadedModel) -> int | None:
+    if loaded.output == "embedding":
+        return None
+    holder = getattr(loaded.module, "model", loaded.module)
+    for owner, name in ((holder, "num_classes"), (getattr(holder, "config", None), "num_labels")):
+        count = getattr(owner, name, None)
+        if isinstance(count, int) and count > 0:
+            return count
+    return None
+
+
+def _move(loaded: LoadedModel, device: str | torch.device) -> None:
+    try:
+        target = torch.device(device)
+        loaded.module.to(target)
+        tower = loaded.extras.get("text")
+        if tower is not None:
+            tower.module.to(target)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ModelError(
+            f"the model cannot be put on device {str(device)!r} ({brief(error)}); use cpu or one that exists"
+        ) from error
