@@ -1,0 +1,43 @@
+"""Explanation methods: one file per family, a registry, and ``explain``.
+
+The package itself is callable: ``vs.methods()`` lists the registry."""
+
+import sys
+from types import ModuleType
+
+from vitscope.methods.explain import explain
+from vitscope.methods.explanation import Explanation
+from vitscope.methods.registry import (
+    MethodInfo,
+    any_model,
+    chained_methods,
+    get_method,
+    methods,
+    register,
+    token_methods,
+)
+from vitscope.methods.relevance import Needs, Relevance
+
+__all__ = [
+    "Explanation",
+    "MethodInfo",
+    "Needs",
+    "Relevance",
+    "any_model",
+    "chained_methods",
+    "explain",
+    "get_method",
+    "methods",
+    "register",
+    "token_methods",
+]
+
+
+class _CallablePackage(ModuleType):
+    """Lets ``vs.methods()`` and ``vs.methods.get_method(…)`` both work."""
+
+    def __call__(self) -> list[MethodInfo]:
+        return methods()
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -1,0 +1,149 @@
+"""Chains of attention, carried out on one row: r <- r M_l from the last block to the first, O(L N^2).
+
+The N x N product of a rollout is never formed. r (sum_h w_h A_h) = sum_h w_h (r A_h), so neither is the head mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import MethodError
+from vitscope.models.anatomy import TokenLayout
+from vitscope.tracing import AttentionSite, Trace
+
+Fusion = Literal["mean", "max", "min"]
+
+
+def chain_sites(trace: Trace) -> list[AttentionSite]:
+    """The sites of the token chain, first block first."""
+    return [site for site in trace.sites if site.info.kind in ("self", "class")]
+
+
+def query_slice(site: AttentionSite, layout: TokenLayout) -> slice:
+    """Which tokens of the sequence ask at this site."""
+    if site.info.kind == "class":
+        return slice(0, site.queries)
+    return slice(0, layout.tokens) if site.queries == layout.tokens else layout.patch_slice
+
+
+def key_slice(site: AttentionSite, layout: TokenLayout) -> slice:
+    """Which tokens of the sequence are asked at this site."""
+    return slice(0, layout.tokens) if site.keys == layout.tokens else layout.patch_slice
+
+
+def uniform_heads(site: AttentionSite) -> Tensor:
+    """The same weight for every head, (B, H)."""
+    return torch.full((site.batch, site.heads), 1.0 / site.heads, device=site.raw_output.device)
+
+
+def rows_times(rows: Tensor, site: AttentionSite, layout: TokenLayout, weights: Tensor) -> Tensor:
+    """r A for A = sum_h w_h A_h and several rows at once: rows (B, R, N), weights (B, H) -> (B, R, N).
+
+    Only the queries' part of r goes through; tokens that do not ask here contribute nothing."""
+    asked = key_slice(site, layout)
+    part = rows[..., query_slice(site, layout)]
+    out = torch.zeros_like(rows)
+    for queries in site.chunks():
+        weighted = part[:, None, :, queries] * weights[:, :, None, None]
+        out[..., asked] += (weighted @ site.attention(queries)).sum(1)
+    return out
+
+
+def row_sums(site: AttentionSite, weights: Tensor) -> Tensor:
+    """Row sums of sum_h w_h A_h, (B, Nq): sum_h w_h for a softmax, counted where heads are mixed after it."""
+    if site.fused is not None:
+        return weights.sum(1, keepdim=True).expand(-1, site.queries)
+    sums = [(site.attention(queries).sum(-1) * weights[:, :, None]).sum(1) for queries in site.chunks()]
+    return torch.cat(sums, 1)
+
+
+def step(
+    rows: Tensor, site: AttentionSite, layout: TokenLayout, weights: Tensor | None, residual: float
+) -> Tensor:
+    """r <- r rownorm(A + residual I), A = sum_h w_h A_h, for rows (B, R, N).
+
+    Tokens that do not ask here stay as they are."""
+    weights = uniform_heads(site) if weights is None else weights
+    here = query_slice(site, layout)
+    scaled = rows.clone()
+    scaled[..., here] /= (row_sums(site, weights) + residual)[:, None]
+    out = rows_times(scaled, site, layout, weights)
+    scaled[..., here] *= residual
+    return out + scaled
+
+
+def step_fused_heads(
+    rows: Tensor,
+    site: AttentionSite,
+    layout: TokenLayout,
+    fuse: Callable[[Tensor], Tensor],
+    residual: float,
+    discard: float,
+) -> Tensor:
+    """r <- r rownorm(discard(fuse_h A_h) + residual I), for fusions that are not linear in the heads.
+
+    ``fuse``: (B, H, q, Nk) -> (B, q, Nk). ``discard``: share of each row's smallest entries set to 0."""
+    here, asked = query_slice(site, layout), key_slice(site, layout)
+    part = rows[..., here]
+    out = rows.clone()
+    out[..., here] = 0
+    positions = torch.arange(layout.tokens, device=rows.device)[here]
+    for queries in site.chunks():
+        fused = fuse(site.attention(queries))
+        if discard > 0:
+            fused = discard_smallest(fused, discard)
+        scaled = part[..., queries] / (fused.sum(-1) + residual)[:, None]
+        out[..., asked] += scaled @ fused
+        out[..., positions[queries]] += scaled * residual
+    return out
+
+
+def rollout_rows(
+    trace: Trace, sites: list[AttentionSite], advance: Callable[[Tensor, int], Tensor]
+) -> Tensor:
+    """The read-out row of every partial product, (B, L, N): entry b is that of sites 0…b.
+
+    The chain runs from the last site to the first; the row of each shorter product joins on its way, so every
+    attention matrix is rebuilt once. ``advance(rows, index)`` carries rows (B, R, N) through one site."""
+    rows = trace.readout()[:, None]
+    for index in range(len(sites) - 1, -1, -1):
+        rows = advance(rows, index)
+        if index:
+            rows = torch.cat([rows, trace.readout()[:, None]], 1)
+    return rows.flip(1)
+
+
+def discard_smallest(rows: Tensor, share: float) -> Tensor:
+    """Set the smallest ``share`` of the entries of each row to 0: (..., Nk) -> same."""
+    count = int(rows.shape[-1] * share)
+    if count == 0:
+        return rows
+    smallest = rows.topk(count, dim=-1, largest=False).indices
+    return rows.scatter(-1, smallest, 0.0)
+
+
+def fuse_heads(how: str) -> Callable[[Tensor], Tensor]:
+    """Mean, maximum or minimum over heads. Raises MethodError for another name."""
+    if how == "mean":
+        return lambda attention: attention.mean(1)
+    if how == "max":
+        return lambda attention: attention.amax(1)
+    if how == "min":
+        return lambda attention: attention.amin(1)
+    raise MethodError(f"expected head fusion mean, max or min, got '{how}'")
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise MethodError unless 0 <= value < 1."""
+    if not 0 <= value < 1:
+        raise MethodError(f"expected {name} from 0 to below 1, got {value}")
+
+
+def check_start(start: int, blocks: int) -> None:
+    """Raise MethodError unless ``start`` is a block."""
+    if not 0 <= start < blocks:
+        raise MethodError(f"expected start_block from 0 to {blocks - 1}, got {start}")

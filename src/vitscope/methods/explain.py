@@ -1,0 +1,196 @@
+"""``explain``: pictures in, raw maps out; one trace for all methods that can share it."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+import vitscope
+from vitscope.errors import MethodError
+from vitscope.methods.explanation import Explanation, as_uint8, concatenate
+from vitscope.methods.registry import MethodInfo, get_method
+from vitscope.methods.relevance import Needs, Relevance
+from vitscope.models.inputs import to_pictures
+from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, parse_target
+from vitscope.tracing.forward_pass import Inputs, batch_of
+from vitscope.tracing.resume import select
+
+Request = dict[str, dict[str, Any]]
+
+
+@overload
+def explain(vit: Vit, images: Any, method: str = ..., target: Any = ..., **options: Any) -> Explanation: ...
+@overload
+def explain(
+    vit: Vit,
+    images: Any,
+    method: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    target: Any = ...,
+    **options: Any,
+) -> dict[str, Explanation]: ...
+def explain(
+    vit: Vit,
+    images: Any,
+    method: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = "gmar",
+    target: Any = None,
+    *,
+    batch_size: int = 16,
+    keep_pictures: bool = True,
+    **options: Any,
+) -> Explanation | dict[str, Explanation]:
+    """Maps of one method, or of several from shared traces.
+
+    ``images``: paths, Pillow images, arrays or a ready tensor (B, 3, H, W), or a mapping of tensors for a text
+    model. ``method``: a name, several, or a mapping from names to options. ``target``: see ``parse_target``.
+    ``options`` go to every named method that has them. Returns an Explanation, or a dict of them by name for
+    several methods. Raises MethodError for a method that is unknown or does not apply, or for an option that no
+    named method has."""
+    request = _request(method, options)
+    aim = parse_target(target)
+    parts: dict[str, list[Explanation]] = {name: [] for name in request}
+    for start, inputs in _batches(vit, images, batch_size):
+        for name, explanation in _explain_batch(
+            vit, inputs, request, _slice(aim, start, batch_of(inputs))
+        ).items():
+            if keep_pictures and isinstance(inputs, Tensor):
+                pictures = as_uint8(to_pictures(inputs.detach().float().cpu(), vit.preprocessor))
+                explanation = dataclasses.replace(explanation, pictures=pictures)
+            parts[name].append(explanation)
+    joined = {name: concatenate(found) for name, found in parts.items()}
+    return joined[method] if isinstance(method, str) else joined
+
+
+def _request(
+    method: str | Sequence[str] | Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]
+) -> Request:
+    names = [method] if isinstance(method, str) else list(method)
+    if not names:
+        raise MethodError("expected at least one method; vs.methods() lists them")
+    infos = {name: get_method(name) for name in names}
+    own = (
+        {name: dict(method[name]) for name in names}
+        if isinstance(method, Mapping)
+        else {name: {} for name in names}
+    )
+    for name, info in infos.items():
+        info.check_options(own[name])
+    for option, value in options.items():
+        takers = [name for name, info in infos.items() if option in info.options]
+        if not takers:
+            infos[names[0]].check_options({option: value})
+        for name in takers:
+            own[name].setdefault(option, value)
+    return own
+
+
+def _batches(vit: Vit, images: Any, batch_size: int) -> Iterator[tuple[int, Inputs]]:
+    """(index of the first picture, ready inputs), read batch by batch."""
+    if batch_size < 1:
+        raise MethodError(f"expected batch_size of at least 1, got {batch_size}")
+    if isinstance(images, (str, bytes)) or hasattr(images, "__fspath__"):
+        from vitscope.models.pictures import find_pictures
+
+        images = find_pictures(images)  # type: ignore[arg-type]
+    if isinstance(images, (list, tuple)):
+        for start in range(0, len(images), batch_size):
+            yield start, vit.inputs(list(images[start : start + batch_size]))
+        if not images:
+            vit.inputs(images)  # raises with the words for an empty input
+        return
+    inputs = vit.inputs(images)
+    count = batch_of(inputs)
+    for start in range(0, count, batch_size):
+        index = torch.arange(start, min(start + batch_size, count))
+        yield start, inputs if count <= batch_size else select(inputs, index)
+
+
+def _slice(target: Target, start: int, count: int) -> Target:
+    """The part of a per-picture target that belongs to one batch."""
+    if isinstance(target, ClassIndex) and isinstance(target.index, tuple):
+        return ClassIndex(target.index[start : start + count], target.quantity)
+    return target
+
+
+def _explain_batch(vit: Vit, inputs: Inputs, request: Request, target: Target) -> dict[str, Explanation]:
+    infos = {name: get_method(name) for name in request}
+    anatomy = vit._probe_for(inputs).anatomy
+    for name, info in infos.items():
+        reason = info.why_not(anatomy)
+        if reason is not None:
+            raise MethodError(f"method '{name}' does not apply to '{vit.source}': {reason}")
+    groups: dict[tuple[Rules | None, int], list[tuple[MethodInfo, Needs]]] = {}
+    for name, info in infos.items():
+        needs = info.needs_for(vit, inputs, request[name])
+        groups.setdefault((needs.rules, id(needs.target) if needs.target else 0), []).append((info, needs))
+    made: dict[str, Explanation] = {}
+    for (rules, _), members in groups.items():
+        capture = Capture()
+        for _, needs in members:
+            capture = capture | needs.capture
+        gradient = any(needs.gradient for _, needs in members)
+        own = members[0][1].target
+        trace = vit.trace(inputs, own or target, gradient=gradient, rules=rules, capture=capture)
+        for info, _ in members:
+            options = {**info.options, **request[info.name]}
+            made[info.name] = to_explanation(trace, info, info.function(trace, **options), options)
+    return {name: made[name] for name in request}
+
+
+def to_explanation(
+    trace: Trace, info: MethodInfo, relevance: Relevance, options: Mapping[str, Any]
+) -> Explanation:
+    """A method's raw relevance with everything that made it; tensors on the CPU."""
+    vit = trace.vit
+    layout = trace.anatomy.layout
+    flow = relevance.flow
+    metadata: dict[str, Any] = {
+        "model": vit.source,
+        "fingerprint": vit.fingerprint,
+        "precision": vit.precision,
+        "image_size": list(trace.anatomy.image_size or ()),
+        "prefix": list(layout.prefix) if layout else [],
+        "versions": {
+            "vitscope": vitscope.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "notes": list(relevance.notes),
+    }
+    if relevance.tokens is not None:
+        tokens = relevance.tokens.detach().float()
+        metadata["prefix_share"] = _prefix_share(tokens, trace).tolist()
+        maps = trace.layout.to_grid(tokens)
+        if flow is not None and flow.dim() == 3:
+            flow = trace.layout.to_grid(flow.detach().float())
+    elif relevance.maps is not None:
+        maps = relevance.maps.detach().float()
+    else:
+        raise MethodError(f"method '{info.name}' returned neither tokens nor maps")
+    return Explanation(
+        method=info.name,
+        maps=maps.cpu(),
+        flow=None if flow is None else flow.detach().float().cpu(),
+        target=trace.target.describe() if trace.target else "",
+        classes=None if trace.classes is None else trace.classes.cpu(),
+        scores=trace._scores.cpu() if trace._scores is not None else torch.full((trace.batch,), float("nan")),
+        logits=trace.logits.cpu() if trace.anatomy.classes is not None else None,
+        layout=layout,
+        options=dict(options),
+        metadata=metadata,
+        extras={name: value.detach().float().cpu() for name, value in relevance.extras.items()},
+        class_names=tuple(vit.class_names) if vit.class_names else None,
+    )
+
+
+def _prefix_share(tokens: Tensor, trace: Trace) -> Tensor:
+    """Share of the absolute relevance that lies on prefix tokens, (B,)."""
+    if tokens.shape[1] != trace.layout.tokens:
+        return torch.zeros(tokens.shape[0])
+    size = tokens.abs()
+    prefix = size[:, : trace.layout.prefix_count].sum(1)
+    return (prefix / size.sum(1).clamp_min(1e-12)).cpu()

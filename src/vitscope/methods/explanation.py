@@ -1,0 +1,205 @@
+"""What ``explain`` gives back: raw maps and everything that made them."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vitscope.errors import OutputError, PictureError
+from vitscope.models.anatomy import TokenLayout
+
+FORMAT = "vitscope-explanation-1"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Maps of one method for a batch of pictures.
+
+    ``maps`` (B, h, w) float32, raw, prefix tokens left out (their share of the absolute relevance is
+    ``metadata["prefix_share"]``, one per picture); ``flow`` (B, L, h, w) or None; ``classes`` (B,) the explained
+    classes or None; ``scores`` (B,); ``logits`` (B, C) or None; ``extras``: tensors with the batch first, such as
+    ``head_weights`` (B, L, H); ``pictures`` (B, H, W, 3) uint8, what overlays are drawn on, or None."""
+
+    method: str
+    maps: Tensor
+    flow: Tensor | None
+    target: str
+    classes: Tensor | None
+    scores: Tensor
+    logits: Tensor | None
+    layout: TokenLayout | None
+    options: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    pictures: Tensor | None = field(default=None, repr=False)
+    class_names: tuple[str, ...] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return int(self.maps.shape[0])
+
+    def __getitem__(self, index: int) -> Explanation:
+        """The explanation of one picture, still with a batch axis of one."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"picture {index} of {len(self)}")
+        pick = slice(index % len(self), index % len(self) + 1)
+
+        def part(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value[pick]
+
+        metadata = {
+            key: value[pick] if isinstance(value, list) and len(value) == len(self) else value
+            for key, value in self.metadata.items()
+        }
+        return Explanation(
+            self.method, self.maps[pick], part(self.flow), self.target, part(self.classes), self.scores[pick],
+            part(self.logits), self.layout, self.options, metadata, {k: v[pick] for k, v in self.extras.items()},
+            part(self.pictures), self.class_names,
+        )  # fmt: skip
+
+    def class_name(self, index: int) -> str:
+        """Name of the explained class of a picture, its number when names are unknown, '' without a class."""
+        if self.classes is None:
+            return ""
+        number = int(self.classes[index])
+        return (
+            self.class_names[number] if self.class_names and number < len(self.class_names) else str(number)
+        )
+
+    # ---- drawing ---------------------------------------------------------------------------------------------
+    def overlay(self, index: int = 0, **options: Any) -> Image.Image:
+        """The map of one picture drawn over it; ``options`` go to ``vitscope.rendering.overlay``.
+
+        Raises PictureError when the explanation holds no pictures."""
+        from vitscope.rendering import overlay
+
+        if self.pictures is None:
+            raise PictureError(
+                "this explanation holds no pictures to draw on; explain with keep_pictures=True"
+            )
+        picture = Image.fromarray(self.pictures[index].numpy())
+        options.setdefault("scaling", "signed" if bool((self.maps[index] < 0).any()) else "minmax")
+        options.setdefault("title", f"{self.method} {self.class_name(index)}".strip())
+        drawn: Image.Image = overlay(self.maps[index].numpy(), picture, **options)
+        return drawn
+
+    def _repr_html_(self) -> str:
+        """A row of overlays for a notebook: at most eight pictures, the rest counted."""
+        from vitscope.rendering import data_uri
+
+        shown = min(len(self), 8)
+        figures = []
+        if self.pictures is not None:
+            for index in range(shown):
+                source = data_uri(self.overlay(index))
+                name = html.escape(f"{self.class_name(index)} {float(self.scores[index]):.3g}".strip())
+                figures.append(
+                    f'<figure style="display:inline-block;margin:4px"><img alt="{name}" src="{source}"/>'
+                    f"<figcaption>{name}</figcaption></figure>"
+                )
+        head = f"<b>{html.escape(self.method)}</b> on {html.escape(str(self.metadata.get('model', '')))}"
+        more = f", {shown} of {len(self)} shown" if shown < len(self) else ""
+        return f"<div>{head}{more}<br/>{''.join(figures)}</div>"
+
+    # ---- on disk ---------------------------------------------------------------------------------------------
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything to one safetensors file (suffix added when missing); returns its path.
+
+        The file appears whole or not at all. Raises OutputError when it cannot be written."""
+        target = Path(path)
+        target = target if target.suffix == ".safetensors" else target.with_name(target.name + ".safetensors")
+        tensors = {"maps": self.maps, "scores": self.scores}
+        for name in ("flow", "classes", "logits", "pictures"):
+            value = getattr(self, name)
+            if value is not None:
+                tensors[name] = value
+        tensors |= {f"extras.{name}": value for name, value in self.extras.items()}
+        document = {
+            "format": FORMAT,
+            "method": self.method,
+            "target": self.target,
+            "layout": None if self.layout is None else [list(self.layout.prefix), list(self.layout.grid)],
+            "options": dict(self.options),
+            "metadata": dict(self.metadata),
+            "class_names": self.class_names,
+        }
+        part = target.with_name(target.name + ".part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            save_file(
+                {k: v.contiguous() for k, v in tensors.items()},
+                part,
+                {"vitscope": json.dumps(document, default=str)},
+            )
+            part.replace(target)
+        except (OSError, SafetensorError) as error:
+            part.unlink(missing_ok=True)
+            raise OutputError(
+                f"cannot write {target}: {error}; choose a folder that can be written"
+            ) from error
+        return target
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Explanation:
+        """Read what ``save`` wrote. Raises OutputError for another file."""
+        try:
+            with safe_open(os.fspath(path), framework="pt") as file:
+                document = json.loads((file.metadata() or {}).get("vitscope", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError, ValueError) as error:
+            raise OutputError(
+                f"cannot read {path} as an explanation: {error}; give a file made by save()"
+            ) from error
+        if document.get("format") != FORMAT:
+            raise OutputError(
+                f"{path} is no explanation of this version; give a file made by Explanation.save()"
+            )
+        layout = document["layout"]
+        names = document["class_names"]
+        return Explanation(
+            document["method"], tensors["maps"], tensors.get("flow"), document["target"], tensors.get("classes"),
+            tensors["scores"], tensors.get("logits"),
+            None if layout is None else TokenLayout(tuple(layout[0]), (layout[1][0], layout[1][1])),
+            document["options"], document["metadata"],
+            {k.removeprefix("extras."): v for k, v in tensors.items() if k.startswith("extras.")},
+            tensors.get("pictures"), tuple(names) if names else None,
+        )  # fmt: skip
+
+
+def concatenate(parts: list[Explanation]) -> Explanation:
+    """Explanations of consecutive batches as one."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def join(name: str) -> Tensor | None:
+        values = [getattr(part, name) for part in parts]
+        return None if any(value is None for value in values) else torch.cat(values)
+
+    metadata = dict(first.metadata)
+    for key, value in first.metadata.items():
+        if isinstance(value, list) and len(value) == len(first):
+            metadata[key] = [entry for part in parts for entry in part.metadata[key]]
+    extras = {name: torch.cat([part.extras[name] for part in parts]) for name in first.extras}
+    maps, scores = join("maps"), join("scores")
+    assert maps is not None and scores is not None
+    return Explanation(
+        first.method, maps, join("flow"), first.target, join("classes"), scores, join("logits"), first.layout,
+        first.options, metadata, extras, join("pictures"), first.class_names,
+    )  # fmt: skip
+
+
+def as_uint8(pictures: list[Image.Image]) -> Tensor:
+    """Pillow pictures of one size as (B, H, W, 3) uint8."""
+    return torch.from_numpy(np.stack([np.asarray(picture.convert("RGB")) for picture in pictures]))

@@ -1,0 +1,84 @@
+"""Raw attention: what one query asks in one block."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import MethodError
+from vitscope.methods.chain import chain_sites, key_slice, query_slice
+from vitscope.methods.registry import register, token_methods
+from vitscope.methods.relevance import Needs, Relevance
+from vitscope.models.anatomy import TokenLayout
+from vitscope.tracing import AttentionSite, Trace
+
+
+@register(
+    "raw-attention",
+    family="attention",
+    title="Raw attention",
+    citation="Caron et al., ICCV 2021 (DINO), arXiv 2104.14294",
+    class_specific=False,
+    has_flow=True,
+    needs=Needs(),
+    applies=token_methods,
+)
+def raw_attention(
+    trace: Trace, *, block: int = -1, head: int | None = None, query: int | str = "readout"
+) -> Relevance:
+    """Attention of one query in one block, mean over heads or one head.
+
+    A_l[query] with l = ``block`` (negative counts from the end). ``query``: ``"readout"`` (what the classifier
+    reads: the class token, or the mean over patches), or a patch's row-major index. The flow holds every block.
+    ``extras["heads"]`` (B, H, N): the rows per head."""
+    sites = chain_sites(trace)
+    if not sites:
+        raise MethodError("no block has attention rows over tokens")
+    if not -len(sites) <= block < len(sites):
+        raise MethodError(f"expected block from {-len(sites)} to {len(sites) - 1}, got {block}")
+    rows = [site_row(trace, site, query) for site in sites]
+    heads = rows[block]
+    if head is not None and not 0 <= head < heads.shape[1]:
+        raise MethodError(f"expected head from 0 to {heads.shape[1] - 1}, got {head}")
+
+    def fuse(row: Tensor) -> Tensor:
+        return row.mean(1) if head is None else row[:, min(head, row.shape[1] - 1)]
+
+    return Relevance(fuse(heads), flow=torch.stack([fuse(row) for row in rows], 1), extras={"heads": heads})
+
+
+def site_row(trace: Trace, site: AttentionSite, query: int | str) -> Tensor:
+    """Attention row per head in token coordinates, (B, H, N)."""
+    layout = trace.layout
+    if query == "readout":
+        found = _readout_row(trace, site)
+    else:
+        if not isinstance(query, int) or not 0 <= query < layout.patches:
+            raise MethodError(
+                f"expected query 'readout' or a patch from 0 to {layout.patches - 1}, got {query!r}"
+            )
+        if site.info.kind == "class":
+            raise MethodError("a class-attention block has no patch queries; use query='readout'")
+        offset = layout.prefix_count - (query_slice(site, layout).start or 0)
+        found = site.row(query + offset)
+    return spread(found, site, layout)
+
+
+def _readout_row(trace: Trace, site: AttentionSite) -> Tensor:
+    if site.class_query is not None:
+        return site.cls_attention()
+    weights = trace.readout()[:, query_slice(site, trace.layout)]
+    weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-12)
+    if not bool((weights.sum(1) > 0).all()):  # the class token is not among these queries (CaiT): uniform
+        weights = torch.full_like(weights, 1.0 / weights.shape[1])
+    row = torch.zeros(site.batch, site.heads, site.keys, device=weights.device)
+    for queries in site.chunks():
+        row += (weights[:, None, None, queries] @ site.attention(queries))[:, :, 0]
+    return row
+
+
+def spread(row: Tensor, site: AttentionSite, layout: TokenLayout) -> Tensor:
+    """A row over keys (..., Nk) in token coordinates (..., N)."""
+    full = row.new_zeros(*row.shape[:-1], layout.tokens)
+    full[..., key_slice(site, layout)] = row
+    return full

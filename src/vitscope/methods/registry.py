@@ -1,0 +1,136 @@
+"""The registry of methods: one decorator line, and the command line, the tables and the tests know a method."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vitscope.errors import MethodError, nearest
+from vitscope.methods.relevance import Applies, Needs, NeedsOf, Relevance
+from vitscope.models.anatomy import Anatomy
+from vitscope.tracing import Vit
+
+Function = Callable[..., Relevance]
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """One method and what a user must know of it.
+
+    ``forwards`` and ``backwards``: how many passes one picture costs when nothing is shared."""
+
+    name: str
+    family: str
+    title: str
+    citation: str
+    class_specific: bool
+    signed: bool
+    forwards: float
+    backwards: float
+    has_flow: bool
+    function: Function
+    needs: Needs | NeedsOf
+    applies: Applies
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The method's options and their defaults."""
+        parameters = list(inspect.signature(self.function).parameters.values())[1:]
+        return {p.name: p.default for p in parameters}
+
+    @property
+    def summary(self) -> str:
+        """First line of the method's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    def why_not(self, anatomy: Anatomy) -> str | None:
+        """Reason why this method does not apply to a model, None when it does."""
+        return self.applies(anatomy)
+
+    def needs_for(self, vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
+        """What the trace must hold for these inputs and options."""
+        return (
+            self.needs
+            if isinstance(self.needs, Needs)
+            else self.needs(vit, inputs, {**self.options, **options})
+        )
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise MethodError for an option that the method does not have."""
+        for name in options:
+            if name not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise MethodError(f"method '{self.name}' has no option '{name}'; its options: {known}")
+
+
+_METHODS: dict[str, MethodInfo] = {}
+
+
+def token_methods(anatomy: Anatomy) -> str | None:
+    """Applies where attention connects the tokens of one grid."""
+    return anatomy.why_no_tokens()
+
+
+def chained_methods(anatomy: Anatomy) -> str | None:
+    """Applies where every block's attention has token rows that can be chained."""
+    return anatomy.why_no_row()
+
+
+def any_model(anatomy: Anatomy) -> str | None:
+    """Applies everywhere."""
+    return None
+
+
+def register(
+    name: str,
+    *,
+    family: str,
+    title: str,
+    citation: str,
+    class_specific: bool,
+    signed: bool = False,
+    forwards: float = 1,
+    backwards: float = 0,
+    has_flow: bool = False,
+    needs: Needs | NeedsOf | None = None,
+    applies: Applies = token_methods,
+) -> Callable[[Function], Function]:
+    """Register ``function(trace, *, options…) -> Relevance`` under ``name``.
+
+    Raises MethodError when the name is taken."""
+
+    def add(function: Function) -> Function:
+        if name in _METHODS and _METHODS[name].function.__module__ != function.__module__:
+            raise MethodError(f"a method named '{name}' is registered already; choose another name")
+        _METHODS[name] = MethodInfo(
+            name, family, title, citation, class_specific, signed, forwards, backwards, has_flow, function,
+            needs or Needs(gradient=backwards > 0), applies,
+        )  # fmt: skip
+        return function
+
+    return add
+
+
+def _load_all() -> None:
+    package = importlib.import_module("vitscope.methods")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"vitscope.methods.{module.name}")
+
+
+def methods() -> list[MethodInfo]:
+    """Every registered method, by family and name."""
+    _load_all()
+    return sorted(_METHODS.values(), key=lambda info: (info.family, info.name))
+
+
+def get_method(name: str) -> MethodInfo:
+    """The method of that name. Raises MethodError that tells the nearest names."""
+    _load_all()
+    if name not in _METHODS:
+        close = ", ".join(nearest(name, _METHODS))
+        raise MethodError(f"unknown method '{name}'; nearest: {close}; `vitscope methods` lists all")
+    return _METHODS[name]

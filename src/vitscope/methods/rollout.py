@@ -1,0 +1,53 @@
+"""Attention rollout (Abnar and Zuidema 2020)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vitscope.methods.chain import (
+    chain_sites,
+    check_share,
+    check_start,
+    fuse_heads,
+    rollout_rows,
+    step,
+    step_fused_heads,
+)
+from vitscope.methods.registry import chained_methods, register
+from vitscope.methods.relevance import Needs, Relevance
+from vitscope.tracing import Trace
+
+
+@register(
+    "rollout",
+    family="attention",
+    title="Attention rollout",
+    citation="Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
+    class_specific=False,
+    has_flow=True,
+    needs=Needs(),
+    applies=chained_methods,
+)
+def rollout(
+    trace: Trace, *, fusion: str = "mean", residual: float = 1.0, start_block: int = 0, discard: float = 0.0
+) -> Relevance:
+    """Row of the product of rownorm(fuse_h A_l + residual I), later blocks on the left.
+
+    ``fusion``: mean, max or min over heads. ``start_block``: first block of the product. ``discard``: share of each
+    row's smallest entries dropped before normalising (an extension, not in the paper). The flow's entry b is the
+    rollout of blocks start…b."""
+    check_share("discard", discard)
+    fuse = fuse_heads(fusion)
+    sites = chain_sites(trace)
+    check_start(start_block, len(sites))
+    layout = trace.layout
+    linear = fusion == "mean" and discard == 0
+
+    def advance(rows: Tensor, index: int) -> Tensor:
+        site = sites[start_block + index]
+        if linear:
+            return step(rows, site, layout, None, residual)
+        return step_fused_heads(rows, site, layout, fuse, residual, discard)
+
+    flow = rollout_rows(trace, sites[start_block:], advance)
+    return Relevance(flow[:, -1], flow=flow)
