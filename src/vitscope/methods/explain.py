@@ -95,7 +95,7 @@ def _batches(vit: Vit, images: Any, batch_size: int) -> Iterator[tuple[int, Inpu
     if isinstance(images, (str, bytes)) or hasattr(images, "__fspath__"):
         from vitscope.models.pictures import find_pictures
 
-        images = find_pictures(images)  # type: ignore[arg-type]
+        images = find_pictures(images)
     if isinstance(images, (list, tuple)):
         for start in range(0, len(images), batch_size):
             yield start, vit.inputs(list(images[start : start + batch_size]))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from vitscope.errors import OutputError, PictureError
@@ -82,7 +82,7 @@ class Explanation:
         """The map of one picture drawn over it; ``options`` go to ``vitscope.rendering.overlay``.
 
         Raises PictureError when the explanation holds no pictures."""
-        from vitscope.rendering import overlay
+        from vitscope.rendering.overlay import overlay
 
         if self.pictures is None:
             raise PictureError(
@@ -91,18 +91,17 @@ class Explanation:
         picture = Image.fromarray(self.pictures[index].numpy())
         options.setdefault("scaling", "signed" if bool((self.maps[index] < 0).any()) else "minmax")
         options.setdefault("title", f"{self.method} {self.class_name(index)}".strip())
-        drawn: Image.Image = overlay(self.maps[index].numpy(), picture, **options)
-        return drawn
+        return overlay(self.maps[index].numpy(), picture, **options)
 
     def _repr_html_(self) -> str:
         """A row of overlays for a notebook: at most eight pictures, the rest counted."""
-        from vitscope.rendering import data_uri
+        from vitscope.rendering.markup import png_uri
 
         shown = min(len(self), 8)
         figures = []
         if self.pictures is not None:
             for index in range(shown):
-                source = data_uri(self.overlay(index))
+                source = png_uri(self.overlay(index))
                 name = html.escape(f"{self.class_name(index)} {float(self.scores[index]):.3g}".strip())
                 figures.append(
                     f'<figure style="display:inline-block;margin:4px"><img alt="{name}" src="{source}"/>'
@@ -134,20 +133,10 @@ class Explanation:
             "metadata": dict(self.metadata),
             "class_names": self.class_names,
         }
-        part = target.with_name(target.name + ".part")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            save_file(
-                {k: v.contiguous() for k, v in tensors.items()},
-                part,
-                {"vitscope": json.dumps(document, default=str)},
-            )
-            part.replace(target)
-        except (OSError, SafetensorError) as error:
-            part.unlink(missing_ok=True)
-            raise OutputError(
-                f"cannot write {target}: {error}; choose a folder that can be written"
-            ) from error
+        from vitscope.rendering.files import write_atomically
+
+        made = {"vitscope": json.dumps(document, default=str)}
+        write_atomically(target, serialise({k: v.contiguous() for k, v in tensors.items()}, made))
         return target
 
     @staticmethod

@@ -35,7 +35,7 @@ class Needs:
 
     gradient: bool = False
     rules: Rules | None = None
-    capture: Capture = Capture()
+    capture: Capture = field(default_factory=Capture)
     target: Target | None = None
 
 
