@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,8 +20,11 @@ class Cascade:
     """
 
     def __init__(self, vit: Any, seed: int) -> None:
-        self._vit, self._seed = copy.copy(vit), seed
-        self._vit.model = copy.deepcopy(vit.model)
+        module = copy.deepcopy(vit.model)
+        self._seed = seed
+        self._vit = type(vit)(
+            replace(vit.loaded, module=module), precision=vit.precision, overrides=vit.overrides
+        )
         self._trained = {name: value.clone() for name, value in self._vit.model.state_dict().items()}
         anatomy = vit.anatomy
         paths = [anatomy.classifier] if anatomy.classifier else []

@@ -32,6 +32,7 @@ class Protocol:
         do not depend on batches or shards.
     random_draws: seeds over which the random control is averaged.
     upsampling: how a map reaches pixels where a metric is defined on pixels.
+    mosaic: cells along a side of the grid pointing game's mosaics.
     mean_colour: RGB in 0..1 for ``mean``; None is ImageNet's mean colour.
     """
 
@@ -42,6 +43,7 @@ class Protocol:
     seed: int = 0
     random_draws: int = 10
     upsampling: str = "bilinear"
+    mosaic: int = 2
     mean_colour: tuple[float, float, float] | None = None
 
     images: str = ""
@@ -58,6 +60,8 @@ class Protocol:
         _one_of("upsampling", self.upsampling, ("bilinear", "nearest"))
         if isinstance(self.target, str) and self.target not in ("top1", "label"):
             raise EvaluationError(f"expected target 'top1', 'label' or a class index, got {self.target!r}")
+        if self.mosaic < 2:
+            raise EvaluationError(f"expected mosaics of at least 2 cells along a side, got {self.mosaic}")
         if self.steps < 1 or self.random_draws < 1:
             raise EvaluationError(
                 f"expected steps and random_draws of at least 1, got {self.steps} and {self.random_draws}"

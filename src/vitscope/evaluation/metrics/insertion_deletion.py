@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vitscope.evaluation.case import Subject
+from vitscope.evaluation.case import Case, Subject
 from vitscope.evaluation.curves import area, mean_rise, ranks_of, step_counts
 from vitscope.evaluation.metric import register_metric
 from vitscope.evaluation.removal_pixels import cell_mask, composite, rise_blur
@@ -19,26 +19,52 @@ from vitscope.evaluation.removal_pixels import cell_mask, composite, rise_blur
 _CITATION = "Petsiuk et al. 2018, arXiv 1806.07421"
 
 
-def pixel_curve(subject: Subject, start: Tensor, finish: Tensor, ranks: Tensor, counts: list[int]) -> Tensor:
-    """Probability while pixels go over from ``start`` to ``finish`` in order of ``ranks`` (B, H, W): (B, K)."""
-    runner = subject.case.perturber
-    batch, steps = len(subject.case), len(counts)
-    index = torch.arange(batch, device=ranks.device).repeat_interleave(steps)
-    changed = torch.tensor(counts, device=ranks.device).repeat(batch)
+def pixel_curve(subject: Subject, kind: str, ranks: Tensor, counts: list[int]) -> Tensor:
+    """Probability while pixels are deleted or inserted in order of ``ranks`` (B, H, W): (B, K).
+
+    ``counts`` go from 0 to all; the two end points are shared by all methods.
+    """
+    case = subject.case
+    start, finish = _ends(case, kind)
+    inner = counts[1:-1]
+    index = torch.arange(len(case), device=ranks.device).repeat_interleave(len(inner))
+    changed = torch.tensor(inner, device=ranks.device).repeat(len(case))
 
     def build(part: slice) -> Tensor:
         chosen = index[part]
         waiting = ranks[chosen] >= changed[part].view(-1, 1, 1)
         return composite(start[chosen], finish[chosen], waiting.unsqueeze(1))
 
-    return runner.pictures(index, build).score("probability").view(batch, steps)
+    clean, changed_end = case.perturber.clean().score("probability"), _replaced(case, kind)
+    ends = (clean, changed_end) if kind == "deletion" else (changed_end, clean)
+    middle = case.perturber.pictures(index, build).score("probability") if inner else clean[:0]
+    return torch.cat([ends[0].view(-1, 1), middle.view(len(case), len(inner)), ends[1].view(-1, 1)], dim=1)
+
+
+def _ends(case: Case, kind: str) -> tuple[Tensor, Tensor]:
+    """From which pictures to which the curve goes."""
+    if kind == "deletion":
+        return case.images, case.perturber.fill("zero")
+    return case.once("rise blur", lambda: rise_blur(case.images)), case.images
+
+
+def _replaced(case: Case, kind: str) -> Tensor:
+    """Probability of the end that is not the untouched picture, (B,)."""
+
+    def make() -> Tensor:
+        start, finish = _ends(case, kind)
+        pictures = finish if kind == "deletion" else start
+        index = torch.arange(len(case), device=pictures.device)
+        return case.perturber.pictures(index, lambda part: pictures[part]).score("probability")
+
+    return case.once(("end", kind), make)
 
 
 def _pixelwise(subject: Subject, kind: str) -> Tensor:
     height, width = subject.case.size
     ranks = ranks_of(subject.pixel_order()).view(-1, height, width)
     counts = [*range(0, height * width, width), height * width]
-    values = pixel_curve(subject, *_ends(subject, kind), ranks, counts)
+    values = pixel_curve(subject, kind, ranks, counts)
     subject.keep_curve(kind, torch.tensor(counts) / (height * width), values)
     return mean_rise(values)
 
@@ -47,17 +73,10 @@ def _patchwise(subject: Subject, kind: str) -> Tensor:
     grid, size = subject.case.perturber.grid, subject.case.size
     ranks = ranks_of(subject.order())
     counts = step_counts(ranks.shape[1], subject.case.protocol.steps)
-    values = pixel_curve(subject, *_ends(subject, kind), cell_mask(ranks, grid, size).squeeze(1), counts)
+    values = pixel_curve(subject, kind, cell_mask(ranks, grid, size).squeeze(1), counts)
     fractions = torch.tensor(counts, device=values.device) / ranks.shape[1]
     subject.keep_curve(f"{kind}-patch", fractions, values)
     return area(values, fractions)
-
-
-def _ends(subject: Subject, kind: str) -> tuple[Tensor, Tensor]:
-    images = subject.case.images
-    if kind == "deletion":
-        return images, subject.case.perturber.fill("zero")
-    return subject.case.once("rise blur", lambda: rise_blur(images)), images
 
 
 @register_metric(

@@ -1,0 +1,23 @@
+"""Can this map be trusted? Metrics under a fixed protocol, controls in every table, intervals on every number."""
+
+from vitscope.evaluation.dataset import EvaluationSet, evaluation_set
+from vitscope.evaluation.evaluate import evaluate
+from vitscope.evaluation.leaderboard import Leaderboard, MethodRecord, agreement, protocol_agreement
+from vitscope.evaluation.metric import Metric, MetricInfo, get_metric, metrics, register_metric
+from vitscope.evaluation.protocol import Protocol
+
+__all__ = [
+    "EvaluationSet",
+    "Leaderboard",
+    "MethodRecord",
+    "Metric",
+    "MetricInfo",
+    "Protocol",
+    "agreement",
+    "evaluate",
+    "evaluation_set",
+    "get_metric",
+    "metrics",
+    "protocol_agreement",
+    "register_metric",
+]

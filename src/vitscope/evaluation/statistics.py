@@ -1,0 +1,120 @@
+"""Uncertainty: bootstrap over pictures, paired differences with Holm's correction, agreement of rankings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitscope.evaluation.metric import Finalise
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its bootstrap interval over n pictures."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference: value of ``first`` minus value of ``second`` on the same pictures."""
+
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    n: int
+
+
+def resampling_weights(count: int, seed: int, resamples: int = RESAMPLES) -> Tensor:
+    """How often each picture is drawn in each bootstrap sample: (R, n) float64, rows sum to n."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(count, (resamples, count), generator=generator)
+    weights = torch.zeros(resamples, count, dtype=torch.float64)
+    return weights.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
+
+
+def bootstrap(rows: Tensor, finalise: Finalise, seed: int, level: float = LEVEL) -> Interval:
+    """Percentile interval of ``finalise(sum of rows)`` over resampled pictures; rows (n, K).
+
+    n counts the pictures that carry anything (undefined ones have rows of zeros). NaN bounds when n < 2.
+    """
+    rows = rows.double()
+    used = int((rows != 0).any(1).sum()) if rows.numel() else 0
+    if used == 0:
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    value = float(finalise(rows.sum(0)))
+    if used < 2:
+        return Interval(value, float("nan"), float("nan"), used)
+    samples = finalise(resampling_weights(len(rows), seed) @ rows)
+    low, high = quantiles(samples, level)
+    return Interval(value, low, high, used)
+
+
+def quantiles(samples: Tensor, level: float = LEVEL) -> tuple[float, float]:
+    """The central interval of samples (R,), those undefined left out."""
+    samples = samples[torch.isfinite(samples)]
+    if len(samples) == 0:
+        return float("nan"), float("nan")
+    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=samples.dtype)
+    low, high = torch.quantile(samples, ends).tolist()
+    return low, high
+
+
+def paired_difference(
+    first: Tensor, second: Tensor, finalise: Finalise, seed: int, level: float = LEVEL
+) -> tuple[float, float, float, float]:
+    """Difference, low, high, p of two methods on the same pictures, rows (n, K) in the same order.
+
+    The same resampled pictures for both. p is two-sided: twice the smaller share of resampled differences on one
+    side of 0, counted so that it is never 0, and never below what n agreeing signs would give (2 / 2^n).
+    """
+    weights = resampling_weights(len(first), seed, 2 * RESAMPLES)
+    difference = float(finalise(first.sum(0)) - finalise(second.sum(0)))
+    samples = finalise(weights @ first.double()) - finalise(weights @ second.double())
+    samples = samples[torch.isfinite(samples)]
+    if len(samples) == 0:
+        return difference, float("nan"), float("nan"), float("nan")
+    low, high = quantiles(samples, level)
+    # A tie of all pictures is no evidence: samples at 0 count for both sides.
+    below, above = int((samples <= 0).sum()), int((samples >= 0).sum())
+    p = min(1.0, 2 * (min(below, above) + 1) / (len(samples) + 1))
+    # With few pictures resampling is too sure of itself; no test of signs could say more than this.
+    p = max(p, min(1.0, 2.0 ** (1 - len(first))))
+    return difference, low, high, p
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction of p values: never decreasing in their order, at most 1; NaN stays."""
+    known = [(p, index) for index, p in enumerate(values) if p == p]
+    corrected = [float("nan")] * len(values)
+    largest = 0.0
+    for place, (p, index) in enumerate(sorted(known)):
+        largest = max(largest, min(1.0, (len(known) - place) * p))
+        corrected[index] = largest
+    return corrected
+
+
+def kendall(first: Sequence[float], second: Sequence[float]) -> float:
+    """Kendall's τ-b of two lists of scores; pairs with an undefined score are left out, NaN when too few remain."""
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a == a and b == b]
+    if len(pairs) < 2:
+        return float("nan")
+    left = torch.tensor([a for a, _ in pairs], dtype=torch.float64)
+    right = torch.tensor([b for _, b in pairs], dtype=torch.float64)
+    i, j = torch.triu_indices(len(pairs), len(pairs), offset=1)
+    a, b = torch.sign(left[i] - left[j]), torch.sign(right[i] - right[j])
+    scale = float(a.abs().sum() * b.abs().sum()) ** 0.5
+    return float((a * b).sum()) / scale if scale > 0 else float("nan")

@@ -1,0 +1,111 @@
+"""Controls: maps that know nothing of the decision. A method that does not beat them has shown nothing."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vitscope.errors import MethodError
+from vitscope.methods.registry import any_model, register
+from vitscope.methods.relevance import Needs, Relevance
+from vitscope.tracing import Trace
+
+
+def _grid(trace: Trace) -> tuple[int, int]:
+    """The patch grid; for models whose tokens lie on no single grid, cells of 1/32 of the picture."""
+    if trace.anatomy.layout is not None:
+        return trace.anatomy.layout.grid
+    height, width = trace.images.shape[-2:]
+    return max(1, height // 32), max(1, width // 32)
+
+
+@register(
+    "random",
+    family="control",
+    title="Random values",
+    citation="control",
+    class_specific=False,
+    forwards=0,
+    needs=Needs(),
+    applies=any_model,
+)
+def random(trace: Trace, *, seed: int = 0) -> Relevance:
+    """Uniform numbers in [0, 1) per patch, drawn from ``seed`` and the picture's own content.
+
+    The same picture gets the same map in every batch."""
+    height, width = _grid(trace)
+    maps = [torch.rand(height, width, generator=_content_generator(image, seed)) for image in trace.images]
+    return Relevance(maps=torch.stack(maps).to(trace.images.device))
+
+
+@register(
+    "uniform",
+    family="control",
+    title="The same value everywhere",
+    citation="control",
+    class_specific=False,
+    forwards=0,
+    needs=Needs(),
+    applies=any_model,
+)
+def uniform(trace: Trace) -> Relevance:
+    """Ones."""
+    return Relevance(maps=torch.ones(len(trace.images), *_grid(trace), device=trace.images.device))
+
+
+@register(
+    "centre-gaussian",
+    family="control",
+    title="A Gaussian in the middle",
+    citation="control (photographers centre their objects)",
+    class_specific=False,
+    forwards=0,
+    needs=Needs(),
+    applies=any_model,
+)
+def centre_gaussian(trace: Trace, *, sigma: float = 0.25) -> Relevance:
+    """exp(−r² / 2σ²) around the middle, r and ``sigma`` in units of each side.
+
+    Raises MethodError for a sigma that is not positive."""
+    if sigma <= 0:
+        raise MethodError(f"expected sigma above 0, got {sigma}; it is a share of the picture's side")
+    height, width = _grid(trace)
+    rows = (torch.arange(height, dtype=torch.float32) + 0.5) / height - 0.5
+    columns = (torch.arange(width, dtype=torch.float32) + 0.5) / width - 0.5
+    square = rows.square().view(-1, 1) + columns.square().view(1, -1)
+    bump = torch.exp(-square / (2 * sigma**2)).to(trace.images.device)
+    return Relevance(maps=bump.expand(len(trace.images), -1, -1).clone())
+
+
+@register(
+    "edges",
+    family="control",
+    title="Edges of the picture",
+    citation="control, Adebayo et al. 2018, arXiv 1810.03292",
+    class_specific=False,
+    forwards=0,
+    needs=Needs(),
+    applies=any_model,
+)
+def edges(trace: Trace) -> Relevance:
+    """Length of the Sobel gradient of the grey picture, mean over each patch."""
+    return Relevance(
+        maps=functional.adaptive_avg_pool2d(_sobel(trace.images.float()), _grid(trace)).squeeze(1)
+    )
+
+
+def _sobel(images: Tensor) -> Tensor:
+    """Gradient length of the channel mean, (B, 1, H, W), edges repeated at the border."""
+    grey = functional.pad(images.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    across = grey.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
+    kernels = torch.stack([across, across.t()]).unsqueeze(1)
+    return functional.conv2d(grey, kernels).norm(dim=1, keepdim=True)
+
+
+def _content_generator(image: Tensor, seed: int) -> torch.Generator:
+    content = image.detach().float().cpu().contiguous().numpy().tobytes()
+    word = hashlib.blake2b(content, digest_size=8, salt=seed.to_bytes(8, "big", signed=True)).digest()
+    return torch.Generator().manual_seed(int.from_bytes(word, "big") >> 1)
