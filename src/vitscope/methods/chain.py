@@ -80,26 +80,43 @@ def step_fused_heads(
     rows: Tensor,
     site: AttentionSite,
     layout: TokenLayout,
-    fuse: Callable[[Tensor], Tensor],
+    fused_rows: Callable[[slice], Tensor],
     residual: float,
     discard: float,
 ) -> Tensor:
-    """r <- r rownorm(discard(fuse_h A_h) + residual I), for fusions that are not linear in the heads.
+    """r <- r rownorm(discard(M) + residual I), for matrices that are not linear in the heads.
 
-    ``fuse``: (B, H, q, Nk) -> (B, q, Nk). ``discard``: share of each row's smallest entries set to 0."""
+    ``fused_rows(queries)`` gives M's rows, (B, q, Nk). ``discard``: share of each row's smallest entries set to 0."""
     here, asked = query_slice(site, layout), key_slice(site, layout)
     part = rows[..., here]
     out = rows.clone()
     out[..., here] = 0
     positions = torch.arange(layout.tokens, device=rows.device)[here]
     for queries in site.chunks():
-        fused = fuse(site.attention(queries))
+        fused = fused_rows(queries)
         if discard > 0:
             fused = discard_smallest(fused, discard)
-        scaled = part[..., queries] / (fused.sum(-1) + residual)[:, None]
+        scaled = part[..., queries] / (fused.sum(-1) + residual)[:, None].clamp_min(1e-12)
         out[..., asked] += scaled @ fused
         out[..., positions[queries]] += scaled * residual
     return out
+
+
+def rows_through(
+    rows: Tensor, site: AttentionSite, layout: TokenLayout, matrix: Callable[[slice], Tensor]
+) -> Tensor:
+    """r M for rows (B, R, N) and any per-query matrix, ``matrix(queries)`` giving (B, q, Nk)."""
+    asked = key_slice(site, layout)
+    part = rows[..., query_slice(site, layout)]
+    out = torch.zeros_like(rows)
+    for queries in site.chunks():
+        out[..., asked] += part[..., queries] @ matrix(queries)
+    return out
+
+
+def positive_gradient_attention(site: AttentionSite, queries: slice) -> Tensor:
+    """mean_h relu(G_h * A_h) for some queries, (B, q, Nk): clamped per head, then the mean."""
+    return (site.attention(queries) * site.attention_gradient(queries)).clamp_min(0).mean(1)
 
 
 def rollout_rows(

@@ -118,7 +118,7 @@ def _slice(target: Target, start: int, count: int) -> Target:
 
 def _explain_batch(vit: Vit, inputs: Inputs, request: Request, target: Target) -> dict[str, Explanation]:
     infos = {name: get_method(name) for name in request}
-    anatomy = vit._probe_for(inputs).anatomy
+    anatomy = vit.probe_for(inputs).anatomy
     for name, info in infos.items():
         reason = info.why_not(anatomy)
         if reason is not None:

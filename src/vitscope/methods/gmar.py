@@ -97,7 +97,7 @@ def gmar(
         if discard == 0:
             return step(rows, site, layout, own, alpha)
         return step_fused_heads(
-            rows, site, layout, lambda a: (a * own[:, :, None, None]).sum(1), alpha, discard
+            rows, site, layout, lambda q: (site.attention(q) * own[:, :, None, None]).sum(1), alpha, discard
         )
 
     flow = rollout_rows(trace, sites[start_block:], advance)

@@ -47,7 +47,7 @@ def rollout(
         site = sites[start_block + index]
         if linear:
             return step(rows, site, layout, None, residual)
-        return step_fused_heads(rows, site, layout, fuse, residual, discard)
+        return step_fused_heads(rows, site, layout, lambda q: fuse(site.attention(q)), residual, discard)
 
     flow = rollout_rows(trace, sites[start_block:], advance)
     return Relevance(flow[:, -1], flow=flow)

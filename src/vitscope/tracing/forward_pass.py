@@ -57,6 +57,7 @@ class PassRecord:
     sites: dict[int, AttentionSite] = field(default_factory=dict)
     block_inputs: dict[int, list[Tensor]] = field(default_factory=dict)
     block_outputs: dict[int, Tensor] = field(default_factory=dict)
+    raw_outputs: dict[int, Any] = field(default_factory=dict)
     norm_tokens: dict[int, Tensor] = field(default_factory=dict)
     embedding: Tensor | None = None
     image: Tensor | None = None
@@ -160,6 +161,7 @@ def run_pass(
         tokens = first_tensor(output)
         if capture.streams and tokens is not None and is_tokens(tokens):
             record_.block_outputs[block] = tokens
+            record_.raw_outputs[block] = output
         return None
 
     paths = [block.path for block in anatomy.blocks]

@@ -59,13 +59,24 @@ class ResolvedTarget:
     name: str
     classes: Tensor | None
     function: Callable[[Any, Tensor], Tensor]
+    rebuild: Callable[[Tensor], ResolvedTarget] | None = None
+
+    def select(self, index: Tensor) -> ResolvedTarget:
+        """The same target for other rows: row i of the new batch is row ``index[i]`` of this one.
+
+        A target without classes is handed on as it is, since its function sees only the output."""
+        if self.classes is None or self.rebuild is None:
+            return self
+        return self.rebuild(index)
 
     def score(self, output: Any, logits: Tensor) -> Tensor:
         """One score per picture, (B,), in the graph of the output."""
         scores = self.function(output, logits)
         if not isinstance(scores, Tensor) or scores.shape != logits.shape[:1]:
             came = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-            raise TargetError(f"target '{self.name}' must give one number per picture ({logits.shape[0]},), got {came}")
+            raise TargetError(
+                f"target '{self.name}' must give one number per picture ({logits.shape[0]},), got {came}"
+            )
         return scores
 
 
@@ -96,7 +107,15 @@ def _at_classes(name: str, classes: Tensor, quantity: str) -> ResolvedTarget:
     def function(output: Any, logits: Tensor) -> Tensor:
         return quantity_of(logits.float(), quantity).gather(1, classes[:, None])[:, 0]
 
-    return ResolvedTarget(name, classes, function)
+    return ResolvedTarget(name, classes, function, lambda index: _at_classes(name, classes[index], quantity))
+
+
+def _difference(name: str, a: Tensor, b: Tensor) -> ResolvedTarget:
+    def function(output: Any, logits: Tensor) -> Tensor:
+        logits = logits.float()
+        return (logits.gather(1, a[:, None]) - logits.gather(1, b[:, None]))[:, 0]
+
+    return ResolvedTarget(name, a, function, lambda index: _difference(name, a[index], b[index]))
 
 
 @dataclass(frozen=True)
@@ -166,11 +185,7 @@ class LogitDifference(Target):
         if self.b is not None:
             b = torch.full((B,), self.b, device=logits.device)
 
-        def function(output: Any, logits: Tensor) -> Tensor:
-            logits = logits.float()
-            return (logits.gather(1, a[:, None]) - logits.gather(1, b[:, None]))[:, 0]
-
-        return ResolvedTarget(self.describe(), a, function)
+        return _difference(self.describe(), a, b)
 
     def describe(self) -> str:
         return f"difference:{'top1' if self.a is None else self.a},{'top2' if self.b is None else self.b}"
@@ -222,7 +237,9 @@ def parse_target(target: TargetLike) -> Target:
         return ClassIndex(tuple(int(i) for i in target))
     if callable(target):
         return Custom(target, getattr(target, "__name__", "custom"))
-    raise TargetError(f"expected a target ({FORMS}), an index per picture or a callable, got {type(target).__name__}")
+    raise TargetError(
+        f"expected a target ({FORMS}), an index per picture or a callable, got {type(target).__name__}"
+    )
 
 
 def _parse_text(text: str) -> Target:

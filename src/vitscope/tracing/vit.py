@@ -109,7 +109,7 @@ class Vit:
 
     def anatomy_for(self, size: tuple[int, int]) -> Anatomy:
         """What a probe learned at another input size (H, W)."""
-        return self._probe_for(self._blank(size)).anatomy
+        return self.probe_for(self._blank(size)).anatomy
 
     # ---- input -----------------------------------------------------------------------------------------------
     def images(self, images: Any) -> Tensor:
@@ -157,7 +157,7 @@ class Vit:
         """One forward shared by several targets, one backward for each. Same arguments as ``trace``."""
         wanted = [parse_target(target) for target in targets]
         inputs = self.inputs(images)
-        found = self._probe_for(inputs)
+        found = self.probe_for(inputs)
         kept = capture or Capture()
         self._check_targets(wanted, found.anatomy, gradient)
         record = run_pass(
@@ -196,13 +196,34 @@ class Vit:
         inputs = self.inputs(images)
         record = run_pass(
             self.model,
-            self._probe_for(inputs).anatomy,
+            self.probe_for(inputs).anatomy,
             inputs,
             precision=self.precision,
             ablations=as_list(ablation),
             removal=removal,
         )
         return record.logits.float()
+
+    def score(
+        self,
+        images: Any,
+        target: ResolvedTarget,
+        *,
+        ablation: Ablation | Sequence[Ablation] | None = None,
+        removal: TokenRemoval | None = None,
+    ) -> Tensor:
+        """The target's scores (B,), float32, no gradient, one batch; the target keeps the classes it was resolved to."""
+        inputs = self.inputs(images)
+        record = run_pass(
+            self.model,
+            self.probe_for(inputs).anatomy,
+            inputs,
+            precision=self.precision,
+            ablations=as_list(ablation),
+            removal=removal,
+        )
+        with torch.no_grad():
+            return target.score(record.output, record.logits).float()
 
     def predict(self, images: Any, batch_size: int = 32) -> Tensor:
         """Logits (B, C), float32, in batches."""
@@ -217,7 +238,7 @@ class Vit:
     def cache(self, images: Any) -> BlockCache:
         """One forward that keeps what every block returned, to resume from."""
         inputs = self.inputs(images)
-        anatomy = self._probe_for(inputs).anatomy
+        anatomy = self.probe_for(inputs).anatomy
         if not anatomy.blocks:
             raise no_blocks(anatomy)
         record, outputs = collect_outputs(
@@ -254,7 +275,7 @@ class Vit:
         """As ``resume``, but gives the whole record. ``tokens`` replaces what the block before ``block`` returned;
         with ``gradient`` the way from them to the logits is differentiable."""
         inputs = select(cache.inputs, index)
-        anatomy = self._probe_for(cache.inputs).anatomy
+        anatomy = self.probe_for(cache.inputs).anatomy
         skip = shortcuts(anatomy, cache, block, index, tokens)
         return run_pass(
             self.model,
@@ -296,7 +317,8 @@ class Vit:
         first = next((m for m in self.model.modules() if isinstance(m, nn.Conv2d)), None)
         return first.in_channels if first is not None and first.groups == 1 else 3
 
-    def _probe_for(self, inputs: Inputs) -> Probe:
+    def probe_for(self, inputs: Inputs) -> Probe:
+        """The probe at the size of these inputs; run once per size."""
         if isinstance(inputs, Tensor):
             key: tuple[Any, ...] = tuple(inputs.shape[1:])
         else:
@@ -316,7 +338,7 @@ class Vit:
         """Find an input size that the model runs on, when nothing tells it."""
         for size in GUESSED_SIZES:
             try:
-                self._probe_for(self._blank((size, size)))
+                self.probe_for(self._blank((size, size)))
             except ModelError:
                 continue
             self._size = (size, size)

@@ -1,0 +1,107 @@
+"""Attention flow (Abnar and Zuidema 2020): the maximum flow from the read-out to each patch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import maximum_flow
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from vitscope.errors import MethodError
+from vitscope.methods.chain import chain_sites, key_slice, query_slice
+from vitscope.methods.registry import chained_methods, register
+from vitscope.methods.relevance import Needs, Relevance
+from vitscope.models.anatomy import TokenLayout
+from vitscope.tracing import AttentionSite, Trace
+
+LARGEST_SIDE = 7
+CAPACITY = 1_000_000
+"""Capacities are attention times this, rounded: the solver counts in whole numbers."""
+
+
+@register(
+    "attention-flow",
+    family="attention",
+    title="Attention flow",
+    citation="Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
+    class_specific=False,
+    needs=Needs(),
+    applies=chained_methods,
+)
+def attention_flow(trace: Trace, *, grid: int = LARGEST_SIDE, residual: float = 0.5) -> Relevance:
+    """Maximum flow from what the classifier reads, through the blocks, to each input patch.
+
+    Edge capacities are (1 - residual) mean_h A_l + residual I. One flow problem per patch on a graph with L N^2
+    edges: that is why the patches are pooled to at most 7 x 7 first (queries averaged, keys summed, so rows still
+    sum to one). The map has that pooled grid's resolution: a patch shows the flow of its cell."""
+    if not 1 <= grid <= LARGEST_SIDE:
+        raise MethodError(
+            f"attention flow solves one flow per patch; expected grid from 1 to {LARGEST_SIDE}, got {grid}"
+        )
+    layout = trace.layout
+    small = (min(grid, layout.grid[0]), min(grid, layout.grid[1]))
+    pool_queries, pool_keys = poolings(layout, small, trace.logits.device)
+    blocks = [
+        pool_queries
+        @ (
+            (1 - residual) * full_matrix(site, layout)
+            + residual * torch.eye(layout.tokens, device=trace.logits.device)
+        )
+        @ pool_keys
+        for site in chain_sites(trace)
+    ]
+    readout = trace.readout() @ pool_keys
+    p = layout.prefix_count
+    maps = []
+    for b in range(trace.batch):
+        flows = max_flows([m[b].double().cpu().numpy() for m in blocks], readout[b].double().cpu().numpy())
+        maps.append(torch.as_tensor(flows, dtype=torch.float32))
+    pooled = torch.stack(maps)
+    patches = pooled[:, p:] @ pool_keys[p:, p:].cpu().T
+    return Relevance(torch.cat([pooled[:, :p], patches], 1))
+
+
+def full_matrix(site: AttentionSite, layout: TokenLayout) -> Tensor:
+    """mean_h A in token coordinates, (B, N, N); tokens that do not ask keep themselves."""
+    full = torch.eye(layout.tokens, device=site.raw_output.device).repeat(site.batch, 1, 1)
+    queries = query_slice(site, layout)
+    rows = torch.zeros(site.batch, site.queries, layout.tokens, device=full.device)
+    rows[..., key_slice(site, layout)] = site.attention().mean(1)
+    full[:, queries] = rows
+    return full
+
+
+def poolings(layout: TokenLayout, small: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(U, W): U (n, N) averages the queries of a pooled cell, W (N, n) sums its keys; prefix tokens stay apart."""
+    p, P = layout.prefix_count, layout.patches
+    cells = (
+        adaptive_avg_pool2d(torch.eye(P, device=device).reshape(1, P, *layout.grid), small)[0].flatten(1).T
+    )
+    average = torch.zeros(p + cells.shape[0], layout.tokens, device=device)
+    average[:p, :p] = torch.eye(p, device=device)
+    average[p:, p:] = cells
+    keys = (average / average.sum(0, keepdim=True).clamp_min(1e-12)).T
+    return average, keys
+
+
+def max_flows(blocks: list[np.ndarray], readout: np.ndarray) -> np.ndarray:
+    """Maximum flow from the read-out to each token of the input, (n,), for blocks (n, n), first block first."""
+    n, L = len(readout), len(blocks)
+    source, rows, columns, capacities = L * n + n, [], [], []
+    for layer, matrix in enumerate(blocks):
+        upper, lower = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
+        rows.append((layer + 1) * n + upper.ravel())
+        columns.append(layer * n + lower.ravel())
+        capacities.append(matrix.ravel())
+    rows.append(np.full(n, source))
+    columns.append(L * n + np.arange(n))
+    capacities.append(readout)
+    whole = np.round(np.concatenate(capacities) * CAPACITY).astype(np.int32)
+    kept = whole > 0
+    graph = coo_array(
+        (whole[kept], (np.concatenate(rows)[kept], np.concatenate(columns)[kept])),
+        shape=(source + 1, source + 1),
+    ).tocsr()
+    return np.array([maximum_flow(graph, source, sink).flow_value / CAPACITY for sink in range(n)])

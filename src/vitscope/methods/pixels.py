@@ -1,0 +1,218 @@
+"""Gradients on the pixels and pixel perturbations, through Captum (extra ``captum``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from vitscope.errors import MethodError
+from vitscope.methods.registry import register
+from vitscope.methods.relevance import Needs, Relevance
+from vitscope.models.anatomy import Anatomy
+from vitscope.models.optional import require
+from vitscope.tracing import Trace
+from vitscope.tracing.guard import quiet
+from vitscope.tracing.targets import output_tensor
+
+Pixels = Callable[[Any, Callable[[Tensor], Tensor], Tensor], Tensor]
+"""(captum.attr, differentiable score of pictures (n, 3, H, W) -> (n,), pictures) -> attribution (B, 3, H, W)."""
+
+
+def _pictures_only(anatomy: Anatomy) -> str | None:
+    return (
+        None if anatomy.image_size is not None else "it explains pixels, and this model's input is no picture"
+    )
+
+
+def grid_of(trace: Trace) -> tuple[int, int]:
+    """The patch grid, or cells of 1/32 of the picture for models whose tokens lie on no single grid."""
+    if trace.anatomy.layout is not None:
+        return trace.anatomy.layout.grid
+    H, W = trace.images.shape[-2:]
+    return max(1, H // 32), max(1, W // 32)
+
+
+def _per_patch(pixels: Tensor, trace: Trace, absolute: bool) -> Relevance:
+    """Channels added (or their absolute values), pixels of a patch added: (B, 3, H, W) -> maps (B, h, w)."""
+    values = pixels.detach().float()
+    values = (values.abs() if absolute else values).sum(1, keepdim=True)
+    grid = grid_of(trace)
+    area = values.shape[-2] * values.shape[-1] / (grid[0] * grid[1])
+    return Relevance(maps=adaptive_avg_pool2d(values, grid)[:, 0] * area)
+
+
+def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
+    """Call Captum on this trace's pictures (or one of them) and target; the model is quiet and put back afterwards."""
+    attribution = require("captum.attr", "captum", "this method", distribution="captum")
+    vit, resolved = trace.vit, trace.resolved
+    if resolved is None:
+        raise MethodError("this method needs a target; the trace has none")
+    chosen = torch.arange(trace.batch) if only is None else torch.tensor([only])
+    chosen = chosen.to(trace.logits.device)
+
+    def score(images: Tensor) -> Tensor:
+        output = vit.model(images)
+        # Captum stacks whole batches, so row i belongs to picture i mod B
+        target = resolved.select(chosen[torch.arange(images.shape[0], device=images.device) % len(chosen)])
+        return target.score(output, output_tensor(output))
+
+    with quiet(vit.model, gradient=True, precision=vit.precision):
+        images = trace.images[chosen].clone().requires_grad_()
+        return run(attribution, score, images)
+
+
+@register(
+    "saliency",
+    family="pixel-gradient",
+    title="Saliency",
+    citation="Simonyan, Vedaldi and Zisserman, 2013, arXiv 1312.6034",
+    class_specific=True,
+    backwards=1,
+    needs=Needs(),
+    applies=_pictures_only,
+)
+def saliency(trace: Trace) -> Relevance:
+    """Sum of |dy/dx| over a patch's pixels and channels."""
+    return _per_patch(_attribute(trace, lambda c, f, x: c.Saliency(f).attribute(x, abs=True)), trace, True)
+
+
+@register(
+    "input-x-gradient",
+    family="pixel-gradient",
+    title="Input times gradient",
+    citation="Shrikumar et al., 2016, arXiv 1605.01713",
+    class_specific=True,
+    signed=True,
+    backwards=1,
+    needs=Needs(),
+    applies=_pictures_only,
+)
+def input_x_gradient(trace: Trace) -> Relevance:
+    """Sum of x * dy/dx over a patch's pixels and channels; x is the normalised picture."""
+    return _per_patch(_attribute(trace, lambda c, f, x: c.InputXGradient(f).attribute(x)), trace, False)
+
+
+@register(
+    "integrated-gradients",
+    family="pixel-gradient",
+    title="Integrated gradients",
+    citation="Sundararajan, Taly and Yan, ICML 2017, arXiv 1703.01365",
+    class_specific=True,
+    signed=True,
+    forwards=20,
+    backwards=20,
+    needs=Needs(),
+    applies=_pictures_only,
+)
+def integrated_gradients(trace: Trace, *, steps: int = 20, baseline: float = 0.0) -> Relevance:
+    """Path integral of the gradient from a constant picture (``baseline`` in normalised units) to the picture.
+
+    ``steps``: points of the Gauss-Legendre rule, one forward and backward each."""
+    if steps < 1:
+        raise MethodError(f"expected steps of at least 1, got {steps}")
+
+    def run(c: Any, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        found: Tensor = c.IntegratedGradients(f).attribute(
+            x, baselines=torch.full_like(x, baseline), n_steps=steps, internal_batch_size=x.shape[0]
+        )
+        return found
+
+    return _per_patch(_attribute(trace, run), trace, False)
+
+
+@register(
+    "smoothgrad",
+    family="pixel-gradient",
+    title="SmoothGrad",
+    citation="Smilkov et al., 2017, arXiv 1706.03825",
+    class_specific=True,
+    forwards=10,
+    backwards=10,
+    needs=Needs(),
+    applies=_pictures_only,
+)
+def smoothgrad(trace: Trace, *, samples: int = 10, noise: float = 0.15, seed: int = 0) -> Relevance:
+    """Mean of |dy/dx| over ``samples`` noisy copies; ``noise``: deviation as a share of the picture's range."""
+    if samples < 1:
+        raise MethodError(f"expected samples of at least 1, got {samples}")
+
+    def run(c: Any, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        # Captum's NoiseTunnel draws from the global generator; here every picture has its own
+        spread = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+        total = torch.zeros_like(x)
+        for draw in range(samples):
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + draw)
+            wobble = torch.randn(x.shape[1:], generator=generator).to(x)
+            total += c.Saliency(f).attribute((x + spread * wobble).detach(), abs=True)
+        return total / samples
+
+    return _per_patch(_attribute(trace, run), trace, True)
+
+
+@register(
+    "occlusion",
+    family="black-box",
+    title="Occlusion of pixels",
+    citation="Zeiler and Fergus, ECCV 2014, arXiv 1311.2901",
+    class_specific=True,
+    signed=True,
+    forwards=196,
+    needs=Needs(),
+    applies=_pictures_only,
+)
+def occlusion(trace: Trace, *, baseline: float = 0.0) -> Relevance:
+    """Drop of the score when one patch's pixels are set to ``baseline`` (normalised units), one forward a patch."""
+    grid = grid_of(trace)
+    H, W = trace.images.shape[-2:]
+    if H % grid[0] or W % grid[1]:
+        raise MethodError(f"occlusion needs a picture {H}x{W} that the grid {grid[0]}x{grid[1]} divides")
+    window = (trace.images.shape[1], H // grid[0], W // grid[1])
+
+    def run(c: Any, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        with torch.no_grad():
+            found: Tensor = c.Occlusion(f).attribute(x, window, strides=window, baselines=baseline)
+        return found
+
+    pixels = _attribute(trace, run)
+    # every pixel of a cell carries the cell's drop, on every channel
+    return Relevance(maps=adaptive_avg_pool2d(pixels.float()[:, :1], grid)[:, 0])
+
+
+@register(
+    "kernel-shap",
+    family="black-box",
+    title="KernelSHAP over patches",
+    citation="Lundberg and Lee, NeurIPS 2017, arXiv 1705.07874",
+    class_specific=True,
+    signed=True,
+    forwards=400,
+    needs=Needs(),
+    applies=_pictures_only,
+)
+def kernel_shap(trace: Trace, *, samples: int = 400, baseline: float = 0.0, seed: int = 0) -> Relevance:
+    """Shapley values of the patches by weighted linear regression on ``samples`` random coalitions.
+
+    Absent patches are set to ``baseline`` (normalised units). With fewer samples than about twice the patches the
+    regression is underdetermined and the values are noise."""
+    grid = grid_of(trace)
+    H, W = trace.images.shape[-2:]
+    cells = torch.arange(grid[0] * grid[1]).reshape(1, 1, *grid).float()
+    mask = torch.nn.functional.interpolate(cells, size=(H, W), mode="nearest").long().to(trace.images.device)
+    maps = []
+    for index in range(trace.batch):
+
+        def run(c: Any, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.manual_seed(seed)
+                found: Tensor = c.KernelShap(f).attribute(
+                    x, baselines=baseline, feature_mask=mask, n_samples=samples, perturbations_per_eval=16
+                )
+            return found
+
+        pixels = _attribute(trace, run, only=index)
+        maps.append(adaptive_avg_pool2d(pixels.float()[:, :1], grid)[0, 0])
+    return Relevance(maps=torch.stack(maps))

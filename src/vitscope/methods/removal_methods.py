@@ -1,0 +1,87 @@
+"""Black box by token removal: what the score does when patches no longer exist. Oracle and ceiling for the rest."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import MethodError
+from vitscope.methods.registry import register
+from vitscope.methods.relevance import Needs, Relevance
+from vitscope.models.anatomy import Anatomy
+from vitscope.tracing import TokenRemoval, Trace
+from vitscope.tracing.resume import select
+
+
+def _removable(anatomy: Anatomy) -> str | None:
+    return anatomy.why_no_row()
+
+
+def removal_scores(trace: Trace, keep: Tensor, batch_size: int = 32) -> Tensor:
+    """The target's score for every picture under every mask: keep (M, P) bool -> (M, B), float32."""
+    if trace.resolved is None:
+        raise MethodError("this method needs a target; the trace has none")
+    rows = []
+    step = max(1, batch_size // trace.batch)
+    for start in range(0, keep.shape[0], step):
+        masks = keep[start : start + step]
+        count = masks.shape[0]
+        index = torch.arange(trace.batch).repeat(count)
+        removal = TokenRemoval(masks.repeat_interleave(trace.batch, 0))
+        target = trace.resolved.select(index)
+        scores = trace.vit.score(select(trace.inputs, index), target, removal=removal)
+        rows.append(scores.reshape(count, trace.batch))
+    return torch.cat(rows)
+
+
+@register(
+    "leave-one-out",
+    family="black-box",
+    title="Leave one patch out",
+    citation="Zeiler and Fergus, ECCV 2014, by token removal",
+    class_specific=True,
+    signed=True,
+    forwards=196,
+    needs=Needs(),
+    applies=_removable,
+)
+def leave_one_out(trace: Trace) -> Relevance:
+    """Drop of the score when one patch can be attended to by nobody; exact, one forward a patch, batched."""
+    P = trace.layout.patches
+    keep = ~torch.eye(P, dtype=torch.bool)
+    drop = trace.scores[None].cpu() - removal_scores(trace, keep).cpu()
+    return _patches(drop.T, trace)
+
+
+@register(
+    "rise",
+    family="black-box",
+    title="RISE with token masks",
+    citation="Petsiuk, Das and Saenko, BMVC 2018, arXiv 1806.07421, by token removal",
+    class_specific=True,
+    signed=True,
+    forwards=400,
+    needs=Needs(),
+    applies=_removable,
+)
+def rise(trace: Trace, *, masks: int = 400, share: float = 0.5, seed: int = 0) -> Relevance:
+    """Mean score over random masks that keep a patch, minus the mean over all masks.
+
+    Each of ``masks`` keeps every patch with probability ``share``; masks come in complementary pairs, which takes
+    the noise of how many patches are kept out of each pair when share is one half."""
+    if masks < 2 or not 0 < share < 1:
+        raise MethodError(f"expected at least 2 masks and a share between 0 and 1, got {masks} and {share}")
+    P = trace.layout.patches
+    generator = torch.Generator().manual_seed(seed)
+    half = torch.rand((masks + 1) // 2, P, generator=generator) < share
+    other = ~half if share == 0.5 else torch.rand(half.shape, generator=generator) < share
+    keep = torch.cat([half, other])[:masks]
+    keep[~keep.any(1), 0] = True
+    scores = removal_scores(trace, keep).cpu()
+    weights = keep.float()
+    kept = (weights.T @ scores) / weights.sum(0).clamp_min(1)[:, None]
+    return _patches((kept - scores.mean(0, keepdim=True)).T, trace)
+
+
+def _patches(values: Tensor, trace: Trace) -> Relevance:
+    return Relevance(maps=values.reshape(trace.batch, *trace.layout.grid))

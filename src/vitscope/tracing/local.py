@@ -1,0 +1,67 @@
+"""Local gradients: the score read from each block's own output, with respect to that block's attention alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
+from vitscope.tracing.resume import BlockCache, select, shortcuts
+from vitscope.tracing.rules import Rules
+from vitscope.tracing.site import AttentionSite
+from vitscope.tracing.targets import ResolvedTarget
+from vitscope.tracing.trace import FP16_SCALE, backward
+
+if TYPE_CHECKING:
+    from vitscope.tracing.vit import Vit
+
+
+def local_sites(vit: Vit, inputs: Inputs, target: ResolvedTarget) -> list[AttentionSite]:
+    """One site per block whose ``output_gradient`` is that of s_l = target(read out of block l's output).
+
+    Block inputs are detached, so the sum over blocks and pictures needs one backward; the read-outs of all blocks
+    run as one batch behind the last block."""
+    probe = vit.probe_for(inputs)
+    anatomy = probe.anatomy
+    capture = Capture(streams=True)
+    record = run_pass(
+        vit.model,
+        anatomy,
+        inputs,
+        precision=vit.precision,
+        gradient=True,
+        record=True,
+        capture=capture,
+        rules=Rules(detach_blocks=True),
+    )
+    L, B = len(anatomy.blocks), batch_of(inputs)
+    tokens = torch.cat([record.block_outputs[block] for block in range(L)])
+    cache = BlockCache(inputs, record.logits, tuple(record.raw_outputs[block] for block in range(L)))
+    index = torch.arange(B, device=tokens.device).repeat(L)
+    readout = run_pass(
+        vit.model,
+        anatomy,
+        select(inputs, index),
+        precision=vit.precision,
+        gradient=True,
+        skip=shortcuts(anatomy, cache, L, index, tokens),
+    )
+    with torch.inference_mode(False), torch.enable_grad():
+        if isinstance(readout.output, torch.Tensor) or target.classes is not None:
+            # rows of one block belong to the same pictures as the target's own classes
+            scores = sum(_block_scores(readout, target, slice(b * B, (b + 1) * B)) for b in range(L))
+        else:
+            scores = target.function(readout.output, readout.logits)
+    record.block_inputs, record.block_outputs = {}, {}
+    gradients = backward(record, scores, scale=FP16_SCALE if vit.precision == "fp16" else 1.0)
+    return [
+        AttentionSite(s.info, s.fused, s.eager, s.raw_output, s.class_query, gradients.sites[i])
+        for i, s in sorted(record.sites.items())
+        if s.info.block is not None
+    ]
+
+
+def _block_scores(readout: PassRecord, target: ResolvedTarget, rows: slice) -> Any:
+    output = readout.output[rows] if isinstance(readout.output, torch.Tensor) else readout.output
+    return target.score(output, readout.logits[rows])
