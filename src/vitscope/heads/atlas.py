@@ -1,0 +1,218 @@
+"""PatternAtlas: codes, clusters, names and prototypes of attention maps; saves, loads, and maps new pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vitscope.errors import OutputError
+from vitscope.heads.autoencoder import MapAutoencoder
+from vitscope.heads.batches import Progress, quiet
+from vitscope.heads.canonical import from_hellinger
+from vitscope.heads.clustering import Clustering
+from vitscope.heads.coding import AutoencoderCoder, Coder
+from vitscope.heads.mixing import head_mixes
+from vitscope.heads.principal import PrincipalCoder
+from vitscope.heads.problems import HeadsError
+from vitscope.heads.sampling import MapSample, collect_maps
+from vitscope.heads.table import read_frame, write_frame
+from vitscope.tracing import Vit
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One cluster: its name by rule, the evidence, how many maps, and how much they depend on content."""
+
+    cluster: int
+    name: str
+    because: str
+    maps: int
+    content_dependence: float
+
+
+@dataclass(frozen=True)
+class PatternMapping:
+    """New pictures placed in an atlas. maps: one row per map; heads: one row per head (`mixing.head_mixes`)."""
+
+    maps: pd.DataFrame
+    heads: pd.DataFrame
+    codes: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PatternAtlas:
+    """What `patterns` learned.
+
+    maps: one row per sampled map (model, picture, block, head, held_out, cluster, pattern, distance, x, y).
+    heads: one row per head: mix of patterns, purity, dependence on content. codes: (n, latent) of the winning coder.
+    prototypes: (k, side, side), decoded cluster centres with rows that sum to 1 (offset form: the whole sums to 1).
+    examples: (k, side, side) float32, the mean of the cluster's own maps beside the decoded ones.
+    report: held-out errors, stability and the verdict. null: rows as `heads` for random weights, when it was asked for.
+    """
+
+    autoencoder: MapAutoencoder
+    principal: PrincipalCoder
+    coder_name: str
+    form: str
+    clustering: Clustering
+    patterns: tuple[Pattern, ...]
+    prototypes: Tensor
+    examples: Tensor
+    codes: NDArray[np.float32]
+    maps: pd.DataFrame
+    heads: pd.DataFrame
+    report: Mapping[str, Any]
+    null: pd.DataFrame | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """Which coder won on held-out pictures, in words."""
+        return str(self.report["verdict"])
+
+    @property
+    def names(self) -> list[str]:
+        """Unique label per cluster: its name, numbered where several clusters share one."""
+        return unique_names([pattern.name for pattern in self.patterns])
+
+    @property
+    def coder(self) -> Coder:
+        """The coder whose codes were clustered."""
+        return AutoencoderCoder(self.autoencoder) if self.coder_name == "autoencoder" else self.principal
+
+    def map_pictures(
+        self, vit: Vit, images: Any, *, per_head: int = 100, batch_size: int = 8, seed: int = 0,
+        name: str | None = None, progress: Progress = quiet,
+    ) -> PatternMapping:
+        """Place new pictures, also of another model with another grid, in this atlas; nothing is fitted again."""
+        return self.map_sample(
+            collect_maps(vit, images, per_head=per_head, batch_size=batch_size, seed=seed, name=name, progress=progress)
+        )
+
+    def map_sample(self, sample: MapSample) -> PatternMapping:
+        """Place canonical maps that were collected already."""
+        maps = sample.form(self.form)
+        codes = self.coder.encode(maps).numpy()
+        labels = self.clustering.assign(codes)
+        frame = map_frame(sample, labels, self.clustering.distances(codes), self.names)
+        return PatternMapping(frame, head_mixes(sample, labels, self.names), codes)
+
+    def decode(self, codes: NDArray[np.float32]) -> Tensor:
+        """Codes (n, latent) as maps whose rows sum to 1 (pooled form) or that sum to 1 (offset form)."""
+        return decoded(self.coder, codes, self.form)
+
+    def head_prototype(self, block: int, head: int, model: int = 0) -> Tensor:
+        """The decoded mean code of one head's maps, (side, side)."""
+        name = self.metadata["models"][model]["name"]
+        chosen = (self.maps["model"] == name) & (self.maps["block"] == block) & (self.maps["head"] == head)
+        if not chosen.any():
+            raise HeadsError(f"expected a head of the atlas, got block {block}, head {head}; see atlas.heads")
+        return self.decode(self.codes[chosen.to_numpy()].mean(0, keepdims=True))[0]
+
+    def with_null(self, null: pd.DataFrame) -> PatternAtlas:
+        """The atlas together with the pattern mixes of a model with random weights."""
+        return replace(self, null=null)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write atlas.json, arrays.safetensors, maps.parquet, heads.parquet (and null.parquet) into a folder."""
+        folder = Path(folder)
+        arrays = {f"autoencoder.{name}": value for name, value in self.autoencoder.state_dict().items()}
+        arrays |= {
+            "principal.mean": self.principal.mean, "principal.directions": self.principal.directions,
+            "centres": torch.from_numpy(self.clustering.centres), "prototypes": self.prototypes,
+            "examples": self.examples, "codes": torch.from_numpy(self.codes),
+        }
+        document = {
+            "format": FORMAT, "coder": self.coder_name, "form": self.form,
+            "autoencoder": {"side": self.autoencoder.side, "latent": self.autoencoder.latent,
+                            "width": self.autoencoder.width},
+            "patterns": [vars(pattern) for pattern in self.patterns],
+            "report": dict(self.report), "metadata": dict(self.metadata),
+        }
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file({name: value.contiguous() for name, value in arrays.items()}, folder / "arrays.safetensors.part")
+            os.replace(folder / "arrays.safetensors.part", folder / "arrays.safetensors")
+            part = folder / "atlas.json.part"
+            part.write_text(json.dumps(document, indent=1, default=str))
+        except (OSError, SafetensorError) as error:
+            raise OutputError(f"cannot write the atlas to {folder} ({error}); choose another folder") from error
+        write_frame(self.maps, folder / "maps.parquet", self.metadata)
+        write_frame(self.heads, folder / "heads.parquet", self.metadata)
+        if self.null is not None:
+            write_frame(self.null, folder / "null.parquet", self.metadata)
+        os.replace(part, folder / "atlas.json")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> PatternAtlas:
+        """Read an atlas back. Raises HeadsError when the folder holds none."""
+        folder = Path(folder)
+        try:
+            document = json.loads((folder / "atlas.json").read_text())
+            arrays = load_file(folder / "arrays.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise HeadsError(
+                f"expected a saved pattern atlas in {folder}, got none that can be read ({type(error).__name__}); "
+                "make one with vitscope heads patterns"
+            ) from error
+        if document.get("format") != FORMAT:
+            raise HeadsError(f"expected an atlas of format {FORMAT}, got {document.get('format')}; make it again")
+        model = MapAutoencoder(**document["autoencoder"])
+        model.load_state_dict({
+            name.removeprefix("autoencoder."): value for name, value in arrays.items() if name.startswith("autoencoder.")
+        })
+        model.eval().requires_grad_(False)
+        null = folder / "null.parquet"
+        return cls(
+            model,
+            PrincipalCoder(document["autoencoder"]["side"], arrays["principal.mean"], arrays["principal.directions"]),
+            document["coder"], document["form"], Clustering(arrays["centres"].numpy()),
+            tuple(Pattern(**pattern) for pattern in document["patterns"]),
+            arrays["prototypes"], arrays["examples"], arrays["codes"].numpy(),
+            read_frame(folder / "maps.parquet")[0], read_frame(folder / "heads.parquet")[0], document["report"],
+            read_frame(null)[0] if null.exists() else None, document["metadata"],
+        )
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names made unique by numbers: uniform, row, row 2, …"""
+    counts: dict[str, int] = {}
+    result = []
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+        result.append(name if counts[name] == 1 else f"{name} {counts[name]}")
+    return result
+
+
+def decoded(coder: Coder, codes: NDArray[np.float32], form: str) -> Tensor:
+    """Codes as distributions: rows sum to 1 (pooled), or the map does (offset)."""
+    roots = coder.decode(torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32)))
+    return from_hellinger(roots) if form == "pooled" else from_hellinger(roots.flatten(1)).reshape(roots.shape)
+
+
+def map_frame(
+    sample: MapSample, labels: NDArray[np.int64], distances: NDArray[np.float32], names: Sequence[str]
+) -> pd.DataFrame:
+    """One row per map: model, picture, block, head, cluster, pattern, distance to its centre."""
+    return pd.DataFrame({
+        "model": [sample.models[m].name for m in sample.model],
+        "picture": [sample.picture_names[p] for p in sample.picture],
+        "block": sample.block, "head": sample.head, "cluster": labels,
+        "pattern": np.asarray(names, dtype=object)[labels],
+        "distance": distances[np.arange(len(labels)), labels],
+    })

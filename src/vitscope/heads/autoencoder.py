@@ -1,0 +1,236 @@
+"""A convolutional autoencoder for canonical attention maps, in plain PyTorch.
+
+Li et al. 2023 summarise the patterns of all heads by an autoencoder's codes. Here the input is the square root of a
+canonical map, so the mean squared error is a squared Hellinger distance, and PCA (`codes.py`) minimises the same
+thing linearly: the two are comparable on held-out pictures.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vitscope.heads.problems import HeadsError
+
+
+@dataclass(frozen=True)
+class AutoencoderOptions:
+    """How the autoencoder is built and trained. Early stopping watches the held-out error."""
+
+    latent: int = 24
+    width: int = 16
+    epochs: int = 60
+    patience: int = 6
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """What a progress callback gets after every epoch; errors are mean squared errors per map (summed over cells)."""
+
+    epoch: int
+    epochs: int
+    train_error: float
+    held_out_error: float
+    best_error: float
+    seconds: float
+    seconds_left: float
+
+
+class MapAutoencoder(nn.Module):
+    """(n, side, side) root maps -> (n, latent) codes -> (n, side, side) non-negative root maps."""
+
+    def __init__(self, side: int, latent: int, width: int) -> None:
+        super().__init__()
+        sizes = [side]
+        for _ in range(3):
+            sizes.append((sizes[-1] + 1) // 2)
+        self.side, self.latent, self.width = side, latent, width
+        channels = (1, width, 2 * width, 3 * width)
+        self.small = (channels[-1], sizes[-1], sizes[-1])
+        flat = math.prod(self.small)
+        self.encoder = nn.Sequential(*(
+            layer for i in range(3)
+            for layer in (nn.Conv2d(channels[i], channels[i + 1], 3, stride=2, padding=1), nn.GELU())
+        ))
+        self.to_code = nn.Linear(flat, latent)
+        self.from_code = nn.Linear(latent, flat)
+        decoder: list[nn.Module] = []
+        for i in (3, 2, 1):
+            extra = sizes[i - 1] - (2 * sizes[i] - 1)
+            out = channels[i - 1]
+            decoder.append(nn.ConvTranspose2d(channels[i], out, 3, stride=2, padding=1, output_padding=extra))
+            if i > 1:
+                decoder.append(nn.GELU())
+        self.decoder = nn.Sequential(*decoder)
+
+    def encode(self, maps: Tensor) -> Tensor:
+        """(n, side, side) -> (n, latent). Maps are scaled so that their mean square is about one."""
+        return self.to_code(self.encoder(maps[:, None] * math.sqrt(self.side)).flatten(1))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """(n, latent) -> (n, side, side)."""
+        hidden = nn.functional.gelu(self.from_code(codes)).unflatten(1, self.small)
+        return self.decoder(hidden).squeeze(1) / math.sqrt(self.side)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.decode(self.encode(maps))
+
+
+def squared_error(maps: Tensor, rebuilt: Tensor) -> Tensor:
+    """(n,): squared Euclidean distance of root maps, summed over cells."""
+    return (maps - rebuilt).square().flatten(1).sum(1)
+
+
+def _batches(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+@torch.no_grad()
+def encode(model: MapAutoencoder, maps: Tensor, batch_size: int = 512) -> Tensor:
+    """Codes (n, latent) of root maps (n, side, side), any float dtype, batch by batch."""
+    return torch.cat([model.encode(maps[part].float()) for part in _batches(len(maps), batch_size)])
+
+
+@torch.no_grad()
+def decode(model: MapAutoencoder, codes: Tensor, batch_size: int = 512) -> Tensor:
+    """Root maps (n, side, side) of codes, clamped at zero."""
+    parts = [model.decode(codes[part].float()) for part in _batches(len(codes), batch_size)]
+    return torch.cat(parts).clamp_min(0)
+
+
+@torch.no_grad()
+def mean_error(model: MapAutoencoder, maps: Tensor, batch_size: int = 512) -> float:
+    """Mean over maps of the squared error."""
+    total = sum(
+        float(squared_error(maps[part].float(), model(maps[part].float())).sum())
+        for part in _batches(len(maps), batch_size)
+    )
+    return total / max(1, len(maps))
+
+
+def train_autoencoder(
+    train: Tensor,
+    held_out: Tensor,
+    options: AutoencoderOptions | None = None,
+    *,
+    checkpoint: Path | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> tuple[MapAutoencoder, list[TrainingProgress]]:
+    """Train on root maps (n, side, side), stop early on the held-out ones; the best weights are returned.
+
+    With `checkpoint` the whole state is written after every epoch (atomically); a run that was interrupted goes on
+    from there and ends bit-equal to one that was not. A checkpoint made with other options or data is refused.
+    The caller's random state is not touched.
+    """
+    options = options or AutoencoderOptions()
+    if len(train) < 2 or len(held_out) < 1:
+        raise HeadsError(
+            f"expected at least 2 training maps and 1 held-out map, got {len(train)} and {len(held_out)}; "
+            "give more pictures"
+        )
+    side = int(train.shape[-1])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model = MapAutoencoder(side, options.latent, options.width)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=1e-4)
+    order = torch.Generator().manual_seed(options.seed)
+    run = _Run(model, optimiser, order, {**asdict(options), "maps": len(train), "held_out": len(held_out)})
+    if checkpoint is not None and checkpoint.exists():
+        run.load(checkpoint)
+    steps = math.ceil(len(train) / options.batch_size)
+    # An epoch's cosine step depends on its number only, so that a resumed run takes the same steps.
+    while run.epoch < options.epochs and run.epoch - run.best_epoch <= options.patience:
+        started = time.monotonic()
+        rate = options.learning_rate * 0.5 * (1 + math.cos(math.pi * run.epoch / options.epochs))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        permutation = torch.randperm(len(train), generator=order)
+        total = 0.0
+        for step in range(steps):
+            chosen = permutation[step * options.batch_size : (step + 1) * options.batch_size]
+            batch = train[chosen].float()
+            with torch.enable_grad():
+                loss = squared_error(batch, model(batch)).mean()
+                optimiser.zero_grad()
+                loss.backward()
+            optimiser.step()
+            total += float(loss) * len(chosen)
+        run.finish_epoch(total / len(train), mean_error(model, held_out), time.monotonic() - started, options)
+        if checkpoint is not None:
+            run.save(checkpoint)
+        if progress is not None:
+            progress(run.history[-1])
+    model.load_state_dict(run.best_state)
+    model.eval().requires_grad_(False)
+    return model, run.history
+
+
+class _Run:
+    """The state of a training run: everything that a checkpoint must hold."""
+
+    def __init__(
+        self, model: MapAutoencoder, optimiser: torch.optim.Optimizer, order: torch.Generator,
+        settings: dict[str, float],
+    ) -> None:
+        self.model, self.optimiser, self.order, self.settings = model, optimiser, order, settings
+        self.epoch, self.best_epoch, self.best_error = 0, 0, math.inf
+        self.best_state = {name: value.clone() for name, value in model.state_dict().items()}
+        self.history: list[TrainingProgress] = []
+
+    def finish_epoch(self, train: float, held_out: float, seconds: float, options: AutoencoderOptions) -> None:
+        self.epoch += 1
+        if held_out < self.best_error:
+            self.best_error, self.best_epoch = held_out, self.epoch
+            self.best_state = {name: value.clone() for name, value in self.model.state_dict().items()}
+        spent = seconds + sum(entry.seconds for entry in self.history)
+        left = spent / self.epoch * (options.epochs - self.epoch)
+        self.history.append(
+            TrainingProgress(self.epoch, options.epochs, train, held_out, self.best_error, seconds, left)
+        )
+
+    def save(self, path: Path) -> None:
+        state = {
+            "settings": self.settings, "epoch": self.epoch, "best_epoch": self.best_epoch,
+            "best_error": self.best_error, "best_state": self.best_state, "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(), "order": self.order.get_state(),
+            "history": [asdict(entry) for entry in self.history],
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        torch.save(state, part)
+        os.replace(part, path)
+
+    def load(self, path: Path) -> None:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise HeadsError(
+                f"expected a training checkpoint in {path}, got a file that cannot be read "
+                f"({type(error).__name__}); delete it to start afresh"
+            ) from error
+        if state["settings"] != self.settings:
+            raise HeadsError(
+                f"expected a checkpoint made with the same options and number of maps in {path}, got another run's; "
+                "delete it or choose another path"
+            )
+        self.epoch, self.best_epoch, self.best_error = state["epoch"], state["best_epoch"], state["best_error"]
+        self.best_state = state["best_state"]
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.order.set_state(state["order"])
+        self.history = [TrainingProgress(**entry) for entry in state["history"]]
+
+
+def with_seed(options: AutoencoderOptions, seed: int) -> AutoencoderOptions:
+    """The same options under another seed."""
+    return replace(options, seed=seed)

@@ -1,0 +1,141 @@
+"""How much a change inside the model changes its output and its representation: one value per picture.
+
+Sheet "Visual analytics of attention", 1 (Li et al. 2023). p is the full model's softmax, q the changed one's, t the
+label, y the full model's prediction. Everywhere a positive value means "the removed part was of use": a drop of
+probability or logit, a rise of the loss, a loss of accuracy; negative values mean that it hurt. Distances,
+divergences and the flip have no sign.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitscope.heads.problems import HeadsError
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """One column of a HeadTable. family: "output", "representation" or "gradient"; signed: negative = it hurts."""
+
+    name: str
+    title: str
+    family: str
+    signed: bool
+    needs_labels: bool = False
+
+
+_INFOS = (
+    MetricInfo("probability_drop_label", "probability of the label, drop", "output", True, True),
+    MetricInfo("probability_drop_top", "probability of the prediction, drop", "output", True),
+    MetricInfo("js_divergence", "Jensen-Shannon divergence (bits)", "output", False),
+    MetricInfo("kl_divergence", "KL divergence (bits)", "output", False),
+    MetricInfo("logit_drop_label", "logit of the label, drop", "output", True, True),
+    MetricInfo("logit_drop_top", "logit of the prediction, drop", "output", True),
+    MetricInfo("loss_rise_label", "cross-entropy of the label, rise (nats)", "output", True, True),
+    MetricInfo("loss_rise_top", "cross-entropy of the prediction, rise (nats)", "output", True),
+    MetricInfo("flip", "prediction flipped", "output", False),
+    MetricInfo("accuracy_drop", "accuracy, drop", "output", True, True),
+    MetricInfo("class_cosine_block", "class token after the block, 1 - cosine", "representation", False),
+    MetricInfo("class_l2_block", "class token after the block, L2", "representation", False),
+    MetricInfo("class_cosine_last", "class token at the last block, 1 - cosine", "representation", False),
+    MetricInfo("class_l2_last", "class token at the last block, L2", "representation", False),
+    MetricInfo("patch_cosine_block", "patch tokens after the block, mean 1 - cosine", "representation", False),
+    MetricInfo("patch_l2_block", "patch tokens after the block, mean L2", "representation", False),
+    MetricInfo("patch_cosine_last", "patch tokens at the last block, mean 1 - cosine", "representation", False),
+    MetricInfo("patch_l2_last", "patch tokens at the last block, mean L2", "representation", False),
+)
+METRICS: dict[str, MetricInfo] = {info.name: info for info in _INFOS}
+
+
+def cross_entropy_bits(first: Tensor, second_log: Tensor) -> Tensor:
+    """-sum p log2 q for p (n, C) and natural log q (n, C); 0 log 0 = 0."""
+    terms = torch.where(first > 0, first * second_log, torch.zeros_like(first))
+    return -terms.sum(-1) / torch.log(torch.tensor(2.0, dtype=first.dtype))
+
+
+def kl_bits(logits: Tensor, changed: Tensor) -> Tensor:
+    """KL(p || q) in bits from logits (n, C); in [0, inf)."""
+    p_log, q_log = logits.double().log_softmax(-1), changed.double().log_softmax(-1)
+    p = p_log.exp()
+    return (cross_entropy_bits(p, q_log) - cross_entropy_bits(p, p_log)).clamp_min(0)
+
+
+def js_bits(logits: Tensor, changed: Tensor) -> Tensor:
+    """Jensen-Shannon divergence, base 2, from logits (n, C); in [0, 1]."""
+    p_log, q_log = logits.double().log_softmax(-1), changed.double().log_softmax(-1)
+    p, q = p_log.exp(), q_log.exp()
+    half = torch.log(torch.tensor(2.0, dtype=torch.float64))
+    mixture_log = torch.logaddexp(p_log, q_log) - half
+    entropy_p, entropy_q = cross_entropy_bits(p, p_log), cross_entropy_bits(q, q_log)
+    against = cross_entropy_bits(p, mixture_log) + cross_entropy_bits(q, mixture_log)
+    return (0.5 * (against - entropy_p - entropy_q)).clamp(0, 1)
+
+
+def check_labels(labels: Tensor, classes: int, pictures: int) -> Tensor:
+    """Labels as a long tensor (n,). Raises HeadsError on a wrong count or a class that does not exist."""
+    labels = torch.as_tensor(labels).long().flatten().cpu()
+    if labels.numel() != pictures:
+        raise HeadsError(f"expected {pictures} labels, one per picture, got {labels.numel()}; give one per picture.")
+    if pictures and (int(labels.min()) < 0 or int(labels.max()) >= classes):
+        bad = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())
+        raise HeadsError(f"expected labels in 0 ... {classes - 1}, got {bad}; check the label file's class indices.")
+    return labels
+
+
+def output_changes(logits: Tensor, changed: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+    """Every output metric for full logits (n, C) and changed logits (n, C): name -> (n,) float64.
+
+    Metrics of the label are left out when there are no labels.
+    """
+    if logits.shape != changed.shape:
+        raise HeadsError(
+            f"expected logits of equal shape, got {tuple(logits.shape)} and {tuple(changed.shape)}; "
+            "compare the same pictures on the same model."
+        )
+    before, after = logits.double(), changed.double()
+    p_log, q_log = before.log_softmax(-1), after.log_softmax(-1)
+    top = before.argmax(-1)
+    changed_top = after.argmax(-1)
+
+    def at(values: Tensor, classes: Tensor) -> Tensor:
+        return values.gather(-1, classes[:, None]).squeeze(-1)
+
+    values: dict[str, Tensor] = {}
+
+    def add(suffix: str, classes: Tensor) -> None:
+        values[f"probability_drop_{suffix}"] = at(p_log, classes).exp() - at(q_log, classes).exp()
+        values[f"logit_drop_{suffix}"] = at(before, classes) - at(after, classes)
+        values[f"loss_rise_{suffix}"] = at(p_log, classes) - at(q_log, classes)
+
+    add("top", top)
+    if labels is not None:
+        labels = labels.to(before.device)
+        add("label", labels)
+        values["accuracy_drop"] = (top == labels).double() - (changed_top == labels).double()
+    values["js_divergence"] = js_bits(before, after)
+    values["kl_divergence"] = kl_bits(before, after)
+    values["flip"] = (top != changed_top).double()
+    return values
+
+
+def token_change(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    """(1 - cosine, L2) along the last axis, in float32; two zero vectors count as equal."""
+    first, second = before.float(), after.float()
+    norms = first.norm(dim=-1) * second.norm(dim=-1)
+    cosine = torch.where(norms > 0, (first * second).sum(-1) / norms.clamp_min(1e-30), torch.ones_like(norms))
+    return (1 - cosine).clamp(0, 2), (first - second).norm(dim=-1)
+
+
+def class_changes(before: Tensor, after: Tensor, where: str) -> dict[str, Tensor]:
+    """Change of the class token (n, D); where is "block" or "last"."""
+    cosine, length = token_change(before, after)
+    return {f"class_cosine_{where}": cosine, f"class_l2_{where}": length}
+
+
+def patch_changes(before: Tensor, after: Tensor, where: str) -> dict[str, Tensor]:
+    """Mean change over the patch tokens (n, P, D)."""
+    cosine, length = token_change(before, after)
+    return {f"patch_cosine_{where}": cosine.mean(-1), f"patch_l2_{where}": length.mean(-1)}

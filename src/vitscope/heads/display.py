@@ -1,0 +1,43 @@
+"""Two dimensions for looking at: UMAP where it is installed, else the first two principal axes. Never for clustering."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from vitscope.errors import MissingExtraError
+from vitscope.heads.problems import HeadsError
+
+UMAP_LIMIT = 20_000
+"""UMAP learns from at most so many codes and places the others among them: time stays bounded."""
+
+
+def layout_codes(codes: NDArray[np.float32], how: str = "umap", seed: int = 0) -> tuple[NDArray[np.float32], str]:
+    """((n, 2), what was done). how: "umap" (falls back to PCA when umap-learn is missing or the codes are too few),
+    "umap!" (insists: raises MissingExtraError) or "pca"."""
+    if how not in ("umap", "umap!", "pca"):
+        raise HeadsError(f"expected the display umap or pca, got {how!r}; choose one of them")
+    if how != "pca" and len(codes) >= 16:
+        try:
+            import umap
+        except ImportError as error:
+            if how == "umap!":
+                raise MissingExtraError("umap-learn", "heads", "a UMAP display") from error
+        else:
+            return _umap(umap.UMAP(n_components=2, random_state=seed, n_jobs=1), codes, seed), "umap"
+    if codes.shape[1] < 2 or len(codes) < 2:
+        return np.concatenate([codes[:, :1], np.zeros((len(codes), 1), np.float32)], 1).astype(np.float32), "pca"
+    return PCA(2, random_state=seed).fit_transform(codes).astype(np.float32), "pca"
+
+
+def _umap(reducer: object, codes: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if len(codes) <= UMAP_LIMIT:
+            return np.asarray(reducer.fit_transform(codes), dtype=np.float32)  # type: ignore[attr-defined]
+        chosen = np.random.default_rng(seed).choice(len(codes), UMAP_LIMIT, replace=False)
+        reducer.fit(codes[chosen])  # type: ignore[attr-defined]
+        return np.asarray(reducer.transform(codes), dtype=np.float32)  # type: ignore[attr-defined]

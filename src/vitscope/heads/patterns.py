@@ -1,0 +1,182 @@
+"""Learn the attention patterns of one or several models: sample, code, cluster, name, judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitscope.heads.atlas import Pattern, PatternAtlas, decoded, map_frame, unique_names
+from vitscope.heads.autoencoder import AutoencoderOptions, TrainingProgress
+from vitscope.heads.batches import Progress, quiet
+from vitscope.heads.canonical import from_hellinger
+from vitscope.heads.clustering import choose_clusters, fit_clusters
+from vitscope.heads.coding import (
+    CODERS,
+    AutoencoderCoder,
+    Coder,
+    CoderReport,
+    fit_coder,
+    float_mean,
+    split_pictures,
+    stability,
+    total_variation,
+    verdict,
+)
+from vitscope.heads.display import layout_codes
+from vitscope.heads.mixing import cluster_content_dependence, head_mixes
+from vitscope.heads.pattern_names import name_pattern
+from vitscope.heads.principal import PrincipalCoder
+from vitscope.heads.problems import HeadsError
+from vitscope.heads.sampling import MapSample, collect_maps
+from vitscope.tracing import Vit
+
+TrainingCallback = Callable[[str, TrainingProgress], None]
+
+
+def patterns(
+    vit: Vit | Sequence[Vit], images: Any, *, per_head: int = 100, form: str = "pooled", coder: str = "best",
+    k: int | None = None, options: AutoencoderOptions | None = None, held_out: float = 0.25,
+    repeats: int = 2, display: str = "umap", null: bool = False, batch_size: int = 8, checkpoint: Path | None = None,
+    progress: Progress = quiet, training: TrainingCallback | None = None,
+) -> PatternAtlas:
+    """The attention patterns of a ViT (or several, also with different grids) on pictures.
+
+    per_head: at most so many pictures' maps per (block, head), drawn uniformly (reservoir).
+    form: "pooled" (49 x 49) or "offset" (27 x 27). coder: "autoencoder", "pca", or "best" on held-out pictures.
+    k: number of clusters; None chooses it by bootstrap stability. repeats: seeds for the stability (0 skips it).
+    null: also place the maps of the same model with shuffled weights. checkpoint: file to resume training from.
+    Raises HeadsError for unknown options and for fewer than two pictures.
+    """
+    vits = list(vit) if isinstance(vit, (list, tuple)) else [vit]
+    samples = [
+        collect_maps(v, images, per_head=per_head, batch_size=batch_size, name=_label(v, vits), progress=progress)
+        for v in vits
+    ]
+    atlas = fit_atlas(
+        MapSample.join(samples), form=form, coder=coder, k=k, options=options, held_out=held_out, repeats=repeats,
+        display=display, checkpoint=checkpoint, training=training,
+    )
+    if null:
+        from vitscope.heads.null import null_mixes
+
+        atlas = atlas.with_null(null_mixes(atlas, vits[0], images, per_head=per_head, batch_size=batch_size,
+                                           progress=progress))
+    return atlas
+
+
+def _label(vit: Vit, vits: list[Vit]) -> str:
+    """The model's name, with its fingerprint where two of the models share one."""
+    return vit.source if sum(v.source == vit.source for v in vits) == 1 else f"{vit.source}#{vit.fingerprint[:6]}"
+
+
+def fit_atlas(
+    sample: MapSample, *, form: str = "pooled", coder: str = "best", k: int | None = None,
+    options: AutoencoderOptions | None = None, held_out: float = 0.25, repeats: int = 2, display: str = "umap",
+    stability_maps: int = 4000, checkpoint: Path | None = None, training: TrainingCallback | None = None,
+) -> PatternAtlas:
+    """Fit both coders, cluster, name and judge maps that were collected already. See `patterns`.
+
+    stability_maps: at most so many training maps for each of the repetitions that measure stability.
+    """
+    if coder not in (*CODERS, "best"):
+        raise HeadsError(f"expected a coder among {', '.join(CODERS)} or best, got {coder!r}; choose one of them")
+    maps = sample.form(form)
+    train, held = split_pictures(sample.picture, held_out, (options or AutoencoderOptions()).seed)
+    options = options or AutoencoderOptions(latent=min(24, max(2, len(train) // 4)))
+    report = None if training is None else lambda step: training("autoencoder", step)
+    fitted: dict[str, Coder] = {}
+    seconds: dict[str, float] = {}
+    for name in CODERS:
+        started = time.monotonic()
+        fitted[name] = fit_coder(name, maps[torch.from_numpy(train)], maps[torch.from_numpy(held)], options,
+                                 checkpoint=checkpoint, progress=report)
+        seconds[name] = time.monotonic() - started
+    errors = {name: _errors(fitted[name], maps, train, held) for name in CODERS}
+    first = coder if coder != "best" else min(CODERS, key=lambda name: errors[name][1])
+    codes = fitted[first].encode(maps).numpy()
+    choice = None if k is not None else choose_clusters(codes[train], groups=sample.picture[train], seed=options.seed)
+    clusters = k if choice is None else choice.chosen
+    assert clusters is not None
+    reports = {}
+    for name in CODERS:
+        seeds, halves = float("nan"), float("nan")
+        if repeats > 0:
+            seeds, halves = stability(name, maps, sample.picture, clusters, options, share=held_out, seeds=repeats,
+                                      limit=stability_maps, progress=training)
+        reports[name] = CoderReport(name, options.latent, *errors[name], seeds, halves, seconds[name])
+    winner, sentence = verdict(reports["autoencoder"], reports["pca"])
+    chosen = winner if coder == "best" else coder
+    if chosen != first:
+        codes = fitted[chosen].encode(maps).numpy()
+    clustering = fit_clusters(codes[train], clusters, options.seed)
+    labels = clustering.assign(codes)
+    named = _name_clusters(sample, labels, clusters)
+    names = unique_names([pattern.name for pattern in named])
+    frame = map_frame(sample, labels, clustering.distances(codes), names)
+    frame["held_out"] = np.isin(np.arange(len(sample)), held)
+    xy, how = layout_codes(codes, display, options.seed)
+    frame["x"], frame["y"] = xy[:, 0], xy[:, 1]
+    autoencoder, principal = fitted["autoencoder"], fitted["pca"]
+    assert isinstance(autoencoder, AutoencoderCoder) and isinstance(principal, PrincipalCoder)
+    return PatternAtlas(
+        autoencoder.model, principal, chosen, form, clustering, tuple(named),
+        decoded(fitted[chosen], clustering.centres, form), _examples(maps, labels, clusters, form), codes, frame,
+        head_mixes(sample, labels, names),
+        {
+            "verdict": sentence, "winner": winner, "coders": {n: asdict(r) for n, r in reports.items()},
+            "clusters": clusters, "cluster_rule": "given" if choice is None else choice.rule,
+            "cluster_stability": {} if choice is None else {str(n): v for n, v in choice.stability.items()},
+            "display": how, "options": asdict(options), "held_out_share": held_out,
+        },
+        None,
+        {"models": [asdict(record) for record in sample.models], "maps": len(sample),
+         "pictures": len(sample.picture_names)},
+    )
+
+
+def _errors(
+    coder: Coder, maps: Tensor, train: NDArray[np.int64], held: NDArray[np.int64]
+) -> tuple[float, float]:
+    """(train, held-out) error as a share of the held-out maps' distance from the training mean."""
+    train_maps, held_maps = maps[torch.from_numpy(train)], maps[torch.from_numpy(held)]
+    mean = float_mean(train_maps)
+    return (
+        coder.mean_error(train_maps) / max(1e-12, total_variation(train_maps, mean)),
+        coder.mean_error(held_maps) / max(1e-12, total_variation(held_maps, mean)),
+    )
+
+
+def _name_clusters(sample: MapSample, labels: NDArray[np.int64], k: int) -> list[Pattern]:
+    dependence = cluster_content_dependence(sample, labels, k)
+    uniform = sample.uniform_features()
+    named = []
+    for cluster in range(k):
+        members = labels == cluster
+        if not members.any():
+            named.append(Pattern(cluster, "empty", "no map is nearest to this centre", 0, float("nan")))
+            continue
+        # Grids differ between models: the yardstick is the mean of the members' own uniform features.
+        base = uniform[sample.model[members]].mean(0)
+        name = name_pattern(sample.features[members].mean(0), base, float(dependence[cluster]))
+        named.append(Pattern(cluster, name.name, name.because, int(members.sum()), float(dependence[cluster])))
+    return named
+
+
+def _examples(maps: Tensor, labels: NDArray[np.int64], k: int, form: str) -> Tensor:
+    """(k, side, side): mean of each cluster's maps, as distributions; zeros for an empty cluster."""
+    result = torch.zeros(k, *maps.shape[1:])
+    for cluster in range(k):
+        members = torch.from_numpy(np.flatnonzero(labels == cluster))
+        if len(members):
+            total = torch.stack([part.float().square().sum(0) for part in maps[members].split(2048)]).sum(0)
+            mean = total / len(members)
+            result[cluster] = mean / mean.sum() if form == "offset" else from_hellinger(mean.sqrt())
+    return result

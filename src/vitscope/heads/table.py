@@ -1,0 +1,192 @@
+"""HeadTable: (block, head) x metrics, per picture and aggregated, knowing how it was made."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vitscope.errors import OutputError, nearest
+from vitscope.heads.change_metrics import METRICS
+from vitscope.heads.problems import HeadsError
+
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class HeadTable:
+    """values[name] has shape (n, L, H): one number per picture, block and head; NaN where it was not measured.
+
+    pictures: a name per picture. metadata: model, fingerprint, options, cost; plain JSON values only.
+    """
+
+    values: Mapping[str, Values]
+    pictures: tuple[str, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shapes = {array.shape[1:] for array in self.values.values()}
+        counts = {array.shape[0] for array in self.values.values()}
+        if not self.values or len(shapes) != 1 or counts != {len(self.pictures)}:
+            raise HeadsError(
+                f"expected arrays (pictures, blocks, heads) of one shape for {len(self.pictures)} pictures, got "
+                f"{sorted({a.shape for a in self.values.values()})}; build the table from one sweep"
+            )
+
+    @property
+    def metrics(self) -> list[str]:
+        return list(self.values)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(blocks L, heads H)."""
+        array = next(iter(self.values.values()))
+        return int(array.shape[1]), int(array.shape[2])
+
+    def __getitem__(self, metric: str) -> Values:
+        """(n, L, H) of one metric. Raises HeadsError with the nearest names when there is none."""
+        if metric not in self.values:
+            near = ", ".join(nearest(metric, self.values))
+            raise HeadsError(f"expected a metric of this table, got {metric!r}; the nearest names are {near}")
+        return self.values[metric]
+
+    def mean(self, metric: str) -> NDArray[np.float64]:
+        """(L, H) mean over pictures, NaN where nothing was measured."""
+        return _nan_mean(self[metric])
+
+    def spread(self, metric: str) -> NDArray[np.float64]:
+        """(L, H) standard deviation over pictures (n - 1)."""
+        values = self[metric].astype(np.float64)
+        count = np.isfinite(values).sum(0)
+        squares = np.nansum((values - _nan_mean(values)) ** 2, axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            result: NDArray[np.float64] = np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
+        return result
+
+    def counted(self, metric: str) -> NDArray[np.int64]:
+        """(L, H) number of pictures measured."""
+        return np.isfinite(self[metric]).sum(0).astype(np.int64)
+
+    def interval(self, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(low, high), each (L, H): 95 % normal interval of the mean over pictures."""
+        mean, half = self.mean(metric), 1.96 * self.spread(metric) / np.sqrt(np.maximum(1, self.counted(metric)))
+        return mean - half, mean + half
+
+    def order(self, metric: str, *, most_important_first: bool = True) -> list[tuple[int, int]]:
+        """Heads (block, head) sorted by the mean of `metric`; heads that were not measured are left out."""
+        mean = self.mean(metric)
+        blocks, heads = np.nonzero(np.isfinite(mean))
+        ranked = sorted(zip(blocks.tolist(), heads.tolist(), strict=True), key=lambda head: -mean[head])
+        return ranked if most_important_first else ranked[::-1]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per head: block, head, n, then per metric its mean, NAME_std, NAME_low and NAME_high."""
+        blocks, heads = self.shape
+        columns: dict[str, Any] = {
+            "block": np.repeat(np.arange(blocks), heads),
+            "head": np.tile(np.arange(heads), blocks),
+            "n": np.max([self.counted(metric) for metric in self.values], axis=0).ravel(),
+        }
+        for metric in self.values:
+            low, high = self.interval(metric)
+            columns[metric] = self.mean(metric).ravel()
+            columns[f"{metric}_std"] = self.spread(metric).ravel()
+            columns[f"{metric}_low"], columns[f"{metric}_high"] = low.ravel(), high.ravel()
+        return pd.DataFrame(columns)
+
+    def per_picture(self) -> pd.DataFrame:
+        """One row per picture and head: picture, block, head, then one column per metric."""
+        blocks, heads = self.shape
+        count = len(self.pictures)
+        columns: dict[str, Any] = {
+            "picture": np.repeat(np.asarray(self.pictures, dtype=object), blocks * heads),
+            "block": np.tile(np.repeat(np.arange(blocks), heads), count),
+            "head": np.tile(np.arange(heads), count * blocks),
+        }
+        for metric, array in self.values.items():
+            columns[metric] = array.reshape(-1)
+        return pd.DataFrame(columns)
+
+    def describe(self) -> pd.DataFrame:
+        """What each metric means: name, title, family, signed."""
+        rows = [METRICS[name] for name in self.values if name in METRICS]
+        return pd.DataFrame([vars(row) for row in rows])
+
+    def with_columns(self, extra: Mapping[str, Values], metadata: Mapping[str, Any] | None = None) -> HeadTable:
+        """A table with more metrics for the same pictures."""
+        return HeadTable({**self.values, **extra}, self.pictures, {**self.metadata, **(metadata or {})})
+
+    def save(self, path: str | Path, *, per_picture: bool | None = None) -> Path:
+        """Write .parquet (per picture by default; loads back whole) or .csv (aggregated by default), atomically."""
+        path = Path(path)
+        if path.suffix not in (".parquet", ".csv"):
+            raise OutputError(f"expected a file ending in .parquet or .csv, got {path.name!r}; choose one of them")
+        long = path.suffix == ".parquet" if per_picture is None else per_picture
+        frame = self.per_picture() if long else self.to_pandas()
+        write_frame(frame, path, {**self.metadata, "table": "per picture" if long else "aggregated"})
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> HeadTable:
+        """Read a per-picture Parquet file back. Raises HeadsError when it is not one."""
+        frame, metadata = read_frame(Path(path))
+        if not {"picture", "block", "head"} <= set(frame.columns):
+            raise HeadsError(f"expected a per-picture head table in {path}, got other columns; use table.save(….parquet)")
+        blocks, heads = int(frame["block"].max()) + 1, int(frame["head"].max()) + 1
+        count = len(frame) // (blocks * heads)
+        names = tuple(frame["picture"].iloc[:: blocks * heads].astype(str))
+        values = {
+            name: frame[name].to_numpy(np.float32).reshape(count, blocks, heads)
+            for name in frame.columns if name not in ("picture", "block", "head")
+        }
+        return cls(values, names, metadata)
+
+    @classmethod
+    def join(cls, tables: Sequence[HeadTable]) -> HeadTable:
+        """Tables of several shards of pictures as one."""
+        names = [name for name in tables[0].values if all(name in table.values for table in tables)]
+        values = {name: np.concatenate([table.values[name] for table in tables]) for name in names}
+        return cls(values, tuple(p for table in tables for p in table.pictures), tables[0].metadata)
+
+
+def _nan_mean(values: NDArray[Any]) -> NDArray[np.float64]:
+    count = np.isfinite(values).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = np.nansum(values.astype(np.float64), axis=0)
+        result: NDArray[np.float64] = np.where(count > 0, total / np.maximum(1, count), np.nan)
+    return result
+
+
+def write_frame(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a table as Parquet (metadata in the schema) or CSV, atomically. Raises OutputError when it cannot."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".csv":
+            frame.to_csv(part, index=False)
+        else:
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            note = json.dumps(dict(metadata or {}), default=str).encode()
+            pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), b"vitscope": note}), part)
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror or error}); choose another folder") from error
+
+
+def read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A Parquet table and its metadata. Raises HeadsError when the file is not there or not Parquet."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise HeadsError(f"expected a Parquet table at {path}, got none that can be read; check the path") from error
+    note = (table.schema.metadata or {}).get(b"vitscope", b"{}")
+    return table.to_pandas(), dict(json.loads(note))
