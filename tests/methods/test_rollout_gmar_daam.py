@@ -3,43 +3,14 @@
 from __future__ import annotations
 
 import pytest
-import timm
 import torch
 from torch import Tensor, nn
 
 import vitscope as vs
+from tests.methods.written import Written, close, small_vit
 from vitscope.errors import MethodError
 
 B = 3
-
-
-class Written:
-    """Every block's A, V, T, G and dT of a timm ViT, by running its blocks with plain matrix code."""
-
-    def __init__(self, model: nn.Module, images: Tensor, classes: Tensor) -> None:
-        self.A: list[Tensor] = []
-        self.V: list[Tensor] = []
-        self.T: list[Tensor] = []
-        x = model.patch_embed(images)
-        x = model._pos_embed(x)
-        for block in model.blocks:
-            n = block.norm1(x)
-            batch, N, D = n.shape
-            H = block.attn.num_heads
-            qkv = block.attn.qkv(n).reshape(batch, N, 3, H, D // H).permute(2, 0, 3, 1, 4)
-            A = (qkv[0] @ qkv[1].transpose(-2, -1) * (D // H) ** -0.5).softmax(-1)
-            T = A @ qkv[2]
-            for kept in (A, T):
-                kept.retain_grad()
-            self.A.append(A)
-            self.V.append(qkv[2])
-            self.T.append(T)
-            x = x + block.ls1(block.attn.proj(T.transpose(1, 2).reshape(batch, N, D)))
-            x = x + block.ls2(block.mlp(block.norm2(x)))
-        self.logits = model.forward_head(model.norm(x))
-        self.logits.gather(1, classes[:, None]).sum().backward()
-        self.G = [A.grad for A in self.A]
-        self.dT = [T.grad for T in self.T]
 
 
 def literal_rollout(A: list[Tensor], weights: list[Tensor]) -> Tensor:
@@ -87,17 +58,7 @@ def literal_daam(written: Written) -> Tensor:
 
 @pytest.fixture(scope="module")
 def small() -> nn.Module:
-    torch.manual_seed(3)
-    model = timm.create_model(
-        "vit_tiny_patch16_224", img_size=(48, 64), embed_dim=24, depth=3, num_heads=3, num_classes=7
-    ).eval()
-    for (
-        name,
-        parameter,
-    ) in model.named_parameters():  # larger than the initial values, so that attention is not flat
-        if "bias" not in name:
-            nn.init.normal_(parameter, std=0.25)
-    return model
+    return small_vit()
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +73,7 @@ def vit(small: nn.Module) -> vs.Vit:
 
 @pytest.fixture(scope="module")
 def written(small: nn.Module, vit: vs.Vit, images: Tensor) -> Written:
-    result = Written(small, images, vit.trace(images).classes)
-    small.zero_grad(set_to_none=True)
-    return result
-
-
-def close(mine: Tensor, theirs: Tensor, relative: float = 1e-4) -> None:
-    error = (mine - theirs.detach()).abs().max() / theirs.detach().abs().max()
-    assert error < relative, float(error)
+    return Written(small, images, vit.trace(images).classes)
 
 
 def test_raw_attention_is_the_class_row(vit, images, written):
@@ -158,14 +112,14 @@ def test_rollout_fusions_and_discard_equal_their_twins(vit, images, written, fus
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
 def test_gmar_equals_its_literal_twin(vit, images, written, norm):
-    weights = literal_gmar_weights(written.G, norm)
+    weights = literal_gmar_weights(written.dA, norm)
     e = vs.explain(vit, images, "gmar", norm=norm)
     close(e.extras["head_weights"], torch.stack(weights, 1))
     close(e.maps.flatten(1), literal_rollout(written.A, weights)[:, 1:])
 
 
 def test_gmar_as_printed_equals_its_literal_twin(vit, images, written):
-    weights = literal_gmar_weights(written.G, "l1")
+    weights = literal_gmar_weights(written.dA, "l1")
     N = written.A[0].shape[-1]
     for b in range(B):
         R = torch.eye(N)
@@ -332,10 +286,9 @@ def test_real_deit_equals_the_twins(deit, sample_pictures):
     images = deit.images(sample_pictures[3:5])
     found = vs.explain(deit, images, ["rollout", "gmar", "daam"])
     twin = Written(deit.model, images, found["gmar"].classes)
-    deit.model.zero_grad(set_to_none=True)
     uniform = [torch.full(A.shape[:2], 1 / 3) for A in twin.A]
     close(found["rollout"].maps.flatten(1), literal_rollout(twin.A, uniform)[:, 1:])
-    close(found["gmar"].maps.flatten(1), literal_rollout(twin.A, literal_gmar_weights(twin.G, "l1"))[:, 1:])
+    close(found["gmar"].maps.flatten(1), literal_rollout(twin.A, literal_gmar_weights(twin.dA, "l1"))[:, 1:])
     total = 0
     for A, V, dT in zip(twin.A, twin.V, twin.dT, strict=True):  # vectorised: the loops are proven above
         U = torch.einsum("bhc,bhn,bhnc->bn", dT[:, :, 0].clamp(min=0), A[:, :, 0], V)

@@ -147,7 +147,7 @@ def smoothgrad(trace: Trace, *, samples: int = 10, noise: float = 0.15, seed: in
         for draw in range(samples):
             generator = torch.Generator().manual_seed(seed * 1_000_003 + draw)
             wobble = torch.randn(x.shape[1:], generator=generator).to(x)
-            total += c.Saliency(f).attribute((x + spread * wobble).detach(), abs=True)
+            total += c.Saliency(f).attribute((x + spread * wobble).detach().requires_grad_(), abs=True)
         return total / samples
 
     return _per_patch(_attribute(trace, run), trace, True)
