@@ -52,13 +52,16 @@ def make_case(additive: AdditiveModel) -> MakeCase:
 
     def make(count: int = 3, seed: int = 0, batch_size: int = 64, start: int = 0, **settings: object) -> Case:
         source = torch.Generator().manual_seed(seed)
-        images = torch.randn(start + count, 3, SIZE, SIZE, generator=source)[start:]
-        masks = torch.rand(start + count, SIZE, SIZE, generator=source)[start:] > 0.7
-        labels = torch.randint(CLASSES, (start + count,), generator=source)[start:]
+        chosen = slice(start, start + count)
+        images = torch.randn(64, 3, SIZE, SIZE, generator=source)[chosen]
+        masks = torch.rand(64, SIZE, SIZE, generator=source)[chosen] > 0.7
+        labels = torch.randint(CLASSES, (64,), generator=source)[chosen]
         protocol = Protocol(**{"steps": 8, "random_draws": 2, **settings})  # type: ignore[arg-type]
         classes = additive(images, None).argmax(1)
         runner = Perturber(additive, images, classes, additive.grid, protocol, batch_size=batch_size)
-        boxes = [[(2.0, 3.0, 9.0, 12.0), (10.0, 1.0, 15.0, 6.0)][: 1 + i % 2] for i in range(start, start + count)]
+        boxes = [
+            [(2.0, 3.0, 9.0, 12.0), (10.0, 1.0, 15.0, 6.0)][: 1 + i % 2] for i in range(start, start + count)
+        ]
         keys = [f"picture {i}" for i in range(start, start + count)]
         return Case(runner, keys, labels, masks, boxes, class_count=CLASSES)
 
@@ -69,8 +72,12 @@ def subject_of(case: Case, maps: Tensor | None = None, seed: int = 0, flow: bool
     """A subject whose maps depend on the picture (and so on the class) in a fixed way."""
 
     def explain(images: Tensor, classes: Tensor) -> Tensor:
-        pooled = torch.nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), case.perturber.grid).squeeze(1)
-        return (pooled + 0.1 * seed).sin() * (1 + classes.view(-1, 1, 1)) + 0.3 * (classes.view(-1, 1, 1) * pooled).cos()
+        pooled = torch.nn.functional.adaptive_avg_pool2d(
+            images.mean(1, keepdim=True), case.perturber.grid
+        ).squeeze(1)
+        return (pooled + 0.1 * seed).sin() * (1 + classes.view(-1, 1, 1)) + 0.3 * (
+            classes.view(-1, 1, 1) * pooled
+        ).cos()
 
     found = explain(case.images, case.classes) if maps is None else maps
     layers = torch.stack([found * 0.2 + 0.1 * found.flip(-1), found * 0.7, found], dim=1) if flow else None

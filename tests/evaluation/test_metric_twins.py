@@ -42,7 +42,7 @@ def enlarge(grid: np.ndarray, size: int) -> np.ndarray:
 
 
 def checked_order(subject: Any, i: int) -> np.ndarray:
-    """The metric's order of the pixels, after checking that it sorts the literally enlarged map: only ties are its own."""
+    """The metric's order of the pixels, after checking that it sorts the enlarged map: only ties are its own."""
     values, order = enlarge(subject.maps[i].numpy(), SIZE).ravel(), subject.pixel_order()[i].numpy()
     assert sorted(order) == list(range(SIZE * SIZE))
     assert (np.diff(values[order]) <= 1e-5).all()
@@ -77,7 +77,9 @@ def test_removal_curves(make_case: MakeCase, additive: Any, quantity: str) -> No
         assert value_of("srg", subject)[i] == pytest.approx(areas[1] - areas[0], abs=1e-5)
     gain = value_of("mrg", subject) + value_of("lrg", subject)
     assert gain == pytest.approx(value_of("srg", subject), abs=1e-5)
-    assert value_of("mrg", subject) == pytest.approx(np.asarray(case.random_area()) - value_of("mif", subject), abs=1e-5)
+    assert value_of("mrg", subject) == pytest.approx(
+        np.asarray(case.random_area()) - value_of("mif", subject), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("kind", ["deletion", "insertion"])
@@ -214,11 +216,14 @@ def test_mu_fidelity_and_infidelity(make_case: MakeCase, additive: Any) -> None:
     for i in range(2):
         parts = []
         pairs = [
-            (float((subject.maps[i].flatten() * s).sum()), float((truth[i] * s).sum()), int(s.sum())) for s in chosen[i]
+            (float((subject.maps[i].flatten() * s).sum()), float((truth[i] * s).sum()), int(s.sum()))
+            for s in chosen[i]
         ]
         for size in sorted({size for _, _, size in pairs}):
             same = [(a, b) for a, b, n in pairs if n == size]
-            parts.append(stats.spearmanr([round(a, 5) for a, _ in same], [round(b, 4) for _, b in same]).statistic)
+            parts.append(
+                stats.spearmanr([round(a, 5) for a, _ in same], [round(b, 4) for _, b in same]).statistic
+            )
         assert value[i] == pytest.approx(np.mean(parts), abs=2e-3)
         a, b = np.array([a for a, _, _ in pairs]), np.array([b for _, b, _ in pairs])
         scale = (a * b).sum() / (a * a).sum()
@@ -232,7 +237,9 @@ def test_road(make_case: MakeCase, additive: Any) -> None:
     case = make_case(2)
     subject = subject_of(case)
     noise = normals(case.keys, (3, SIZE, SIZE), 0, "road")
-    weights = {(a, b): 1 / 6 if 0 in (a, b) else 1 / 12 for a in (-1, 0, 1) for b in (-1, 0, 1) if (a, b) != (0, 0)}
+    weights = {
+        (a, b): 1 / 6 if 0 in (a, b) else 1 / 12 for a in (-1, 0, 1) for b in (-1, 0, 1) if (a, b) != (0, 0)
+    }
 
     def impute(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
         cells = [tuple(c) for c in np.argwhere(hole)]
@@ -279,7 +286,7 @@ def test_localisation(make_case: MakeCase) -> None:
         size = int(mask.sum())
         top = checked_order(subject, i)[:size]
         assert value_of("rank-accuracy", subject)[i] == pytest.approx(mask.ravel()[top].mean(), abs=1e-9)
-        assert value_of("pointing", subject)[i] == float(mask.ravel()[np.argmax(subject.pixels[i])])
+        assert value_of("pointing", subject)[i] == float(mask.ravel()[checked_order(subject, i)[0]])
         flat = subject.pixels[i].numpy().ravel()
         expected = sklearn_metrics.average_precision_score(mask.ravel(), flat)
         assert value_of("average-precision", subject)[i] == pytest.approx(expected, abs=1e-9)
@@ -304,7 +311,9 @@ def test_segmentation(make_case: MakeCase, rule: str) -> None:
         back_inside += int((~found & ~mask).sum())
         back_union += int((~found | ~mask).sum())
         truth = np.concatenate([~mask.ravel(), mask.ravel()])
-        expected = sklearn_metrics.average_precision_score(truth, np.concatenate([1 - unit.ravel(), unit.ravel()]))
+        expected = sklearn_metrics.average_precision_score(
+            truth, np.concatenate([1 - unit.ravel(), unit.ravel()])
+        )
         assert value_of("segmentation-map", subject)[i] == pytest.approx(expected, abs=1e-5)
     for name, expected in (
         ("segmentation-accuracy", correct / (4 * SIZE * SIZE)),
@@ -381,7 +390,9 @@ def test_grid_pointing(make_case: MakeCase) -> None:
     subject = subject_of(case)
     for i in range(3):
         positive = np.maximum(subject.maps[i].numpy(), 0)
-        assert value_of("grid-pointing", subject)[i] == pytest.approx(positive[:2, 2:].sum() / positive.sum(), abs=1e-6)
+        assert value_of("grid-pointing", subject)[i] == pytest.approx(
+            positive[:2, 2:].sum() / positive.sum(), abs=1e-6
+        )
 
 
 def test_class_sensitivity(make_case: MakeCase) -> None:
@@ -413,7 +424,9 @@ def test_stability(make_case: MakeCase) -> None:
         for i in range(4):
             largest = 0.0
             for draw in range(10):
-                moved = subject.explain((case.images[i] + noise[i, draw]).unsqueeze(0), case.classes[i : i + 1])[0]
+                moved = subject.explain(
+                    (case.images[i] + noise[i, draw]).unsqueeze(0), case.classes[i : i + 1]
+                )[0]
                 a, b = moved.flatten().double(), subject.maps[i].flatten().double()
                 if kind == "uniform":
                     largest = max(largest, float((a - b).norm() / b.norm()))
@@ -442,7 +455,9 @@ def test_complexity(make_case: MakeCase) -> None:
     subject = subject_of(case)
     for i in range(3):
         weight = np.abs(subject.maps[i].numpy().astype(np.float64)).ravel()
-        assert value_of("entropy", subject)[i] == pytest.approx(stats.entropy(weight / weight.sum()), abs=1e-6)
+        assert value_of("entropy", subject)[i] == pytest.approx(
+            stats.entropy(weight / weight.sum()), abs=1e-6
+        )
         gaps = sum(abs(a - b) for a in weight for b in weight)
         assert value_of("gini", subject)[i] == pytest.approx(gaps / (2 * 16 * weight.sum()), abs=1e-6)
 
@@ -451,7 +466,9 @@ def test_flow(make_case: MakeCase) -> None:
     case = make_case(3)
     subject = subject_of(case, flow=True)
     assert subject.flow is not None
-    by_block = np.stack([value_of("srg", subject_of(case, maps=subject.flow[:, b])) for b in range(3)], axis=1)
+    by_block = np.stack(
+        [value_of("srg", subject_of(case, maps=subject.flow[:, b])) for b in range(3)], axis=1
+    )
     assert value_of("flow-srg", subject) == pytest.approx(by_block.mean(1), abs=1e-5)
     info = get_metric("flow-block-90")
     rows = info.function(subject)

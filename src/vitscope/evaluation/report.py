@@ -24,10 +24,10 @@ CURVE_METHODS = 8
 SHOWN_PICTURES = 4
 
 _HOW_TO_READ = (
-    "Every value is a mean over pictures with its 95 % bootstrap interval. The marked values are the first of their "
-    "column and those that a paired test with Holm's correction cannot tell from it. Controls know nothing of the "
-    "decision: a method that does not beat them has shown nothing. n/a: not defined for this method. There is no "
-    "blended score."
+    "Every value is a mean over pictures with its 95 % bootstrap interval. Bold is the best number of a column and "
+    "no more than that: under each metric stands which methods a paired test with Holm's correction cannot tell "
+    "from it. Controls know nothing of the decision: a method that does not beat them has shown nothing. n/a: not "
+    "defined for this method. There is no blended score."
 )
 
 
@@ -120,7 +120,7 @@ def _protocol_entries(board: Leaderboard) -> dict[str, Any]:
 def _metric(made: Page, board: Leaderboard, metric: str) -> None:
     info = get_metric(metric)
     intervals = {name: board.interval(name, metric) for name in board.names}
-    shown = [name for name in board.names if intervals[name].n > 0]
+    shown = [name for name in board.ranking(metric) if intervals[name].n > 0]
     if not shown:
         made.text(f"{metric}: n/a for every method here.")
         return
@@ -138,7 +138,8 @@ def _metric(made: Page, board: Leaderboard, metric: str) -> None:
             label={True: "higher is better", False: "lower is better", None: "described, not ranked"}[
                 info.higher_is_better
             ],
-            highlight=best,
+            sort=False,
+            highlight=[name for name in best if name not in controls],
             controls=controls,
             theme=theme,
         )

@@ -1,0 +1,80 @@
+"""Bootstrap, paired differences, Holm and Kendall, against scipy and against what is known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from vitscope.evaluation.metric import mean_of
+from vitscope.evaluation.statistics import bootstrap, holm, kendall, paired_difference, resampling_weights
+
+
+def rows(values: torch.Tensor) -> torch.Tensor:
+    return torch.stack([values.double(), torch.ones(len(values), dtype=torch.float64)], dim=1)
+
+
+def test_interval_of_a_mean() -> None:
+    values = torch.randn(200, generator=torch.Generator().manual_seed(0)) * 2 + 5
+    found = bootstrap(rows(values), mean_of, seed=0)
+    half = 1.96 * float(values.std()) / 200**0.5
+    assert found.value == pytest.approx(float(values.mean()), abs=1e-6)
+    assert found.low == pytest.approx(found.value - half, abs=0.06)
+    assert found.high == pytest.approx(found.value + half, abs=0.06)
+    assert found.n == 200
+    assert bootstrap(rows(values), mean_of, seed=0) == found
+
+
+def test_coverage() -> None:
+    inside = 0
+    for seed in range(100):
+        values = torch.randn(60, generator=torch.Generator().manual_seed(seed))
+        found = bootstrap(rows(values), mean_of, seed=1)
+        inside += found.low <= 0 <= found.high
+    assert inside >= 87
+
+
+def test_degenerate_samples() -> None:
+    assert bootstrap(torch.zeros(0, 0), mean_of, 0).n == 0
+    assert math.isnan(bootstrap(torch.zeros(3, 2), mean_of, 0).value)
+    one = bootstrap(rows(torch.tensor([2.0])), mean_of, 0)
+    assert (one.value, one.n) == (2, 1)
+    assert math.isnan(one.low)
+    assert resampling_weights(7, 0, 50).sum(1).tolist() == [7] * 50
+
+
+def test_paired_difference() -> None:
+    source = torch.Generator().manual_seed(0)
+    hard = torch.randn(50, generator=source) * 10  # pictures differ far more than methods do
+    first, second = hard + 1 + torch.randn(50, generator=source), hard + torch.randn(50, generator=source)
+    difference, low, high, p = paired_difference(rows(first), rows(second), mean_of, seed=0)
+    assert difference == pytest.approx(float((first - second).mean()), abs=1e-6)
+    assert 0 < low < difference < high
+    assert p < 0.01
+    reference = stats.ttest_rel(first, second).pvalue
+    assert p == pytest.approx(reference, abs=0.005)
+    _, low, high, p = paired_difference(rows(first), rows(first), mean_of, seed=0)
+    assert (low, high, p) == (0, 0, 1)
+
+
+def test_few_pictures_prove_nothing() -> None:
+    values = torch.tensor([1.0, 1.1, 0.9, 1.0])
+    assert paired_difference(rows(values), rows(values * 0), mean_of, seed=0)[3] >= 0.125
+
+
+def test_holm() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    known = holm([float("nan"), 0.02])
+    assert math.isnan(known[0])
+    assert known[1] == 0.02
+
+
+def test_kendall() -> None:
+    first, second = [1.0, 2, 3, 4, 4], [1.0, 3, 2, 5, 4]
+    assert kendall(first, second) == pytest.approx(stats.kendalltau(first, second).statistic)
+    assert kendall([1.0, float("nan"), 2], [3.0, 1, 4]) == 1
+    assert math.isnan(kendall([1.0], [2.0]))
+    assert math.isnan(kendall([1.0, 1.0], [2.0, 3.0]))
