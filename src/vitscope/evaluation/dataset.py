@@ -136,8 +136,9 @@ def evaluation_set(
         images = [images]
     pictures = list(images)
     found = picture_keys(pictures) if keys is None else list(keys)
-    listed = labels.tolist() if hasattr(labels, "tolist") else labels
-    return EvaluationSet(pictures, found, listed, masks, boxes)
+    listed: Any = labels.tolist() if isinstance(labels, (Tensor, np.ndarray)) else labels
+    known: Any = masks
+    return EvaluationSet(pictures, found, listed, known, boxes)
 
 
 def picture_keys(pictures: Sequence[Any]) -> list[str]:

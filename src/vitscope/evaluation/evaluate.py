@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from vitscope.evaluation.footprint import Footprint
 from vitscope.evaluation.leaderboard import CurveRecord, Leaderboard, MethodRecord
 from vitscope.evaluation.metric import Metric, MetricInfo, get_metric, statistics_of
 from vitscope.evaluation.mosaics import mosaics_of
-from vitscope.evaluation.perturbation import Perturber
+from vitscope.evaluation.perturbation import ModelCall, Perturber
 from vitscope.evaluation.protocol import Protocol, pictures_digest
 from vitscope.evaluation.subjects import CONTROLS, Contestant, contestants
 
@@ -66,19 +66,19 @@ def evaluate(
     direct = [info for info in wanted if info not in mosaic]
     _check(direct, data)
     bound = _bind(protocol or Protocol(), vit, data)
-    field_ = contestants(vit, methods, options or {}, controls)
-    run = _Run(vit, bound, field_, direct, batch_size, evaluation_batch, keep_pictures, progress)
-    total = len(data) * len(field_)
+    rows = contestants(vit, methods, options or {}, controls)
+    run = _Run(vit, bound, rows, direct, batch_size, evaluation_batch, keep_pictures, progress)
+    total = len(data) * len(rows)
     mosaics = mosaics_of(vit, data, bound.seed, bound.mosaic) if mosaic else None
     if mosaics is not None:
-        total += len(mosaics) * len(field_)
+        total += len(mosaics) * len(rows)
     run.total = total
     if direct:
         run.over(data)
     if mosaics is not None:
         # The explained class of a mosaic is the class of the cell that is asked for.
         second = _Run(
-            vit, replace(bound, target="label"), field_, mosaic, batch_size, evaluation_batch, 0, progress
+            vit, replace(bound, target="label"), rows, mosaic, batch_size, evaluation_batch, 0, progress
         )
         second.total, second.done = total, run.done
         second.over(mosaics)
@@ -90,7 +90,7 @@ def evaluate(
 class _Run:
     vit: Any
     protocol: Protocol
-    field: list[Contestant]
+    rows: list[Contestant]
     metrics: list[MetricInfo]
     batch_size: int
     evaluation_batch: int
@@ -116,7 +116,7 @@ class _Run:
         for batch in data.batches(self.vit, self.batch_size):
             case = self._case(batch, cascade)
             self._keep_thumbnails(batch)
-            for contestant in self.field:
+            for contestant in self.rows:
                 self._score(case, contestant)
                 self.done += len(case)
                 if self.progress is not None:
@@ -128,18 +128,9 @@ class _Run:
         logits = vit.forward(batch.images)
         classes = _classes(protocol, logits, batch.labels)
         anatomy = vit.anatomy_for(tuple(batch.images.shape[-2:]))
-        mode = "drop" if protocol.removal == "drop" else "mask"
-
-        def model(images: Tensor, keep: Tensor | None) -> Tensor:
-            from vitscope.tracing.removal import TokenRemoval
-
-            removal = None if keep is None else TokenRemoval(keep, mode)  # type: ignore[arg-type]
-            result: Tensor = vit.forward(images, removal=removal)
-            return result
-
         mean, std = (None, None) if vit.preprocessor is None else vit.preprocessor.mean_std()
         runner = Perturber(
-            model,
+            model_call(vit, protocol.removal),
             batch.images,
             classes,
             protocol.grid or (1, 1),
@@ -216,7 +207,7 @@ class _Run:
                 self.seconds[contestant.name] / max(1, self.explained[contestant.name]),
                 self.memory[contestant.name],
             )
-            for contestant in self.field
+            for contestant in self.rows
         ]
         return Leaderboard(
             self.protocol,
@@ -229,6 +220,19 @@ class _Run:
             self.pictures,
             self.maps,
         )
+
+
+def model_call(vit: Any, removal: str) -> ModelCall:
+    """An opened model as the perturbation runner asks it: pictures and kept patches in, logits out."""
+    from vitscope.tracing import TokenRemoval
+
+    mode: Literal["mask", "drop"] = "drop" if removal == "drop" else "mask"
+
+    def ask(images: Tensor, keep: Tensor | None) -> Tensor:
+        logits: Tensor = vit.forward(images, removal=None if keep is None else TokenRemoval(keep, mode))
+        return logits
+
+    return ask
 
 
 def _mean_over_draws(rows: list[Tensor]) -> Tensor:

@@ -149,9 +149,10 @@ class Leaderboard:
         """Value of ``first`` minus value of ``second`` over the pictures that both have, with interval and p."""
         rows, info = self._paired(first, second, metric), get_metric(metric)
         if rows is None:
-            return Difference(first, second, *([float("nan")] * 5), n=0)
-        estimate = paired_difference(*rows, info.finalise, self.protocol.seed)
-        return Difference(first, second, *estimate, p_holm=estimate[3], n=len(rows[0]))
+            nan = float("nan")
+            return Difference(first, second, nan, nan, nan, nan, nan, 0)
+        difference, low, high, p = paired_difference(*rows, info.finalise, self.protocol.seed)
+        return Difference(first, second, difference, low, high, p, p, len(rows[0]))
 
     def compare(self, metric: str, pairs: Iterable[tuple[str, str]] | None = None) -> pd.DataFrame:
         """Paired differences of all pairs of methods (or the given ones), p values corrected by Holm together.
@@ -305,9 +306,8 @@ class Leaderboard:
 
     def _repr_html_(self) -> str:
         wide = self.to_pandas().pivot(index="method", columns="metric", values="value")
-        return str(
-            wide.reindex(index=self.names, columns=self.metrics).to_html(na_rep="n/a", float_format="%.3g")
-        )
+        table = wide.reindex(index=self.names, columns=self.metrics)
+        return str(table.to_html(na_rep="n/a", float_format="{:.3g}".format))
 
     def _state(self, method: str, metric: str) -> Metric | None:
         for kind, value, known in (("method", method, self.names), ("metric", metric, self.metrics)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 import torch
@@ -71,14 +71,16 @@ def load(folder: Path) -> Leaderboard:
         cause = getattr(error, "strerror", None) or "not readable"
         raise EvaluationError(f"{folder} holds no complete leaderboard ({cause}); evaluate again") from None
     states: dict[tuple[str, str], Metric] = {}
-    for (method, metric), part in statistics.groupby(["method", "metric"], sort=False):
+    for place, part in statistics.groupby(["method", "metric"], sort=False):
+        method, metric = (str(name) for name in cast(tuple[str, str], place))
         state = Metric(metric)
         state.update_rows(
             list(part["key"]), torch.tensor([list(row) for row in part["row"]], dtype=torch.float64)
         )
         states[(method, metric)] = state
     kept: dict[tuple[str, str], CurveRecord] = {}
-    for (method, name), part in curves.groupby(["method", "curve"], sort=False):
+    for place, part in curves.groupby(["method", "curve"], sort=False):
+        method, name = (str(word) for word in cast(tuple[str, str], place))
         kept[(method, name)] = CurveRecord(
             torch.tensor(list(part["fractions"].iloc[0]), dtype=torch.float64),
             list(part["key"]),

@@ -102,7 +102,9 @@ def _sobel(images: Tensor) -> Tensor:
     grey = functional.pad(images.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     across = grey.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
     kernels = torch.stack([across, across.t()]).unsqueeze(1)
-    return functional.conv2d(grey, kernels).norm(dim=1, keepdim=True)
+    slopes: Tensor = functional.conv2d(grey, kernels)
+    length: Tensor = torch.linalg.vector_norm(slopes, dim=1, keepdim=True)
+    return length
 
 
 def _content_generator(image: Tensor, seed: int) -> torch.Generator:
