@@ -57,21 +57,19 @@ def load(request: Request) -> LoadedModel:
             if request.weights is not None:
                 load_weights(module, request.weights, model=f"hf/{request.name}")
         module.float()
-        tower = text_tower(transformers, module, where) if _is_dual(config) else None
+        dual = _is_dual(config)
         extras: dict[str, Any] = {"config": config}
-        if tower is not None:
-            extras["text"] = tower
-        shown = PictureTower(module) if _is_dual(config) else module
-        reads_text = getattr(module, "main_input_name", "pixel_values") == "input_ids" and not _is_dual(
-            config
-        )
-        if reads_text:
+        preprocessor = None
+        if dual:
+            extras["text"] = text_tower(transformers, module, where)
+        if not dual and getattr(module, "main_input_name", "pixel_values") == "input_ids":
+            size, shown = None, module
             extras["tokenizer"] = tokenizer_of(transformers, where)
-        vision = getattr(config, "vision_config", config)
-        size = None if reads_text else request.image_size or _size(vision)
-        preprocessor = None if reads_text else read_processor(where, request.image_size, notes)
-    if request.image_size is not None and request.image_size != _size(vision):
-        shown = _any_size(shown, request)
+        else:
+            preprocessor = read_processor(where, request.image_size, notes)
+            trained = _size(getattr(config, "vision_config", config))
+            size = request.image_size or (preprocessor.size if preprocessor else trained)
+            shown = _any_size(_picture_tower(module, request) if dual else module, size, trained, request)
     named = request.weights_label != "random" and output_of(module) == "logits"
     return LoadedModel(
         module=shown,
@@ -80,8 +78,8 @@ def load(request: Request) -> LoadedModel:
         preprocessor=preprocessor,
         class_names=from_id2label(config.id2label) if named else None,
         extras=extras,
-        image_size=size or (preprocessor.size if preprocessor else None),
-        output="embedding" if shown is not module and _is_dual(config) else output_of(module),
+        image_size=size,
+        output="embedding" if dual else output_of(module),
         weights=request.weights_label,
         notes=notes,
     )
@@ -140,7 +138,7 @@ def read_processor(where: str, size: tuple[int, int] | None, notes: list[str]) -
             f"no readable preprocessor_config.json beside the model ({type(error).__name__}); give preprocess="
         )
         return None
-    return recipe if size in (None, recipe.size) else recipe.with_size(size or recipe.size)
+    return recipe if size is None or size == recipe.size else recipe.with_size(size)
 
 
 def _place(request: Request) -> str:
@@ -159,11 +157,21 @@ def _place(request: Request) -> str:
 def _config(transformers: Any, where: str, request: Request, options: dict[str, Any]) -> Any:
     trust = {"trust_remote_code": options["trust_remote_code"]} if "trust_remote_code" in options else {}
     try:
-        return transformers.AutoConfig.from_pretrained(where, **trust)
+        config = transformers.AutoConfig.from_pretrained(where, **trust)
+        return _plain_vit(transformers, config) if config.model_type == "vit_mae" else config
     except (ValueError, KeyError) as error:
         raise not_built("hf", request.name, error) from error
     except Exception as error:
         raise not_fetched("hf", request.name, error) from error
+
+
+def _plain_vit(transformers: Any, config: Any) -> Any:
+    """The configuration of the plain ViT inside a masked autoencoder."""
+    wanted = transformers.ViTConfig()
+    shared = {name: value for name, value in config.to_dict().items() if name in wanted.to_dict()}
+    for name in ("model_type", "transformers_version", "architectures"):
+        shared.pop(name, None)
+    return transformers.ViTConfig(**shared, architectures=["ViTModel"])
 
 
 def _is_dual(config: Any) -> bool:
@@ -174,9 +182,10 @@ def _is_dual(config: Any) -> bool:
 
 def _class_for(transformers: Any, config: Any) -> Any:
     architecture = (getattr(config, "architectures", None) or [""])[0]
-    if config.model_type == "vit_mae":
-        # The pre-training class shuffles and hides patches at every pass.
-        return transformers.ViTModel
+    if config.model_type == "vit":
+        # Also what masked autoencoders became above; their own class shuffles and hides patches at every pass.
+        known_vit = architecture.endswith(_CLASSIFIER) or not architecture
+        return transformers.ViTForImageClassification if known_vit else transformers.ViTModel
     if architecture.endswith((*_CLASSIFIER, "WithProjection")) and hasattr(transformers, architecture):
         return getattr(transformers, architecture)
     if not architecture and not _is_dual(config):
@@ -238,16 +247,33 @@ def _size(config: Any) -> tuple[int, int] | None:
     return size_of(holder)
 
 
-def _any_size(module: nn.Module, request: Request) -> nn.Module:
+def _picture_tower(model: Any, request: Request) -> nn.Module:
+    if not isinstance(getattr(model, "vision_model", None), nn.Module):
+        raise ModelError(
+            f"hf/{request.name} is a {type(model).__name__}, which has no picture tower of its own; "
+            "open a classifier, an encoder, or a contrastive model such as CLIP or SigLIP"
+        )
+    return PictureTower(model)
+
+
+def _any_size(
+    module: nn.Module, size: tuple[int, int] | None, trained: tuple[int, int] | None, request: Request
+) -> nn.Module:
+    """``module``, made ready for pictures of ``size`` where that is not the size it was trained at."""
+    if size is None or trained is None or size == trained:
+        return module
     inner = module.vision_model if isinstance(module, PictureTower) else module
+    assert isinstance(inner, nn.Module)
     if "interpolate_pos_encoding" in inspect.signature(inner.forward).parameters:
         return AnySize(module)
-    assert request.image_size is not None
-    try:
-        with torch.no_grad():
-            training = module.training
-            module.eval()(torch.zeros(1, 3, *request.image_size))
+    if request.image_size is not None:
+        # The others either take any size by themselves (DINOv2, DINOv3) or none but their own: tried, not guessed.
+        training = module.training
+        try:
+            with torch.no_grad():
+                module.eval()(torch.zeros(1, 3, *size))
+        except Exception as error:
+            raise not_built("hf", request.name, error) from error
+        finally:
             module.train(training)
-    except Exception as error:
-        raise not_built("hf", request.name, error) from error
     return module

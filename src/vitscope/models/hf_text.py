@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,17 @@ from torch import Tensor
 from vitscope.errors import ModelError
 from vitscope.models.loaded import TextTower
 
+_TOKENIZER_FILES = (
+    "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
+)  # fmt: skip
+
 
 def tokenizer_of(transformers: Any, where: str) -> Any | None:
     """The tokenizer published beside a model, None when there is none."""
+    folder = Path(where)
+    if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        # transformers would make up one with an empty vocabulary.
+        return None
     try:
         return transformers.AutoTokenizer.from_pretrained(where)
     except Exception:

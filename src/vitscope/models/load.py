@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from vitscope.models.weights import load_weights
 
 
 def load_model(
-    name_or_module: str | nn.Module,
+    name_or_module: str | os.PathLike[str] | nn.Module,
     *,
     weights: Weights | None = None,
     image_size: int | tuple[int, int] | None = None,
@@ -46,8 +47,8 @@ def load_model(
     if weights is not None and pretrained:
         raise ModelError("weights= and pretrained= were both given; leave one of them out")
     size = None if image_size is None else pair(image_size)
-    if isinstance(name_or_module, str):
-        loaded = _named(name_or_module, Request("", weights, size, pretrained, options))
+    if isinstance(name_or_module, (str, os.PathLike)):
+        loaded = _named(os.fspath(name_or_module), Request("", weights, size, pretrained, options))
         refuse_unseeable(loaded.module)
         loaded.module.eval()
         device = device or "cpu"
