@@ -17,7 +17,7 @@ class HeadAblation:
 
     ``keep`` (B or 1, L, H): 1 leaves a head as it is, 0 takes it away; one row per batch item, so that many
     ablations are one batch. ``replacement`` None means zero; (L, H, d) one vector for all queries, or
-    (L, H, Nq, d) one per query (mean ablation). L counts blocks."""
+    (L, H, Nq, d) one per query (mean ablation), or (B, L, H, Nq, d) one per batch item. L counts blocks."""
 
     keep: Tensor
     replacement: Tensor | None = None
@@ -40,7 +40,8 @@ class HeadAblation:
         kept = output * keep
         if self.replacement is None:
             return kept
-        value = self.replacement[block].to(output)
+        given = self.replacement
+        value = (given[:, block] if given.dim() == 5 else given[block]).to(output)
         if value.dim() == 2:
             value = value[:, None, :]
         return kept + (1 - keep) * value
