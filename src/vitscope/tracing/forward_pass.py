@@ -56,6 +56,7 @@ class PassRecord:
     logits: Tensor
     sites: dict[int, AttentionSite] = field(default_factory=dict)
     block_inputs: dict[int, list[Tensor]] = field(default_factory=dict)
+    block_sources: dict[int, list[Tensor]] = field(default_factory=dict)
     block_outputs: dict[int, Tensor] = field(default_factory=dict)
     raw_outputs: dict[int, Any] = field(default_factory=dict)
     norm_tokens: dict[int, Tensor] = field(default_factory=dict)
@@ -148,8 +149,11 @@ def run_pass(
         if block == 0 and removal is not None and removal.mode == "drop" and layout is not None:
             tensors = changed = [removal.shorten(t, layout) for t in tensors]
         if gradient and (tap_inputs or detach):
+            if len(tensors) > 1:  # a tensor may enter several blocks (CaiT's patches): each way in gets its own view
+                record_.block_sources[block] = tensors
             tensors = changed = [
-                t.detach().requires_grad_() if detach or not t.requires_grad else t for t in tensors
+                t.detach().requires_grad_() if detach or not t.requires_grad else t.view_as(t) if len(tensors) > 1 else t
+                for t in tensors
             ]
         surgeon.enter_block(block, tensors)
         if capture.streams or (tap_inputs and block == 0):

@@ -68,7 +68,19 @@ def backward(record: PassRecord, scores: Tensor, *, scale: float = 1.0, retain: 
             setattr(result, kind, value)
         else:
             getattr(result, kind)[key] = value
+    _add_later_ways(record, result)
     return result
+
+
+def _add_later_ways(record: PassRecord, result: Gradients) -> None:
+    """What entered several blocks counts, at each of them, for all blocks from there on."""
+    later: dict[int, Tensor] = {}
+    for block in sorted(set(record.block_sources) & set(result.block_inputs), reverse=True):
+        gradients = result.block_inputs[block]
+        for slot, source in enumerate(record.block_sources[block]):
+            if id(source) in later:
+                gradients[slot] = gradients[slot] + later[id(source)]
+            later[id(source)] = gradients[slot]
 
 
 class Trace:
