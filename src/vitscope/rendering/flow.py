@@ -28,15 +28,17 @@ THUMB_SIDE = 112
 """Longer side of a thumbnail of the strip in pixels at size 1×."""
 
 
-def scale_flow(flow: ArrayLike | ScaledMaps, scaling: str = "daam") -> ScaledMaps:
-    """A flow (L, h, w) scaled for display; "daam" and "signed" share one scale over all blocks.
+def scale_flow(
+    flow: ArrayLike | ScaledMaps, scaling: str = "daam", *, scope: str | None = None
+) -> ScaledMaps:
+    """A flow (L, h, w) scaled for display; "daam" and "signed" share one scale over all blocks, others do not.
 
     Raises ``RenderingError`` for another number of axes.
     """
     if isinstance(flow, ScaledMaps):
         scaled = flow
     else:
-        scaled = scale(flow, scaling, scope="flow" if scaling in ("daam", "signed") else "map")
+        scaled = scale(flow, scaling, scope=scope or ("flow" if scaling in ("daam", "signed") else "map"))
     if scaled.values.ndim != 3:
         raise RenderingError(
             f"expected a flow of shape (L, h, w), got {scaled.values.shape}; draw pictures one by one"

@@ -49,14 +49,9 @@ def bars(
     upper = _vector("high", heights if high is None else high, len(names))
     wrong = [name for name, a, v, b in zip(names, lower, heights, upper, strict=True) if a > v or v > b]
     if wrong:
-        raise RenderingError(
-            f"expected low ≤ value ≤ high, not so for {wrong[0]!r}; give the interval's ends, not widths"
-        )
-    order = (
-        np.argsort(np.where(np.isfinite(heights), -heights, np.inf), kind="stable")
-        if sort
-        else np.arange(len(names))
-    )
+        raise RenderingError(f"expected low ≤ value ≤ high, not so for {wrong[0]!r}; give ends, not widths")
+    falling = np.where(np.isfinite(heights), -heights, np.inf)
+    order = np.argsort(falling, kind="stable") if sort else np.arange(len(names))
     figure, axes = new_figure(6.4, 0.9 + 0.3 * max(1, len(names)), look)
     span = float(np.nanmax([*np.abs(lower), *np.abs(upper), 0.0])) or 1.0
     for place, index in enumerate(order):

@@ -42,9 +42,8 @@ def enlarge(
     else:
         # Bilinear weights are never negative, so this division is safe where bicubic's would not be.
         weight = _resize(finite.astype(np.float32), size, "bilinear")
-        filled = _resize(np.where(finite, values, 0.0), size, "bilinear") / np.maximum(
-            weight, np.float32(1e-6)
-        )
+        held = _resize(np.where(finite, values, 0.0), size, "bilinear")
+        filled = np.asarray(held / np.maximum(weight, 1e-6), dtype=np.float32)
     return np.where(np.isfinite(blocks), np.clip(filled, 0.0, 1.0), np.nan).astype(np.float32)
 
 

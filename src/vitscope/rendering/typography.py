@@ -67,7 +67,7 @@ def fixed(value: float, span: float, digits: int = 3) -> str:
         return numeral(value, digits)
     decimals = max(0, digits - 1 - math.floor(math.log10(span)))
     text = f"{value:.{decimals}f}"
-    return "0" if float(text) == 0 and value == 0 else text.replace("-", "−")
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def numeral(value: float, digits: int = 3) -> str:
