@@ -148,6 +148,6 @@ def transformation(trace: Trace, site: AttentionSite) -> Tensor:
     length = values.norm(dim=-1) / entered.norm(dim=-1).clamp_min(1e-12)
     cosine: Tensor = torch.nn.functional.cosine_similarity(entered, values, dim=-1).exp()
     weight = length * cosine * cosine.shape[1] / cosine.sum(1, keepdim=True)
-    full = weight.new_ones(weight.shape[0], trace.layout.tokens)
+    full = torch.ones(weight.shape[0], trace.layout.tokens, device=weight.device)
     full[:, key_slice(site, trace.layout)] = weight
     return full

@@ -6,15 +6,20 @@ S_b[n] = a[n] V[n], one vector per token; U_b[n] = sum_c relu(C_b[c]) S_b[n, c];
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
 from vitscope.methods.chain import chain_sites, key_slice, query_slice
+from vitscope.methods.daam_stages import stage_relevance
 from vitscope.methods.registry import register
-from vitscope.methods.relevance import Relevance
+from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
-from vitscope.tracing import AttentionSite, Trace
+from vitscope.tracing import AttentionSite, Capture, Trace, Vit
+from vitscope.tracing.forward_pass import Inputs
 
 CITATION = "Liao et al., DAAM, 2025, arXiv 2503.14640"
 
@@ -57,11 +62,21 @@ def block_contribution(trace: Trace, site: AttentionSite, channel_relu: bool = T
     return full
 
 
+def by_tokens(anatomy: Anatomy) -> bool:
+    """True where the class token's updates are seen; other picture models are explained stage by stage."""
+    seen = any(site.kind in ("self", "class") for site in anatomy.block_sites)
+    return seen and anatomy.why_no_tokens() is None
+
+
 def _applies(anatomy: Anatomy) -> str | None:
-    reason = anatomy.why_no_tokens()
-    if reason is None and not any(s.kind in ("self", "class") for s in anatomy.block_sites):
-        return "none of its blocks has token attention"
-    return reason
+    if by_tokens(anatomy) or anatomy.image_size is not None:
+        return None
+    return anatomy.why_no_tokens() or "none of its blocks has token attention"
+
+
+def _needs(vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Needs:
+    stages = not by_tokens(vit.probe_for(inputs).anatomy)
+    return Needs(gradient=True, capture=Capture(stages=stages))
 
 
 @register(
@@ -72,6 +87,7 @@ def _applies(anatomy: Anatomy) -> str | None:
     class_specific=True,
     backwards=1,
     has_flow=True,
+    needs=_needs,
     applies=_applies,
 )
 def daam(trace: Trace, *, normalise_blocks: bool = False, channel_relu: bool = True) -> Relevance:
@@ -79,7 +95,16 @@ def daam(trace: Trace, *, normalise_blocks: bool = False, channel_relu: bool = T
 
     ``normalise_blocks``: min-max each L_b over the patches before adding (what the released code can do; the
     equations do not). ``channel_relu``: relu on the channel gradients C. ``extras["block_maps"]`` (B, L, N) are the
-    L_b, ``extras["head_share"]`` (B, L, H) each head's part of sum_n relu(U_b[n])."""
+    L_b, ``extras["head_share"]`` (B, L, H) each head's part of sum_n relu(U_b[n]).
+
+    CNNs and hierarchical transformers (beyond the paper) are explained stage by stage, see ``daam_stages``."""
+    if not by_tokens(trace.anatomy):
+        return stage_relevance(trace, normalise_blocks, channel_relu)
+    return accumulate(trace, normalise_blocks, channel_relu)
+
+
+def accumulate(trace: Trace, normalise_blocks: bool, channel_relu: bool) -> Relevance:
+    """DAAM over the blocks of a token model."""
     layout = trace.layout
     maps, shares = [], []
     sites = daam_sites(trace)

@@ -6,6 +6,7 @@ from vitscope.tracing.open import open_model
 from vitscope.tracing.removal import TokenRemoval
 from vitscope.tracing.resume import BlockCache
 from vitscope.tracing.rules import AttentionRule, Rules, constant_gate
+from vitscope.tracing.similarity import Picture, Similarity, Text
 from vitscope.tracing.site import AttentionSite
 from vitscope.tracing.targets import ClassIndex, Custom, LogitDifference, Target, TopK, parse_target
 from vitscope.tracing.trace import Trace
@@ -21,8 +22,11 @@ __all__ = [
     "EntryAblation",
     "HeadAblation",
     "LogitDifference",
+    "Picture",
     "Rules",
+    "Similarity",
     "Target",
+    "Text",
     "TokenRemoval",
     "TopK",
     "Trace",

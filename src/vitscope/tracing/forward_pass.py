@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.removal import TokenRemoval
 from vitscope.tracing.rules import Rules
 from vitscope.tracing.site import AttentionSite
+from vitscope.tracing.stages import Stage, watch_stages
 from vitscope.tracing.surgeon import PassSurgeon
 from vitscope.tracing.targets import output_tensor
 
@@ -31,12 +32,14 @@ class Capture:
     """What a trace keeps beside the attention sites.
 
     streams: what enters and leaves every block. norms: the output of each block's first norm. embedding: the patch
-    embedding before positions are added. image: the gradient on the pixels."""
+    embedding before positions are added. image: the gradient on the pixels. stages: the last feature map at each
+    resolution (CNNs and hierarchical models)."""
 
     streams: bool = False
     norms: bool = False
     embedding: bool = False
     image: bool = False
+    stages: bool = False
 
     def __or__(self, other: Capture) -> Capture:
         return Capture(
@@ -44,6 +47,7 @@ class Capture:
             self.norms or other.norms,
             self.embedding or other.embedding,
             self.image or other.image,
+            self.stages or other.stages,
         )
 
 
@@ -60,6 +64,7 @@ class PassRecord:
     block_outputs: dict[int, Tensor] = field(default_factory=dict)
     raw_outputs: dict[int, Any] = field(default_factory=dict)
     norm_tokens: dict[int, Tensor] = field(default_factory=dict)
+    stages: dict[int, Tensor] = field(default_factory=dict)
     embedding: Tensor | None = None
     image: Tensor | None = None
 
@@ -103,6 +108,7 @@ def run_pass(
     removal: TokenRemoval | None = None,
     embedding_call: int | None = None,
     skip: dict[str, Callable[..., Any]] | None = None,
+    stages: Sequence[Stage] = (),
 ) -> PassRecord:
     """One forward pass. With ``gradient`` the graph starts as late as the capture allows: at the pixels, the patch
     embedding, the first block's input, or else the first attention output."""
@@ -173,6 +179,8 @@ def run_pass(
     with ExitStack() as stack:
         stack.enter_context(quiet(model, gradient=gradient, precision=precision))
         stack.enter_context(watch_blocks(model, paths, widths, enter, leave))
+        if stages:
+            stack.enter_context(watch_stages(model, stages, gradient, record_.stages))
         if skip:
             stack.enter_context(skip_blocks(model, skip))
         stack.enter_context(Interceptor(surgeon))

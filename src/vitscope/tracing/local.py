@@ -48,7 +48,7 @@ def local_sites(vit: Vit, inputs: Inputs, target: ResolvedTarget) -> list[Attent
         skip=shortcuts(anatomy, cache, L, index, tokens),
     )
     with torch.inference_mode(False), torch.enable_grad():
-        if isinstance(readout.output, torch.Tensor) or target.classes is not None:
+        if isinstance(readout.output, torch.Tensor) or target.rebuild is not None:
             # rows of one block belong to the same pictures as the target's own classes
             scores = sum(_block_scores(readout, target, slice(b * B, (b + 1) * B)) for b in range(L))
         else:

@@ -6,13 +6,16 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vitscope.errors import TargetError
+
+if TYPE_CHECKING:
+    from vitscope.tracing.vit import Vit
 
 Quantity = Literal["logit", "log_probability", "probability"]
 QUANTITIES: tuple[str, ...] = get_args(Quantity)
@@ -64,8 +67,8 @@ class ResolvedTarget:
     def select(self, index: Tensor) -> ResolvedTarget:
         """The same target for other rows: row i of the new batch is row ``index[i]`` of this one.
 
-        A target without classes is handed on as it is, since its function sees only the output."""
-        if self.classes is None or self.rebuild is None:
+        A target that says nothing of single pictures is handed on as it is: its function sees only the output."""
+        if self.rebuild is None:
             return self
         return self.rebuild(index)
 
@@ -84,6 +87,10 @@ class Target(ABC):
     """What is explained."""
 
     needs_classifier = True
+
+    def bind(self, vit: Vit) -> Target:
+        """The same target with what it needs of the model (a text's embedding); most need nothing."""
+        return self
 
     @abstractmethod
     def resolve(self, logits: Tensor) -> ResolvedTarget:
@@ -208,7 +215,16 @@ class Custom(Target):
 
 TargetLike = Target | str | int | Sequence[int] | Tensor | np.ndarray | Callable[[Any], Tensor] | None
 
-FORMS = "top1, top3, 207, class:207, difference:3,5, each also with :probability or :log_probability"
+FORMS = (
+    "top1, top3, 207, class:207, difference:3,5, 'text: a photo of a dog', picture:FILE; "
+    "classes also with :probability or :log_probability"
+)
+_TEXT_FORMS: dict[str, Callable[[str], Target]] = {}
+
+
+def register_text_form(prefix: str, kind: Callable[[str], Target]) -> None:
+    """Let ``parse_target`` read strings that start with ``prefix`` as ``kind(the rest)``."""
+    _TEXT_FORMS[prefix] = kind
 
 
 def parse_target(target: TargetLike) -> Target:
@@ -254,6 +270,9 @@ def _parse_text(text: str) -> Target:
     if match := re.fullmatch(r"(?:class:)?(\d+(?:,\d+)*)", text):
         indices = tuple(int(part) for part in match[1].split(","))
         return ClassIndex(indices[0] if len(indices) == 1 else indices, quantity)
+    for prefix, kind in _TEXT_FORMS.items():
+        if text.startswith(prefix) and text[len(prefix) :].strip():
+            return kind(text[len(prefix) :].strip())
     if match := re.fullmatch(r"difference:(top1|\d+),(top2|\d+)", text):
         a, b = match[1], match[2]
         return LogitDifference(None if a == "top1" else int(a), None if b == "top2" else int(b))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from vitscope.models.anatomy import Anatomy, TokenLayout
 from vitscope.tracing.forward_pass import Capture, PassRecord, batch_of, compose_tokens
 from vitscope.tracing.rules import Rules
 from vitscope.tracing.site import AttentionSite
+from vitscope.tracing.stages import Stage
 from vitscope.tracing.targets import ResolvedTarget, Target
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Gradients:
     block_inputs: dict[int, list[Tensor]] = field(default_factory=dict)
     block_outputs: dict[int, Tensor] = field(default_factory=dict)
     norm_tokens: dict[int, Tensor] = field(default_factory=dict)
+    stages: dict[int, Tensor] = field(default_factory=dict)
     embedding: Tensor | None = None
     image: Tensor | None = None
 
@@ -45,6 +48,8 @@ def backward(record: PassRecord, scores: Tensor, *, scale: float = 1.0, retain: 
         wanted.append(("block_outputs", block, tensor))
     for block, tensor in record.norm_tokens.items():
         wanted.append(("norm_tokens", block, tensor))
+    for stage, tensor in record.stages.items():
+        wanted.append(("stages", stage, tensor))
     if record.embedding is not None:
         wanted.append(("embedding", None, record.embedding))
     if record.image is not None:
@@ -101,11 +106,13 @@ class Trace:
         gradients: Gradients | None,
         capture: Capture,
         rules: Rules | None,
+        stages: Sequence[Stage] = (),
     ) -> None:
         self.vit, self.anatomy = vit, anatomy
         self.target, self.resolved = target, resolved
         self.capture, self.rules = capture, rules
         self._record, self._gradients = record, gradients
+        self._stages = tuple(stages)
         self._scores = scores.detach().float() if scores is not None else None
         self.logits = record.logits.detach().float()
         self._sites: dict[int, AttentionSite] = {}
@@ -247,6 +254,23 @@ class Trace:
         if gradient is None:
             raise TraceError("the inputs of this trace are not pictures, so there is no pixel gradient")
         return gradient
+
+    @property
+    def stages(self) -> list[Tensor]:
+        """The last feature map at each resolution, (B, C, h, w) each, finest first."""
+        record = self._need("stages")
+        return [s.as_map(record.stages[i]).detach() for i, s in enumerate(self._stages)]
+
+    @property
+    def stage_gradients(self) -> list[Tensor]:
+        """Gradient of the scores at each stage's feature map."""
+        gradients = self._need_gradient("stages")
+        return [s.as_map(gradients.stages[i]) for i, s in enumerate(self._stages)]
+
+    @property
+    def stage_paths(self) -> list[str]:
+        """The modules whose outputs are the stages."""
+        return [stage.path for stage in self._stages]
 
     # ---- inside ----------------------------------------------------------------------------------------------
     def _embedding(self, grid: Tensor | None, block_inputs: dict[int, list[Tensor]]) -> Tensor:

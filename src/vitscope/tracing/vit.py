@@ -15,11 +15,12 @@ from vitscope.models.inputs import to_batch
 from vitscope.models.loaded import LoadedModel
 from vitscope.tracing.ablation import Ablation, as_list
 from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
-from vitscope.tracing.guard import AUTOCAST, unwrap
+from vitscope.tracing.guard import AUTOCAST, quiet, unwrap
 from vitscope.tracing.probe import Overrides, Probe, probe
 from vitscope.tracing.removal import TokenRemoval
 from vitscope.tracing.resume import BlockCache, collect_outputs, no_blocks, select, shortcuts
 from vitscope.tracing.rules import Rules
+from vitscope.tracing.stages import Stage, find_stages
 from vitscope.tracing.targets import ResolvedTarget, Target, TargetLike, parse_target
 from vitscope.tracing.trace import FP16_SCALE, Trace, backward
 
@@ -50,6 +51,7 @@ class Vit:
         self.precision = precision
         self.overrides = overrides or Overrides()
         self._probes: dict[tuple[Any, ...], Probe] = {}
+        self._stages: dict[tuple[int, int], tuple[Stage, ...]] = {}
         self._fingerprint: str | None = None
         self._size: tuple[int, int] | None = loaded.image_size
 
@@ -155,10 +157,11 @@ class Vit:
         removal: TokenRemoval | None = None,
     ) -> list[Trace]:
         """One forward shared by several targets, one backward for each. Same arguments as ``trace``."""
-        wanted = [parse_target(target) for target in targets]
+        wanted = [parse_target(target).bind(self) for target in targets]
         inputs = self.inputs(images)
         found = self.probe_for(inputs)
         kept = capture or Capture()
+        stages = self.stages_for(inputs) if kept.stages else ()
         self._check_targets(wanted, found.anatomy, gradient)
         record = run_pass(
             self.model,
@@ -172,6 +175,7 @@ class Vit:
             ablations=as_list(ablation),
             removal=removal,
             embedding_call=found.embedding_call,
+            stages=stages,
         )
         traces = []
         for position, target in enumerate(wanted):
@@ -182,7 +186,7 @@ class Vit:
                 last = position == len(wanted) - 1
                 scale = FP16_SCALE if self.precision == "fp16" else 1.0
                 gradients = backward(record, scores, scale=scale, retain=not last)
-            traces.append(Trace(self, found.anatomy, record, target, resolved, scores, gradients, kept, rules))
+            traces.append(Trace(self, found.anatomy, record, target, resolved, scores, gradients, kept, rules, stages))
         return traces
 
     def forward(
@@ -288,6 +292,16 @@ class Vit:
             removal=removal,
             skip=skip,
         )
+
+    def stages_for(self, inputs: Inputs) -> tuple[Stage, ...]:
+        """The feature maps of a CNN or hierarchical model at each resolution; none for a text model."""
+        if not isinstance(inputs, Tensor):
+            return ()
+        key = (inputs.shape[-2], inputs.shape[-1])
+        if key not in self._stages:
+            with quiet(self.model, gradient=False):
+                self._stages[key] = find_stages(self.model, self._blank(key))
+        return self._stages[key]
 
     # ---- inside ----------------------------------------------------------------------------------------------
     def _check_targets(self, targets: list[Target], anatomy: Anatomy, gradient: bool) -> None:

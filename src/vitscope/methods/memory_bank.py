@@ -1,0 +1,129 @@
+"""A memory bank of picture features: what a self-supervised model is asked to recognise a picture by."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vitscope.errors import MethodError
+from vitscope.rendering.files import write_atomically
+from vitscope.tracing import Vit
+
+FORMAT = "vitscope-bank-1"
+CHUNK = 65536
+"""Rows of the bank that are compared at once."""
+
+
+@dataclass(frozen=True)
+class MemoryBank:
+    """Unit features (M, D) float16 of M pictures, their labels (M,) when known, and the model that made them."""
+
+    features: Tensor
+    labels: Tensor | None
+    label_names: tuple[str, ...]
+    model: str
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return int(self.features.shape[0])
+
+    def check(self, vit: Vit) -> None:
+        """Raise MethodError when another model made this bank."""
+        if self.fingerprint != vit.fingerprint:
+            raise MethodError(
+                f"this memory bank was made by '{self.model}' ({self.fingerprint}), not by '{vit.source}' "
+                f"({vit.fingerprint}); make one with: vitscope bank build FOLDER --model {vit.source}"
+            )
+
+    def nearest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """(cosine similarities, rows) of the k nearest, (B, k) each, nearest first; exact, chunk by chunk.
+
+        queries (B, D) need not be of unit length."""
+        queries = normalize(queries.float(), dim=-1)
+        k = min(k, len(self))
+        best = queries.new_full((queries.shape[0], 0), -2.0)
+        rows = torch.zeros(queries.shape[0], 0, dtype=torch.long, device=queries.device)
+        for start in range(0, len(self), CHUNK):
+            chunk = self.features[start : start + CHUNK].to(queries.device).float()
+            similarity = queries @ chunk.T
+            here = torch.arange(start, start + chunk.shape[0], device=queries.device).expand_as(similarity)
+            best, rows = torch.cat([best, similarity], 1), torch.cat([rows, here], 1)
+            best, order = best.topk(min(k, best.shape[1]), dim=1)
+            rows = rows.gather(1, order)
+        return best, rows
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the bank to one safetensors file; returns its path. Raises OutputError."""
+        target = Path(path)
+        target = target if target.suffix == ".safetensors" else target.with_name(target.name + ".safetensors")
+        tensors = {"features": self.features.contiguous()}
+        if self.labels is not None:
+            tensors["labels"] = self.labels.contiguous()
+        document = {
+            "format": FORMAT,
+            "model": self.model,
+            "fingerprint": self.fingerprint,
+            "label_names": self.label_names,
+        }
+        return write_atomically(target, serialise(tensors, {"vitscope": json.dumps(document)}))
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> MemoryBank:
+        """Read what ``save`` wrote. Raises MethodError for another file."""
+        try:
+            with safe_open(os.fspath(path), framework="pt") as file:
+                document = json.loads((file.metadata() or {}).get("vitscope", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError, ValueError) as error:
+            raise MethodError(
+                f"cannot read {path} as a memory bank: {error}; make one with vitscope bank build"
+            ) from error
+        if document.get("format") != FORMAT:
+            raise MethodError(
+                f"{path} is no memory bank; make one with: vitscope bank build FOLDER --model MODEL"
+            )
+        return MemoryBank(
+            tensors["features"],
+            tensors.get("labels"),
+            tuple(document["label_names"]),
+            document["model"],
+            document["fingerprint"],
+        )
+
+
+def build_bank(
+    vit: Vit, batches: Iterable[Any], labels: Sequence[int] | None = None, label_names: Sequence[str] = ()
+) -> MemoryBank:
+    """A bank of the model's output features, float16, for batches of pictures in any form that ``Vit.images`` takes.
+
+    ``labels``: one per picture, in order. Raises MethodError for a classifier, whose output are no features."""
+    features: list[Tensor] = []
+    for batch in batches:
+        found = vit.forward(batch)
+        if vit.anatomy.classes is not None:
+            raise MethodError(
+                f"'{vit.source}' gives class scores, not features; open it without its head (timm: num_classes=0)"
+            )
+        features.append(normalize(found, dim=-1).half().cpu())
+    if not features:
+        raise MethodError("expected at least one picture for a memory bank, got none")
+    joined = torch.cat(features)
+    if labels is not None and len(labels) != joined.shape[0]:
+        raise MethodError(f"expected one label per picture ({joined.shape[0]}), got {len(labels)}")
+    return MemoryBank(
+        joined,
+        None if labels is None else torch.as_tensor(list(labels), dtype=torch.long),
+        tuple(label_names),
+        vit.source,
+        vit.fingerprint,
+    )
