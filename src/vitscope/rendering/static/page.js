@@ -29,9 +29,11 @@
     if (!button) return;
     const label = button.textContent;
     const done = await copied(button.dataset.copy);
+    const code = button.parentElement.querySelector("code");
+    if (!done && code) getSelection().selectAllChildren(code);
     button.textContent = done ? "Copied" : "Press Ctrl+C";
     live.textContent = done ? "Copied to the clipboard" : "Copying is not allowed here";
-    button.focus();
+    if (done) button.focus();
     setTimeout(() => { button.textContent = label; }, 1600);
   });
 
