@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from vitscope.rendering.files import write_atomically as write_atomically
     from vitscope.rendering.flow import flow_frames as flow_frames
     from vitscope.rendering.flow import flow_strip as flow_strip
-    from vitscope.rendering.html import Column as Column
-    from vitscope.rendering.html import Measure as Measure
     from vitscope.rendering.html import Page as Page
     from vitscope.rendering.plots import bars as bars
     from vitscope.rendering.plots import correlation_matrix as correlation_matrix
@@ -43,10 +41,12 @@ if TYPE_CHECKING:
     from vitscope.rendering.scaling import scale as scale
     from vitscope.rendering.sheet import grid as grid
     from vitscope.rendering.sheet import method_sheet as method_sheet
+    from vitscope.rendering.tables import Column as Column
+    from vitscope.rendering.tables import Measure as Measure
 
 _HOMES = {
-    "Column": "html",
-    "Measure": "html",
+    "Column": "tables",
+    "Measure": "tables",
     "Page": "html",
     "Report": "report",
     "ReportFlow": "report",

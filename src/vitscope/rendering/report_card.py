@@ -12,11 +12,11 @@ from vitscope.errors import RenderingError
 from vitscope.rendering.colour import INVALID_DARK, check_colour, colourise, default_colour
 from vitscope.rendering.colourbar import bar_labels
 from vitscope.rendering.flow import block_names, scale_flow
-from vitscope.rendering.html import colour_bar, heat_table, share_bars
 from vitscope.rendering.markup import Html, element, json_block, photo_uri, png_uri, short_numbers
 from vitscope.rendering.overlay import display_note
 from vitscope.rendering.report import ReportFlow, ReportHeads, ReportMap, ReportPicture
 from vitscope.rendering.scaling import ScaledMaps, scale
+from vitscope.rendering.tables import colour_bar, heat_table, share_bars
 
 _PHOTO_SIDE = 640
 """Longer side of an embedded photograph in pixels, at most."""
