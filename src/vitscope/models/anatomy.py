@@ -86,7 +86,10 @@ class SiteInfo:
 
 @dataclass(frozen=True)
 class BlockInfo:
-    """One transformer block: the module that owns an attention site and returns tokens."""
+    """One transformer block: the module that owns an attention site and returns tokens.
+
+    whole: what it returns is all that later blocks see; False where residual additions are written outside it.
+    tokens_first: its tokens come as (N, B, D)."""
 
     index: int
     path: str
@@ -95,11 +98,18 @@ class BlockInfo:
     heads: int
     width: int
     tokens: int
+    whole: bool = True
+    tokens_first: bool = False
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Everything a probe learned about one model at one input size."""
+    """Everything a probe learned about one model at one input size.
+
+    pooling: ``class``, ``class+distillation``, ``mean``, ``class+mean``, ``mean of all tokens``, ``attention``,
+    ``other``, or ``none`` where no tokens were found. readout: the weight of each token in it (N,), None where it
+    depends on the picture. convolves: patches also mix in convolutions after the first block, so that a token which
+    no attention sees is still not gone. output_width: size of the last axis of the output."""
 
     family: str
     source: str
@@ -115,6 +125,7 @@ class Anatomy:
     readout: tuple[float, ...] | None
     post_norm: bool = False
     output_width: int | None = None
+    convolves: bool = False
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -136,6 +147,8 @@ class Anatomy:
         """Reason why token-to-token methods do not apply, None when they do."""
         if not self.sites:
             return no_attention_reason(self.source)
+        if not self.blocks:
+            return "its attention runs in no module that takes and returns tokens; name such modules with blocks="
         kinds = {site.kind for site in self.block_sites}
         if "window" in kinds:
             return "its attention works inside windows, so no row of attention spans the picture"
@@ -148,6 +161,8 @@ class Anatomy:
             return "its token grid shrinks from stage to stage (a pooling pyramid)"
         if "other" in kinds:
             return "it has attention whose queries and keys are not its tokens"
+        if any(len(block.sites) > 1 for block in self.blocks):
+            return "its blocks hold several attention calls side by side, so there is no one attention per block"
         return None
 
     def why_no_row(self) -> str | None:

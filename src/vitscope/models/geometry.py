@@ -64,15 +64,14 @@ class Geometry:
 
     def visible(self) -> tuple[float, float, float, float]:
         """The part x0, y0, x1, y1 of the original that the model sees."""
-        height, width = self.original
-        low = self.to_original((0.0, 0.0))
-        high = self.to_original((float(self.input[1]), float(self.input[0])))
-        return (
-            max(0.0, float(low[0])),
-            max(0.0, float(low[1])),
-            min(float(width), float(high[0])),
-            min(float(height), float(high[1])),
-        )
+        spans = [
+            (max(0.0, -offset / scale), min(float(whole), (seen - offset) / scale))
+            for whole, seen, scale, offset in zip(
+                self.original, self.input, self.scale, self.offset, strict=True
+            )
+        ]
+        (top, bottom), (left, right) = spans
+        return left, top, right, bottom
 
     @property
     def _scale_xy(self) -> Tensor:

@@ -110,7 +110,7 @@ class Preprocessor:
 
     def geometry(self, original: tuple[int, int]) -> Geometry:
         """Where the pixels of an upright picture of ``original`` (H, W) land in the model's input."""
-        resized = self._resized(original)
+        resized = self.resized(original)
         offset = tuple(float(pad - cut) for pad, cut in (self._place(resized, axis) for axis in (0, 1)))
         return Geometry(
             original=original,
@@ -119,28 +119,8 @@ class Preprocessor:
             offset=(offset[0], offset[1]),
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for records; ``Preprocessor(**fields)`` makes it again from tuples."""
-        return dataclasses.asdict(self)
-
-    def describe(self) -> str:
-        """One line for people."""
-        target = self.resize_to or self.size
-        how = {
-            "short": f"shorter side to {target[0]}",
-            "cover": f"to cover {target[0]}×{target[1]}",
-            "contain": f"to fit into {target[0]}×{target[1]}",
-            "squash": f"to {target[0]}×{target[1]}",
-            "none": "not resized",
-        }[self.resize]
-        mean = ", ".join(f"{value:.3g}" for value in self.mean)
-        std = ", ".join(f"{value:.3g}" for value in self.std)
-        return (
-            f"{how} ({self.interpolation}), centre crop {self.size[0]}×{self.size[1]}, "
-            f"mean ({mean}), deviation ({std})"
-        )
-
-    def _resized(self, original: tuple[int, int]) -> tuple[int, int]:
+    def resized(self, original: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) before the crop of a picture of ``original`` (H, W)."""
         height, width = original
         target = self.resize_to or self.size
         if self.resize == "none":
@@ -164,6 +144,27 @@ class Preprocessor:
             )
         return resized
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for records; ``Preprocessor(**fields)`` makes it again from tuples."""
+        return dataclasses.asdict(self)
+
+    def describe(self) -> str:
+        """One line for people."""
+        target = self.resize_to or self.size
+        how = {
+            "short": f"shorter side to {target[0]}",
+            "cover": f"to cover {target[0]}×{target[1]}",
+            "contain": f"to fit into {target[0]}×{target[1]}",
+            "squash": f"to {target[0]}×{target[1]}",
+            "none": "not resized",
+        }[self.resize]
+        mean = ", ".join(f"{value:.3g}" for value in self.mean)
+        std = ", ".join(f"{value:.3g}" for value in self.std)
+        return (
+            f"{how} ({self.interpolation}), centre crop {self.size[0]}×{self.size[1]}, "
+            f"mean ({mean}), deviation ({std})"
+        )
+
     def _place(self, resized: tuple[int, int], axis: int) -> tuple[int, int]:
         """Pixels padded before and pixels cut off before, on one axis; one of the two is 0."""
         spare = resized[axis] - self.size[axis]
@@ -174,7 +175,7 @@ class Preprocessor:
     def _unit(self, picture: Image.Image) -> Tensor:
         """Resized and cropped, (3, H, W) in 0..1."""
         picture = to_rgb(picture)
-        resized = self._resized((picture.height, picture.width))
+        resized = self.resized((picture.height, picture.width))
         if self.resampler == "pillow":
             if picture.size != (resized[1], resized[0]):
                 picture = picture.resize((resized[1], resized[0]), FILTERS[self.interpolation])
