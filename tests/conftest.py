@@ -113,7 +113,8 @@ def _module_state(module: torch.nn.Module) -> dict[str, object]:
     return {
         "training": [m.training for m in module.modules()],
         "hooks": [
-            (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in module.modules()
+            (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks))
+            for m in module.modules()
         ],
         "forwards": [name for name, m in module.named_modules() if "forward" in m.__dict__],
         "requires gradient": [p.requires_grad for p in module.parameters()],

@@ -10,7 +10,7 @@ import typer
 
 from vitscope.cli import console, options
 from vitscope.cli.batches import PictureBatches, output_names
-from vitscope.cli.selection import choose_methods, groups_of_equal_options, share_options
+from vitscope.cli.selection import choose_methods, share_options
 from vitscope.cli.session import class_label, class_name, open_vit, resolve_target, top_predictions
 
 if TYPE_CHECKING:
@@ -133,15 +133,10 @@ def default_method() -> str:
 def explain_batch(
     vit: Vit, pictures: list[Image.Image], shared: dict[str, dict[str, Any]], target: Any, batch_size: int
 ) -> dict[str, Explanation]:
-    """Every method on one batch; methods with equal options share one forward and backward pass."""
+    """Every method on one batch, from as few forward and backward passes as they need."""
     import vitscope as vs
 
-    images = vit.images(pictures)
-    found: dict[str, Explanation] = {}
-    for names, chosen in groups_of_equal_options(shared):
-        result = vs.explain(vit, images, method=names, target=target, batch_size=batch_size, **chosen)
-        found.update(result)
-    return {name: found[name] for name in shared}
+    return vs.explain(vit, pictures, method=shared, target=target, batch_size=batch_size, keep_pictures=False)
 
 
 def write_results(

@@ -52,7 +52,7 @@ def method_support(anatomy: Anatomy) -> list[dict[str, Any]]:
 
     support = []
     for info in methods():
-        reason = info.applies(anatomy)
+        reason = info.why_not(anatomy)
         support.append({"name": info.name, "applies": reason is None, "reason": reason})
     return support
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from vitscope.cli.console import note
@@ -12,12 +11,15 @@ from vitscope.errors import MethodError, nearest
 if TYPE_CHECKING:
     from vitscope.models import Anatomy
 
+MOST_PASSES = 50
+"""Methods that need more passes than this for one picture are not part of ``all``."""
+
 
 def choose_methods(text: str, anatomy: Anatomy) -> list[str]:
     """The names in a comma list, checked against the registry and the model; ``all`` takes those that apply.
 
     Raises MethodError for an unknown name (with the nearest) and for a method that does not apply (with the
-    reason). With ``all`` what does not apply is noted on stderr and left out.
+    reason). With ``all`` what does not apply, or costs hundreds of passes, is noted on stderr and left out.
     """
     from vitscope.methods import get_method, methods
 
@@ -27,7 +29,7 @@ def choose_methods(text: str, anatomy: Anatomy) -> list[str]:
     if names != ["all"]:
         for name in names:
             info = get_method(name)
-            reason = info.applies(anatomy)
+            reason = info.why_not(anatomy)
             if reason is not None:
                 raise MethodError(
                     f"{name} does not apply to {anatomy.source}: {reason}; "
@@ -37,7 +39,9 @@ def choose_methods(text: str, anatomy: Anatomy) -> list[str]:
     chosen: list[str] = []
     refused: dict[str, list[str]] = {}
     for info in methods():
-        reason = info.applies(anatomy)
+        reason = info.why_not(anatomy)
+        if reason is None and info.forwards + info.backwards > MOST_PASSES:
+            reason = "hundreds of passes for each picture; name them to run them"
         if reason is None:
             chosen.append(info.name)
         else:
@@ -56,7 +60,9 @@ def share_options(methods: list[str], given: dict[str, Any]) -> dict[str, dict[s
 
     Raises MethodError for an option that no chosen method has, with the nearest that they do.
     """
-    known = {name: option_defaults(name) for name in methods}
+    from vitscope.methods import get_method
+
+    known = {name: get_method(name).options for name in methods}
     shared: dict[str, dict[str, Any]] = {name: {} for name in methods}
     # Those for one method come last, so that they win over those for all.
     for key, value in sorted(given.items(), key=lambda item: "." in item[0]):
@@ -75,24 +81,3 @@ def share_options(methods: list[str], given: dict[str, Any]) -> dict[str, dict[s
         for name in takers:
             shared[name][option] = value
     return shared
-
-
-def option_defaults(method: str) -> dict[str, Any]:
-    """The options of a method with their defaults."""
-    from vitscope.methods import get_method
-
-    parameters = inspect.signature(get_method(method).function).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
-
-
-def groups_of_equal_options(options: dict[str, dict[str, Any]]) -> list[tuple[list[str], dict[str, Any]]]:
-    """Methods that were given the same options together, so that they can share one trace."""
-    groups: list[tuple[list[str], dict[str, Any]]] = []
-    for name, chosen in options.items():
-        for names, same in groups:
-            if same == chosen:
-                names.append(name)
-                break
-        else:
-            groups.append(([name], chosen))
-    return groups
