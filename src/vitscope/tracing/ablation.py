@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import TraceError
+from vitscope.models.anatomy import Anatomy
 
 
 @dataclass(frozen=True)
@@ -26,24 +27,34 @@ class HeadAblation:
         if self.keep.dim() != 3:
             raise TraceError(f"HeadAblation expects keep of shape (B, L, H), got {tuple(self.keep.shape)}")
 
+    def check(self, anatomy: Anatomy, batch: int) -> None:
+        """Raise TraceError unless the mask fits the model and the batch. Heads: those of the widest block."""
+        expected = (batch, len(anatomy.blocks), anatomy.heads)
+        B, L, H = self.keep.shape
+        if B not in (1, batch) or (L, H) != expected[1:]:
+            raise TraceError(f"HeadAblation expects keep (B or 1, L, H) = {expected}, got {(B, L, H)}")
+        value = self.replacement
+        if value is not None and (value.dim() not in (3, 4) or tuple(value.shape[:2]) != (L, H)):
+            raise TraceError(f"HeadAblation expects a replacement ({L}, {H}, d) or ({L}, {H}, Nq, d), got {_shape(value)}")
+
     def apply(self, output: Tensor, block: int) -> Tensor:
         """``output`` (B, H, Nq, d) of ``block`` with its heads ablated; the same tensor when none is."""
-        keep = self.keep[:, block].to(output.device)
-        if keep.shape[0] not in (1, output.shape[0]) or keep.shape[1] != output.shape[1]:
-            raise TraceError(
-                f"HeadAblation expects keep (B, L, H) with B = {output.shape[0]} and H = {output.shape[1]}, "
-                f"got {tuple(self.keep.shape)}"
-            )
+        heads = output.shape[1]
+        keep = self.keep[:, block, :heads].to(output.device)
         if bool((keep == 1).all()):
             return output
         keep = keep.to(output.dtype)[:, :, None, None]
         kept = output * keep
         if self.replacement is None:
             return kept
-        given = self.replacement
-        value = (given[:, block] if given.dim() == 5 else given[block]).to(output)
+        value = self.replacement[block][:heads].to(output)
         if value.dim() == 2:
             value = value[:, None, :]
+        if value.shape[-1] != output.shape[-1] or value.shape[1] not in (1, output.shape[2]):
+            raise TraceError(
+                f"HeadAblation's replacement {_shape(self.replacement)} does not fit block {block}, whose heads give "
+                f"(Nq, d) = {tuple(output.shape[2:])}"
+            )
         return kept + (1 - keep) * value
 
 
@@ -59,11 +70,31 @@ class EntryAblation:
     zero: Tensor
     renormalise: bool = False
 
-    def apply(self, attention: Tensor) -> Tensor:
-        """``attention`` (B, H, Nq, Nk) without the chosen entries."""
+    def __post_init__(self) -> None:
+        if self.zero.dtype != torch.bool or self.zero.dim() not in (2, 3):
+            raise TraceError(
+                f"EntryAblation expects a boolean zero (Nq, Nk) or (B, Nq, Nk), got {self.zero.dtype} {_shape(self.zero)}"
+            )
+
+    def check(self, anatomy: Anatomy, batch: int) -> None:
+        """Raise TraceError unless block, head and mask fit the model and the batch."""
+        if not 0 <= self.block < len(anatomy.blocks):
+            raise TraceError(f"EntryAblation expects a block from 0 to {len(anatomy.blocks) - 1}, got {self.block}")
+        heads = anatomy.blocks[self.block].heads
+        if self.head is not None and not 0 <= self.head < heads:
+            raise TraceError(f"EntryAblation expects a head from 0 to {heads - 1} (or None), got {self.head}")
+        site = anatomy.sites[anatomy.blocks[self.block].sites[0]]
+        given, wanted = tuple(self.zero.shape), (batch, site.queries, site.keys)
+        if any(g not in (1, w) for g, w in zip(given[::-1], wanted[::-1], strict=False)):
+            raise TraceError(f"EntryAblation expects zero broadcastable to (B, Nq, Nk) = {wanted}, got {given}")
+
+    def apply(self, attention: Tensor, queries: slice | None = None) -> Tensor:
+        """``attention`` (B, H, Nq, Nk), or the chosen query rows of it, without the chosen entries."""
         zero = self.zero.to(attention.device)
         zero = zero[None] if zero.dim() == 2 else zero
         zero = zero[:, None].expand(-1, attention.shape[1], -1, -1)
+        if queries is not None and zero.shape[2] != 1:
+            zero = zero[:, :, queries]
         if self.head is not None:
             chosen = torch.zeros(attention.shape[1], dtype=torch.bool, device=attention.device)
             chosen[self.head] = True
@@ -72,7 +103,12 @@ class EntryAblation:
         if not self.renormalise:
             return left
         total = left.sum(-1, keepdim=True)
-        return torch.where(total > 0, left / total.clamp_min(torch.finfo(left.dtype).tiny), left)
+        changed = zero.any(-1, keepdim=True) & (total > 0)
+        return torch.where(changed, left / total.clamp_min(torch.finfo(left.dtype).tiny), left)
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
 
 
 Ablation = HeadAblation | EntryAblation

@@ -74,8 +74,9 @@ def find_layout(
     usable = [g for g in grids if 0 <= N - g.size[0] * g.size[1] <= min(MOST_PREFIX_TOKENS, N // 2)]
     exact = [g for g in usable if N - g.size[0] * g.size[1] == len(named)]
     before = [g for g in grids[:seen_before] if g in (exact or usable)]
-    chosen = (before or exact or usable or [None])[-1]
-    if chosen is not None:
+    found = before or exact or usable
+    if found:
+        chosen = found[-1]
         count = N - chosen.size[0] * chosen.size[1]
         return TokenLayout(prefix or _names(count, named), chosen.size), chosen.call
     guess = _guess(N, size, len(prefix) if prefix is not None else None, len(named))
@@ -86,8 +87,10 @@ def find_layout(
     return TokenLayout(prefix or _names(N - guess[0] * guess[1], named), guess), None
 
 
-def name_prefix(layout: TokenLayout, readout: tuple[float, ...] | None) -> TokenLayout:
-    """Call an unnamed single token ``class`` when it is what the classifier reads."""
+def name_prefix(layout: TokenLayout, readout: tuple[float, ...] | None, *, text: bool = False) -> TokenLayout:
+    """Call an unnamed single token ``class`` when it is what the classifier reads; in a text the first token is."""
+    if text and not layout.prefix and readout is not None and readout[0] > 0.99:
+        return TokenLayout(("class",), (1, layout.patches - 1))
     if layout.prefix and layout.prefix[0] == "prefix_1" and readout is not None and readout[0] > 0.4:
         return TokenLayout(("class", *layout.prefix[1:]), layout.grid)
     return layout

@@ -13,7 +13,7 @@ from vitscope.tracing.removal import TokenRemoval
 
 _MEAN = (torch.mean, Tensor.mean)
 _MAX = (torch.amax, Tensor.amax, torch.max, Tensor.max)
-MEAN: frozenset[Any] = frozenset((*_MEAN, *_MAX, F.adaptive_avg_pool1d))
+POOLING: frozenset[Any] = frozenset((*_MEAN, *_MAX, F.adaptive_avg_pool1d))
 
 
 def pool_without(

@@ -20,15 +20,17 @@ def pooling_of(
     layout: TokenLayout,
     has_pool_site: bool,
     override: str | None,
+    tokens_first: bool = False,
 ) -> tuple[str, Readout]:
-    """(name of the pooling, weight of each token in it). ``last`` (B, N, D) is the last block's output."""
+    """(name of the pooling, weight of each token in it). ``last`` (B, N, D), or (N, B, D) when ``tokens_first``, is
+    the last block's output."""
     if override is not None:
         return override, readout_of(override, layout)
     if has_pool_site:
         return "attention", None
     if last_kind == "class":
         return "class", readout_of("class", layout)
-    share = token_share(logits, last)
+    share = token_share(logits, last, tokens_first)
     if share is None:
         name = "class" if layout.class_index is not None else "mean"
         return name, readout_of(name, layout)
@@ -38,6 +40,8 @@ def pooling_of(
         return "other", None
     read = share > 1e-4 * share.max()
     front, patches = read[: layout.prefix_count], read[layout.patch_slice]
+    if layout.prefix_count == 0 and int(read.sum()) == 1 and bool(read[0]) and layout.patches > 1:
+        return "class", tuple([1.0] + [0.0] * (layout.tokens - 1))  # a text's first token
     if not bool(patches.any()):
         chosen = front.nonzero()[:, 0].tolist()
         weights = [0.0] * layout.tokens
@@ -76,7 +80,7 @@ def readout_of(name: str, layout: TokenLayout) -> tuple[float, ...]:
     return tuple(weights)
 
 
-def token_share(logits: Tensor, last: Tensor | None) -> Tensor | None:
+def token_share(logits: Tensor, last: Tensor | None, tokens_first: bool = False) -> Tensor | None:
     """Mean gradient norm per token (N,) at the last block's output; None without a gradient."""
     if last is None or not last.requires_grad or not logits.requires_grad:
         return None
@@ -87,5 +91,5 @@ def token_share(logits: Tensor, last: Tensor | None) -> Tensor | None:
         )
     if gradient is None:
         return None
-    tokens = gradient.flatten(1, 2) if gradient.dim() == 4 else gradient
-    return tokens.float().norm(dim=-1).mean(0)
+    tokens: Tensor = gradient.flatten(1, 2) if gradient.dim() == 4 else gradient
+    return tokens.float().norm(dim=-1).mean(1 if tokens_first else 0)

@@ -92,16 +92,17 @@ class _Conclusion:
         blocks = self._blocks(sites)
         layout, embedding_call = self._layout(sites)
         last_site = max((site.index for site in sites if site.block is not None), default=-1)
-        pool = next((s.index for s in reversed(sites) if s.kind == "pool" and s.index > last_site), None)
+        pools = [s.index for s in sites if s.kind == "pool" and s.index > last_site]
+        pool = next((index for index in reversed(pools) if self.owners.read(self.recorder.sites[index])), None)
         pooling, readout = "none", None
         last = self.owners.run(self.owners.blocks[-1]) if blocks else None
         tokens = last.output if last is not None else None
         if blocks and layout is not None and self.logits is not None:
-            if tokens is not None and blocks[-1].tokens_first:
-                tokens = tokens.transpose(0, 1)
+            last_block = blocks[-1]
             pooling, readout = pooling_of(
-                self.logits, tokens, blocks[-1].kind, layout, pool is not None, self.overrides.pooling
-            )
+                self.logits, tokens, last_block.kind, layout, pool is not None, self.overrides.pooling,
+                last_block.tokens_first,
+            )  # fmt: skip
             if self.overrides.prefix is None:
                 layout = name_prefix(layout, readout, text=self.size is None)
         classes, classifier = self._classifier()

@@ -54,6 +54,12 @@ class TokenRemoval:
             return torch.cat([ones, keep], 1)
         return None
 
+    def kept_keys(self, layout: TokenLayout, length: int, device: torch.device) -> Tensor | None:
+        """As ``kept_tokens``; where all keys of a picture would go (no prefix token among them), they stay: their
+        queries are removed tokens themselves, and a softmax over nothing would be NaN."""
+        keep = self.kept_tokens(layout, length, device)
+        return None if keep is None else keep | ~keep.any(1, keepdim=True)
+
     def shorten(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
         """The kept tokens of (B, N, D), in order: (B, K, D)."""
         keep = self.kept_tokens(layout, tokens.shape[1], tokens.device)

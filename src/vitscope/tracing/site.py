@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import SiteInfo
+from vitscope.tracing.ablation import EntryAblation
 
 CHUNK_ELEMENTS = 2**24
 """Rebuilt attention is made in query chunks of at most this many elements where only a reduction is needed."""
@@ -29,6 +30,19 @@ class FusedInputs:
     mask: Tensor | None
     scale: float
     causal: bool
+    folded: bool = False
+    """True when the model gave (B * H, N, d) or (B, N, d), without an axis for heads."""
+
+    def unfolded(self, heads: int) -> FusedInputs:
+        """The same call with heads on an axis of their own: (B * H, 1, N, d) as (B, H, N, d)."""
+
+        def apart(tensor: Tensor) -> Tensor:
+            return tensor.reshape(-1, heads, *tensor.shape[-2:])
+
+        mask = self.mask
+        if mask is not None and mask.dim() == 4 and mask.shape[0] == self.q.shape[0]:
+            mask = apart(mask)
+        return FusedInputs(apart(self.q), apart(self.k), apart(self.v), mask, self.scale, self.causal)
 
     def repeated(self, which: Tensor) -> Tensor:
         """Keys or values with one copy per query head (grouped-query attention)."""
@@ -76,6 +90,7 @@ class AttentionSite:
     raw_output: Tensor
     class_query: int | None = None
     raw_gradient: Tensor | None = field(default=None, repr=False)
+    entries: tuple[EntryAblation, ...] = ()
 
     def __repr__(self) -> str:
         i = self.info
@@ -85,19 +100,19 @@ class AttentionSite:
     @property
     def q(self) -> Tensor:
         """Queries after q/k-norm and rotary embedding, (B, H, Nq, d); only fused calls show them."""
-        return self._fused("queries").q.detach()
+        return self._four(self._fused("queries").q.detach())
 
     @property
     def k(self) -> Tensor:
         """Keys, (B, H, Nk, d), repeated over query groups; only fused calls show them."""
         fused = self._fused("keys")
-        return fused.repeated(fused.k).detach()
+        return self._four(fused.repeated(fused.k).detach())
 
     @property
     def v(self) -> Tensor:
         """Values, (B, H, Nk, d)."""
         if self.fused is not None:
-            return self.fused.repeated(self.fused.v).detach()
+            return self._four(self.fused.repeated(self.fused.v).detach())
         assert self.eager is not None
         return self._four(self.eager.v.detach())
 
@@ -137,7 +152,7 @@ class AttentionSite:
         rows = queries or slice(None)
         if self.fused is not None:
             with torch.no_grad():
-                return self.fused.scores(rows).detach()
+                return self._four(self.fused.scores(rows).detach())
         assert self.eager is not None
         return self._four(self.eager.pre_softmax.detach())[:, :, rows].float()
 
@@ -145,7 +160,10 @@ class AttentionSite:
         """A = softmax(scores), the matrix that multiplies v: (B, H, q, Nk) float32, q the chosen queries."""
         if self.eager is not None:
             return self._four(self.eager.attention.detach())[:, :, queries or slice(None)].float()
-        return torch.softmax(self.scores(queries), dim=-1)
+        attention = torch.softmax(self.scores(queries), dim=-1)
+        for entry in self.entries:
+            attention = entry.apply(attention, queries)
+        return attention
 
     def attention_gradient(self, queries: slice | None = None) -> Tensor:
         """G = dT v^T, the exact gradient of the summed scores at A: (B, H, q, Nk) float32."""
@@ -227,19 +245,14 @@ class AttentionSite:
 
     def _matrix_shape(self) -> tuple[int, int, int, int]:
         if self.fused is not None:
-            q = self._leading(self.fused.q)
+            q = self._four(self.fused.q)
             return q.shape[0], q.shape[1], q.shape[2], self.fused.k.shape[-2]
         assert self.eager is not None
         shape = self._four(self.eager.attention).shape
         return shape[0], shape[1], shape[2], shape[3]
 
-    @staticmethod
-    def _leading(tensor: Tensor) -> Tensor:
-        """(B, N, d) -> (B, 1, N, d): a single head without a head axis."""
-        return tensor.unsqueeze(1) if tensor.dim() == 3 else tensor
-
     def _four(self, tensor: Tensor) -> Tensor:
         """A tensor of this site as (B, H, rows, columns), whatever way the model folded batch and heads."""
-        if self.fused is None and tensor.dim() == 3 and self.info.heads > 1:
-            return tensor.reshape(-1, self.info.heads, *tensor.shape[-2:])
-        return self._leading(tensor)
+        if tensor.dim() == 3:
+            return tensor.reshape(-1, max(1, self.info.heads), *tensor.shape[-2:])
+        return tensor.flatten(0, tensor.dim() - 4) if tensor.dim() > 4 else tensor

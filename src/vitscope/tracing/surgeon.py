@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, SiteInfo, TokenLayout
 from vitscope.tracing.ablation import Ablation, EntryAblation, HeadAblation
-from vitscope.tracing.interception import combine_masks
-from vitscope.tracing.pooling import MEAN, pool_without
+from vitscope.tracing.masks import combine_masks, forbid
+from vitscope.tracing.pooling import POOLING, pool_without
 from vitscope.tracing.removal import TokenRemoval
 from vitscope.tracing.rulebook import LAYER_NORM, RMS_NORM, RuleBook
 from vitscope.tracing.rules import AttentionRule, Rules, scale_gradient
@@ -71,36 +70,36 @@ class PassSurgeon:
 
     # ---- the interceptor's calls -----------------------------------------------------------------------------
     def scores(self, scores: Tensor) -> Tensor:
-        """An eager softmax's input: removed tokens get minus infinity as keys."""
+        """An eager softmax's input: removed tokens get minus infinity as keys.
+
+        A softmax over something else than tokens (a router's choice) has another length and stays as it is."""
         rule = self._attention_rule()
         if rule is not None:
             scores = scale_gradient(scores, rule.scores)
-        if self.removal is None or self.removal.mode == "drop":
+        if self.removal is None or self.removal.mode == "drop" or self.layout is None:
             return scores
-        keep = self._kept_keys(scores.shape[-1], scores)
-        if keep is None:
-            return scores
-        while keep.dim() < scores.dim():
-            keep = keep.unsqueeze(1)
-        if scores.shape[0] != keep.shape[0] and keep.shape[0] != 1:
-            keep = keep.repeat_interleave(scores.shape[0] // keep.shape[0], 0)
-        return scores.masked_fill(~keep, float("-inf"))
+        keep = self.removal.kept_keys(self.layout, scores.shape[-1], scores.device)
+        return scores if keep is None else forbid(scores, _beside(keep, scores))
 
     def fused(self, inputs: FusedInputs, run: Callable[[FusedInputs], Tensor]) -> Tensor:
         """A fused attention call."""
         info = self._next_site()
-        inputs = self._mask(inputs)
+        folded = inputs.folded and info is not None and info.heads > 1 and info.kind in ("self", "class", "pool")
+        if folded and info is not None:
+            inputs = inputs.unfolded(info.heads)
+        inputs = self._mask(inputs, info)
         operated = self._rule_inputs(inputs)
         entries = self._entries_here(info)
         output = self._by_entries(operated, entries) if entries else run(operated)
         output = self._start_graph(output)
-        self._keep(info, output, fused=inputs, eager=None)
-        return self._ablate(output, info)
+        self._keep(info, output, entries, fused=inputs, eager=None)
+        output = self._ablate(output, info)
+        return output.flatten(0, 1).unsqueeze(1) if folded else output
 
     def eager(self, inputs: EagerInputs, run: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """The product of an eager attention with its values."""
         info = self._next_site()
-        attention, v = inputs.attention, inputs.v
+        attention, v = self._without_removed(inputs.attention, info), inputs.v
         entries = self._entries_here(info)
         for entry in entries:
             heads = info.heads if info is not None else 1
@@ -111,26 +110,30 @@ class PassSurgeon:
         if rule is not None:
             used, values = scale_gradient(attention, rule.probabilities), scale_gradient(v, rule.values)
         output = self._start_graph(run(used, values))
-        self._keep(info, output, fused=None, eager=EagerInputs(attention, inputs.pre_softmax, v))
+        self._keep(info, output, [], fused=None, eager=EagerInputs(attention, inputs.pre_softmax, v))
         return self._ablate(output, info)
 
     def other(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Callable[..., Any]) -> Any:
         """Norms, activations, additions and poolings; everything else runs as it is."""
-        if self.removal is not None and self.removal.mode == "mask" and self.block is None and func in MEAN and self.layout is not None:
+        if self._pools(func):
+            assert self.layout is not None and self.removal is not None
             pooled = pool_without(func, args, kwargs, self.layout, self.removal)
             if pooled is not None:
                 return pooled
         result = self.book.apply(func, args, kwargs, call) if self.book else call(*args, **kwargs)
         if self.grid_tap is not None and isinstance(result, Tensor):
             result = self.grid_tap(func, result)
-        if self.keep_norms and self.block is not None and self.block not in self.norm_tokens:
-            if func in LAYER_NORM or func in RMS_NORM:
-                if self.gradient and not result.requires_grad:
-                    result = result.detach().requires_grad_()
-                self.norm_tokens[self.block] = result
+        wants_norm = self.keep_norms and self.block is not None and self.block not in self.norm_tokens
+        if wants_norm and self.block is not None and (func in LAYER_NORM or func in RMS_NORM):
+            result = self._start_graph(result)
+            self.norm_tokens[self.block] = result
         return result
 
     # ---- inside ----------------------------------------------------------------------------------------------
+    def _pools(self, func: Any) -> bool:
+        masks = self.removal is not None and self.removal.mode == "mask" and self.layout is not None
+        return masks and self.block is None and func in POOLING
+
     def _next_site(self) -> SiteInfo | None:
         if self.book:
             self.book.saw_site()
@@ -158,19 +161,26 @@ class PassSurgeon:
             v=scale_gradient(inputs.v, rule.values),
         )
 
-    def _mask(self, inputs: FusedInputs) -> FusedInputs:
-        if self.removal is None or self.removal.mode == "drop":
-            return inputs
-        keep = self._kept_keys(inputs.k.shape[-2], inputs.k)
+    def _mask(self, inputs: FusedInputs, info: SiteInfo | None) -> FusedInputs:
+        keep = self._kept_keys(inputs.k.shape[-2], inputs.k, info)
         if keep is None:
             return inputs
-        return replace(inputs, mask=combine_masks(inputs.mask, keep[:, None, None, :], inputs.q.dtype))
+        mask = inputs.mask
+        if inputs.causal:
+            mask = torch.ones(inputs.q.shape[-2], inputs.k.shape[-2], dtype=torch.bool, device=keep.device).tril()
+        return replace(inputs, mask=combine_masks(mask, keep[:, None, None, :], inputs.q.dtype), causal=False)
 
-    def _kept_keys(self, length: int, like: Tensor) -> Tensor | None:
-        assert self.removal is not None
-        if self.layout is None:
-            raise TraceError("token removal needs a model whose tokens lie on one grid; use a pixel removal instead")
-        keep = self.removal.kept_tokens(self.layout, length, like.device)
+    def _without_removed(self, attention: Tensor, info: SiteInfo | None) -> Tensor:
+        """An eager attention whose removed keys are zero even where something was added after the softmax."""
+        keep = self._kept_keys(attention.shape[-1], attention, info)
+        return attention if keep is None else attention.masked_fill(~_beside(keep, attention), 0.0)
+
+    def _kept_keys(self, length: int, like: Tensor, info: SiteInfo | None) -> Tensor | None:
+        """Which keys of a site stay, (B, Nk); None where no removal reaches: before the blocks, or no removal."""
+        if self.removal is None or self.removal.mode == "drop" or info is None or info.kind == "other":
+            return None
+        assert self.layout is not None
+        keep = self.removal.kept_keys(self.layout, length, like.device)
         if keep is None:
             raise TraceError(
                 f"token removal found {length} keys where {self.layout.describe()} was expected; use a pixel removal"
@@ -202,7 +212,14 @@ class PassSurgeon:
             return output.detach().requires_grad_()
         return output
 
-    def _keep(self, info: SiteInfo | None, output: Tensor, fused: FusedInputs | None, eager: EagerInputs | None) -> None:
+    def _keep(
+        self,
+        info: SiteInfo | None,
+        output: Tensor,
+        entries: list[EntryAblation],
+        fused: FusedInputs | None,
+        eager: EagerInputs | None,
+    ) -> None:
         if not self.record or info is None:
             return
         class_query: int | None = None
@@ -210,4 +227,11 @@ class PassSurgeon:
             class_query = 0
         elif info.kind == "self" and self.layout is not None and info.queries == self.layout.tokens:
             class_query = self.layout.class_index
-        self.sites[info.index] = AttentionSite(info, fused, eager, output, class_query)
+        self.sites[info.index] = AttentionSite(info, fused, eager, output, class_query, entries=tuple(entries))
+
+
+def _beside(keep: Tensor, matrix: Tensor) -> Tensor:
+    """(B, Nk) brought to the axes of an attention matrix (B, H, Nq, Nk) or (B * H, Nq, Nk)."""
+    if matrix.shape[0] != keep.shape[0] and keep.shape[0] != 1:
+        keep = keep.repeat_interleave(matrix.shape[0] // keep.shape[0], 0)
+    return keep.reshape(keep.shape[0], *[1] * (matrix.dim() - 2), keep.shape[1])

@@ -1,0 +1,59 @@
+"""Let the attention inside ``F.multi_head_attention_forward`` be seen.
+
+A function mode sees that call as one; what it computes inside is looked up as ``F.scaled_dot_product_attention``.
+While a call is watched, a dispatcher stands in that place. It serves each thread its own watcher, so passes on
+several threads do not meet, and the original is back as soon as nobody watches.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+FUSED = F.scaled_dot_product_attention
+
+_lock = threading.Lock()
+_local = threading.local()
+_watched = 0
+_before: Any = FUSED
+
+
+def _dispatch(*args: Any, **kwargs: Any) -> Tensor:
+    watcher = getattr(_local, "watcher", None)
+    result: Tensor = (_before if watcher is None else watcher)(*args, **kwargs)
+    return result
+
+
+@contextmanager
+def inner_attention(watcher: Callable[..., Tensor]) -> Iterator[None]:
+    """``F.scaled_dot_product_attention`` of this thread goes to ``watcher`` for the length of the block."""
+    global _watched, _before
+    with _lock:
+        if _watched == 0:
+            _before = F.scaled_dot_product_attention
+            F.scaled_dot_product_attention = _dispatch
+        _watched += 1
+    outer = getattr(_local, "watcher", None)
+    _local.watcher = watcher
+    try:
+        yield
+    finally:
+        _local.watcher = outer
+        with _lock:
+            _watched -= 1
+            if _watched == 0:
+                F.scaled_dot_product_attention = _before
+
+
+def call_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of ``F.multi_head_attention_forward`` by name."""
+    names = (
+        "query key value embed_dim_to_check num_heads in_proj_weight in_proj_bias bias_k bias_v add_zero_attn "
+        "dropout_p out_proj_weight out_proj_bias training key_padding_mask need_weights attn_mask"
+    ).split()
+    return {**dict(zip(names, args, strict=False)), **kwargs}

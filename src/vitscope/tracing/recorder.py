@@ -1,0 +1,181 @@
+"""What a probing pass writes down: attention calls, module runs, grids made by convolutions, norms, the last linear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitscope.tracing.blocks import first_tensor, is_tokens
+from vitscope.tracing.forward_pass import CONVOLUTION
+from vitscope.tracing.layout import GridSeen
+from vitscope.tracing.rulebook import LAYER_NORM, RMS_NORM
+from vitscope.tracing.site import EagerInputs, FusedInputs
+
+Key = tuple[str, int]
+"""One run of a module: its path, and the how-manieth run it was."""
+
+
+@dataclass
+class SiteSeen:
+    """One attention call. ``dims`` are the axes of the queries or of the attention matrix as the model wrote them."""
+
+    stack: tuple[Key, ...]
+    leading: int
+    heads: int
+    head_width: int
+    queries: int
+    keys: int
+    fused: bool
+    dims: int
+    grids: int
+    node: Any = None
+    """The autograd node of its output."""
+
+
+@dataclass
+class ModuleRun:
+    """What went into a module and came out. ``nodes``: the autograd nodes of each input and of the output then,
+    since a model may write into its tensors later."""
+
+    key: Key
+    inputs: list[Tensor]
+    input_nodes: list[Any]
+    output: Tensor | None = None
+    output_node: Any = None
+
+    @property
+    def keeps_tokens(self) -> bool:
+        """True when tokens of one shape go in and come out."""
+        return self.output is not None and any(t.shape == self.output.shape for t in self.inputs)
+
+
+@dataclass
+class Recorder:
+    """Implements ``interception.Surgeon``: runs everything unchanged and writes down what it sees.
+
+    The graph starts at the first convolution, linear layer or embedding, so that later questions about what
+    depends on what can be answered."""
+
+    stack: list[Key] = field(default_factory=list)
+    sites: list[SiteSeen] = field(default_factory=list)
+    runs: dict[Key, ModuleRun] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    grids: list[GridSeen] = field(default_factory=list)
+    mixing: list[tuple[int, int, tuple[int, int]]] = field(default_factory=list)
+    """Spatial convolutions after the first site: (sites seen, output tokens, kernel)."""
+    convolutions: int = 0
+    last_linear: tuple[Tensor, str] | None = None
+    normed: set[int] = field(default_factory=set)
+    alive: list[Any] = field(default_factory=list)
+
+    def scores(self, scores: Tensor) -> Tensor:
+        return scores
+
+    def fused(self, inputs: FusedInputs, run: Callable[[FusedInputs], Tensor]) -> Tensor:
+        q, k = inputs.q, inputs.k
+        dims = 3 if inputs.folded else q.dim()
+        heads = 0 if inputs.folded else q.shape[1] if q.dim() > 4 else q.shape[-3]
+        self._site(q.shape[0], heads, q.shape[-1], q.shape[-2], k.shape[-2], True, dims)
+        return self._output(run(inputs))
+
+    def eager(self, inputs: EagerInputs, run: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        a, v = inputs.attention, inputs.v
+        heads = 0 if a.dim() < 4 else a.shape[1]
+        self._site(a.shape[0], heads, v.shape[-1], a.shape[-2], a.shape[-1], False, a.dim())
+        return self._output(run(a, v))
+
+    def other(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Callable[..., Any]) -> Any:
+        result = call(*args, **kwargs)
+        if not isinstance(result, Tensor):
+            return result
+        if func in CONVOLUTION or func is F.linear or func is F.embedding:
+            result = _start(result)
+        if func in CONVOLUTION:
+            self._convolution(args, kwargs, result)
+        elif func is F.unfold and isinstance(args[0], Tensor):
+            self.grids.append(GridSeen(_unfold_grid(args, kwargs, result), None, 0))
+        elif func is F.linear:
+            self.last_linear = (result, self.stack[-1][0] if self.stack else "")
+        elif func in LAYER_NORM or func in RMS_NORM:
+            self.normed.add(id(result))
+            self.alive.append(result)
+        return result
+
+    def _convolution(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
+        weight = args[1] if len(args) > 1 else kwargs.get("weight")
+        if result.dim() == 4:
+            grid = (result.shape[-2], result.shape[-1])
+            self.grids.append(GridSeen(grid, self.convolutions, result.shape[1]))
+            if self.sites and isinstance(weight, Tensor) and weight.shape[-1] * weight.shape[-2] > 1:
+                self.mixing.append((len(self.sites), grid[0] * grid[1], grid))
+        self.convolutions += 1
+
+    def _output(self, output: Tensor) -> Tensor:
+        self.sites[-1].node = output.grad_fn
+        return output
+
+    def _site(self, leading: int, heads: int, width: int, queries: int, keys: int, fused: bool, dims: int) -> None:
+        self.sites.append(
+            SiteSeen(tuple(self.stack), leading, heads, width, queries, keys, fused, dims, len(self.grids))
+        )
+
+
+def _start(result: Tensor) -> Tensor:
+    """The same tensor in a graph; a clone, so that the model may write into it."""
+    started = result.requires_grad or not torch.is_grad_enabled()
+    return result if started else result.detach().requires_grad_().clone()
+
+
+def _unfold_grid(args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> tuple[int, int]:
+    names = ("input", "kernel_size", "dilation", "padding", "stride")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+
+    def pair(value: Any) -> tuple[int, int]:
+        return (value, value) if isinstance(value, int) else tuple(value)
+
+    kernel, stride = pair(given["kernel_size"]), pair(given.get("stride", 1))
+    padding, dilation = pair(given.get("padding", 0)), pair(given.get("dilation", 1))
+    size = given["input"].shape[-2:]
+    h, w = ((size[i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in (0, 1))
+    return (int(h), int(w))
+
+
+@contextmanager
+def watch_modules(model: nn.Module, recorder: Recorder) -> Iterator[None]:
+    """Keep the stack of running modules, and what goes in and out of each, for the length of the block."""
+    handles = []
+
+    def register(path: str, module: nn.Module) -> None:
+        open_runs: list[ModuleRun] = []
+
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            key = (path, recorder.counts.get(path, 0))
+            recorder.counts[path] = key[1] + 1
+            recorder.stack.append(key)
+            tensors = [t for t in (*args, *kwargs.values()) if is_tokens(t)]
+            open_runs.append(ModuleRun(key, tensors, [t.grad_fn for t in tensors]))
+
+        def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            recorder.stack.pop()
+            run = open_runs.pop()
+            tokens = first_tensor(output)
+            if tokens is not None and is_tokens(tokens):
+                run.output, run.output_node = tokens, tokens.grad_fn
+            recorder.runs[run.key] = run
+
+        handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+        handles.append(module.register_forward_hook(after))
+
+    try:
+        for path, module in model.named_modules():
+            register(path, module)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
