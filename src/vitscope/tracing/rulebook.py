@@ -15,6 +15,7 @@ from vitscope.tracing.rules import (
     constant_std_norm,
     gate_of,
     gated,
+    ratio_gate,
     residual_ratio,
     scale_gradient,
 )
@@ -23,8 +24,12 @@ LAYER_NORM: frozenset[Any] = frozenset({F.layer_norm, torch.layer_norm})
 RMS_NORM: frozenset[Any] = frozenset(f for f in (getattr(F, "rms_norm", None), getattr(torch, "rms_norm", None)) if f)
 ACTIVATION: dict[Any, str] = {
     F.gelu: "gelu", F.silu: "silu", torch.relu: "relu", F.relu: "relu", Tensor.relu: "relu", F.hardswish: "hardswish",
-    Tensor.relu_: "relu", torch.relu_: "relu",
+    Tensor.relu_: "relu", torch.relu_: "relu", F.leaky_relu: "ratio", F.mish: "ratio", F.elu: "ratio",
 }  # fmt: skip
+DEVIATION: frozenset[Any] = frozenset(
+    {torch.rsqrt, Tensor.rsqrt, torch.sqrt, Tensor.sqrt, torch.std, Tensor.std, torch.linalg.vector_norm, Tensor.norm, torch.norm}
+)
+"""What a norm written out by hand divides by."""
 SQUASH: frozenset[Any] = frozenset({torch.sigmoid, Tensor.sigmoid, F.sigmoid, torch.tanh, Tensor.tanh, torch.erf, Tensor.erf})
 MUL: frozenset[Any] = frozenset({torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.multiply, torch.multiply})
 ADD: frozenset[Any] = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__, Tensor.add_})
@@ -72,6 +77,8 @@ class RuleBook:
             return self._activation(name, args, kwargs, call)
         if func in SQUASH:
             return self._squash(args, kwargs, call)
+        if func in DEVIATION or func is F.normalize:
+            return self._deviation(func, args, kwargs, call)
         if func in MUL:
             return self._product(args, kwargs, call)
         if func in ADD:
@@ -93,14 +100,32 @@ class RuleBook:
             self._norms[result] = True
         return result
 
+    def _deviation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
+        """Norms written out by hand, and vectors brought to length 1: what they divide by is constant."""
+        result = call(*args, **kwargs)
+        value = args[0] if args else kwargs.get("input")
+        if self.rules.norm is None or not isinstance(result, Tensor) or not isinstance(value, Tensor):
+            return result
+        if func is not F.normalize:
+            return result.detach()
+        if not value.requires_grad:
+            return result
+        order, axis, epsilon = ({**dict(zip(("p", "dim", "eps"), args[1:], strict=False)), **kwargs}.get(n, d)
+                                for n, d in (("p", 2.0), ("dim", 1), ("eps", 1e-12)))  # fmt: skip
+        length = value.detach().norm(order, axis, keepdim=True).clamp_min(epsilon)
+        return gated(value, result, length.reciprocal())
+
     def _activation(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
         value = args[0] if args else kwargs["input"]
         if self.rules.activation is None or not value.requires_grad:
             result = call(*args, **kwargs)
         else:
-            gate = gate_of(name, value, kwargs.get("approximate", "none"))
             # an in-place activation overwrites its input, whose value the graph no longer needs
-            result = gated(value, call(value.detach().clone() if kwargs.get("inplace") else value.detach(), *args[1:], **kwargs), gate)
+            given = value.detach().clone() if kwargs.get("inplace") else value.detach()
+            others = {key: other for key, other in kwargs.items() if key != "input"}
+            plain = call(given, *args[1:], **others)
+            gate = ratio_gate(value, plain) if name == "ratio" else gate_of(name, value, kwargs.get("approximate", "none"))
+            result = gated(value, plain, gate)
         self._gates[result] = "activation"
         return result
 

@@ -157,6 +157,13 @@ def gate_of(name: str, value: Tensor, approximate: str = "none") -> Tensor:
         return gate.to(value.dtype)
 
 
+def ratio_gate(value: Tensor, result: Tensor) -> Tensor:
+    """f(u)/u by division, for activations with f(0) = 0; at u = 0, where nothing passes, 0."""
+    with torch.no_grad():
+        zero = value == 0
+        return torch.where(zero, 0.0, result / torch.where(zero, 1.0, value))
+
+
 class _ResidualRatio(torch.autograd.Function):
     """z = a + b with the relevance shared as w(a) a : w(b) b (ResLRP)."""
 
