@@ -172,6 +172,15 @@ class Anatomy:
             return "its blocks attend across channels (cross-covariance), so tokens have no attention rows there"
         return reason
 
+    def why_no_removal(self) -> str | None:
+        """Reason why tokens cannot be taken out of the running model, None when they can."""
+        reason = self.why_no_row()
+        if reason is None and self.convolves:
+            return "convolutions between its blocks mix neighbouring patches, so a hidden token is still seen"
+        if reason is None and self.pooling == "other":
+            return "how it pools its tokens was not found, so removed ones might still be read; pass pooling="
+        return reason
+
 
 def no_attention_reason(source: str) -> str:
     """The message for a model in which no attention call was seen."""

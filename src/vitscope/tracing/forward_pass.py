@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, TokenLayout
 from vitscope.tracing.ablation import Ablation
-from vitscope.tracing.blocks import first_tensor, is_tokens, skip_blocks, watch_blocks
+from vitscope.tracing.blocks import first_tensor, is_tokens, replace_first, skip_blocks, watch_blocks
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.removal import TokenRemoval
@@ -80,10 +81,22 @@ def call_model(model: nn.Module, inputs: Inputs) -> Any:
     return model(inputs) if isinstance(inputs, Tensor) else model(**inputs)
 
 
-def compose_tokens(tensors: list[Tensor], layout: TokenLayout | None) -> Tensor:
+def _call(model: nn.Module, inputs: Inputs, removal: TokenRemoval | None) -> Any:
+    if removal is None or removal.mode != "drop":
+        return call_model(model, inputs)
+    try:
+        return call_model(model, inputs)
+    except RuntimeError as error:
+        raise TraceError(
+            "the model does not run on a shortened sequence (it adds positions inside its blocks); "
+            "remove tokens with mode='mask'"
+        ) from error
+
+
+def compose_tokens(tensors: list[Tensor], layout: TokenLayout | None, tokens_first: bool = False) -> Tensor:
     """The token sequence (B, N, D) from what entered a block: class-attention blocks get patches and class token
-    apart, grids arrive as (B, h, w, D)."""
-    flat = [t.flatten(1, 2) if t.dim() == 4 else t for t in tensors]
+    apart, grids arrive as (B, h, w, D), some models lay tokens out as (N, B, D)."""
+    flat = [t.flatten(1, 2) if t.dim() == 4 else t.transpose(0, 1) if tokens_first else t for t in tensors]
     if len(flat) == 1:
         return flat[0]
     total = layout.tokens if layout else None
@@ -120,9 +133,12 @@ def run_pass(
     image: Tensor | None = None
     if gradient and capture.image and isinstance(inputs, Tensor):
         image = inputs.requires_grad_()
-    if removal is not None and layout is not None:
-        removal.check(layout, batch_of(inputs))
-    record_ = PassRecord(inputs, None, torch.empty(0), image=image)
+        inputs = image.view_as(image).clone()  # the model may write into what it is given
+    for ablation in ablations or []:
+        ablation.check(anatomy, batch_of(inputs))
+    if removal is not None:
+        removal.check(anatomy, batch_of(inputs))
+    record_ = PassRecord(inputs if image is None else image, None, torch.empty(0), image=image)
     convolutions = 0
 
     def tap(func: Any, result: Tensor) -> Tensor:
@@ -133,6 +149,7 @@ def run_pass(
             if gradient and not result.requires_grad:
                 result = result.detach().requires_grad_()
             record_.embedding = result
+            result = result.clone()
         convolutions += 1
         return result
 
@@ -152,27 +169,28 @@ def run_pass(
 
     def enter(block: int, tensors: list[Tensor]) -> list[Tensor] | None:
         changed: list[Tensor] | None = None
+        by_token = anatomy.blocks[block].tokens_first
         if block == 0 and removal is not None and removal.mode == "drop" and layout is not None:
-            tensors = changed = [removal.shorten(t, layout) for t in tensors]
-        if gradient and (tap_inputs or detach):
+            tensors = changed = [removal.shorten(t, layout, by_token) for t in tensors]
+        if tap_inputs or detach:
             if len(tensors) > 1:  # a tensor may enter several blocks (CaiT's patches): each way in gets its own view
                 record_.block_sources[block] = tensors
-            tensors = changed = [
-                t.detach().requires_grad_() if detach or not t.requires_grad else t.view_as(t) if len(tensors) > 1 else t
-                for t in tensors
-            ]
+            if gradient:
+                tensors = [t.detach().requires_grad_() if detach or not t.requires_grad else t.view_as(t) for t in tensors]
+            if capture.streams or block == 0:
+                record_.block_inputs[block] = tensors
+            tensors = changed = [t.clone() for t in tensors]  # a block may write into what it is given
         surgeon.enter_block(block, tensors)
-        if capture.streams or (tap_inputs and block == 0):
-            record_.block_inputs[block] = tensors
         return changed
 
     def leave(block: int, output: Any) -> Any:
         surgeon.leave_block()
         tokens = first_tensor(output)
-        if capture.streams and tokens is not None and is_tokens(tokens):
-            record_.block_outputs[block] = tokens
-            record_.raw_outputs[block] = output
-        return None
+        if not capture.streams or tokens is None or not is_tokens(tokens):
+            return None
+        record_.block_outputs[block] = tokens
+        record_.raw_outputs[block] = output
+        return replace_first(output, tokens.clone())
 
     paths = [block.path for block in anatomy.blocks]
     widths = [block.width for block in anatomy.blocks]
@@ -184,7 +202,7 @@ def run_pass(
         if skip:
             stack.enter_context(skip_blocks(model, skip))
         stack.enter_context(Interceptor(surgeon))
-        record_.output = call_model(model, inputs)
+        record_.output = _call(model, inputs, removal)
     record_.logits = output_tensor(record_.output)
     record_.sites = surgeon.sites
     record_.norm_tokens = surgeon.norm_tokens

@@ -41,6 +41,9 @@ class Owners:
         self.recorder = recorder
         self._root = logits.grad_fn if logits is not None else None
         self._whole: dict[Key, bool] = {}
+        self._single = {
+            path for path, module in model.named_modules() if isinstance(module, nn.Sequential) and len(module) == 1
+        }  # a container of one looks just like what it holds
         if chosen is not None:
             self.of_site = self._chosen(model, chosen)
         else:
@@ -78,7 +81,7 @@ class Owners:
     def _alone(self, seen: SiteSeen) -> Key | None:
         others = {key for other in self.recorder.sites if other is not seen for key in other.stack}
         inside = [key for key in seen.stack if key[0] and key not in others]
-        keeping = [key for key in inside if self.recorder.runs[key].keeps_tokens]
+        keeping = [key for key in inside if self.recorder.runs[key].keeps_tokens and key[0] not in self._single]
         if seen.queries < seen.keys and inside and inside[0] not in keeping:
             return None  # the outermost module turns many tokens into few: a pooling, whatever is inside it
         if len(self.recorder.sites) == 1:  # one block: a container around it looks just like it

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import TraceError
-from vitscope.models.anatomy import TokenLayout
+from vitscope.models.anatomy import Anatomy, TokenLayout
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,12 @@ class TokenRemoval:
         if self.mode == "drop" and self.keep.shape[0] and len(set(self.keep.sum(1).tolist())) != 1:
             raise TraceError("removal by 'drop' needs as many kept patches in every picture of a batch; use 'mask'")
 
-    def check(self, layout: TokenLayout, batch: int) -> None:
-        """Raise TraceError unless the mask fits the pictures."""
+    def check(self, anatomy: Anatomy, batch: int) -> None:
+        """Raise TraceError unless the mask fits the pictures and taking tokens away means something in the model."""
+        layout = anatomy.layout
+        reason = anatomy.why_no_removal()
+        if reason is not None or layout is None:
+            raise TraceError(f"tokens cannot be removed from '{anatomy.source}': {reason}; use a pixel removal instead")
         if self.keep.shape[1] != layout.patches or self.keep.shape[0] not in (1, batch):
             raise TraceError(
                 f"TokenRemoval expects keep ({batch}, {layout.patches}) for {layout.describe()}, "
@@ -60,10 +64,12 @@ class TokenRemoval:
         keep = self.kept_tokens(layout, length, device)
         return None if keep is None else keep | ~keep.any(1, keepdim=True)
 
-    def shorten(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
-        """The kept tokens of (B, N, D), in order: (B, K, D)."""
+    def shorten(self, tokens: Tensor, layout: TokenLayout, tokens_first: bool = False) -> Tensor:
+        """The kept tokens of (B, N, D) in order, (B, K, D); (N, B, D) and (K, B, D) when ``tokens_first``."""
+        if tokens_first:
+            return self.shorten(tokens.transpose(0, 1), layout).transpose(0, 1)
         keep = self.kept_tokens(layout, tokens.shape[1], tokens.device)
         if keep is None or tokens.dim() != 3:
-            raise TraceError("removal by 'drop' needs a plain token sequence at the first block; use 'mask'")
+            raise TraceError("removal by 'drop' needs a plain token sequence at the first block; use mode='mask'")
         keep = keep.expand(tokens.shape[0], -1)
         return tokens[keep].reshape(tokens.shape[0], -1, tokens.shape[2])

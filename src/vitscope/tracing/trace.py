@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import TraceError
-from vitscope.models.anatomy import Anatomy, TokenLayout
+from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
 from vitscope.tracing.forward_pass import Capture, PassRecord, batch_of, compose_tokens
 from vitscope.tracing.rules import Rules
 from vitscope.tracing.site import AttentionSite
@@ -204,36 +204,38 @@ class Trace:
     @property
     def block_inputs(self) -> list[Tensor]:
         """What entered each block, (B, N, D) each."""
-        return [self._compose(self._need("streams").block_inputs[b.index]) for b in self.anatomy.blocks]
+        return [self._compose(self._need("streams").block_inputs[b.index], b) for b in self.anatomy.blocks]
 
     @property
     def block_outputs(self) -> list[Tensor]:
         """What left each block, (B, N, D) each ((B, 1, D) for a class-attention block)."""
-        return [self._compose([self._need("streams").block_outputs[b.index]]) for b in self.anatomy.blocks]
+        return [self._compose([self._need("streams").block_outputs[b.index]], b) for b in self.anatomy.blocks]
 
     @property
     def block_input_gradients(self) -> list[Tensor]:
         """Gradient of the scores at each block's input, (B, N, D) each."""
         gradients = self._need_gradient("streams")
-        return [self._compose(gradients.block_inputs[b.index]) for b in self.anatomy.blocks]
+        return [self._compose(gradients.block_inputs[b.index], b) for b in self.anatomy.blocks]
 
     @property
     def block_output_gradients(self) -> list[Tensor]:
         """Gradient of the scores at each block's output."""
         gradients = self._need_gradient("streams")
-        return [self._compose([gradients.block_outputs[b.index]]) for b in self.anatomy.blocks]
+        return [self._compose([gradients.block_outputs[b.index]], b) for b in self.anatomy.blocks]
 
     @property
     def norm_tokens(self) -> list[Tensor]:
         """The first norm's output of each block, (B, N, D) each."""
         record = self._need("norms")
-        return [self._compose([record.norm_tokens[b.index]]) for b in self.anatomy.blocks]
+        self._check_norms(record)
+        return [self._compose([record.norm_tokens[b.index]], b) for b in self.anatomy.blocks]
 
     @property
     def norm_gradients(self) -> list[Tensor]:
         """Gradient of the scores at the first norm's output of each block."""
         gradients = self._need_gradient("norms")
-        return [self._compose([gradients.norm_tokens[b.index]]) for b in self.anatomy.blocks]
+        self._check_norms(self._record)
+        return [self._compose([gradients.norm_tokens[b.index]], b) for b in self.anatomy.blocks]
 
     @property
     def embedding(self) -> Tensor:
@@ -276,11 +278,19 @@ class Trace:
     def _embedding(self, grid: Tensor | None, block_inputs: dict[int, list[Tensor]]) -> Tensor:
         if grid is not None:
             return grid.detach().flatten(2).transpose(1, 2)
-        tokens = self._compose(block_inputs[0])
+        tokens = self._compose(block_inputs[0], self.anatomy.blocks[0])
         return tokens[:, self.layout.patch_slice] if tokens.shape[1] == self.layout.tokens else tokens
 
-    def _compose(self, tensors: list[Tensor]) -> Tensor:
-        return compose_tokens([t.detach() for t in tensors], self.anatomy.layout)
+    def _compose(self, tensors: list[Tensor], block: BlockInfo) -> Tensor:
+        return compose_tokens([t.detach() for t in tensors], self.anatomy.layout, block.tokens_first)
+
+    def _check_norms(self, record: PassRecord) -> None:
+        missing = [b.path for b in self.anatomy.blocks if b.index not in record.norm_tokens]
+        if missing:
+            raise TraceError(
+                f"no LayerNorm or RMSNorm was seen inside block '{missing[0]}'; "
+                "name the modules that hold norm and attention with blocks="
+            )
 
     def _need(self, what: str) -> PassRecord:
         if not getattr(self.capture, what):
