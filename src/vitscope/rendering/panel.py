@@ -123,7 +123,7 @@ def _spotlight(photo: Image.Image, large: NDArray[np.float32], diverging: bool) 
 def _contours(photo: Image.Image, large: NDArray[np.float32], name: str, diverging: bool) -> Image.Image:
     """Lines at ``CONTOUR_LEVELS``, edged so that they are seen on any picture; drawn at twice the size."""
     factor = 2
-    canvas = photo.resize((photo.width * factor, photo.height * factor), Image.Resampling.BICUBIC)
+    canvas = Image.new("RGBA", (photo.width * factor, photo.height * factor), (0, 0, 0, 0))
     pen = ImageDraw.Draw(canvas)
     width = max(2, round(max(photo.size) / 150)) * factor // 2 + 1
     generator = contourpy.contour_generator(z=np.ma.masked_invalid(large))
@@ -135,9 +135,11 @@ def _contours(photo: Image.Image, large: NDArray[np.float32], name: str, divergi
     for extra, halo in ((2 * factor, True), (0, False)):
         for level, line in lines:
             points = [(float(x + 0.5) * factor, float(y + 0.5) * factor) for x, y in np.asarray(line)]
-            shade = tuple(int(part) for part in colourise([level], name)[0])
+            red, green, blue = (int(part) for part in colourise([level], name)[0])
+            shade = (red, green, blue)
             pen.line(points, fill=ink_on(shade) if halo else shade, width=width + extra, joint="curve")
-    return canvas.resize(photo.size, Image.Resampling.LANCZOS)
+    lines_only = canvas.resize(photo.size, Image.Resampling.BOX)
+    return Image.alpha_composite(photo.convert("RGBA"), lines_only).convert("RGB")
 
 
 def _hatch(canvas: Image.Image, invalid: NDArray[np.bool_]) -> Image.Image:
