@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from vitscope.cli import explain, flow, inspect, methods
+from vitscope.cli import demo, evaluate, explain, flow, inspect, methods
 
 _done: set[int] = set()
 
@@ -14,7 +14,9 @@ def register(application: typer.Typer) -> None:
     if id(application) in _done:
         return
     _done.add(id(application))
+    application.command(epilog=demo.EPILOG)(demo.demo)
     application.command(epilog=inspect.EPILOG)(inspect.inspect)
     application.command(epilog=methods.EPILOG)(methods.methods)
     application.command(epilog=explain.EPILOG)(explain.explain)
     application.command(epilog=flow.EPILOG)(flow.flow)
+    application.command(epilog=evaluate.EPILOG)(evaluate.evaluate)

@@ -5,6 +5,7 @@ from vitscope.evaluation.evaluate import evaluate
 from vitscope.evaluation.leaderboard import Leaderboard, MethodRecord, agreement, protocol_agreement
 from vitscope.evaluation.metric import Metric, MetricInfo, get_metric, metrics, register_metric
 from vitscope.evaluation.protocol import Protocol
+from vitscope.evaluation.worlds import evaluate_world, world_names, world_set
 
 __all__ = [
     "EvaluationSet",
@@ -15,9 +16,12 @@ __all__ = [
     "Protocol",
     "agreement",
     "evaluate",
+    "evaluate_world",
     "evaluation_set",
     "get_metric",
     "metrics",
     "protocol_agreement",
     "register_metric",
+    "world_names",
+    "world_set",
 ]
