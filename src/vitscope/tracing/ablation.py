@@ -27,20 +27,24 @@ class HeadAblation:
         if self.keep.dim() != 3:
             raise TraceError(f"HeadAblation expects keep of shape (B, L, H), got {tuple(self.keep.shape)}")
 
-    def check(self, anatomy: Anatomy, batch: int) -> None:
-        """Raise TraceError unless the mask fits the model and the batch. Heads: those of the widest block."""
-        expected = (batch, len(anatomy.blocks), anatomy.heads)
-        B, L, H = self.keep.shape
-        if B not in (1, batch) or (L, H) != expected[1:]:
-            raise TraceError(f"HeadAblation expects keep (B or 1, L, H) = {expected}, got {(B, L, H)}")
+    def check(self, anatomy: Anatomy) -> None:
+        """Raise TraceError unless the mask fits the model. H: heads of the widest block."""
+        wanted = (len(anatomy.blocks), anatomy.heads)
+        if tuple(self.keep.shape[1:]) != wanted:
+            raise TraceError(
+                f"HeadAblation expects keep (B or 1, L, H) with L = {wanted[0]} blocks and H = {wanted[1]} heads, "
+                f"got {_shape(self.keep)}"
+            )
         value = self.replacement
-        if value is not None and (value.dim() not in (3, 4) or tuple(value.shape[:2]) != (L, H)):
-            raise TraceError(f"HeadAblation expects a replacement ({L}, {H}, d) or ({L}, {H}, Nq, d), got {_shape(value)}")
+        if value is not None and (value.dim() not in (3, 4) or tuple(value.shape[:2]) != wanted):
+            raise TraceError(f"HeadAblation expects a replacement (L, H, d) or (L, H, Nq, d), got {_shape(value)}")
 
     def apply(self, output: Tensor, block: int) -> Tensor:
         """``output`` (B, H, Nq, d) of ``block`` with its heads ablated; the same tensor when none is."""
         heads = output.shape[1]
         keep = self.keep[:, block, :heads].to(output.device)
+        if keep.shape[0] not in (1, output.shape[0]):
+            raise TraceError(f"HeadAblation expects keep for 1 or {output.shape[0]} pictures, got {_shape(self.keep)}")
         if bool((keep == 1).all()):
             return output
         keep = keep.to(output.dtype)[:, :, None, None]
@@ -76,22 +80,24 @@ class EntryAblation:
                 f"EntryAblation expects a boolean zero (Nq, Nk) or (B, Nq, Nk), got {self.zero.dtype} {_shape(self.zero)}"
             )
 
-    def check(self, anatomy: Anatomy, batch: int) -> None:
-        """Raise TraceError unless block, head and mask fit the model and the batch."""
+    def check(self, anatomy: Anatomy) -> None:
+        """Raise TraceError unless block, head and mask fit the model."""
         if not 0 <= self.block < len(anatomy.blocks):
             raise TraceError(f"EntryAblation expects a block from 0 to {len(anatomy.blocks) - 1}, got {self.block}")
         heads = anatomy.blocks[self.block].heads
         if self.head is not None and not 0 <= self.head < heads:
             raise TraceError(f"EntryAblation expects a head from 0 to {heads - 1} (or None), got {self.head}")
         site = anatomy.sites[anatomy.blocks[self.block].sites[0]]
-        given, wanted = tuple(self.zero.shape), (batch, site.queries, site.keys)
-        if any(g not in (1, w) for g, w in zip(given[::-1], wanted[::-1], strict=False)):
-            raise TraceError(f"EntryAblation expects zero broadcastable to (B, Nq, Nk) = {wanted}, got {given}")
+        given, wanted = tuple(self.zero.shape[-2:]), (site.queries, site.keys)
+        if any(g not in (1, w) for g, w in zip(given, wanted, strict=True)):
+            raise TraceError(f"EntryAblation expects zero (B, Nq, Nk) with (Nq, Nk) = {wanted}, got {given}")
 
     def apply(self, attention: Tensor, queries: slice | None = None) -> Tensor:
         """``attention`` (B, H, Nq, Nk), or the chosen query rows of it, without the chosen entries."""
         zero = self.zero.to(attention.device)
         zero = zero[None] if zero.dim() == 2 else zero
+        if zero.shape[0] not in (1, attention.shape[0]):
+            raise TraceError(f"EntryAblation expects zero for 1 or {attention.shape[0]} pictures, got {_shape(self.zero)}")
         zero = zero[:, None].expand(-1, attention.shape[1], -1, -1)
         if queries is not None and zero.shape[2] != 1:
             zero = zero[:, :, queries]

@@ -135,7 +135,7 @@ def run_pass(
         image = inputs.requires_grad_()
         inputs = image.view_as(image).clone()  # the model may write into what it is given
     for ablation in ablations or []:
-        ablation.check(anatomy, batch_of(inputs))
+        ablation.check(anatomy)
     if removal is not None:
         removal.check(anatomy, batch_of(inputs))
     record_ = PassRecord(inputs if image is None else image, None, torch.empty(0), image=image)

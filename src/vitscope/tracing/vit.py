@@ -18,7 +18,7 @@ from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of,
 from vitscope.tracing.guard import AUTOCAST, quiet, unwrap
 from vitscope.tracing.probe import Overrides, Probe, probe
 from vitscope.tracing.removal import TokenRemoval
-from vitscope.tracing.resume import BlockCache, collect_outputs, no_blocks, select, shortcuts
+from vitscope.tracing.resume import BlockCache, can_resume, collect_outputs, later_only, no_blocks, select, shortcuts
 from vitscope.tracing.rules import Rules
 from vitscope.tracing.stages import Stage, find_stages
 from vitscope.tracing.targets import ResolvedTarget, Target, TargetLike, parse_target
@@ -248,7 +248,8 @@ class Vit:
         record, outputs = collect_outputs(
             self.model, anatomy, lambda: run_pass(self.model, anatomy, inputs, precision=self.precision)
         )
-        return BlockCache(inputs, record.logits.float(), tuple(outputs))
+        by_token = tuple(block.tokens_first for block in anatomy.blocks)
+        return BlockCache(inputs, record.logits.float(), tuple(outputs), by_token)
 
     def resume(
         self,
@@ -261,7 +262,8 @@ class Vit:
     ) -> Tensor:
         """Logits (M, C) from blocks ``block``… on; earlier blocks give what they gave in ``cache``.
 
-        ``index`` (M,) names the cached picture that each batch item resumes from; None takes all once."""
+        A model whose blocks cannot be short-cut (they share a module, or its residual additions are written outside
+        them) runs whole and gives the same. ``index`` (M,) names the cached picture that each batch item resumes from; None takes all once."""
         return self.resume_pass(cache, block, ablation=ablation, removal=removal, index=index).logits.float()
 
     def resume_pass(
@@ -280,7 +282,13 @@ class Vit:
         with ``gradient`` the way from them to the logits is differentiable."""
         inputs = select(cache.inputs, index)
         anatomy = self.probe_for(cache.inputs).anatomy
-        skip = shortcuts(anatomy, cache, block, index, tokens)
+        ablations = as_list(ablation)
+        reason = can_resume(anatomy)
+        whole = reason is not None and tokens is None and removal is None and 0 <= block <= len(anatomy.blocks)
+        if whole:  # no way to short-cut, but a full run gives the same
+            skip, ablations = {}, later_only(ablations, block)
+        else:
+            skip = shortcuts(anatomy, cache, block, index, tokens)
         return run_pass(
             self.model,
             anatomy,
@@ -288,7 +296,7 @@ class Vit:
             precision=self.precision,
             gradient=gradient,
             capture=capture,
-            ablations=as_list(ablation),
+            ablations=ablations,
             removal=removal,
             skip=skip,
         )
