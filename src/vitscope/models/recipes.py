@@ -245,7 +245,7 @@ def _verified(recipe: Preprocessor, original: Any, run: Callable[[Image.Image], 
 
 
 def _trial_pictures(recipe: Preprocessor) -> list[Image.Image]:
-    """Noise of awkward sizes; the last one has, where there is a crop, a margin that the crop rules halve differently."""
+    """Noise of awkward sizes; where there is a crop, one has a margin that the crop rules halve differently."""
     shapes = [(61, 97), (331, 257), (300, 401), (240, 333)]
     for width in range(121, 401):
         margin = recipe.resized((120, width))[1] - recipe.size[1]

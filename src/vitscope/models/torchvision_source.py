@@ -44,14 +44,13 @@ def load(request: Request) -> LoadedModel:
         preprocessor = preprocessor.with_size(request.image_size)
     if name.startswith("vit_"):
         options.setdefault("image_size", preprocessor.size[0])
+    weights = _fetch(entry, request) if request.wants_hub else request.weights
     try:
         module: nn.Module = models.get_model(name, weights=None, **options)
     except Exception as error:
         raise not_built("torchvision", request.name, error) from error
-    if request.weights is not None:
-        load_weights(module, request.weights, model=f"torchvision/{name}", adapt=_resampled)
-    elif request.wants_hub:
-        load_weights(module, _fetch(entry, request), model=f"torchvision/{name}", adapt=_resampled)
+    if weights is not None:
+        load_weights(module, weights, model=f"torchvision/{name}", adapt=_resampled)
     named = request.weights_label != "random" and "num_classes" not in options
     return LoadedModel(
         module=module,
