@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from vitscope import methods as methods
     from vitscope.evaluation import Leaderboard as Leaderboard
     from vitscope.evaluation import Protocol as Protocol
-    from vitscope.evaluation import evaluate as evaluate
+    from vitscope.evaluation.evaluate import evaluate as evaluate
     from vitscope.methods import Explanation as Explanation
     from vitscope.methods import Relevance as Relevance
-    from vitscope.methods import explain as explain
     from vitscope.methods import register as register
+    from vitscope.methods.explain import explain as explain
     from vitscope.tracing import ClassIndex as ClassIndex
     from vitscope.tracing import Custom as Custom
     from vitscope.tracing import EntryAblation as EntryAblation

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from vitscope.cli import console, options
 from vitscope.cli.batches import PictureBatches, output_names
-from vitscope.cli.explain import Drawing, explain_batch
+from vitscope.cli.drawing import Drawing, write_flow
+from vitscope.cli.explain import explain_batch
 from vitscope.cli.selection import choose_methods, share_options
 from vitscope.cli.session import class_label, class_name, open_vit, resolve_target
-from vitscope.errors import MethodError
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from vitscope.methods import Explanation
-    from vitscope.tracing import Vit
 
 EPILOG = (
     "Example: vitscope flow photo.jpg --model timm/deit_tiny_patch16_224 --weights deit.safetensors --format webp. "
@@ -109,44 +102,3 @@ def _one_method(names: list[str]) -> list[str]:
     if len(names) != 1:
         raise typer.BadParameter(f"--method takes one method here, not {', '.join(names)}")
     return names
-
-
-def write_flow(
-    vit: Vit,
-    explanation: Explanation,
-    picture: Image.Image,
-    stem: Path,
-    drawing: Drawing,
-    suffix: str,
-    seconds: float,
-    strip: bool,
-) -> dict[str, Any]:
-    """Write one picture's flow as an animation (and strip); returns the files by kind."""
-    from vitscope.methods import get_method
-    from vitscope.rendering import flow_frames, flow_strip, save_animation, save_png
-
-    name = explanation.method
-    if explanation.flow is None:
-        raise MethodError(f"{name} has no flow, it makes one map and not one per block; try daam or rollout")
-    values = np.asarray(explanation.flow[0], dtype=np.float32)
-    shown = vit.preprocessor.display(picture) if vit.preprocessor is not None else picture
-    chosen = None if explanation.classes is None else int(explanation.classes[0])
-    looks = {
-        "style": drawing.style,
-        "scaling": drawing.scaling or ("signed" if get_method(name).signed else "daam"),
-        "upsampling": drawing.upsampling,
-        "size": drawing.size,
-        "title": f"{name}: {class_label(vit, chosen)}",
-    }
-    made = {"model": vit.source, "weights": vit.fingerprint, "method": name, "options": explanation.options}
-    animation = save_animation(
-        flow_frames(values, shown, beside_picture=True, **looks),
-        stem.with_name(f"{stem.name}.{name}{suffix}"),
-        seconds_per_frame=seconds,
-        metadata=made,
-    )
-    files: dict[str, Any] = {"animation": str(animation), "blocks": len(values)}
-    if strip:
-        drawn = flow_strip(values, shown, **looks)
-        files["strip"] = str(save_png(drawn, stem.with_name(f"{stem.name}.{name}.strip.png"), made))
-    return files

@@ -27,7 +27,8 @@ RandomWeights = Annotated[
     typer.Option("--random-weights", help="Random weights: to look at an architecture without its weights."),
 ]
 ClassNames = Annotated[
-    str | None, typer.Option("--class-names", help="File with one class name a line or a JSON list; or imagenet.")
+    str | None,
+    typer.Option("--class-names", help="File with one class name a line or a JSON list; or imagenet."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 Precision = Annotated[str, typer.Option("--precision", help="float32, bf16 or fp16.")]
