@@ -15,7 +15,9 @@ from vitscope.data.silhouettes import STEP
 Floats32 = NDArray[np.float32]
 
 GROUNDS: Final = ("clouds", "stripes", "chequer", "speckle")
-BRIGHTEST: Final = 164  # no channel of a ground is above this, so a vivid object (some channel >= 207) always differs
+BRIGHTEST: Final = (
+    164  # no channel of a ground is above this, so a vivid object (some channel >= 207) always differs
+)
 NUMBERS: Final = 10  # random numbers in [0, 1) that describe one ground, besides its lattice
 LATTICE: Final = 16  # nodes along a side of the random lattice that clouds, speckle and wobble are read from
 
@@ -48,11 +50,13 @@ def _value_noise(lattice: Floats32, cells: int, size: int) -> Floats32:
 
 
 def _triangle_wave(phase: Floats32) -> Floats32:
-    return np.abs(np.float32(2.0) * (phase - np.floor(phase)) - np.float32(1.0))
+    return np.asarray(np.abs(np.float32(2.0) * (phase - np.floor(phase)) - np.float32(1.0)), dtype=np.float32)
 
 
 def _sharpen(wave: Floats32, slope: float) -> Floats32:
-    return np.clip((wave - np.float32(0.5)) * np.float32(slope) + np.float32(0.5), 0.0, 1.0)
+    return np.asarray(
+        np.clip((wave - np.float32(0.5)) * np.float32(slope) + np.float32(0.5), 0.0, 1.0), dtype=np.float32
+    )
 
 
 def draw_grounds(
@@ -74,21 +78,25 @@ def draw_grounds(
             continue
         c, s, p = (values[chosen, None, None] for values in (cosine, sine, period))
         nodes = lattice[chosen]
-        along = (line[None, None, :] * c + line[None, :, None] * s) / p
-        across = (line[None, :, None] * c - line[None, None, :] * s) / p
+        along: Floats32 = ((line[None, None, :] * c + line[None, :, None] * s) / p).astype(np.float32)
+        across: Floats32 = ((line[None, :, None] * c - line[None, None, :] * s) / p).astype(np.float32)
         if GROUNDS[kind] == "clouds":
             coarse, fine = _value_noise(nodes, 4, size), _value_noise(nodes, 12, size)
             mixing[chosen] = np.float32(0.65) * coarse + np.float32(0.35) * fine
         elif GROUNDS[kind] == "stripes":
             wobble = _value_noise(nodes, 5, size) * np.float32(0.9)
-            mixing[chosen] = _sharpen(_triangle_wave(along + wobble), 2.0)
+            mixing[chosen] = _sharpen(_triangle_wave(np.asarray(along + wobble, dtype=np.float32)), 2.0)
         elif GROUNDS[kind] == "chequer":
-            mixing[chosen] = _sharpen((_triangle_wave(along) + _triangle_wave(across)) * np.float32(0.5), 4.0)
+            mixing[chosen] = _sharpen(np.float32(0.5) * (_triangle_wave(along) + _triangle_wave(across)), 4.0)
         else:
             mixing[chosen] = _sharpen(_value_noise(nodes, 15, size), 3.0)
     hue, saturation, value = numbers[:, 2], 0.08 + 0.27 * numbers[:, 3], 0.36 + 0.12 * numbers[:, 4]
     first = hsv(hue, saturation, value)
-    second = hsv((hue + 0.16 * (numbers[:, 5] - 0.5)) % 1.0, 0.08 + 0.27 * numbers[:, 6], value + 0.08 + 0.05 * numbers[:, 7])
+    second = hsv(
+        (hue + 0.16 * (numbers[:, 5] - 0.5)) % 1.0,
+        0.08 + 0.27 * numbers[:, 6],
+        value + 0.08 + 0.05 * numbers[:, 7],
+    )
     colours = first[:, None, None] + (second - first)[:, None, None] * mixing[..., None]
     grained = colours + ((grain % 13).astype(np.float32) - np.float32(6.0))[..., None]
-    return np.clip(np.rint(grained), 0, BRIGHTEST).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(grained), 0, BRIGHTEST), dtype=np.uint8)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitscope.data.grounds import Floats32, hsv, turns
-from vitscope.data.silhouettes import KINDS, REACH, RESOLUTION, templates
+from vitscope.data.silhouettes import REACH, RESOLUTION, templates
 
 WINDOW: Final = 56  # side of the square of pixels in which one object is drawn
 LEVELS: Final = 16  # coverage is rounded to this many steps, so a touched pixel changes by a visible amount
@@ -18,7 +18,7 @@ NUMBERS: Final = 6  # random numbers in [0, 1) that describe the looks of one ob
 
 @dataclass(frozen=True)
 class Things:
-    """One object per picture: kind as an index into `KINDS` (-1: none), centre and scale in pixels, looks (n, NUMBERS)."""
+    """One object per picture: kind (index into `KINDS`, -1: none), centre and scale in pixels, looks (n, NUMBERS)."""
 
     kind: NDArray[np.intp]
     x: Floats32
@@ -57,7 +57,8 @@ def _paint_present(
     dx = (columns.astype(np.float32) + np.float32(0.5) - things.x[:, None])[:, None, :]
     dy = (lines.astype(np.float32) + np.float32(0.5) - things.y[:, None])[:, :, None]
     scale = things.scale[:, None, None]
-    u, v = (dx * c + dy * s) / scale, (dy * c - dx * s) / scale
+    u = ((dx * c + dy * s) / scale).astype(np.float32)
+    v = ((dy * c - dx * s) / scale).astype(np.float32)
     coverage = np.clip(np.float32(0.5) - _distance(things.kind, u, v) * scale, 0.0, 1.0)
     coverage = np.rint(coverage * np.float32(LEVELS)) / np.float32(LEVELS)
     # A vivid colour with a soft shading across the object.
@@ -104,7 +105,7 @@ def paint_marks(
     canvas: NDArray[np.uint8], label: NDArray[np.intp], left: NDArray[np.intp], top: NDArray[np.intp],
     looks: NDArray[np.float64],
 ) -> NDArray[np.bool_]:  # fmt: skip
-    """Paint the mark of each label as a small plate, its squares vivid on near black; returns the masks (n, size, size)."""
+    """Paint the mark of each label as a small plate, bright squares on near black; returns masks (n, size, size)."""
     grids = np.array([[[sign == "#" for sign in row] for row in rows] for rows in MARKS.values()])
     plates = np.repeat(np.repeat(grids, MARK_SIDE // 3, axis=1), MARK_SIDE // 3, axis=2)[label]
     colour = hsv(looks[:, 1], 0.35 * looks[:, 2], 0.9 + 0.1 * looks[:, 3])
@@ -119,5 +120,3 @@ def paint_marks(
     mask = np.zeros(canvas.shape[:3], dtype=bool)
     mask[where] = True
     return mask
-
-

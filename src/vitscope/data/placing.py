@@ -54,7 +54,9 @@ def place_group(x: Floats, y: Floats, radius: Floats) -> tuple[Floats, Floats, N
     return x[rows, best], y[rows, best], fits[rows, best]
 
 
-def place_beside(taken: Placed, x: Floats, y: Floats, radius: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def place_beside(
+    taken: Placed, x: Floats, y: Floats, radius: Floats
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """The first of the candidate centres `x`, `y` (n, CANDIDATES) at which a circle touches none of `taken`."""
     dx, dy = x[:, :, None] - taken.x[:, None, :], y[:, :, None] - taken.y[:, None, :]
     apart = radius[:, None, None] + taken.radius[:, None, :] + GAP

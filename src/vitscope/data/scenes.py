@@ -14,7 +14,9 @@ from vitscope.data.placing import CANDIDATES, Floats, Placed, nothing_placed, pl
 from vitscope.data.silhouettes import DISTRACTORS, KINDS, OBJECTS, templates
 
 SIZE: Final = 96  # pixels along a side of every world's pictures
-OBJECT_REACH: Final = 0.9  # no object is wider than this circumradius at scale 1; room is kept for the widest of all
+OBJECT_REACH: Final = (
+    0.9  # no object is wider than this circumradius at scale 1; room is kept for the widest of all
+)
 DISTRACTOR_SCALES: Final = (15.0, 21.0)
 # Where the centre of an object may lie in the left, middle and right third of a picture: well inside, never cut off.
 THIRDS: Final = ((16.0, 34.0, 66.0), (30.0, 62.0, 80.0))
@@ -26,9 +28,14 @@ class Recipe:
 
     kinds: tuple[tuple[str, ...], ...] = ()
     scales: tuple[float, float] = (17.0, 24.0)  # square root of an object's area, in pixels
-    distractors: tuple[int, int] = (1, 3)  # fewest and most that are tried; one that finds no room is left out
+    distractors: tuple[int, int] = (
+        1,
+        3,
+    )  # fewest and most that are tried; one that finds no room is left out
     bystander: bool = False  # a plausible object that says nothing about the class
-    by_place: bool = False  # class c is the c-th cell of a 3 x 3 grid, row by row, that the object's centre lies in
+    by_place: bool = (
+        False  # class c is the c-th cell of a 3 x 3 grid, row by row, that the object's centre lies in
+    )
 
     @property
     def parts(self) -> int:
@@ -38,17 +45,19 @@ class Recipe:
 class Draws:
     """Named streams of random numbers: what one stream is asked never changes what another one answers."""
 
-    NAMES: Final = ("order", "ground", "lattice", "grain", "count", "parts", "places", "bystander") + tuple(
-        f"distractor {slot}" for slot in range(8)
+    NAMES: Final = (
+        *("order", "ground", "lattice", "grain", "count", "parts", "places", "bystander"),
+        *(f"distractor {slot}" for slot in range(8)),
     )
 
     def __init__(self, world: int, seed: int) -> None:
         self._generators = {
-            name: np.random.Generator(np.random.PCG64([world, seed, stream])) for stream, name in enumerate(self.NAMES)
+            name: np.random.Generator(np.random.PCG64([world, seed, stream]))
+            for stream, name in enumerate(self.NAMES)
         }
 
     def random(self, name: str, *shape: int) -> Floats:
-        """Uniform numbers in [0, 1); the first axis counts pictures, so that a longer draw begins with a shorter one."""
+        """Uniform numbers in [0, 1); the first axis counts pictures, so a longer draw begins with a shorter one."""
         return self._generators[name].random(shape)
 
     def bytes(self, name: str, *shape: int) -> NDArray[np.uint8]:
@@ -81,7 +90,9 @@ def draw_scenes(recipe: Recipe, labels: NDArray[np.int64], draws: Draws) -> Scen
     if corners is None:
         parts = np.stack([paint(pictures, things) for things in evidence], axis=1)
     else:
-        parts = paint_marks(pictures, labels.astype(np.intp), corners[0], corners[1], evidence[0].looks)[:, None]
+        parts = paint_marks(pictures, labels.astype(np.intp), corners[0], corners[1], evidence[0].looks)[
+            :, None
+        ]
     nuisances |= {
         "x": np.stack([things.x for things in evidence], axis=1).astype(np.float64),
         "y": np.stack([things.y for things in evidence], axis=1).astype(np.float64),
@@ -95,7 +106,9 @@ def draw_scenes(recipe: Recipe, labels: NDArray[np.int64], draws: Draws) -> Scen
 Corners = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
-def _place_evidence(recipe: Recipe, labels: NDArray[np.int64], draws: Draws) -> tuple[list[Things], Corners | None, Placed]:
+def _place_evidence(
+    recipe: Recipe, labels: NDArray[np.int64], draws: Draws
+) -> tuple[list[Things], Corners | None, Placed]:
     """Where and how the evidence will be painted; nothing here but the silhouettes (or the cell) knows the label."""
     count, parts = len(labels), recipe.parts
     looks = draws.random("parts", count, parts, NUMBERS + 1)
@@ -149,14 +162,18 @@ def _paint_distractors(
     count = len(stage)
     mask = np.zeros(stage.shape[:3], dtype=bool)
     if recipe.bystander:
-        things, taken = _place_one("bystander", OBJECTS, recipe.scales, np.ones(count, dtype=bool), taken, draws)
+        things, taken = _place_one(
+            "bystander", OBJECTS, recipe.scales, np.ones(count, dtype=bool), taken, draws
+        )
         mask |= paint(stage, things)
         nuisances["bystander"] = things.kind.astype(np.float64)
     fewest, most = recipe.distractors
     wanted = fewest + (draws.random("count", count) * (most - fewest + 1)).astype(np.intp)
     kinds = np.full((count, most), -1.0)
     for slot in range(most):
-        things, taken = _place_one(f"distractor {slot}", DISTRACTORS, DISTRACTOR_SCALES, slot < wanted, taken, draws)
+        things, taken = _place_one(
+            f"distractor {slot}", DISTRACTORS, DISTRACTOR_SCALES, slot < wanted, taken, draws
+        )
         mask |= paint(stage, things)
         kinds[:, slot] = things.kind
     nuisances["distractor kinds"] = kinds
@@ -171,7 +188,9 @@ def _place_one(
     """One object of a random kind where it is wanted and finds room."""
     count = len(wanted)
     looks = draws.random(stream, count, NUMBERS + 2 + 2 * CANDIDATES)
-    kind = np.array([KINDS.index(name) for name in names], dtype=np.intp)[(looks[:, 6] * len(names)).astype(np.intp)]
+    kind = np.array([KINDS.index(name) for name in names], dtype=np.intp)[
+        (looks[:, 6] * len(names)).astype(np.intp)
+    ]
     scale = scales[0] + (scales[1] - scales[0]) * looks[:, 7]
     radius = scale * templates()[1][kind].astype(np.float64)
     margin = (radius + 0.5)[:, None]
@@ -184,4 +203,6 @@ def _place_one(
         looks[:, :NUMBERS],
     )  # fmt: skip
     nowhere = np.full(count, np.inf)
-    return things, taken.also(np.where(present, x, nowhere), np.where(present, y, nowhere), np.where(present, radius, 0.0))
+    return things, taken.also(
+        np.where(present, x, nowhere), np.where(present, y, nowhere), np.where(present, radius, 0.0)
+    )

@@ -18,7 +18,9 @@ from vitscope.data.scenes import SIZE, Draws, Recipe, draw_scenes
 from vitscope.data.silhouettes import OBJECTS
 from vitscope.errors import DataError, nearest
 
-TRAINING_SEEDS: Final = 2**40  # the bundled models were trained on seeds from here on; samples to test on use smaller ones
+TRAINING_SEEDS: Final = (
+    2**40
+)  # the bundled models were trained on seeds from here on; samples to test on use smaller ones
 CHUNK: Final = 256  # pictures drawn at a time, to bound the memory; what is drawn does not depend on it
 
 
@@ -33,14 +35,16 @@ class Sample:
     distractors: NDArray[np.bool_]  # (n, 96, 96): objects that say nothing about the label
     stage: NDArray[np.uint8]  # (n, 96, 96, 3): the same pictures before the evidence was painted
     classes: tuple[str, ...]
-    nuisances: dict[str, NDArray[np.float64]]  # what was drawn at random beside the label, each (n,) or (n, k)
+    nuisances: dict[
+        str, NDArray[np.float64]
+    ]  # what was drawn at random beside the label, each (n,) or (n, k)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def without(self, *parts: int) -> NDArray[np.uint8]:
-        """The pictures with the named parts of the evidence gone, their ground in its place; with none named, all parts."""
-        gone = self.parts[:, list(parts)].any(axis=1) if parts else self.masks
+        """The pictures with the named parts of the evidence (none named: all of it) gone, ground in their place."""
+        gone = np.asarray(self.parts[:, list(parts)].any(axis=1)) if parts else self.masks
         return np.where(gone[..., None], self.stage, self.pictures)
 
     def images(self) -> list[Image.Image]:
@@ -54,7 +58,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class World:
-    """A kind of picture whose evidence is known. `part_names` names the pieces of evidence in the order of `Sample.parts`."""
+    """A kind of picture whose evidence is known. `part_names` are in the order of `Sample.parts`."""
 
     name: str
     classes: tuple[str, ...]
@@ -67,6 +71,21 @@ class World:
         """Pixels along a side of a picture."""
         return SIZE
 
+    def compatible(self, labels: NDArray[np.int64], *gone: int) -> NDArray[np.bool_]:
+        """Which classes (n, classes) the rest of the evidence leaves open, once the named parts are gone.
+
+        With no part named, all parts are gone and every class is left open.
+        """
+        hidden = set(gone) or set(range(self.recipe.parts))
+        if not self.recipe.kinds or self.recipe.by_place or len(hidden) == self.recipe.parts:
+            return np.ones((len(labels), len(self.classes)), dtype=bool)
+        shown = [
+            tuple(kind for part, kind in enumerate(kinds) if part not in hidden)
+            for kinds in self.recipe.kinds
+        ]
+        same = np.array([[mine == other for other in shown] for mine in shown])
+        return same[labels]
+
     def sample(self, count: int, seed: int = 0) -> Sample:
         """`count` pictures; equal for equal `seed` on every machine, and a longer sample begins with a shorter one.
 
@@ -76,7 +95,9 @@ class World:
             DataError: when count is below 1 or seed is negative.
         """
         if count < 1 or seed < 0:
-            raise DataError(f"A sample needs count >= 1 and seed >= 0, not count={count}, seed={seed}; give other numbers")
+            raise DataError(
+                f"A sample needs count >= 1 and seed >= 0, not count={count}, seed={seed}; give other numbers"
+            )
         draws = Draws(tuple(_WORLDS).index(self.name), seed)
         rounds = -(-count // len(self.classes))
         order = draws.random("order", rounds, len(self.classes)).argsort(axis=1, kind="stable")
@@ -86,13 +107,14 @@ class World:
         return Sample(
             pictures=np.concatenate([scene.pictures for scene in scenes]),
             labels=labels,
-            masks=parts.any(axis=1),
+            masks=np.asarray(parts.any(axis=1)),
             parts=parts,
             distractors=np.concatenate([scene.distractors for scene in scenes]),
             stage=np.concatenate([scene.stage for scene in scenes]),
             classes=self.classes,
             nuisances={
-                name: np.concatenate([scene.nuisances[name] for scene in scenes]) for name in scenes[0].nuisances
+                name: np.concatenate([scene.nuisances[name] for scene in scenes])
+                for name in scenes[0].nuisances
             },
         )
 
@@ -101,7 +123,9 @@ _SHAPES = OBJECTS[:10]
 _FIRST, _SECOND = ("disc", "triangle", "heart"), ("square", "star", "ring")
 _PAIRS = tuple((first, second) for first in _FIRST for second in _SECOND)
 _EITHER = tuple(zip(OBJECTS[:6], OBJECTS[6:], strict=True))
-_PLACES = tuple(f"{row} {column}" for row in ("top", "middle", "bottom") for column in ("left", "centre", "right"))
+_PLACES = tuple(
+    f"{row} {column}" for row in ("top", "middle", "bottom") for column in ("left", "centre", "right")
+)
 
 _WORLDS: Final[dict[str, World]] = {
     made.name: made
@@ -152,7 +176,9 @@ def world(name: str) -> World:
         DataError: when there is no such world; the message names the nearest ones.
     """
     if name not in _WORLDS:
-        raise DataError(f"There is no world '{name}'; the nearest names are {', '.join(nearest(name, _WORLDS))}")
+        raise DataError(
+            f"There is no world '{name}'; the nearest names are {', '.join(nearest(name, _WORLDS))}"
+        )
     return _WORLDS[name]
 
 

@@ -1,0 +1,95 @@
+"""Boxes and masks of objects from the usual files: boxes.csv, COCO JSON, VOC XML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from vitscope.data.coco import read_coco
+from vitscope.data.folders import inside, read_rows, whole_number
+from vitscope.data.records import Box, ObjectRecord, PictureRecord, checked_box
+from vitscope.data.voc import read_voc
+from vitscope.errors import DataError
+
+
+def read_annotations(path: str | Path, folder: str | Path | None = None) -> list[PictureRecord]:
+    """The annotated pictures of a CSV file, a COCO JSON file, a VOC XML file or a folder of VOC XML files.
+
+    folder: where the pictures are; default: beside the annotations.
+
+    Raises:
+        DataError: no such file, another kind of file, or a damaged one.
+    """
+    source = Path(path).expanduser()
+    if source.is_dir() or source.suffix.lower() == ".xml":
+        return read_voc(source, folder)
+    if source.suffix.lower() == ".json":
+        return read_coco(source, folder)
+    if source.suffix.lower() == ".csv":
+        return read_boxes(source, folder)
+    if not source.exists():
+        raise DataError(f"There is no file {source}; check the path")
+    raise DataError(
+        f"Expected boxes as .csv, COCO .json, VOC .xml or a folder of .xml, got {source.name}; convert it"
+    )
+
+
+def read_boxes(path: str | Path, folder: str | Path | None = None) -> list[PictureRecord]:
+    """Boxes of a CSV file with the columns file, x0, y0, x1, y1, optionally class_index, name, width and height.
+
+    One row per object, in pixels; x1 and y1 are outer edges. The label of a picture is that of its first object.
+
+    Raises:
+        DataError: unreadable file, missing columns, bad numbers or a box without area; the message names the line.
+    """
+    source = Path(path).expanduser()
+    root = source.parent if folder is None else Path(folder).expanduser()
+    objects: dict[str, list[ObjectRecord]] = {}
+    sizes: dict[str, tuple[int, int] | None] = {}
+    for line, row in read_rows(source, ("file", "x0", "y0", "x1", "y1")):
+        where = f"{source}, line {line}"
+        width, height = row.get("width"), row.get("height")
+        size = (whole_number(height, where), whole_number(width, where)) if width and height else None
+        label = whole_number(row["class_index"], where) if row.get("class_index") else None
+        box = checked_box(_numbers([row[side] for side in ("x0", "y0", "x1", "y1")], where), size, where)
+        objects.setdefault(row["file"], []).append(ObjectRecord(box, label, row.get("name") or None))
+        sizes[row["file"]] = size
+    return [
+        PictureRecord(
+            inside(root, name, str(source)), known[0].class_index, known[0].name, sizes[name], tuple(known)
+        )
+        for name, known in objects.items()
+    ]
+
+
+def join_annotations(
+    records: Iterable[PictureRecord], annotated: Iterable[PictureRecord]
+) -> list[PictureRecord]:
+    """The labelled pictures with the objects that were annotated for files of the same name.
+
+    A picture without annotation keeps its own objects; labels are never overwritten.
+
+    Raises:
+        DataError: when no file name of one list is in the other, which is a wrong file rather than a gap.
+    """
+    known = {record.path.name: record for record in annotated}
+    listed = list(records)
+    if listed and not any(record.path.name in known for record in listed):
+        raise DataError(
+            f"None of the {len(listed)} pictures (such as {listed[0].path.name}) is among the {len(known)} annotated "
+            "ones; check that both are of the same folder"
+        )
+    return [
+        record.with_objects(known[record.path.name].objects, known[record.path.name].size)
+        if record.path.name in known
+        else record
+        for record in listed
+    ]
+
+
+def _numbers(texts: list[str], where: str) -> Box:
+    try:
+        x0, y0, x1, y1 = (float(text) for text in texts)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: expected four numbers x0,y0,x1,y1, got {texts}; correct them") from error
+    return x0, y0, x1, y1

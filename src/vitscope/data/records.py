@@ -1,0 +1,118 @@
+"""What is known about a picture on disk: its class, and the boxes and masks of the objects in it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from vitscope.errors import DataError
+
+Box = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) in pixels of the upright picture, measured from its top left corner; x1 and y1 are outer edges."""
+
+MAX_MASK_PIXELS: Final = (
+    200_000_000  # a mask larger than any picture that is read is a damaged file, not a mask
+)
+
+
+@dataclass(frozen=True)
+class ObjectRecord:
+    """One annotated object. `polygons`: (x, y, x, y, ...) each; `runs`: column-major run lengths, zeros first."""
+
+    box: Box
+    class_index: int | None = None
+    name: str | None = None
+    polygons: tuple[tuple[float, ...], ...] = ()
+    runs: tuple[int, ...] = ()
+    hard: bool = False  # a crowd, or marked as difficult: left out of most protocols
+
+
+@dataclass(frozen=True)
+class PictureRecord:
+    """One picture: where it is, its class, its size (height, width) if the annotations tell, and its objects."""
+
+    path: Path
+    label: int | None = None
+    name: str | None = None
+    size: tuple[int, int] | None = None
+    objects: tuple[ObjectRecord, ...] = field(default=())
+
+    def boxes(self, *, hard: bool = False) -> list[Box]:
+        """The boxes of the objects; those of hard objects only when asked."""
+        return [known.box for known in self.objects if hard or not known.hard]
+
+    def mask(self, size: tuple[int, int] | None = None, *, hard: bool = False) -> NDArray[np.bool_] | None:
+        """The union of the objects' masks (H, W), or None when no object has one.
+
+        size: (height, width) of the picture, needed when the annotations do not tell it.
+
+        Raises:
+            DataError: when the size is unknown, or the runs of a mask do not fill it.
+        """
+        shown = [
+            known for known in self.objects if (hard or not known.hard) and (known.polygons or known.runs)
+        ]
+        if not shown:
+            return None
+        height, width = size or self.size or (0, 0)
+        if min(height, width) < 1 or height * width > MAX_MASK_PIXELS:
+            raise DataError(
+                f"Expected the size of {self.path.name} for its mask, got {height} x {width}; pass size=(H, W)"
+            )
+        union = np.zeros((height, width), dtype=bool)
+        for known in shown:
+            union |= (
+                _filled(known.polygons, height, width)
+                if known.polygons
+                else _unrolled(known.runs, height, width)
+            )
+        return union
+
+    def with_objects(self, objects: tuple[ObjectRecord, ...], size: tuple[int, int] | None) -> PictureRecord:
+        """The same picture with its objects, and its size where the annotations tell it."""
+        return replace(self, objects=objects, size=size or self.size)
+
+
+def checked_box(values: tuple[float, float, float, float], size: tuple[int, int] | None, where: str) -> Box:
+    """The box, cut at the picture's border.
+
+    Raises:
+        DataError: when a value is not finite, or nothing is left of the box; `where` names the place in the file.
+    """
+    x0, y0, x1, y1 = values
+    if not all(math.isfinite(value) for value in values) or x1 <= x0 or y1 <= y0:
+        raise DataError(
+            f"{where}: expected a box with x0 < x1 and y0 < y1, got {values}; correct or remove it"
+        )
+    if size is not None:
+        height, width = size
+        x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+        if x1 <= x0 or y1 <= y0:
+            raise DataError(
+                f"{where}: the box {values} lies outside its picture of {width} x {height} pixels; correct it"
+            )
+    return x0, y0, x1, y1
+
+
+def _filled(polygons: tuple[tuple[float, ...], ...], height: int, width: int) -> NDArray[np.bool_]:
+    """A pixel belongs to a polygon when its centre does; Pillow's coordinates are pixel centres."""
+    canvas = Image.new("1", (width, height))
+    pen = ImageDraw.Draw(canvas)
+    for polygon in polygons:
+        pen.polygon([value - 0.5 for value in polygon], fill=1, outline=1)
+    return np.array(canvas, dtype=bool)
+
+
+def _unrolled(runs: tuple[int, ...], height: int, width: int) -> NDArray[np.bool_]:
+    if sum(runs) != height * width:
+        raise DataError(
+            f"Expected mask runs that fill {height} x {width} pixels, got {sum(runs)}; the file is damaged"
+        )
+    values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return values.reshape(width, height).T
