@@ -37,7 +37,7 @@ THEMES = {
 }
 """Light for print and pages by day, dark for pages that follow the reader's preference."""
 
-SUFFIXES = (".png", ".svg", ".pdf")
+SUFFIXES = (".png", ".svg")
 
 
 def theme_of(name: str) -> Theme:
@@ -99,7 +99,7 @@ def figure_svg(figure: Figure, *, transparent: bool = False, metadata: Metadata 
 def save_figure(
     figure: Figure, path: str | Path, *, metadata: Metadata | None = None, dots_per_inch: int = 200
 ) -> Path:
-    """Write a figure as .png, .svg or .pdf, by the suffix; returns the path.
+    """Write a figure as .png or .svg, by the suffix; returns the path.
 
     Raises ``RenderingError`` for another suffix and ``OutputError`` when the place cannot be written.
     """
@@ -108,12 +108,6 @@ def save_figure(
         return write_atomically(path, figure_png(figure, dots_per_inch=dots_per_inch, metadata=metadata))
     if suffix == ".svg":
         return write_atomically(path, figure_svg(figure, metadata=metadata))
-    if suffix == ".pdf":
-        buffer = io.BytesIO()
-        figure.savefig(
-            buffer, format="pdf", metadata={"CreationDate": None, "Subject": metadata_text(metadata)}
-        )
-        return write_atomically(path, buffer.getvalue())
     raise RenderingError(
         f"expected a path ending in {', '.join(SUFFIXES)}, got {Path(path).name!r}; rename it"
     )

@@ -1,0 +1,233 @@
+"""The report: everything it was given is in it, as it was, and works without a network or a script."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vitscope.errors import RenderingError
+from vitscope.rendering import (
+    Report,
+    ReportFlow,
+    ReportHeads,
+    ReportMap,
+    ReportMethod,
+    ReportPicture,
+)
+from vitscope.rendering.colour import lookup_table
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<b>.jpg"
+
+
+@pytest.fixture
+def maps() -> np.ndarray:
+    values = np.zeros((3, 5), np.float32)
+    values[0, 4], values[2, 0] = 0.125, 0.0625
+    return values
+
+
+@pytest.fixture
+def report(maps: np.ndarray) -> Report:
+    flow = np.cumsum(np.stack([maps, 2 * maps, maps]), axis=0)
+    holes = maps.copy()
+    holes[1, 1] = np.nan
+    first = ReportPicture(
+        "heron.jpg",
+        Image.new("RGB", (100, 60), "teal"),
+        predictions=[("heron", 0.9), ("crane", 0.05)],
+        target="heron",
+        label="heron",
+        maps=[
+            ReportMap("gmar", maps, prefix={"class token": 0.25}, note="a note"),
+            ReportMap("dart", maps - 0.1, scaling="signed"),
+            ReportMap("holes", holes),
+        ],
+        flows=[
+            ReportFlow("daam", flow),
+            ReportFlow("signed", flow - 0.2, scaling="signed", accumulated=False),
+        ],
+        heads=[ReportHeads("gmar", [[0.25, 0.75], [0.5, np.nan]])],
+    )
+    second = ReportPicture(
+        HOSTILE, Image.new("L", (30, 90)), [(HOSTILE, 0.5)], HOSTILE, HOSTILE, note=HOSTILE
+    )
+    return Report(
+        HOSTILE,
+        [first, second],
+        subtitle=HOSTILE,
+        methods=[ReportMethod("gmar", HOSTILE, HOSTILE, {HOSTILE: HOSTILE})],
+        commands=[("vitscope explain heron.jpg", ""), (HOSTILE, HOSTILE)],
+        next_steps=[("vitscope flow heron.jpg", "An animation")],
+        metadata={"model": "vit", HOSTILE: HOSTILE},
+        notes=[HOSTILE],
+    )
+
+
+def picture_of(uri: str | None) -> np.ndarray:
+    assert uri is not None and uri.startswith("data:image/png;base64,")
+    with Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def test_the_report_is_self_contained_and_escapes_hostile_names(reader: type, report: Report) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        page = report.html()
+    read = reader(page)
+    read.assert_self_contained()
+    assert "<img src=x" not in page
+    assert not any(image.get("src") == "x" for image in read.of("img"))
+    assert sum(HOSTILE in text for text in read.texts) >= 10
+
+
+def test_maps_are_drawn_cell_by_cell_in_their_colours(reader: type, report: Report, maps: np.ndarray) -> None:
+    before = maps.copy()
+    read = reader(report.html())
+    assert np.array_equal(maps, before)
+    layers = [picture_of(image["src"]) for image in read.of("img") if image.get("class") == "layer"]
+    gmar, dart, holes = layers[:3]
+    viridis, signed = lookup_table("viridis"), lookup_table("blue-red")
+    assert gmar.shape == (3, 5, 3)
+    assert np.array_equal(gmar[0, 4], viridis[-1]) and np.array_equal(gmar[1, 1], viridis[0])
+    assert np.array_equal(gmar[2, 0], viridis[128])
+    assert np.array_equal(dart[1, 1], signed[0]) and dart[0, 4][0] > dart[0, 4][2]
+    assert holes.shape == (24, 40, 3) and len(np.unique(holes[8:16, 8:16].reshape(-1, 3), axis=0)) == 2
+    values = json.loads(re.findall(r'class="cells">(.*?)</script>', report.html())[0])
+    assert values == maps.tolist()
+
+
+def test_colour_bars_carry_the_raw_ends(report: Report) -> None:
+    page = report.html()
+    ends = re.findall(r'class="ends"><span>(.*?)</span><span>(.*?)</span><span>(.*?)</span>', page)
+    assert ("0", "0.0625", "0.125") in ends and ("−0.1", "0", "0.1") in ends
+
+
+def test_every_block_of_a_flow_is_there(reader: type, report: Report, maps: np.ndarray) -> None:
+    read = reader(report.html())
+    thumbs = [image for image in read.of("img") if "data-own" in image]
+    assert len(thumbs) == 6
+    shared, own = (picture_of(thumbs[0][name]) for name in ("src", "data-own"))
+    viridis = lookup_table("viridis")
+    # Shared scale: the first of the blocks 1, 3, 4 stands at a quarter of the bar; its own scale: at the end.
+    assert np.array_equal(shared[0, 4], viridis[64]) and np.array_equal(own[0, 4], viridis[-1])
+    assert thumbs[0]["data-bar"] == "0|0.25|0.5" and thumbs[0]["data-own-bar"] == "0|0.0625|0.125"
+    assert [text for text in read.texts if re.fullmatch(r"\+\d+ %", text)] == ["+25 %", "+50 %", "+25 %"]
+    sliders = [
+        entry for entry in read.of("input") if entry.get("type") == "range" and entry.get("max") == "3"
+    ]
+    assert len(sliders) == 2
+
+
+def test_readers_without_eyes_or_script_are_served(reader: type, report: Report) -> None:
+    read = reader(report.html())
+    assert all("alt" in image for image in read.of("img"))
+    labels = [entry.get("aria-label") or "" for _, entry in read.elements]
+    assert "Map of gmar on heron.jpg: highest in row 1, column 5 of 3 by 5" in labels
+    buttons = [entry for tag, entry in read.elements if tag == "button"]
+    assert buttons and all(entry.get("type") == "button" for entry in buttons)
+    levels = [int(tag[1]) for tag, _ in read.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    identities = [entry["id"] for _, entry in read.elements if "id" in entry]
+    assert len(identities) == len(set(identities))
+
+
+def test_predictions_heads_commands_and_metadata_are_shown(reader: type, report: Report) -> None:
+    read = reader(report.html())
+    assert {"heron", "90.0 %", "25.0 %", "0.75", "vitscope explain heron.jpg", "vit"} <= set(read.texts)
+    assert [entry["data-copy"] for entry in read.of("button") if "data-copy" in entry][1] == HOSTILE
+    assert any(entry.get("class") == "none" for entry in read.of("td"))
+
+
+def test_a_small_report_leaves_out_what_there_is_not(reader: type, tmp_path: Path) -> None:
+    bare = Report("Bare", [ReportPicture("one", Image.new("RGB", (8, 8)))])
+    read = reader(bare.write(tmp_path / "bare.html").read_text(encoding="utf-8"))
+    assert not read.of("nav") and not read.of("table") and not read.of("dl")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"maps": [ReportMap("a", np.zeros((2, 3, 4)))]}, r"map \(h, w\)"),
+        ({"maps": [ReportMap("a", np.zeros((2, 2)), colour="jet")]}, "refused"),
+        ({"flows": [ReportFlow("a", np.zeros((2, 3)))]}, r"\(L, h, w\)"),
+        ({"heads": [ReportHeads("a", [1.0, 2.0])]}, r"\(L, H\)"),
+    ],
+)
+def test_wrong_records_are_refused(entry: dict, words: str) -> None:
+    with pytest.raises(RenderingError, match=words):
+        Report("R", [ReportPicture("p", Image.new("RGB", (8, 8)), **entry)]).html()
+
+
+PROBE = """
+(async () => {
+  const said = [], wait = (ms) => new Promise((done) => setTimeout(done, ms));
+  window.onerror = (message) => said.push(message);
+  const flow = document.querySelector(".flow"), figure = flow.querySelector(".player");
+  const ends = () => [...figure.querySelectorAll(".ends span")].map((end) => end.textContent).join(" ");
+  const where = () => figure.querySelector(".where").textContent;
+  const slider = figure.querySelector(".controls input");
+  slider.value = 1;
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
+  said.push(where(), ends());
+  figure.querySelector(".segments input[value=own]").click();
+  said.push(ends());
+  figure.querySelector("[data-step='1']").click();
+  said.push(where());
+  figure.querySelector(".play").click();
+  await wait(600);
+  said.push(where(), figure.querySelector(".play").textContent);
+  const card = document.querySelector(".card"), stack = card.querySelectorAll("figure.map .stack")[1];
+  const box = stack.getBoundingClientRect();
+  const at = { clientX: box.right - 2, clientY: box.top + 2, bubbles: true };
+  stack.dispatchEvent(new PointerEvent("pointermove", at));
+  said.push(card.querySelector(".readout").textContent, card.querySelectorAll(".cursor").length);
+  const details = card.querySelector("details.values");
+  details.open = true;
+  await wait(60);
+  said.push(details.querySelectorAll("tbody td").length);
+  const shown = document.createElement("pre");
+  shown.id = "said";
+  shown.textContent = said.join(";");
+  document.body.append(shown);
+})();
+"""
+
+
+def test_the_player_and_the_readouts_work_in_a_browser(report: Report, tmp_path: Path) -> None:
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", report.html())
+    path = tmp_path / "report.html"
+    path.write_text(page.replace("</body>", f"<script>{PROBE}</script></body>"), encoding="utf-8")
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--force-prefers-reduced-motion",
+        "--window-size=1200,900",
+    ]
+    command = [
+        browser,
+        *options,
+        "--virtual-time-budget=15000",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+    ]
+    done = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    found = re.search(r'<pre id="said">(.*?)</pre>', done.stdout)
+    assert found is not None
+    assert found[1].split(";") == [
+        "block 1 of 3", "0 0.25 0.5", "0 0.0625 0.125", "block 2 of 3", "block 3 of 3", "Play", "1, 5: 0.125", "6", "15"
+    ]  # fmt: skip
