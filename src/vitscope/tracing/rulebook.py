@@ -27,10 +27,14 @@ ACTIVATION: dict[Any, str] = {
     Tensor.relu_: "relu", torch.relu_: "relu", F.leaky_relu: "ratio", F.mish: "ratio", F.elu: "ratio",
 }  # fmt: skip
 DEVIATION: frozenset[Any] = frozenset(
-    {torch.rsqrt, Tensor.rsqrt, torch.sqrt, Tensor.sqrt, torch.std, Tensor.std, torch.linalg.vector_norm, Tensor.norm, torch.norm}
-)
+    {
+        torch.rsqrt, Tensor.rsqrt, torch.sqrt, Tensor.sqrt, torch.std, Tensor.std, torch.linalg.vector_norm,
+        Tensor.norm, torch.norm,
+    }
+)  # fmt: skip
 """What a norm written out by hand divides by."""
-SQUASH: frozenset[Any] = frozenset({torch.sigmoid, Tensor.sigmoid, F.sigmoid, torch.tanh, Tensor.tanh, torch.erf, Tensor.erf})
+SQUASH: frozenset[Any] = frozenset({torch.sigmoid, Tensor.sigmoid, F.sigmoid, torch.tanh, Tensor.tanh, F.tanh, torch.erf, Tensor.erf})
+ODD_SQUASH: frozenset[Any] = frozenset({torch.tanh, Tensor.tanh, torch.erf, Tensor.erf, F.tanh})
 MUL: frozenset[Any] = frozenset({torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.multiply, torch.multiply})
 ADD: frozenset[Any] = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__, Tensor.add_})
 
@@ -42,15 +46,19 @@ class RuleBook:
 
     The stream of a block is what entered it; an addition of the stream and another tensor of its shape is a
     residual addition, whose other operand is a branch: attention when a site was seen since the last one, else
-    MLP. In a post-norm block the norm of the stream takes the stream's place."""
+    MLP. In a post-norm block the norm of the stream takes the stream's place. Where the additions are written
+    outside the blocks' modules, everything from the first block to the end counts as inside."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self._stream: Any = WeakIdKeyDictionary()
         self._norms: Any = WeakIdKeyDictionary()
         self._gates: Any = WeakIdKeyDictionary()
+        self._sources: Any = WeakIdKeyDictionary()
         self._site_seen = False
         self._inside = False
+        self.branches = 0
+        """Residual additions whose branch was taken for an MLP so far."""
 
     # ---- told by the watch over the blocks -------------------------------------------------------------------
     def enter_block(self, inputs: list[Tensor]) -> None:
@@ -58,10 +66,13 @@ class RuleBook:
         self._inside, self._site_seen = True, False
         for tensor in inputs:
             self._stream[tensor] = True
+            source = self._sources.get(tensor)
+            if source is not None:  # a norm written before the block's module: the stream is what was normed
+                self._stream[source] = True
 
-    def leave_block(self) -> None:
-        """The block is done."""
-        self._inside = False
+    def leave_block(self, whole: bool = True) -> None:
+        """The block is done; ``whole``: with its residual additions."""
+        self._inside = not whole
 
     def saw_site(self) -> None:
         """An attention call was made in the current block."""
@@ -76,28 +87,30 @@ class RuleBook:
         if name is not None:
             return self._activation(name, args, kwargs, call)
         if func in SQUASH:
-            return self._squash(args, kwargs, call)
+            return self._squash(func, args, kwargs, call)
         if func in DEVIATION or func is F.normalize:
             return self._deviation(func, args, kwargs, call)
         if func in MUL:
             return self._product(args, kwargs, call)
         if func in ADD:
-            return self._addition(args, kwargs, call)
+            return self._addition(func, args, kwargs, call)
         return call(*args, **kwargs)
 
     def _norm(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
         result = call(*args, **kwargs)
         value = args[0] if args else kwargs["input"]
         if self.rules.norm is not None and result.requires_grad:
-            names = ("input", "normalized_shape", "weight", "bias", "eps")
+            names = ["input", "normalized_shape", "weight", "bias", "eps"]
             if func in RMS_NORM:
-                names = ("input", "normalized_shape", "weight", "eps")
+                names.remove("bias")
             given = {**dict(zip(names, args, strict=False)), **kwargs}
             centre = func in LAYER_NORM
             eps = given.get("eps", 1e-5 if centre else None)
             result = constant_std_norm(value, result, given["normalized_shape"], given.get("weight"), eps, centre)
         if self._inside:
             self._norms[result] = True
+        if self.rules.touches_residual:
+            self._sources[result] = value
         return result
 
     def _deviation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
@@ -124,52 +137,65 @@ class RuleBook:
             given = value.detach().clone() if kwargs.get("inplace") else value.detach()
             others = {key: other for key, other in kwargs.items() if key != "input"}
             plain = call(given, *args[1:], **others)
-            gate = ratio_gate(value, plain) if name == "ratio" else gate_of(name, value, kwargs.get("approximate", "none"))
+            approximate = kwargs.get("approximate", "none")
+            gate = ratio_gate(value, plain) if name == "ratio" else gate_of(name, value, approximate)
             result = gated(value, plain, gate)
         self._gates[result] = "activation"
         return result
 
-    def _squash(self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
+    def _squash(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
+        """Inside blocks the gate of x * sigmoid(x) and its relatives; behind them tanh is a layer of its own."""
         result = call(*args, **kwargs)
-        if self.rules.activation is not None and isinstance(result, Tensor):
-            result = result.detach()
-            self._gates[result] = "squash"
+        if self.rules.activation is None or not isinstance(result, Tensor):
+            return result
+        value = args[0] if args else kwargs.get("input")
+        if func in TANH and not self._inside and isinstance(value, Tensor) and value.requires_grad:
+            return gated(value, result, ratio_gate(value, result))
+        result = result.detach()
+        self._gates[result] = "squash"
         return result
 
     def _product(self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
         left, right = args[0], args[1] if len(args) > 1 else kwargs.get("other")
-        gates = [self._gates.get(t) if isinstance(t, Tensor) else None for t in (left, right)]
-        both = all(isinstance(t, Tensor) and t.requires_grad and not isinstance(t, nn.Parameter) for t in (left, right))
-        if both and left.shape == right.shape and any(gates):
-            if self.rules.product == "half":
+        if _is_activation(left) and _is_activation(right) and left.shape == right.shape:
+            gates = [self._gates.get(left), self._gates.get(right)]
+            if any(gates) and self.rules.product == "half":
                 return call(scale_gradient(left, 0.5), scale_gradient(right, 0.5))
-            if self.rules.product == "gate":
+            if any(gates) and self.rules.product == "gate":
                 return call(left.detach(), right) if gates[0] else call(left, right.detach())
         return call(*args, **kwargs)
 
-    def _addition(self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
+    def _addition(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
         left, right = args[0], args[1] if len(args) > 1 else kwargs.get("other")
-        if not self._is_residual(left, right) or kwargs.get("alpha", 1) != 1:
-            result = call(*args, **kwargs)
-            if isinstance(result, Tensor) and self._inside:
-                for tensor in (left, right):
-                    if isinstance(tensor, Tensor) and self._stream.get(tensor) and result.shape == tensor.shape:
-                        self._stream[result] = True
-            return result
+        both = isinstance(left, Tensor) and isinstance(right, Tensor)
+        if not both or not self._is_residual(left, right) or kwargs.get("alpha", 1) != 1:
+            return self._other_addition(left, right, call(*args, **kwargs))
+        assert isinstance(left, Tensor) and isinstance(right, Tensor)
         skip_left = self._is_skip(left, right)
         branch = right if skip_left else left
-        if not self._site_seen and self.rules.mlp_scale != 1.0:
+        if not self._site_seen:
+            self.branches += 1
             branch = scale_gradient(branch, self.rules.mlp_scale)
         self._site_seen = False
         a, b = (left, branch) if skip_left else (branch, right)
-        result = a + b if self.rules.residual is None else residual_ratio(a, b, self.rules.residual)
+        if self.rules.residual is not None:
+            result = residual_ratio(a, b, self.rules.residual)
+            result = left.copy_(result) if func in ADD_IN_PLACE else result
+        else:
+            result = left.add_(b if a is left else a) if func in ADD_IN_PLACE else a + b
         self._stream[result] = True
         return result
 
-    def _is_residual(self, left: Any, right: Any) -> bool:
-        if not (self._inside and self.rules.touches_residual):
-            return False
-        if not (isinstance(left, Tensor) and isinstance(right, Tensor)) or left.shape != right.shape or left.dim() < 3:
+    def _other_addition(self, left: Any, right: Any, result: Any) -> Any:
+        """The stream plus something else of its shape (positions) is still the stream."""
+        if isinstance(result, Tensor) and self._inside:
+            for tensor in (left, right):
+                if isinstance(tensor, Tensor) and self._stream.get(tensor) and result.shape == tensor.shape:
+                    self._stream[result] = True
+        return result
+
+    def _is_residual(self, left: Tensor, right: Tensor) -> bool:
+        if not (self._inside and self.rules.touches_residual) or left.shape != right.shape or left.dim() < 3:
             return False
         if isinstance(left, nn.Parameter) or isinstance(right, nn.Parameter):
             return False
@@ -183,3 +209,7 @@ class RuleBook:
             if known.get(right) is not None:
                 return False
         return True
+
+
+def _is_activation(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter)
