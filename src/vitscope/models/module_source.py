@@ -26,20 +26,16 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def refuse_unseeable(module: nn.Module) -> None:
-    """Raise ``ModelError`` for modules whose inner calls Python never makes: scripted or compiled ones."""
+    """Raise ``ModelError`` for scripted modules, whose inner calls Python never makes.
+
+    Parts compiled by torch.compile may stay: they run eagerly while they are looked at.
+    """
     for name, part in module.named_modules():
         where = f"its part {name!r}" if name else "the model"
         if isinstance(part, torch.jit.ScriptModule):
             raise ModelError(
                 f"{where} is a TorchScript module, whose attention cannot be seen; "
                 "pass the Python model it was made from"
-            )
-        if (
-            getattr(part, "_orig_mod", None) is not None
-            or getattr(part, "_compiled_call_impl", None) is not None
-        ):
-            raise ModelError(
-                f"{where} is compiled, so its attention cannot be seen; pass the model as it was before torch.compile"
             )
 
 

@@ -44,7 +44,7 @@ def open_model(
         image_size=image_size,
         preprocess=preprocess,
         class_names=class_names,
-        device=device or "cpu",
+        device=device,
         **options,
     )
     overrides = Overrides(
