@@ -77,7 +77,8 @@ class EntryAblation:
     def __post_init__(self) -> None:
         if self.zero.dtype != torch.bool or self.zero.dim() not in (2, 3):
             raise TraceError(
-                f"EntryAblation expects a boolean zero (Nq, Nk) or (B, Nq, Nk), got {self.zero.dtype} {_shape(self.zero)}"
+                "EntryAblation expects a boolean zero (Nq, Nk) or (B, Nq, Nk), "
+                f"got {self.zero.dtype} {_shape(self.zero)}"
             )
 
     def check(self, anatomy: Anatomy) -> None:
@@ -97,7 +98,8 @@ class EntryAblation:
         zero = self.zero.to(attention.device)
         zero = zero[None] if zero.dim() == 2 else zero
         if zero.shape[0] not in (1, attention.shape[0]):
-            raise TraceError(f"EntryAblation expects zero for 1 or {attention.shape[0]} pictures, got {_shape(self.zero)}")
+            pictures = attention.shape[0]
+            raise TraceError(f"EntryAblation expects zero for 1 or {pictures} pictures, got {_shape(self.zero)}")
         zero = zero[:, None].expand(-1, attention.shape[1], -1, -1)
         if queries is not None and zero.shape[2] != 1:
             zero = zero[:, :, queries]

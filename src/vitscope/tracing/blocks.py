@@ -58,7 +58,9 @@ Leave = Callable[[int, Any], Any]
 
 
 @contextmanager
-def watch_blocks(model: nn.Module, paths: Sequence[str], widths: Sequence[int], enter: Enter, leave: Leave) -> Iterator[None]:
+def watch_blocks(
+    model: nn.Module, paths: Sequence[str], widths: Sequence[int], enter: Enter, leave: Leave
+) -> Iterator[None]:
     """Call ``enter(block, token tensors)`` and ``leave(block, output)`` around every block.
 
     ``enter`` may return other tensors in the same order; ``leave`` may return another output (None: unchanged).
@@ -74,9 +76,7 @@ def watch_blocks(model: nn.Module, paths: Sequence[str], widths: Sequence[int], 
 
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             index = indices[min(run["count"], len(indices) - 1)]
-            slots: list[tuple[str | int, Tensor]] = [
-                (i, a) for i, a in enumerate(args) if is_tokens(a, widths[index])
-            ] + [(k, a) for k, a in kwargs.items() if is_tokens(a, widths[index])]
+            slots: list[tuple[Any, Tensor]] = [(k, a) for k, a in [*enumerate(args), *kwargs.items()] if is_tokens(a, widths[index])]
             changed = enter(index, [tensor for _, tensor in slots])
             if changed is None:
                 return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -32,10 +33,12 @@ KEEP: frozenset[Any] = frozenset(
     }
 )  # fmt: skip
 """Operations that hand an attention matrix on, with its axes in their order (in-place ones return the same object)."""
+_MATRIX_TRANSPOSE: Any = Tensor.__dict__.get("mT", torch._C.TensorBase.__dict__["mT"]).__get__
 MOVE: frozenset[Any] = frozenset(
     {
         Tensor.permute, torch.permute, Tensor.transpose, torch.transpose, Tensor.swapaxes, torch.swapaxes,
-        Tensor.t, torch.t, Tensor.mT.__get__, Tensor.T.__get__, torch.einsum, torch.movedim, Tensor.movedim,
+        Tensor.swapdims, torch.swapdims, torch.adjoint, Tensor.adjoint, _MATRIX_TRANSPOSE, torch.einsum,
+        torch.movedim, Tensor.movedim,
     }
 )  # fmt: skip
 """Operations that hand it on with its axes moved."""
@@ -106,7 +109,7 @@ def _moved(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dims: int, 
     if func in (Tensor.permute, torch.permute):
         flat = given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
         order = [d % dims for d in flat]
-    elif func in (Tensor.mT.__get__, Tensor.t, torch.t, Tensor.T.__get__):
+    elif func in (_MATRIX_TRANSPOSE, torch.adjoint, Tensor.adjoint):
         order[-2:] = order[:-3:-1]
     elif func in (torch.movedim, Tensor.movedim):
         if not (len(given) == 2 and all(isinstance(g, int) for g in given)):
@@ -174,7 +177,7 @@ def _einsum_product(args: tuple[Any, ...], tracker: EagerTracker) -> Product | N
         return None
     for attention, values, first, second in ((*operands, *terms), (*operands[::-1], *terms[::-1])):
         origin = tracker.origin(attention)
-        if origin is None or origin.axis not in (-1, -2) or len(first.replace("*", "")) < 2 or first[origin.axis] == "*":
+        if origin is None or origin.axis not in (-1, -2) or "*" in first[-2:] or len(first) < 2:
             continue
         key = first[origin.axis]
         query = first[-3 - origin.axis]
@@ -186,13 +189,9 @@ def _einsum_product(args: tuple[Any, ...], tracker: EagerTracker) -> Product | N
         spread = attention.dim() - len(first) + 1 if "*" in first else 1
         if "*" in first and values.dim() - len(second) + 1 != spread:
             continue
+        finish = partial(Tensor.permute, dims=_axes(list(out), result, spread))
         matrix = attention if origin.axis == -1 else attention.mT
-        return Product(
-            matrix,
-            origin.scores,
-            values.permute(_axes(wanted, given, spread)),
-            lambda output: output.permute(_axes(list(out), result, spread)),
-        )
+        return Product(matrix, origin.scores, values.permute(_axes(wanted, given, spread)), finish)
     return None
 
 

@@ -176,7 +176,8 @@ def run_pass(
             if len(tensors) > 1:  # a tensor may enter several blocks (CaiT's patches): each way in gets its own view
                 record_.block_sources[block] = tensors
             if gradient:
-                tensors = [t.detach().requires_grad_() if detach or not t.requires_grad else t.view_as(t) for t in tensors]
+                cut = [t.detach().requires_grad_() if detach or not t.requires_grad else None for t in tensors]
+                tensors = [t.view_as(t) if c is None else c for t, c in zip(tensors, cut, strict=True)]
             if capture.streams or block == 0:
                 record_.block_inputs[block] = tensors
             tensors = changed = [t.clone() for t in tensors]  # a block may write into what it is given
@@ -203,6 +204,10 @@ def run_pass(
             stack.enter_context(skip_blocks(model, skip))
         stack.enter_context(Interceptor(surgeon))
         record_.output = _call(model, inputs, removal)
+    if surgeon.book and surgeon.rules.mlp_scale != 1.0 and not surgeon.book.branches and anatomy.blocks:
+        raise TraceError(
+            f"no MLP branch was recognised in '{anatomy.source}', so its gradient cannot be scaled; take mlp_scale=1"
+        )
     record_.logits = output_tensor(record_.output)
     record_.sites = surgeon.sites
     record_.norm_tokens = surgeon.norm_tokens

@@ -36,8 +36,13 @@ def local_sites(vit: Vit, inputs: Inputs, target: ResolvedTarget) -> list[Attent
         rules=Rules(detach_blocks=True),
     )
     L, B = len(anatomy.blocks), batch_of(inputs)
-    tokens = torch.cat([record.block_outputs[block] for block in range(L)])
-    cache = BlockCache(inputs, record.logits, tuple(record.raw_outputs[block] for block in range(L)))
+    tokens = torch.cat(
+        [record.block_outputs[block] for block in range(L)], 1 if anatomy.blocks[0].tokens_first else 0
+    )
+    by_token = tuple(block.tokens_first for block in anatomy.blocks)
+    cache = BlockCache(
+        inputs, record.logits, tuple(record.raw_outputs[block] for block in range(L)), by_token
+    )
     index = torch.arange(B, device=tokens.device).repeat(L)
     readout = run_pass(
         vit.model,

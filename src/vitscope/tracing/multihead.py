@@ -50,10 +50,13 @@ def inner_attention(watcher: Callable[..., Tensor]) -> Iterator[None]:
                 F.scaled_dot_product_attention = _before
 
 
+NAMES = (
+    "query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v",
+    "add_zero_attn", "dropout_p", "out_proj_weight", "out_proj_bias", "training", "key_padding_mask", "need_weights",
+    "attn_mask",
+)  # fmt: skip
+
+
 def call_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of ``F.multi_head_attention_forward`` by name."""
-    names = (
-        "query key value embed_dim_to_check num_heads in_proj_weight in_proj_bias bias_k bias_v add_zero_attn "
-        "dropout_p out_proj_weight out_proj_bias training key_padding_mask need_weights attn_mask"
-    ).split()
-    return {**dict(zip(names, args, strict=False)), **kwargs}
+    return {**dict(zip(NAMES, args, strict=False)), **kwargs}

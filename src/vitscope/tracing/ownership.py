@@ -37,7 +37,9 @@ class Owners:
     goes around such modules (parallel attentions, self and cross attention in one block), the module around them
     that the whole stream passes through is taken. A site without such a module (attention pooling) has none."""
 
-    def __init__(self, model: nn.Module, recorder: Recorder, logits: Tensor | None, chosen: tuple[str, ...] | None) -> None:
+    def __init__(
+        self, model: nn.Module, recorder: Recorder, logits: Tensor | None, chosen: tuple[str, ...] | None
+    ) -> None:
         self.recorder = recorder
         self._root = logits.grad_fn if logits is not None else None
         self._whole: dict[Key, bool] = {}
@@ -94,7 +96,8 @@ class Owners:
         around = seen.stack[: seen.stack.index(key)]
         for outer in reversed(around):
             held = sum(outer in other.stack for other in self.recorder.sites)
-            if outer[0] and held < len(self.recorder.sites) and self.recorder.runs[outer].keeps_tokens and self.whole(outer):
+            block = outer[0] and held < len(self.recorder.sites) and self.recorder.runs[outer].keeps_tokens
+            if block and self.whole(outer):
                 return outer
         return key
 

@@ -92,4 +92,5 @@ def token_share(logits: Tensor, last: Tensor | None, tokens_first: bool = False)
     if gradient is None:
         return None
     tokens: Tensor = gradient.flatten(1, 2) if gradient.dim() == 4 else gradient
-    return tokens.float().norm(dim=-1).mean(1 if tokens_first else 0)
+    share: Tensor = tokens.float().norm(dim=-1).mean(1 if tokens_first else 0)
+    return share

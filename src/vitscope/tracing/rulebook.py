@@ -33,10 +33,13 @@ DEVIATION: frozenset[Any] = frozenset(
     }
 )  # fmt: skip
 """What a norm written out by hand divides by."""
-SQUASH: frozenset[Any] = frozenset({torch.sigmoid, Tensor.sigmoid, F.sigmoid, torch.tanh, Tensor.tanh, F.tanh, torch.erf, Tensor.erf})
-ODD_SQUASH: frozenset[Any] = frozenset({torch.tanh, Tensor.tanh, torch.erf, Tensor.erf, F.tanh})
-MUL: frozenset[Any] = frozenset({torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.multiply, torch.multiply})
-ADD: frozenset[Any] = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__, Tensor.add_})
+TANH: frozenset[Any] = frozenset({torch.tanh, Tensor.tanh, F.tanh})
+SQUASH: frozenset[Any] = frozenset({torch.sigmoid, Tensor.sigmoid, F.sigmoid, torch.erf, Tensor.erf, *TANH})
+MUL: frozenset[Any] = frozenset(
+    {torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.multiply, torch.multiply}
+)
+ADD_IN_PLACE: frozenset[Any] = frozenset({Tensor.__iadd__, Tensor.add_})
+ADD: frozenset[Any] = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, *ADD_IN_PLACE})
 
 Call = Callable[..., Any]
 
@@ -156,7 +159,8 @@ class RuleBook:
         return result
 
     def _product(self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
-        left, right = args[0], args[1] if len(args) > 1 else kwargs.get("other")
+        left: Any = args[0]
+        right: Any = args[1] if len(args) > 1 else kwargs.get("other")
         if _is_activation(left) and _is_activation(right) and left.shape == right.shape:
             gates = [self._gates.get(left), self._gates.get(right)]
             if any(gates) and self.rules.product == "half":
@@ -166,11 +170,11 @@ class RuleBook:
         return call(*args, **kwargs)
 
     def _addition(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
-        left, right = args[0], args[1] if len(args) > 1 else kwargs.get("other")
+        left: Any = args[0]
+        right: Any = args[1] if len(args) > 1 else kwargs.get("other")
         both = isinstance(left, Tensor) and isinstance(right, Tensor)
         if not both or not self._is_residual(left, right) or kwargs.get("alpha", 1) != 1:
             return self._other_addition(left, right, call(*args, **kwargs))
-        assert isinstance(left, Tensor) and isinstance(right, Tensor)
         skip_left = self._is_skip(left, right)
         branch = right if skip_left else left
         if not self._site_seen:

@@ -83,7 +83,7 @@ def scale_gradient(value: Tensor, factor: float) -> Tensor:
         return value
     if factor == 0.0:
         return value.detach()
-    result: Tensor = _ScaleGradient.apply(value, factor)  # type: ignore[no-untyped-call]
+    result: Tensor = _ScaleGradient.apply(value, factor)
     return result
 
 
@@ -116,7 +116,7 @@ def constant_std_norm(value: Tensor, result: Tensor, shape: Any, weight: Tensor 
         epsilon = torch.finfo(value.dtype).eps if eps is None else eps
         square = wide.var(dims, unbiased=False, keepdim=True) if centre else wide.square().mean(dims, keepdim=True)
         std = (square + epsilon).sqrt()
-    made: Tensor = _ConstantStdNorm.apply(value, result.detach(), weight, std, axes, centre)  # type: ignore[no-untyped-call]
+    made: Tensor = _ConstantStdNorm.apply(value, result.detach(), weight, std, axes, centre)
     return made
 
 
@@ -136,7 +136,7 @@ class _Gated(torch.autograd.Function):
 
 def gated(value: Tensor, result: Tensor, gate: Tensor) -> Tensor:
     """``result``, whose gradient at ``value`` is ``gate`` times the incoming one."""
-    made: Tensor = _Gated.apply(value, result.detach(), gate)  # type: ignore[no-untyped-call]
+    made: Tensor = _Gated.apply(value, result.detach(), gate)
     return made
 
 
@@ -190,5 +190,5 @@ class _ResidualRatio(torch.autograd.Function):
 
 def residual_ratio(a: Tensor, b: Tensor, gamma: float) -> Tensor:
     """a + b with ResLRP's backward rule."""
-    made: Tensor = _ResidualRatio.apply(a, b, gamma)  # type: ignore[no-untyped-call]
+    made: Tensor = _ResidualRatio.apply(a, b, gamma)
     return made

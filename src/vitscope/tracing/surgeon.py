@@ -64,9 +64,10 @@ class PassSurgeon:
 
     def leave_block(self) -> None:
         """The current block is done."""
+        whole = self.block is None or self.anatomy.blocks[self.block].whole
         self.block = None
         if self.book:
-            self.book.leave_block()
+            self.book.leave_block(whole)
 
     # ---- the interceptor's calls -----------------------------------------------------------------------------
     def scores(self, scores: Tensor) -> Tensor:

@@ -191,7 +191,7 @@ class Trace:
         N = self.layout.tokens
         if self.pool is not None:
             row = self.pool.attention().mean((1, 2))
-            if row.shape[-1] == self.layout.patches and N != row.shape[-1]:
+            if row.shape[-1] == self.layout.patches and row.shape[-1] != N:
                 row = torch.nn.functional.pad(row, (self.layout.prefix_count, 0))
             return row
         if self.anatomy.readout is None:

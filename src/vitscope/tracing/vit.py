@@ -18,7 +18,15 @@ from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of,
 from vitscope.tracing.guard import AUTOCAST, quiet, unwrap
 from vitscope.tracing.probe import Overrides, Probe, probe
 from vitscope.tracing.removal import TokenRemoval
-from vitscope.tracing.resume import BlockCache, can_resume, collect_outputs, later_only, no_blocks, select, shortcuts
+from vitscope.tracing.resume import (
+    BlockCache,
+    can_resume,
+    collect_outputs,
+    later_only,
+    no_blocks,
+    select,
+    shortcuts,
+)
 from vitscope.tracing.rules import Rules
 from vitscope.tracing.stages import Stage, find_stages
 from vitscope.tracing.targets import ResolvedTarget, Target, TargetLike, parse_target
