@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vitscope.cli.reporting import is_signed, prefix_shares, shown_picture
-from vitscope.cli.session import class_label, class_name, top_predictions
+from vitscope.cli.session import class_name, explained_label, top_predictions
 from vitscope.errors import MethodError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def write_results(
 
     first = next(iter(single.values()))
     chosen = None if first.classes is None else int(first.classes[0])
-    shown, label = shown_picture(vit, picture), class_label(vit, chosen)
+    shown, label = shown_picture(vit, picture), explained_label(vit, first)
     record: dict[str, Any] = {
         "class": chosen,
         "class_name": class_name(vit, chosen),
@@ -160,8 +160,7 @@ def write_flow(
         raise MethodError(f"{name} has no flow, it makes one map and not one per block; try daam or dart")
     values = np.asarray(explanation.flow[0], dtype=np.float32)
     shown = shown_picture(vit, picture)
-    chosen = None if explanation.classes is None else int(explanation.classes[0])
-    scaling, title = drawing.scaling_of(name, "daam"), f"{name}: {class_label(vit, chosen)}"
+    scaling, title = drawing.scaling_of(name, "daam"), f"{name}: {explained_label(vit, explanation)}"
     made = {"model": vit.source, "weights": vit.fingerprint, "method": name, "options": explanation.options}
     frames = flow_frames(values, shown, scaling=scaling, title=title, beside_picture=True, **drawing.looks())
     animation = save_animation(

@@ -14,7 +14,7 @@ from vitscope.cli.batches import PictureBatches, output_names
 from vitscope.cli.drawing import Drawing, write_results
 from vitscope.cli.reporting import report_metadata, report_methods
 from vitscope.cli.selection import choose_methods, share_options
-from vitscope.cli.session import class_label, open_vit, resolve_target
+from vitscope.cli.session import open_vit, resolve_target
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -65,6 +65,7 @@ def explain(
     ] = False,
     random_weights: options.RandomWeights = False,
     class_names: options.ClassNames = None,
+    model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
     batch_size: options.BatchSize = 16,
     device: options.Device = "auto",
@@ -79,7 +80,7 @@ def explain(
     given = options.parse_assignments(option)
     paths = find_pictures(pictures)
     folder = console.output_folder(out)
-    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names)
+    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
     methods = choose_methods(method or default_method(vit.anatomy), vit.anatomy)
     shared = share_options(methods, given)
     aim = resolve_target(target, vit.class_names)
@@ -97,7 +98,7 @@ def explain(
             }
             records.append(record)
             if not json:
-                console.out().print(_line(vit, path, record), markup=False)
+                console.out().print(_line(path, record), markup=False)
     page = write_report(vit, cards, methods, folder) if report else None
     if json:
         document: dict[str, Any] = {"model": vit.source, "weights": vit.fingerprint, "target": target}
@@ -140,11 +141,11 @@ def write_report(vit: Vit, cards: list[ReportPicture], methods: list[str], folde
     return page.write(folder / "report.html")
 
 
-def _line(vit: Vit, path: Path, record: dict[str, Any]) -> str:
+def _line(path: Path, record: dict[str, Any]) -> str:
     predicted = record.get("predictions")
     best = f", predicted {predicted[0]['name'] or predicted[0]['class']}" if predicted else ""
     sure = f" ({predicted[0]['probability']:.0%})" if predicted else ""
-    return f"{path.name}: {class_label(vit, record['class'])}, score {record['score']:.3f}{best}{sure}"
+    return f"{path.name}: {record['target']}, score {record['score']:.3f}{best}{sure}"
 
 
 def _summary(where: Path, records: list[dict[str, Any]], batches: PictureBatches) -> None:

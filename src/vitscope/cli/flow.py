@@ -54,6 +54,7 @@ def flow(
     ] = True,
     random_weights: options.RandomWeights = False,
     class_names: options.ClassNames = None,
+    model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
     batch_size: options.BatchSize = 16,
     device: options.Device = "auto",
@@ -71,7 +72,7 @@ def flow(
     given = options.parse_assignments(option)
     paths = find_pictures(pictures)
     folder = console.output_folder(out)
-    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names)
+    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
     [name] = _one_method(choose_methods(method, vit.anatomy))
     shared = share_options([name], given)
     aim = resolve_target(target, vit.class_names)

@@ -24,13 +24,14 @@ def inspect(
     weights: options.Weights = None,
     random_weights: options.RandomWeights = False,
     class_names: options.ClassNames = None,
+    model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     json: options.Json = False,
 ) -> None:
     """Print a model's anatomy (blocks, heads, tokens, pooling) and, per method, whether it applies and why not."""
-    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names)
+    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
     anatomy = vit.anatomy
     methods = method_support(anatomy)
     if json:

@@ -30,6 +30,14 @@ ClassNames = Annotated[
     str | None,
     typer.Option("--class-names", help="File with one class name a line or a JSON list; or imagenet."),
 ]
+ModelOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model-option",
+        "-M",
+        help="name=value for opening the model: num_classes=0, grid=14,14, pooling=mean, attn_implementation=sdpa ...",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 Precision = Annotated[str, typer.Option("--precision", help="float32, bf16 or fp16.")]
 ImageSize = Annotated[
@@ -39,7 +47,12 @@ BatchSize = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Pictu
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 Target = Annotated[
     str,
-    typer.Option("--target", "-t", help="What to explain: top1, top3, a class number or class:NAME."),
+    typer.Option(
+        "--target",
+        "-t",
+        help="What to explain: top1, top3, a class number, class:NAME, difference:3,5, 'text: a photo of a dog' "
+        "or picture:FILE; classes also with :probability or :log_probability.",
+    ),
 ]
 MaxPixels = Annotated[
     int | None,

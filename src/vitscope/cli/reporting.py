@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vitscope.cli.session import class_label, top_predictions
+from vitscope.cli.session import explained_label, top_predictions
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,7 +27,6 @@ def report_picture(
     from vitscope.rendering import ReportFlow, ReportHeads, ReportMap, ReportPicture
 
     first = next(iter(single.values()))
-    chosen = None if first.classes is None else int(first.classes[0])
     predictions = top_predictions(vit, first.logits[0]) if first.logits is not None else []
     maps, flows, heads = [], [], []
     for method, explanation in single.items():
@@ -46,14 +45,14 @@ def report_picture(
             flows.append(ReportFlow(method, np.asarray(explanation.flow[0]), scaling=scaling))
         if "head_weights" in explanation.extras:
             weights = np.asarray(explanation.extras["head_weights"][0])
-            heads.append(ReportHeads(method, weights, label=f"{method}: weight of each head"))
+            heads.append(ReportHeads(method, weights))
     return ReportPicture(
         name=name,
         picture=shown_picture(vit, picture),
         predictions=[
             (entry["name"] or f"class {entry['class']}", entry["probability"]) for entry in predictions
         ],
-        target=class_label(vit, chosen),
+        target=explained_label(vit, first),
         label=label,
         maps=maps,
         flows=flows,

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vitscope.cli.console import err
-from vitscope.cli.options import check_precision, choose_device, parse_image_size, parse_target
+from vitscope.cli.options import (
+    check_precision,
+    choose_device,
+    parse_assignments,
+    parse_image_size,
+    parse_target,
+)
 from vitscope.errors import TargetError, nearest
 
 if TYPE_CHECKING:
+    from vitscope.methods import Explanation
     from vitscope.tracing import Vit
 
 
@@ -24,6 +31,7 @@ def open_vit(
     precision: str,
     random_weights: bool = False,
     class_names: str | None = None,
+    model_options: list[str] | None = None,
 ) -> Vit:
     """``vs.open_model`` with a command's options, and a sign of life while weights are read."""
     size, where, how = parse_image_size(image_size), choose_device(device), check_precision(precision)
@@ -32,12 +40,21 @@ def open_vit(
     if random_weights and weights is not None:
         raise typer.BadParameter("--weights and --random-weights exclude each other")
     extra: dict[str, Any] = {"pretrained": False} if random_weights else {}
+    extra |= parse_assignments(model_options)
     if class_names is not None:
         extra["class_names"] = class_names
     with err().status(f"opening {model} ..."):
+        import torch
+
         import vitscope as vs
 
-        return vs.open_model(model, weights=weights, image_size=size, device=where, precision=how, **extra)
+        # Random weights are the same in every run, so that what one command wrote fits the next.
+        with torch.random.fork_rng(enabled=random_weights):
+            if random_weights:
+                torch.manual_seed(0)
+            return vs.open_model(
+                model, weights=weights, image_size=size, device=where, precision=how, **extra
+            )
 
 
 def resolve_target(text: str, class_names: list[str] | None) -> Any:
@@ -78,6 +95,13 @@ def class_label(vit: Vit, index: int | None) -> str:
     if index is None:
         return "custom target"
     return class_name(vit, index) or f"class {index}"
+
+
+def explained_label(vit: Vit, explanation: Explanation) -> str:
+    """What one explanation explains, in words: its class, or the target itself (a text, another picture)."""
+    if explanation.classes is not None:
+        return class_label(vit, int(explanation.classes[0]))
+    return explanation.target or "the model's own feature"
 
 
 def top_predictions(vit: Vit, logits: Any, count: int = 5) -> list[dict[str, Any]]:
