@@ -396,7 +396,7 @@ def test_grid_pointing(make_case: MakeCase) -> None:
 
 
 def test_class_sensitivity(make_case: MakeCase) -> None:
-    from vitscope.evaluation.metrics.class_sensitivity import other_classes
+    from vitscope.evaluation.families.class_sensitivity import other_classes
 
     case = make_case(5)
     subject = subject_of(case)

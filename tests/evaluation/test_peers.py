@@ -21,7 +21,9 @@ def _benchmark(repository: Path) -> ModuleType:
 
 
 @pytest.mark.parametrize("peer", ["quantus", "pytorch_grad_cam", "torchcam"])
-def test_equal_definitions_give_equal_values(repository: Path, peer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_definitions_give_equal_values(
+    repository: Path, peer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip(peer, reason=f"{peer} is not installed; benchmarks/evaluation_peers.py names how")
     benchmark = _benchmark(repository)
     monkeypatch.setattr(benchmark, "present", lambda: [peer])

@@ -1,4 +1,4 @@
-"""Every metric, one file per metric or small family; importing this package registers them all."""
+"""The metrics, one file per metric or small family; importing this package registers them all."""
 
 from __future__ import annotations
 
