@@ -213,5 +213,7 @@ def test_gradcam_refuses_where_patches_have_no_gradient(images):
         model.blocks[-1].attn.proj.bias.zero_()
     lonely = vs.open_model(model, image_size=(48, 64))
     with pytest.raises(MethodError, match=r"zero at every patch of block 2.*choose an earlier block"):
-        vs.explain(lonely, images, "gradcam")
-    assert bool(vs.explain(lonely, images, "gradcam", block=1).maps.any())
+        vs.explain(lonely, images, "gradcam", block=2)
+    chosen = vs.explain(lonely, images, "gradcam").maps
+    assert bool(chosen.any())
+    assert torch.equal(chosen, vs.explain(lonely, images, "gradcam", block=1).maps)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import vitscope
-from vitscope.errors import MethodError
+from vitscope.errors import MethodError, TraceError
 from vitscope.methods.explanation import Explanation, as_uint8, concatenate
 from vitscope.methods.registry import MethodInfo, get_method
 from vitscope.methods.relevance import Needs, Relevance
@@ -137,7 +137,13 @@ def _explain_batch(vit: Vit, inputs: Inputs, request: Request, target: Target) -
         trace = vit.trace(inputs, own or target, gradient=gradient, rules=rules, capture=capture)
         for info, _ in members:
             options = {**info.options, **request[info.name]}
-            made[info.name] = to_explanation(trace, info, info.function(trace, **options), options)
+            try:
+                relevance = info.function(trace, **options)
+            except TraceError as error:
+                raise MethodError(
+                    f"method '{info.name}' does not apply to '{vit.source}': {error}"
+                ) from error
+            made[info.name] = to_explanation(trace, info, relevance, options)
     return {name: made[name] for name in request}
 
 

@@ -20,26 +20,33 @@ Weighing = Callable[[Tensor, Tensor], Tensor]
 """(tokens (B, P, D), gradient (B, P, D)) -> map (B, P) before the relu."""
 
 
-def _cam(trace: Trace, block: int, weigh: Weighing, relu: bool) -> Relevance:
-    blocks = len(trace.anatomy.blocks)
-    if not -blocks <= block < blocks:
-        raise MethodError(f"expected block from {-blocks} to {blocks - 1}, got {block}")
-    tokens, gradient = trace.norm_tokens[block].float(), trace.norm_gradients[block].float()
-    layout = trace.layout
-    if tokens.shape[1] not in (layout.tokens, layout.patches):
-        raise MethodError(
-            f"block {block % blocks} normalises {tokens.shape[1]} tokens, not the {layout.patches} patches; "
-            "choose another block="
-        )
-    if tokens.shape[1] == layout.tokens:
-        tokens, gradient = tokens[:, layout.patch_slice], gradient[:, layout.patch_slice]
-    if not bool(gradient.any()):
-        raise MethodError(
-            f"the score's gradient is zero at every patch of block {block % blocks}: nothing after it reads the "
-            "patches; choose an earlier block="
-        )
+def _cam(trace: Trace, block: int | None, weigh: Weighing, relu: bool) -> Relevance:
+    tokens, gradient = patches_with_gradient(trace, block)
     cam = weigh(tokens, gradient)
-    return Relevance(_with_prefix(cam.clamp_min(0) if relu else cam, layout))
+    return Relevance(_with_prefix(cam.clamp_min(0) if relu else cam, trace.layout))
+
+
+def patches_with_gradient(trace: Trace, block: int | None) -> tuple[Tensor, Tensor]:
+    """First-norm patch tokens and their gradient, (B, P, D) each, of one block; None: the last with a gradient.
+
+    Raises MethodError where the gradient is zero at every patch, since a map of zeros explains nothing."""
+    blocks = len(trace.anatomy.blocks)
+    if block is not None and not -blocks <= block < blocks:
+        raise MethodError(f"expected block from {-blocks} to {blocks - 1}, got {block}")
+    layout = trace.layout
+    for index in [block % blocks] if block is not None else range(blocks - 1, -1, -1):
+        tokens, gradient = trace.norm_tokens[index].float(), trace.norm_gradients[index].float()
+        if tokens.shape[1] not in (layout.tokens, layout.patches):
+            continue
+        if tokens.shape[1] == layout.tokens:
+            tokens, gradient = tokens[:, layout.patch_slice], gradient[:, layout.patch_slice]
+        if bool(gradient.any()):
+            return tokens, gradient
+    where = "in any block" if block is None else f"of block {block % blocks}"
+    remedy = "check the target" if block is None else "choose an earlier block="
+    raise MethodError(
+        f"the score's gradient is zero at every patch {where}: nothing after it reads the patches; {remedy}"
+    )
 
 
 def _with_prefix(patches: Tensor, layout: TokenLayout) -> Tensor:
@@ -56,10 +63,11 @@ def _with_prefix(patches: Tensor, layout: TokenLayout) -> Tensor:
     needs=NEEDS,
     applies=token_methods,
 )
-def gradcam(trace: Trace, *, block: int = -1, relu: bool = True) -> Relevance:
+def gradcam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c w_c X_c) over a block's first-norm tokens X, w_c the mean gradient over patches.
 
-    The last block's first norm is the latest place where patches of a class-token model still have a gradient."""
+    ``block`` None takes the last one whose patches still have a gradient: in a class-token model the last block's
+    first norm, in a post-norm model one earlier. Later places are refused with the reason."""
     return _cam(trace, block, lambda x, g: (x * g.mean(1, keepdim=True)).sum(2), relu)
 
 
@@ -73,7 +81,7 @@ def gradcam(trace: Trace, *, block: int = -1, relu: bool = True) -> Relevance:
     needs=NEEDS,
     applies=token_methods,
 )
-def hirescam(trace: Trace, *, block: int = -1, relu: bool = True) -> Relevance:
+def hirescam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c g_c X_c), gradient and tokens multiplied element by element."""
     return _cam(trace, block, lambda x, g: (x * g).sum(2), relu)
 
@@ -88,7 +96,7 @@ def hirescam(trace: Trace, *, block: int = -1, relu: bool = True) -> Relevance:
     needs=NEEDS,
     applies=token_methods,
 )
-def xgradcam(trace: Trace, *, block: int = -1, relu: bool = True) -> Relevance:
+def xgradcam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c w_c X_c) with w_c = sum_n X_nc g_nc / sum_n X_nc."""
 
     def weigh(x: Tensor, g: Tensor) -> Tensor:
@@ -109,7 +117,7 @@ def xgradcam(trace: Trace, *, block: int = -1, relu: bool = True) -> Relevance:
     needs=NEEDS,
     applies=token_methods,
 )
-def layercam(trace: Trace, *, block: int = -1, relu: bool = True) -> Relevance:
+def layercam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c relu(g_c) X_c), only positive gradients weigh."""
     return _cam(trace, block, lambda x, g: (x * g.clamp_min(0)).sum(2), relu)
 

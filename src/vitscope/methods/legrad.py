@@ -11,17 +11,17 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import Trace
 from vitscope.tracing.local import local_sites
+from vitscope.tracing.resume import can_resume
 
 
 def _applies(anatomy: Anatomy) -> str | None:
     reason = anatomy.why_no_tokens()
     if reason is not None:
         return reason
-    if any(site.kind != "self" for site in anatomy.block_sites):
-        return (
-            "it reads the classifier's score off every block, whose blocks must all return the whole sequence"
-        )
-    return None
+    if any(s.kind != "self" for s in anatomy.block_sites) or len({b.tokens for b in anatomy.blocks}) != 1:
+        return "the score is read off every block, which must all return the whole token sequence"
+    cannot = can_resume(anatomy)
+    return f"the score cannot be read off a single block, because {cannot}" if cannot is not None else None
 
 
 @register(
