@@ -47,7 +47,12 @@ class TrainingProgress:
 
 
 class MapAutoencoder(nn.Module):
-    """(n, side, side) root maps -> (n, latent) codes -> (n, side, side) non-negative root maps."""
+    """(n, side, side) root maps -> (n, latent) codes -> (n, side, side) root maps.
+
+    Works on the difference from the training maps' mean, as PCA does: untrained it is as good as the mean map.
+    """
+
+    mean: Tensor
 
     def __init__(self, side: int, latent: int, width: int) -> None:
         super().__init__()
@@ -55,6 +60,7 @@ class MapAutoencoder(nn.Module):
         for _ in range(3):
             sizes.append((sizes[-1] + 1) // 2)
         self.side, self.latent, self.width = side, latent, width
+        self.register_buffer("mean", torch.zeros(side, side))
         channels = (1, width, 2 * width, 3 * width)
         self.small = (channels[-1], sizes[-1], sizes[-1])
         flat = math.prod(self.small)
@@ -72,15 +78,20 @@ class MapAutoencoder(nn.Module):
             if i > 1:
                 decoder.append(nn.GELU())
         self.decoder = nn.Sequential(*decoder)
+        final = decoder[-1]
+        assert isinstance(final, nn.ConvTranspose2d) and final.bias is not None
+        with torch.no_grad():
+            final.weight.mul_(0.1)
+            final.bias.zero_()
 
     def encode(self, maps: Tensor) -> Tensor:
         """(n, side, side) -> (n, latent). Maps are scaled so that their mean square is about one."""
-        return self.to_code(self.encoder(maps[:, None] * math.sqrt(self.side)).flatten(1))
+        return self.to_code(self.encoder((maps - self.mean)[:, None] * math.sqrt(self.side)).flatten(1))
 
     def decode(self, codes: Tensor) -> Tensor:
         """(n, latent) -> (n, side, side)."""
         hidden = nn.functional.gelu(self.from_code(codes)).unflatten(1, self.small)
-        return self.decoder(hidden).squeeze(1) / math.sqrt(self.side)
+        return self.mean + self.decoder(hidden).squeeze(1) / math.sqrt(self.side)
 
     def forward(self, maps: Tensor) -> Tensor:
         return self.decode(self.encode(maps))
@@ -142,12 +153,15 @@ def train_autoencoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = MapAutoencoder(side, options.latent, options.width)
+    model.mean.copy_(torch.stack([part.float().sum(0) for part in train.split(4096)]).sum(0) / len(train))
+    # Few maps still get some sixteen steps an epoch.
+    batch_size = min(options.batch_size, max(16, len(train) // 16))
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=1e-4)
     order = torch.Generator().manual_seed(options.seed)
     run = _Run(model, optimiser, order, {**asdict(options), "maps": len(train), "held_out": len(held_out)})
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
-    steps = math.ceil(len(train) / options.batch_size)
+    steps = math.ceil(len(train) / batch_size)
     # An epoch's cosine step depends on its number only, so that a resumed run takes the same steps.
     while run.epoch < options.epochs and run.epoch - run.best_epoch <= options.patience:
         started = time.monotonic()
@@ -157,14 +171,14 @@ def train_autoencoder(
         permutation = torch.randperm(len(train), generator=order)
         total = 0.0
         for step in range(steps):
-            chosen = permutation[step * options.batch_size : (step + 1) * options.batch_size]
+            chosen = permutation[step * batch_size : (step + 1) * batch_size]
             batch = train[chosen].float()
             with torch.enable_grad():
                 loss = squared_error(batch, model(batch)).mean()
                 optimiser.zero_grad()
                 loss.backward()
             optimiser.step()
-            total += float(loss) * len(chosen)
+            total += float(loss.detach()) * len(chosen)
         run.finish_epoch(total / len(train), mean_error(model, held_out), time.monotonic() - started, options)
         if checkpoint is not None:
             run.save(checkpoint)

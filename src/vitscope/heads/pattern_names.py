@@ -43,6 +43,12 @@ def name_pattern(
     if value["row_entropy"] >= 0.97:
         return PatternName("uniform", f"row entropy is {value['row_entropy']:.0%} of that of uniform attention")
     if value["stripe"] >= 0.85 and value["key_entropy"] <= 0.85:
+        if content_dependence >= 0.5:
+            return PatternName(
+                "content-driven",
+                f"all queries share the same few keys, and {content_dependence:.0%} of the map changes from picture to "
+                "picture: the keys are chosen by content",
+            )
         return PatternName(
             "fixed-key stripe",
             f"all queries share one key distribution (similarity {value['stripe']:.2f}) whose entropy is "

@@ -165,7 +165,8 @@ def _name_clusters(sample: MapSample, labels: NDArray[np.int64], k: int) -> list
             continue
         # Grids differ between models: the yardstick is the mean of the members' own uniform features.
         base = uniform[sample.model[members]].mean(0)
-        name = name_pattern(sample.features[members].mean(0), base, float(dependence[cluster]))
+        # The median, so that a few stray maps in a cluster do not rename it.
+        name = name_pattern(np.median(sample.features[members], 0), base, float(dependence[cluster]))
         named.append(Pattern(cluster, name.name, name.because, int(members.sum()), float(dependence[cluster])))
     return named
 

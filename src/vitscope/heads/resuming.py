@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
+from vitscope.errors import VitscopeError
 from vitscope.heads.sweep import Clean
 from vitscope.tracing import Capture, EntryAblation, HeadAblation, Vit
 from vitscope.tracing.blocks import first_tensor, is_tokens, replace_first
@@ -48,6 +51,36 @@ class _StopAt(HeadAblation):
         return output
 
 
+@dataclass(frozen=True)
+class _Given(HeadAblation):
+    """An ablation that puts a known output (B, H, Nq, d), one per batch item, in the place of one block's."""
+
+    block: int = 0
+    output: Tensor | None = None
+
+    def apply(self, output: Tensor, block: int) -> Tensor:
+        return self.output if block == self.block and self.output is not None else output
+
+
+class _PrefixQueries(TorchFunctionMode):
+    """Lies under the interceptor and ends the pass at the first fused attention, computed for the prefix queries only.
+
+    Attention that is not fused passes by and is stopped by `_StopAt`, whole.
+    """
+
+    def __init__(self, prefix: int) -> None:
+        super().__init__()
+        self.prefix = prefix
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not F.scaled_dot_product_attention or len(args) < 3:
+            return func(*args, **(kwargs or {}))
+        query, rest = args[0][..., : self.prefix, :], list(args[1:])
+        if len(rest) > 2 and rest[2] is not None and rest[2].shape[-2] != 1:
+            rest[2] = rest[2][..., : self.prefix, :]
+        raise _Reached(func(query, *rest, **(kwargs or {})))
+
+
 @dataclass
 class Savings:
     """Which savings hold on this model; None until checked. Shared by all batches of a sweep."""
@@ -67,6 +100,7 @@ class Resumer:
 
     def __post_init__(self) -> None:
         self.last = len(self.clean.anatomy.blocks) - 1
+        self._nobody = torch.ones(1, self.last + 1, self.clean.anatomy.heads)
         if self.savings.one_picture is None:
             self.savings.one_picture = self.savings.allowed and self._check(short_tail=False)
         if self.savings.short_tail is None:
@@ -77,7 +111,8 @@ class Resumer:
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """(logits (M, C), block outputs) of copies of the pictures `index` (M,), changed by `ablation` in `block` or
         later. patches: the last block's patch tokens are wanted, so it runs whole."""
-        if self.savings.short_tail and not patches and block < self.last:
+        in_tail = isinstance(ablation, EntryAblation) and ablation.block == self.last
+        if self.savings.short_tail and not patches and block < self.last and not in_tail:
             return self._run_short(block, ablation, index)
         record = self._resume(block, self._tokens(block, index), ablation, index)
         return record.logits.float(), record.block_outputs
@@ -120,18 +155,21 @@ class Resumer:
         tokens = before.block_outputs[self.last - 1]
         prefix = slice(0, layout.prefix_count)
         attended = self._attention_output(tokens, index)[:, :, prefix]
-        gone = torch.zeros(1, self.last + 1, attended.shape[1])
-        given = attended[:, None].expand(-1, self.last + 1, -1, -1, -1)
-        after = self._resume(self.last, tokens[:, prefix], HeadAblation(gone, given), index)
+        if isinstance(ablation, HeadAblation):
+            attended = _for_prefix(ablation, layout.prefix_count).apply(attended, self.last)
+        after = self._resume(self.last, tokens[:, prefix], _Given(self._nobody, None, self.last, attended), index)
         outputs = {b: out for b, out in before.block_outputs.items() if b < self.last}
         outputs[self.last] = after.block_outputs[self.last]
         return after.logits.float(), outputs
 
     def _attention_output(self, tokens: Tensor, index: Tensor) -> Tensor:
-        """T of the last block, (M, H, N, d), for the tokens that enter it."""
-        stop = _StopAt(torch.ones(1, self.last + 1, self.clean.anatomy.heads), None, self.last)
+        """T of the last block, (M, H, N or prefix, d), for the tokens that enter it."""
+        stop = _StopAt(self._nobody, None, self.last)
+        layout = self.clean.anatomy.layout
+        assert layout is not None
         try:
-            self._resume(self.last, tokens, stop, index)
+            with _PrefixQueries(layout.prefix_count):
+                self._resume(self.last, tokens, stop, index)
         except _Reached as reached:
             return reached.output
         raise RuntimeError("the last block has no attention of its own")
@@ -158,7 +196,7 @@ class Resumer:
                 self.savings.one_picture = True
                 record = self._resume(max(1, self.last - 1), self._tokens(max(1, self.last - 1), index), None, index)
                 logits = record.logits.float()
-        except (RuntimeError, IndexError, ValueError, TypeError):
+        except (RuntimeError, IndexError, ValueError, TypeError, VitscopeError):
             # Models that insist on the whole grid (relative positions, rotary tables) or on the batch they began with.
             return False
         finally:
@@ -166,6 +204,12 @@ class Resumer:
         full = self.clean.cache.logits[index.to(self.clean.cache.logits.device)]
         limit = TOLERANCE * max(1.0, float(full.abs().max()))
         return logits.shape == full.shape and float((logits - full).abs().max()) <= limit
+
+
+def _for_prefix(ablation: HeadAblation, prefix: int) -> HeadAblation:
+    """The same ablation for the prefix queries alone."""
+    means = ablation.replacement
+    return HeadAblation(ablation.keep, means[:, :, :prefix] if means is not None and means.dim() == 4 else means)
 
 
 def _hand_on(structure: Any, width: int) -> Callable[..., Any]:

@@ -32,7 +32,8 @@ def spatial_sites(
             f"expected attention from every patch to every patch, got {', '.join(kinds)} attention in {source}; "
             "distance and pattern analyses need a plain ViT (heads importance may still work)"
         )
-    return chosen
+    longest = max(site.keys for site in chosen)
+    return [site for site in chosen if site.keys == longest]
 
 
 def prefix_of(site: AttentionSite, layout: TokenLayout) -> int:

@@ -1,0 +1,60 @@
+"""Heads: which matter, how far they look, which patterns they have, and whether the scores agree.
+
+The three analyses of Li et al., "How Does Attention Work in Vision Transformers?" (TVCG 2023, arXiv 2303.13731), on
+any ViT, and the agreement between head scores.
+"""
+
+from __future__ import annotations
+
+from vitscope.heads.agreement import Agreement, agree
+from vitscope.heads.atlas import Pattern, PatternAtlas, PatternMapping
+from vitscope.heads.autoencoder import AutoencoderOptions
+from vitscope.heads.change_metrics import METRICS, MetricInfo
+from vitscope.heads.cumulative import CumulativePruning, cumulative_pruning, joint_effect
+from vitscope.heads.importance import importance
+from vitscope.heads.means import mean_outputs
+from vitscope.heads.null import null_mixes, shuffled_module
+from vitscope.heads.partial import PARTS, PartialPruning, partial_pruning
+from vitscope.heads.patterns import fit_atlas, patterns
+from vitscope.heads.problems import HeadsError
+from vitscope.heads.prune_model import heads_to_remove, load_pruned, prune_module, save_pruned
+from vitscope.heads.sampling import MapSample, collect_maps
+from vitscope.heads.scores import SCORES, agreement, head_scores
+from vitscope.heads.strength import StrengthProfile, strength
+from vitscope.heads.table import HeadTable
+
+__all__ = [
+    "METRICS",
+    "PARTS",
+    "SCORES",
+    "Agreement",
+    "AutoencoderOptions",
+    "CumulativePruning",
+    "HeadTable",
+    "HeadsError",
+    "MapSample",
+    "MetricInfo",
+    "PartialPruning",
+    "Pattern",
+    "PatternAtlas",
+    "PatternMapping",
+    "StrengthProfile",
+    "agree",
+    "agreement",
+    "collect_maps",
+    "cumulative_pruning",
+    "fit_atlas",
+    "head_scores",
+    "heads_to_remove",
+    "importance",
+    "joint_effect",
+    "load_pruned",
+    "mean_outputs",
+    "null_mixes",
+    "partial_pruning",
+    "patterns",
+    "prune_module",
+    "save_pruned",
+    "shuffled_module",
+    "strength",
+]

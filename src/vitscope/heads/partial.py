@@ -1,0 +1,174 @@
+"""Dissect one head: take away only some entries of its attention and watch the same metrics as a curve over k.
+
+Sheet "Visual analytics of attention", 1, partial pruning (Li et al. 2023): the class query's row, the patch queries,
+the class key, keys at exactly / at most / at least k hops, or one chosen query. The softmax is not renormalised by
+default: the entries' contribution is gone and nothing takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitscope.heads.batches import Progress, picture_source, quiet
+from vitscope.heads.change_metrics import check_labels
+from vitscope.heads.distance import grid_geometry
+from vitscope.heads.problems import HeadsError
+from vitscope.heads.resuming import Resumer, Savings
+from vitscope.heads.sites import head_grid
+from vitscope.heads.sweep import check_representation, clean_run, groups, measure, stacked_index
+from vitscope.heads.table import write_frame
+from vitscope.models.anatomy import TokenLayout
+from vitscope.tracing import EntryAblation, Vit
+
+HOP_PARTS = ("at", "within", "beyond")
+FIXED_PARTS = ("class_query", "patch_queries", "class_key", "whole_head")
+PARTS = (*FIXED_PARTS, *HOP_PARTS, "query")
+
+
+def entry_mask(
+    part: str, layout: TokenLayout, *, k: int | None = None, query: int | None = None, distance: str = "chebyshev"
+) -> Tensor:
+    """(N, N) bool, True where the attention entry (query, key) is taken away.
+
+    at / within / beyond: entries between patches whose hop distance is exactly / at most / at least k. query: the row
+    of one patch (0 ... P-1, row-major). whole_head: every entry.
+    """
+    N, start = layout.tokens, layout.prefix_count
+    mask = torch.zeros(N, N, dtype=torch.bool)
+    if part in ("class_query", "class_key"):
+        if layout.class_index is None:
+            raise HeadsError(f"expected a model with a class token for {part}, got none; use patch_queries or hops")
+        if part == "class_query":
+            mask[layout.class_index] = True
+        else:
+            mask[:, layout.class_index] = True
+    elif part == "patch_queries":
+        mask[start:] = True
+    elif part == "whole_head":
+        mask[:] = True
+    elif part in HOP_PARTS:
+        geometry = grid_geometry(layout.grid, distance)
+        if k is None or not 0 <= k < geometry.rings:
+            raise HeadsError(f"expected a hop count from 0 to {geometry.rings - 1}, got {k}; choose k in that range")
+        hops = geometry.hops
+        mask[start:, start:] = hops == k if part == "at" else hops <= k if part == "within" else hops >= k
+    elif part == "query":
+        if query is None or not 0 <= query < layout.patches:
+            raise HeadsError(f"expected a patch from 0 to {layout.patches - 1}, got {query}; count row by row")
+        mask[start + query] = True
+    else:
+        raise HeadsError(f"expected a part among {', '.join(PARTS)}, got {part!r}; choose one of them")
+    return mask
+
+
+@dataclass(frozen=True)
+class PartialPruning:
+    """Curves of one head. steps: one (part, k or query, or -1) per mask; values[metric]: (n, steps) per picture."""
+
+    block: int
+    head: int
+    steps: tuple[tuple[str, int], ...]
+    values: Mapping[str, NDArray[np.float32]]
+    pictures: tuple[str, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def curve(self, part: str, metric: str) -> pd.DataFrame:
+        """k (or query), mean, std, n of one part; one row with k = -1 for parts without k."""
+        if metric not in self.values:
+            raise HeadsError(f"expected a metric among {', '.join(self.values)}, got {metric!r}; choose one of them")
+        frame = self.to_pandas()
+        return frame.loc[(frame["part"] == part) & (frame["metric"] == metric), ["k", "mean", "std", "n"]].reset_index(
+            drop=True
+        )
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per part, k and metric: mean, std and n over pictures."""
+        rows = []
+        for metric, array in self.values.items():
+            spread = array.std(0, ddof=1) if len(array) > 1 else np.full(array.shape[1], np.nan)
+            for index, (part, k) in enumerate(self.steps):
+                rows.append({"block": self.block, "head": self.head, "part": part, "k": k, "metric": metric,
+                             "mean": float(array[:, index].mean()), "std": float(spread[index]), "n": len(array)})
+        return pd.DataFrame(rows)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the curves as .parquet or .csv."""
+        write_frame(self.to_pandas(), Path(path), self.metadata)
+        return Path(path)
+
+
+def partial_pruning(
+    vit: Vit, images: Any, block: int, head: int, labels: Any = None, *,
+    parts: Sequence[str] = (*FIXED_PARTS, *HOP_PARTS), queries: Sequence[int] = (), hops: Sequence[int] | None = None,
+    distance: str = "chebyshev", renormalise: bool = False, representation: str = "standard", batch_size: int = 32,
+    progress: Progress = quiet,
+) -> PartialPruning:
+    """Take away parts of one head's attention in turn. hops: the k of the hop parts (default: all). queries: patches
+    whose own row is taken away (part "query"). renormalise: rows that lost entries sum to one again.
+
+    Raises HeadsError for a head or part that does not exist, or a model without a patch grid.
+    """
+    check_representation(representation)
+    L, H = head_grid(vit.anatomy)
+    if not (0 <= block < L and 0 <= head < H):
+        raise HeadsError(f"expected a block from 0 to {L - 1} and a head from 0 to {H - 1}, got {block}, {head}")
+    source = picture_source(images)
+    given = None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
+    savings = Savings()
+    collected: list[dict[str, NDArray[np.float32]]] = []
+    names: list[str] = []
+    steps: list[tuple[str, int]] = []
+    masks: Tensor | None = None
+    for batch in source.batches(vit, batch_size):
+        clean = clean_run(vit, batch.pixels, None if given is None else given[list(batch.positions)])
+        if masks is None:
+            steps, masks = _masks(clean.anatomy.layout, vit.source, parts, queries, hops, distance)
+        resumer = Resumer(vit, clean, savings)
+        columns: dict[str, list[Tensor]] = {}
+        n = clean.pictures
+        for group in groups(range(len(steps)), n, batch_size):
+            index = stacked_index(n, len(group))
+            ablation = EntryAblation(block, head, masks[group].repeat_interleave(n, 0), renormalise)
+            logits, outputs = resumer.run(block, ablation, index, patches=representation == "all")
+            for name, value in measure(clean, logits, outputs, block, index, representation).items():
+                columns.setdefault(name, []).append(value.reshape(len(group), n).T.float())
+        collected.append({name: torch.cat(column, 1).numpy() for name, column in columns.items()})
+        names += batch.names
+        progress("dissecting the head", len(names), len(source))
+    values = {name: np.concatenate([part[name] for part in collected]) for name in collected[0]}
+    return PartialPruning(block, head, tuple(steps), values, tuple(names), {
+        "analysis": "partial pruning", "model": vit.source, "fingerprint": vit.fingerprint, "pictures": len(names),
+        "distance": distance, "renormalise": renormalise,
+    })
+
+
+def _masks(
+    layout: TokenLayout | None, source: str, parts: Sequence[str], queries: Sequence[int],
+    hops: Sequence[int] | None, distance: str,
+) -> tuple[list[tuple[str, int]], Tensor]:
+    if layout is None:
+        raise HeadsError(f"expected a model with a patch grid, got {source}; pass grid=(h, w) to open_model")
+    steps: list[tuple[str, int]] = []
+    rings = grid_geometry(layout.grid, distance).rings
+    for part in parts:
+        if part == "query":
+            continue
+        if part in ("class_query", "class_key") and layout.class_index is None and len(parts) > 1:
+            continue  # the default list asks for what a model without class token does not have
+        steps += [(part, k) for k in (hops if hops is not None else range(rings))] if part in HOP_PARTS else [(part, -1)]
+    steps += [("query", int(query)) for query in queries]
+    masks = [
+        entry_mask(part, layout, k=k if part in HOP_PARTS else None, query=k if part == "query" else None,
+                   distance=distance)
+        for part, k in steps
+    ]
+    return steps, torch.stack(masks)

@@ -1,0 +1,130 @@
+"""Head scores that come with a trace: GMAR's weights, DAAM's shares, gradient-weighted attention, first order, strength.
+
+All from one forward and one backward per batch; together with the exact pruning metrics they are what `agreement`
+compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitscope.heads.agreement import Agreement, agree
+from vitscope.heads.batches import Progress, picture_source, quiet
+from vitscope.heads.first_order import first_order_scores
+from vitscope.heads.importance import importance
+from vitscope.heads.means import first_sites
+from vitscope.heads.problems import HeadsError
+from vitscope.heads.strength import SCALARS, trace_profiles
+from vitscope.heads.table import HeadTable
+from vitscope.methods.daam import daam, daam_sites
+from vitscope.methods.gmar import head_weights
+from vitscope.tracing import Trace, Vit
+
+SCORES: Mapping[str, str] = {
+    "first_order": "first order, |<T, dT>|",
+    "gmar_weight": "GMAR weight (within its block)",
+    "gmar_norm": "GMAR gradient norm (all blocks)",
+    "daam_share": "DAAM share (within its block)",
+    "daam_mass": "DAAM share of the whole map",
+    "gradient_attention": "sum of relu(G * A)",
+    "expected_distance": "expected distance",
+    "entropy": "attention entropy",
+}
+
+DEFAULT_AGREEMENT = (
+    "probability_drop_label", "probability_drop_top", "js_divergence", "logit_drop_top", "class_cosine_block",
+    "class_cosine_last", "patch_l2_block", *SCORES,
+)
+
+
+def trace_scores(trace: Trace) -> dict[str, Tensor]:
+    """Every score of SCORES that applies to this model, each (B, L, H) on the CPU; NaN where a head has none."""
+    sites = first_sites(trace.sites)
+    L, H = len(sites), max(site.heads for site in sites)
+    blocks = [int(site.info.block or 0) for site in sites]
+    scores = {"first_order": first_order_scores(trace).abs()}
+    norms = torch.full((trace.batch, L, H), torch.nan)
+    weighted = torch.full((trace.batch, L, H), torch.nan)
+    for row, site in enumerate(sites):
+        norms[:, row, : site.heads] = site.gradient_norm(1).cpu()
+        total = torch.zeros(site.batch, site.heads, device=site.output.device)
+        for queries in site.chunks():
+            total += (site.attention_gradient(queries) * site.attention(queries)).clamp_min(0).sum((-2, -1))
+        weighted[:, row, : site.heads] = total.cpu()
+    scores["gmar_norm"], scores["gradient_attention"] = norms, weighted
+    if trace.anatomy.why_no_row() is None:
+        weights = head_weights(trace).cpu()
+        scores["gmar_weight"] = _rows(weights, list(range(weights.shape[1])), L, H)
+        found = daam(trace).extras
+        where = [blocks.index(int(site.info.block or 0)) for site in daam_sites(trace)]
+        mass = found["block_maps"].sum(-1)
+        total_mass = mass.sum(1, keepdim=True).clamp_min(1e-12)
+        scores["daam_share"] = _rows(found["head_share"].cpu(), where, L, H)
+        scores["daam_mass"] = _rows((found["head_share"] * (mass / total_mass)[..., None]).cpu(), where, L, H)
+    try:
+        profiles, profiled = trace_profiles(trace)
+    except HeadsError:
+        return scores
+    for name in SCALARS:
+        if name in SCORES:
+            scores[name] = _rows(getattr(profiles, name).float().cpu(), [blocks.index(b) for b in profiled], L, H)
+    return scores
+
+
+def _rows(values: Tensor, rows: list[int], L: int, H: int) -> Tensor:
+    """values (B, l, h) put into rows of a (B, L, H) tensor of NaN."""
+    if values.shape[1] != len(rows) or max(rows, default=0) >= L:
+        return torch.full((values.shape[0], L, H), torch.nan)
+    full = torch.full((values.shape[0], L, H), torch.nan)
+    for position, row in enumerate(rows):
+        full[:, row, : values.shape[2]] = values[:, position]
+    return full
+
+
+def head_scores(
+    vit: Vit, images: Any, *, batch_size: int = 16, progress: Progress = quiet
+) -> HeadTable:
+    """The scores of SCORES per picture for the predicted class: one forward and one backward per picture."""
+    source = picture_source(images)
+    parts: list[dict[str, Tensor]] = []
+    names: list[str] = []
+    for batch in source.batches(vit, batch_size):
+        parts.append(trace_scores(vit.trace(batch.pixels)))
+        names += batch.names
+        progress("head scores", len(names), len(source))
+    values = {name: torch.cat([part[name] for part in parts]).numpy().astype(np.float32) for name in parts[0]}
+    return HeadTable(values, tuple(names), {
+        "analysis": "scores", "model": vit.source, "fingerprint": vit.fingerprint, "pictures": len(names),
+    })
+
+
+def agreement(
+    vit: Vit, images: Any, labels: Any = None, *, table: HeadTable | None = None, scores: tuple[str, ...] | None = None,
+    replacement: str | Tensor = "zero", resample: str = "pictures", rounds: int = 300, batch_size: int = 16,
+    seed: int = 0, progress: Progress = quiet,
+) -> Agreement:
+    """Rank correlations between pruning metrics, GMAR, DAAM, first-order scores, strength and entropy.
+
+    table: importance of the same pictures, to save doing it again. scores: which columns (default: those of
+    DEFAULT_AGREEMENT that this model has).
+    """
+    source = picture_source(images)
+    if table is None:
+        table = importance(vit, source, labels, replacement=replacement, gradient=False, batch_size=batch_size,
+                           progress=progress)
+    extra = head_scores(vit, source, batch_size=batch_size, progress=progress)
+    if extra.pictures != table.pictures:
+        raise HeadsError(
+            f"expected importance of the same {len(extra.pictures)} pictures, got a table of {len(table.pictures)}; "
+            "compute it on the same folder"
+        )
+    joined = table.with_columns(dict(extra.values))
+    chosen = scores or tuple(
+        name for name in DEFAULT_AGREEMENT if name in joined.values and np.isfinite(joined[name]).any()
+    )
+    return agree(joined, chosen, resample=resample, rounds=rounds, seed=seed)
