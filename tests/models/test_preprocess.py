@@ -12,7 +12,7 @@ import timm.data
 import torch
 from PIL import Image
 
-from vitscope.errors import ModelError, PictureError
+from vitscope.errors import ModelError
 from vitscope.models import Preprocessor, as_preprocessor, read_picture
 from vitscope.models.recipes import from_timm
 
@@ -226,10 +226,25 @@ def test_other_sizes_crop_the_same_share() -> None:
     assert wide(synthetic()[0]).shape == (3, 224, 448)
 
 
-def test_long_thin_pictures_are_refused_not_inflated() -> None:
-    recipe = Preprocessor(size=(224, 224), mean=(0.5,) * 3, std=(0.5,) * 3)
-    with pytest.raises(PictureError, match="too long and thin"):
-        recipe(Image.new("RGB", (60_000, 1)))
+@pytest.mark.parametrize("rule", ["short", "cover"])
+def test_long_thin_pictures_are_not_inflated(rule: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Bilinear, because Pillow may swap its two passes and only bicubic overshoots are clipped in between.
+    recipe = Preprocessor(
+        size=(64, 48),
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+        resize=rule,
+        resize_to=(70, 56),
+        interpolation="bilinear",
+    )
+    pictures = [*synthetic(), Image.effect_noise((900, 7), 80).convert("RGB")]
+    whole = [recipe(picture) for picture in pictures]
+    monkeypatch.setattr("vitscope.models.preprocess.MAX_RESIZED_PIXELS", 0)
+    for picture, wanted in zip(pictures, whole, strict=True):
+        # Both round to 8 bits, so one step of 1/255 (times 2 by the deviation) may lie between them.
+        torch.testing.assert_close(recipe(picture), wanted, atol=2.1 / 255, rtol=0)
+    monkeypatch.undo()
+    assert recipe(Image.new("RGB", (1_000_000, 1), (255, 0, 0)))[0].min() == 1
 
 
 def test_every_mode_is_taken() -> None:

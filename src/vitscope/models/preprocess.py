@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitscope.errors import ModelError, PictureError, nearest
+from vitscope.errors import ModelError, nearest
 from vitscope.models.geometry import Geometry
 from vitscope.models.picture_modes import to_rgb
 
@@ -37,8 +37,9 @@ FILTERS = {
     "hamming": Image.Resampling.HAMMING,
 }
 
-# A 1×60,000 picture resized by its shorter side would need more memory than any machine has.
-MAX_RESIZED_PIXELS = 200_000_000
+# A 60,000×1 picture resized by its shorter side would need more memory than any machine has; above this many pixels
+# only the part that survives the crop is computed.
+MAX_RESIZED_PIXELS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,6 @@ class Preprocessor:
             ratios = (height / target[0], width / target[1])
             ratio = min(ratios) if self.resize == "cover" else max(ratios)
             resized = (max(1, round(height / ratio)), max(1, round(width / ratio)))
-        if resized[0] * resized[1] > MAX_RESIZED_PIXELS:
-            raise PictureError(
-                f"the picture is {width}×{height} pixels, too long and thin: resized by its shorter side it would be "
-                f"{resized[1]}×{resized[0]}; crop it first"
-            )
         return resized
 
     def as_dict(self) -> dict[str, Any]:
@@ -176,6 +172,8 @@ class Preprocessor:
         """Resized and cropped, (3, H, W) in 0..1."""
         picture = to_rgb(picture)
         resized = self.resized((picture.height, picture.width))
+        if resized[0] * resized[1] > MAX_RESIZED_PIXELS and self.resize != "none":
+            return self._pad(_tensor(self._window(picture, resized)).float() / 255, resized)
         if self.resampler == "pillow":
             if picture.size != (resized[1], resized[0]):
                 picture = picture.resize((resized[1], resized[0]), FILTERS[self.interpolation])
@@ -187,16 +185,29 @@ class Preprocessor:
         cropped = self._crop(values if values.is_floating_point() else values.float() / 255)
         return cropped
 
+    def _window(self, picture: Image.Image, resized: tuple[int, int]) -> Image.Image:
+        """Resized and cropped in one step: Pillow's ``box`` gives the pixels that resizing first would give."""
+        top, left = (self._place(resized, axis)[1] for axis in (0, 1))
+        height, width = min(self.size[0], resized[0] - top), min(self.size[1], resized[1] - left)
+        down, across = picture.height / resized[0], picture.width / resized[1]
+        box = (left * across, top * down, (left + width) * across, (top + height) * down)
+        box = (box[0], box[1], min(box[2], picture.width), min(box[3], picture.height))
+        return picture.resize((width, height), FILTERS[self.interpolation], box=box)
+
     def _crop(self, values: Tensor) -> Tensor:
         height, width = self.size
-        (pad_top, top), (pad_left, left) = (
-            self._place((values.shape[1], values.shape[2]), axis) for axis in (0, 1)
-        )
-        values = values[:, top : top + height, left : left + width]
+        resized = (values.shape[1], values.shape[2])
+        top, left = (self._place(resized, axis)[1] for axis in (0, 1))
+        return self._pad(values[:, top : top + height, left : left + width], resized)
+
+    def _pad(self, values: Tensor, resized: tuple[int, int]) -> Tensor:
+        """Laid on ``fill`` where the resized picture (H, W) is smaller than the input."""
+        height, width = self.size
         if tuple(values.shape[1:]) == self.size:
             return values.contiguous()
+        top, left = (self._place(resized, axis)[0] for axis in (0, 1))
         canvas = (torch.tensor(self.fill, dtype=torch.float32) / 255).view(3, 1, 1).repeat(1, height, width)
-        canvas[:, pad_top : pad_top + values.shape[1], pad_left : pad_left + values.shape[2]] = values
+        canvas[:, top : top + values.shape[1], left : left + values.shape[2]] = values
         return canvas
 
 
