@@ -54,7 +54,12 @@ def picture_card(entry: ReportPicture, number: int) -> Html:
         element(
             "div",
             side,
-            element("div", [_map_figure(one, entry, shape) for one in entry.maps], class_="maps"),
+            element(
+                "div",
+                [_map_figure(one, entry, shape) for one in entry.maps],
+                class_="maps",
+                style=f"--count:{len(entry.maps)}",
+            ),
             class_="card-body",
         ),
         element(
@@ -83,7 +88,7 @@ def _map_figure(one: ReportMap, entry: ReportPicture, shape: tuple[int, int]) ->
     alt = f"Map of {one.method} on {entry.name}: {_hottest(np.asarray(one.values, dtype=np.float64))}"
     return element(
         "figure",
-        _stack(shape, alt, layer_uri(scaled.values, name)),
+        _stack(shape, alt, _layer(scaled, name)),
         json_block(short_numbers(one.values), class_="cells"),
         element(
             "figcaption",
@@ -109,11 +114,9 @@ def _flow_player(flow: ReportFlow, entry: ReportPicture, shape: tuple[int, int],
     thumbs = []
     for index in range(count):
         shared_bar, own_bar = bar_labels(shared.at(index)), bar_labels(own.at(index))
-        image = element(
-            "img",
-            src=layer_uri(shared.values[index], name),
-            alt="",
-            class_="layer",
+        image = _layer(
+            shared.at(index),
+            name,
             data_own=layer_uri(own.values[index], name),
             data_bar="|".join(shared_bar),
             data_own_bar="|".join(own_bar),
@@ -151,7 +154,7 @@ def _flow_player(flow: ReportFlow, entry: ReportPicture, shape: tuple[int, int],
             "div",
             element(
                 "figure",
-                _stack(shape, alt, layer_uri(shared.values[-1], name)),
+                _stack(shape, alt, _layer(shared.at(count - 1), name)),
                 element(
                     "figcaption",
                     element(
@@ -239,13 +242,18 @@ def layer_uri(values: NDArray[np.float32], name: str) -> str:
     return png_uri(Image.fromarray(colours))
 
 
-def _stack(shape: tuple[int, int], alt: str, layer: str | None, kind: str = "") -> Html:
+def _layer(scaled: ScaledMaps, name: str, **attributes: str) -> Html:
+    """The map's picture, to be laid over the photograph; what it shows is said by the box around it."""
+    kind = "layer signed" if scaled.diverging else "layer"
+    return element("img", src=layer_uri(scaled.values, name), alt="", class_=kind, **attributes)
+
+
+def _stack(shape: tuple[int, int], alt: str, layer: Html | None, kind: str = "") -> Html:
     """Photograph and map in one box of the picture's shape; the photograph comes from the card's style."""
-    image = element("img", src=layer, alt="", class_="layer") if layer else None
     return element(
         "div",
         _photo(),
-        image,
+        layer,
         class_=f"stack {kind}".strip(),
         style=_aspect(shape),
         role="img",
