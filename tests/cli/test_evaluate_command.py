@@ -111,7 +111,7 @@ def test_list_metrics(capsys: pytest.CaptureFixture[str]) -> None:
         (["PHOTOS", *MODEL, "--metrics", "srgg"], "did you mean srg"),
         (["PHOTOS", *MODEL, "--methods", "gmarr"], "gmar"),
         (["PHOTOS", *MODEL, "--removal", "grey"], "expected removal"),
-        (["PHOTOS", *MODEL, "--labels", "none.csv"], "cannot read none.csv"),
+        (["PHOTOS", *MODEL, "--labels", "none.csv"], "no file none.csv"),
         (["--world", "moon"], "moon"),
     ],
 )

@@ -114,8 +114,8 @@ def evaluate(
             raise typer.BadParameter(
                 "--model says which model to evaluate, for example timm/deit_tiny_patch16_224"
             )
-        data, skipped = _pictures(pictures or [], labels, boxes, limit)
         opened = open_vit(model, weights, image_size, device, precision, random_weights, class_names)
+        data, skipped = _pictures(pictures or [], labels, boxes, limit, opened)
         runs.append(("", opened, data, protocols, options.parse_list(metrics) if metrics else ["srg"]))
     documents = []
     for name, opened, data, fitting, chosen in runs:
@@ -147,7 +147,7 @@ def _for_world(protocol: Protocol, target: str) -> Protocol:
 
 
 def _pictures(
-    places: list[str], labels: Path | None, boxes: Path | None, limit: int | None
+    places: list[str], labels: Path | None, boxes: Path | None, limit: int | None, vit: Any
 ) -> tuple[EvaluationSet, list[tuple[Path, str]]]:
     """The readable pictures with what is known about them, and those that were skipped."""
     from vitscope.evaluation.truth import read_truth
@@ -169,7 +169,7 @@ def _pictures(
         raise PictureError(
             f"none of the {len(paths)} pictures can be read; the lines above give the reason of each"
         )
-    return read_truth(good, labels, boxes), skipped
+    return read_truth(good, labels, boxes, vit.anatomy.classes), skipped
 
 
 def _run(

@@ -7,17 +7,16 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from vitscope.data.mosaics import MosaicPlan, cell_masks, plan_mosaics, tile
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.dataset import EvaluationSet, as_picture
-from vitscope.evaluation.draws import generator
 
 
 class _MosaicPictures(Sequence[Tensor]):
     """Mosaics (3, H, W), ready for the model, made when they are asked for."""
 
-    def __init__(self, vit: Any, data: EvaluationSet, plans: Sequence[Sequence[int]], side: int) -> None:
+    def __init__(self, vit: Any, data: EvaluationSet, plans: Sequence[MosaicPlan], side: int) -> None:
         self._vit, self._data, self._plans, self._side = vit, data, plans, side
 
     def __len__(self) -> int:
@@ -31,36 +30,11 @@ class _MosaicPictures(Sequence[Tensor]):
         if isinstance(index, slice):
             return _MosaicPictures(self._vit, self._data, self._plans[index], self._side)
         tiles = []
-        for place in self._plans[index]:
+        for place in self._plans[index].members:
             picture = self._data.pictures[place]
             ready = picture.unsqueeze(0) if isinstance(picture, Tensor) else [as_picture(picture)]
             tiles.append(self._vit.images(ready)[0])
         return tile(torch.stack(tiles), self._side)
-
-
-def tile(tiles: Tensor, side: int) -> Tensor:
-    """side² pictures (side², 3, H, W), row by row, shrunk into one of the same size: (3, H, W)."""
-    height, width = tiles.shape[-2:]
-    rows, columns = _cuts(height, side), _cuts(width, side)
-    canvas = torch.empty_like(tiles[0])
-    for cell, picture in enumerate(tiles):
-        y, x = divmod(cell, side)
-        size = (rows[y + 1] - rows[y], columns[x + 1] - columns[x])
-        small = functional.interpolate(
-            picture.unsqueeze(0).float(), size=size, mode="bilinear", antialias=True, align_corners=False
-        )
-        canvas[:, rows[y] : rows[y + 1], columns[x] : columns[x + 1]] = small[0].to(canvas.dtype)
-    return canvas
-
-
-def cell_masks(size: tuple[int, int], side: int) -> Tensor:
-    """The cells of a mosaic as masks, row by row: (side², H, W) bool."""
-    rows, columns = _cuts(size[0], side), _cuts(size[1], side)
-    masks = torch.zeros(side * side, *size, dtype=torch.bool)
-    for cell in range(side * side):
-        y, x = divmod(cell, side)
-        masks[cell, rows[y] : rows[y + 1], columns[x] : columns[x + 1]] = True
-    return masks
 
 
 def mosaics_of(vit: Any, data: EvaluationSet, seed: int, side: int = 2) -> EvaluationSet:
@@ -71,25 +45,7 @@ def mosaics_of(vit: Any, data: EvaluationSet, seed: int, side: int = 2) -> Evalu
     if data.labels is None:
         raise EvaluationError("grid pointing makes mosaics of pictures of different classes; pass labels=")
     labels = [int(label) for label in data.labels]
-    cells = side * side
-    if len(set(labels)) < cells:
-        raise EvaluationError(
-            f"mosaics of {side}×{side} need pictures of at least {cells} classes, got {len(set(labels))}; "
-            "add pictures or use fewer cells"
-        )
-    plans, targets = [], []
-    for place, key in enumerate(data.keys):
-        source = generator(key, seed, "mosaic")
-        chosen = [place]
-        for other in torch.randperm(len(labels), generator=source).tolist():
-            if len(chosen) == cells:
-                break
-            if labels[other] not in {labels[taken] for taken in chosen}:
-                chosen.append(other)
-        cell = int(torch.randint(cells, (1,), generator=source))
-        chosen[0], chosen[cell] = chosen[cell], chosen[0]
-        plans.append(chosen)
-        targets.append(cell)
+    plans = plan_mosaics(labels, side, seed)
     first = vit.images(
         data.pictures[0].unsqueeze(0)
         if isinstance(data.pictures[0], Tensor)
@@ -100,10 +56,6 @@ def mosaics_of(vit: Any, data: EvaluationSet, seed: int, side: int = 2) -> Evalu
         _MosaicPictures(vit, data, plans, side),
         list(data.keys),
         labels,
-        [masks[cell] for cell in targets],
+        [masks[plan.cell] for plan in plans],
         mosaics=True,
     )
-
-
-def _cuts(length: int, side: int) -> list[int]:
-    return [round(length * part / side) for part in range(side + 1)]

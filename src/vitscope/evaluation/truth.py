@@ -1,174 +1,109 @@
-"""What is known about a folder of pictures: classes and boxes from the files people have beside them."""
+"""What is known about pictures on disk: classes, boxes and masks from the files people have beside them."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
-from xml.etree import ElementTree
 
+from PIL import Image
+
+from vitscope.data import PictureRecord, read_annotations, read_labels
 from vitscope.errors import DataError
-from vitscope.evaluation.case import Box
 from vitscope.evaluation.dataset import EvaluationSet, picture_keys
 
-FILE_COLUMNS = ("file", "filename", "image", "path")
-CLASS_COLUMNS = ("class_index", "class", "label", "target", "index")
-T = TypeVar("T")
-BOX_COLUMNS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"))
 
+def read_truth(
+    paths: Sequence[Path],
+    labels: Path | None = None,
+    boxes: Path | None = None,
+    classes: int | None = None,
+) -> EvaluationSet:
+    """Pictures with their classes, boxes and masks.
 
-def read_truth(paths: Sequence[Path], labels: Path | None = None, boxes: Path | None = None) -> EvaluationSet:
-    """Pictures with their classes and boxes.
-
-    labels: a CSV with a column ``file`` (a name, or a path that ends like the picture's) and ``class_index``.
-        Without it ``labels.csv`` beside the pictures is taken, then folders named by a class number.
-    boxes: a CSV with ``file``, ``x0``, ``y0``, ``x1``, ``y1`` in the picture's pixels, one row per object; a COCO
-        JSON file; or a folder of VOC XML files named like the pictures. Without it ``boxes.csv`` beside the pictures.
+    labels: a CSV with the columns ``file`` and ``class_index``; without it ``labels.csv`` beside the pictures or in
+        the folder above. Without any, class folders: named by class numbers, or as many as the model has
+        ``classes``, numbered in sorted order as everywhere. Fewer folders say nothing certain about a model's
+        class order and are not used.
+    boxes: a CSV with ``file``, ``x0``, ``y0``, ``x1``, ``y1``, a COCO JSON file, or a folder of VOC XML files;
+        without it ``boxes.csv`` beside the pictures. Masks come with them where the file has any.
 
     Raises DataError when a file cannot be read, or knows nothing about one of the pictures.
     """
-    beside = paths[0].parent
-    boxes = boxes or _existing(beside / "boxes.csv")
-    labels = labels or _existing(beside / "labels.csv")
-    classes = _classes_from_csv(labels, paths) if labels is not None else _classes_from_folders(paths)
-    found: list[list[Box]] | None = None
-    if boxes is not None:
-        if classes is None and boxes.suffix.lower() == ".csv":
-            classes = _classes_from_csv(boxes, paths, required=False)
-        known = _boxes_from(boxes)
-        found = [_lookup(path, known, boxes) for path in paths]
-    return EvaluationSet(list(paths), picture_keys(list(paths)), classes, None, found)
+    listed = labels or _beside(paths, "labels.csv")
+    marked = boxes or _beside(paths, "boxes.csv")
+    known = None if marked is None else _matched(paths, read_annotations(marked), marked)
+    numbers: list[int] | None = None
+    if listed is not None:
+        numbers = [_number(record, listed) for record in _matched(paths, read_labels(listed), listed)]
+    else:
+        numbers = _from_folders(paths, classes)
+        if numbers is None and known is not None and all(record.label is not None for record in known):
+            numbers = [int(record.label or 0) for record in known]
+    masks = None
+    if known is not None and any(
+        thing.polygons or thing.runs for record in known for thing in record.objects
+    ):
+        masks = [_mask(record, path) for record, path in zip(known, paths, strict=True)]
+    places = None if known is None else [record.boxes() for record in known]
+    return EvaluationSet(list(paths), picture_keys(list(paths)), numbers, masks, places)
 
 
-def _existing(path: Path) -> Path | None:
-    return path if path.is_file() else None
+def _beside(paths: Sequence[Path], name: str) -> Path | None:
+    for folder in (paths[0].parent, paths[0].parent.parent):
+        if (folder / name).is_file():
+            return folder / name
+    return None
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return [
-                {str(k).strip().lower(): (v or "").strip() for k, v in row.items()}
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"cannot read {path} ({_reason(error)}); give a CSV file with a header line"
-        ) from None
-
-
-def _column(row: dict[str, str], names: Sequence[str], path: Path) -> str:
-    for name in names:
-        if name in row:
-            return name
-    raise DataError(f"{path} has no column {' or '.join(names)} but {', '.join(row)}; name one so")
-
-
-def _classes_from_csv(path: Path, paths: Sequence[Path], required: bool = True) -> list[int] | None:
-    rows = _rows(path)
-    if not rows:
-        raise DataError(f"{path} has no row; give a file and a class_index for each picture")
-    if not required and not set(CLASS_COLUMNS) & set(rows[0]):
+def _from_folders(paths: Sequence[Path], classes: int | None) -> list[int] | None:
+    places = [path.absolute().parent for path in paths]
+    if all(place.name.isdigit() for place in places):
+        return [int(place.name) for place in places]
+    roots = {place.parent for place in places}
+    if classes is None or len(roots) != 1:
         return None
-    file, kind = _column(rows[0], FILE_COLUMNS, path), _column(rows[0], CLASS_COLUMNS, path)
-    known: dict[str, list[int]] = {}
-    for row in rows:
-        try:
-            known.setdefault(row[file], []).append(int(row[kind]))
-        except ValueError:
+    folders = sorted(p for p in next(iter(roots)).iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [folders.index(place) for place in places] if len(folders) == classes else None
+
+
+def _matched(paths: Sequence[Path], records: Sequence[PictureRecord], source: Path) -> list[PictureRecord]:
+    """The record of each picture, by the longest common end of the paths that one record alone has."""
+    by_name: dict[str, list[PictureRecord]] = {}
+    for record in records:
+        by_name.setdefault(record.path.name, []).append(record)
+    found = []
+    for path in paths:
+        candidates = by_name.get(path.name, [])
+        if len(candidates) > 1:
+            candidates = [max(candidates, key=lambda record: _common_end(record.path, path))]
+        if not candidates:
             raise DataError(
-                f"{path}: the class of {row[file]} is {row[kind]!r}; give the class number"
-            ) from None
-    return [_lookup(picture, known, path)[0] for picture in paths]
-
-
-def _classes_from_folders(paths: Sequence[Path]) -> list[int] | None:
-    """Class numbers from folders named by them; other names say nothing certain about a model's class order."""
-    names = [path.absolute().parent.name for path in paths]
-    return [int(name) for name in names] if all(name.isdigit() for name in names) else None
-
-
-def _boxes_from(path: Path) -> dict[str, list[Box]]:
-    if path.is_dir():
-        return _boxes_from_voc(path)
-    return _boxes_from_coco(path) if path.suffix.lower() == ".json" else _boxes_from_csv(path)
-
-
-def _boxes_from_csv(path: Path) -> dict[str, list[Box]]:
-    rows = _rows(path)
-    if not rows:
-        raise DataError(f"{path} has no row; give file, x0, y0, x1, y1 for each object")
-    file = _column(rows[0], FILE_COLUMNS, path)
-    names = next((names for names in BOX_COLUMNS if set(names) <= set(rows[0])), None)
-    if names is None:
-        raise DataError(f"{path} has no columns x0, y0, x1, y1 (or xmin, ymin, xmax, ymax); name them so")
-    found: dict[str, list[Box]] = {}
-    for row in rows:
-        found.setdefault(row[file], []).append(_box([row[name] for name in names], path))
+                f"{source} says nothing about {path.name}; add a line for it or leave the picture out"
+            )
+        found.append(candidates[0])
     return found
 
 
-def _boxes_from_coco(path: Path) -> dict[str, list[Box]]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        names = {image["id"]: str(image["file_name"]) for image in document["images"]}
-        found: dict[str, list[Box]] = {name: [] for name in names.values()}
-        for entry in document["annotations"]:
-            x, y, width, height = (float(v) for v in entry["bbox"])
-            found[names[entry["image_id"]]].append((x, y, x + width, y + height))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is no COCO file ({_reason(error)}); it needs images and annotations"
-        ) from None
-    return found
+def _common_end(first: Path, second: Path) -> int:
+    count = 0
+    for a, b in zip(reversed(first.absolute().parts), reversed(second.absolute().parts), strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
 
 
-def _boxes_from_voc(folder: Path) -> dict[str, list[Box]]:
-    found: dict[str, list[Box]] = {}
-    files = sorted(folder.rglob("*.xml"))
-    if not files:
-        raise DataError(f"{folder} holds no VOC .xml file; give the folder with the annotations")
-    for file in files:
-        try:
-            root = ElementTree.parse(file).getroot()
-            name = root.findtext("filename") or file.stem
-            boxes = []
-            for element in root.iterfind("object/bndbox"):
-                low = [float(element.findtext(key) or "nan") - 1 for key in ("xmin", "ymin")]
-                high = [float(element.findtext(key) or "nan") for key in ("xmax", "ymax")]
-                # VOC counts pixels from 1 and its boxes hold both ends.
-                boxes.append(_box([*low, *high], file))
-        except (OSError, ElementTree.ParseError, ValueError) as error:
-            raise DataError(f"{file} is no VOC annotation ({_reason(error)}); mend or remove it") from None
-        found[name], found[file.stem] = boxes, boxes
-    return found
+def _number(record: PictureRecord, source: Path) -> int:
+    if record.label is None:
+        raise DataError(f"{source} gives no class for {record.path.name}; add its class_index")
+    return record.label
 
 
-def _box(values: Sequence[str | float], path: Path) -> Box:
-    try:
-        x0, y0, x1, y1 = (float(value) for value in values)
-    except ValueError:
-        raise DataError(
-            f"{path}: {', '.join(map(str, values))} is no box; give numbers x0, y0, x1, y1"
-        ) from None
-    if not (x1 > x0 and y1 > y0):
-        raise DataError(f"{path}: the box {x0:g}, {y0:g}, {x1:g}, {y1:g} is empty; give x0 < x1 and y0 < y1")
-    return (x0, y0, x1, y1)
+def _mask(record: PictureRecord, path: Path) -> object:
+    """The mask at the size of the picture; nothing where the file marks nothing."""
+    import numpy as np
 
-
-def _lookup(path: Path, known: dict[str, list[T]], source: Path) -> list[T]:
-    """What a file says about a picture: by the end of its path, its name, or its name without suffix."""
-    parts = path.absolute().parts
-    for count in range(len(parts), 0, -1):
-        tail = "/".join(parts[-count:])
-        if tail in known:
-            return known[tail]
-    if path.stem in known:
-        return known[path.stem]
-    raise DataError(f"{source} says nothing about {path.name}; add a row for it or leave the picture out")
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or " ".join(str(error).split())[:80] or type(error).__name__
+    with Image.open(path) as picture:
+        width, height = picture.size
+    mask = record.mask((height, width))
+    return np.zeros((height, width), dtype=bool) if mask is None else mask
