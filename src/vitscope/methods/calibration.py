@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from vitscope.errors import MethodError
+from vitscope.errors import MethodError, TraceError
 from vitscope.tracing import Capture, Custom, Target, TopK, Trace, Vit, constant_gate
 from vitscope.tracing.forward_pass import Inputs, batch_of
 from vitscope.tracing.resume import select
@@ -129,8 +129,19 @@ def _solve(vit: Vit, inputs: Inputs, count: int) -> Calibration:
         score = float(trace.scores.mean())
         return float(stream_relevance(trace).sum(2).mean()) - score
 
+    if excess(1.0) and not _scales(excess):
+        return Calibration(1.0, score + excess(1.0), score, count)
     kappa, difference = find_root(excess, *RANGE, start=(0.5, 1.0), tolerance=TOLERANCE)
     return Calibration(round(kappa, 2), difference + score, score, count)
+
+
+def _scales(excess: Callable[[float], float]) -> bool:
+    """False where no MLP branch can be told from the attention's (parallel blocks): nothing is there to scale."""
+    try:
+        excess(0.5)
+    except TraceError:
+        return False
+    return True
 
 
 def find_root(

@@ -17,13 +17,12 @@ from torch import Tensor
 from vitscope.errors import MethodError
 from vitscope.methods.calibration import kappa_of, kept_calibration, stream_relevance
 from vitscope.methods.chain import chain_sites, key_slice, rollout_rows, rows_through
-from vitscope.methods.registry import chained_methods, register, token_methods
+from vitscope.methods.fullgrad import STREAMS, stream_methods
+from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
-from vitscope.tracing import AttentionSite, Capture, Target, TokenRemoval, Trace, Vit, constant_gate
+from vitscope.tracing import AttentionSite, Target, TokenRemoval, Trace, Vit, constant_gate
 from vitscope.tracing.targets import ResolvedTarget
-
-STREAMS = Capture(streams=True)
 
 
 def constant_gate_needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
@@ -41,7 +40,7 @@ def constant_gate_needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Ne
     backwards=1,
     has_flow=True,
     needs=constant_gate_needs,
-    applies=token_methods,
+    applies=stream_methods,
 )
 def dart(
     trace: Trace, *, kappa: float | str = "auto", gate: bool = True, refined: int = 0, seed: int = 0
@@ -56,7 +55,6 @@ def dart(
     used = used_kappa(trace)
     if refined < 0 or refined % 2:
         raise MethodError(f"expected refined as an even number of half-token subsets (0: off), got {refined}")
-    _check_stream(trace)
     steps = _refine(trace, gate, refined, seed) if refined else block_relevance(trace, gate)
     flow = steps.cumsum(1)
     extras = {
@@ -112,17 +110,6 @@ def used_kappa(trace: Trace) -> float:
         )
     assert trace.rules is not None
     return trace.rules.mlp_scale
-
-
-def _check_stream(trace: Trace) -> None:
-    """Raise MethodError when no block hands its output on to the next: the blocks are then mere branches."""
-    outputs, inputs = trace.block_outputs, trace.block_inputs
-    pairs = [(o, i) for o, i in zip(outputs, inputs[1:], strict=False) if o.shape == i.shape]
-    if pairs and not any(torch.equal(o, i) for o, i in pairs):
-        raise MethodError(
-            f"the blocks of '{trace.anatomy.source}' hold no residual stream (their output is not what enters the next); "
-            "pass blocks= to open_model, naming the modules around the residual additions"
-        )
 
 
 def block_relevance(trace: Trace, gate: bool = True) -> Tensor:

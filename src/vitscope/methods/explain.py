@@ -138,7 +138,7 @@ def _explain_batch(vit: Vit, inputs: Inputs, request: Request, target: Target) -
         for info, _ in members:
             options = {**info.options, **request[info.name]}
             try:
-                relevance = info.function(trace, **options)
+                relevance = info.run(trace, options)
             except TraceError as error:
                 raise MethodError(
                     f"method '{info.name}' does not apply to '{vit.source}': {error}"

@@ -6,13 +6,13 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vitscope.errors import MethodError, nearest
 from vitscope.methods.relevance import Applies, Needs, NeedsOf, Relevance
 from vitscope.models.anatomy import Anatomy
-from vitscope.tracing import Vit
+from vitscope.tracing import Trace, Vit, constant_gate
 
 Function = Callable[..., Relevance]
 
@@ -38,9 +38,19 @@ class MethodInfo:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The method's options and their defaults."""
+        """The method's options and their defaults; methods on the plain gradient also have ``libra``."""
         parameters = list(inspect.signature(self.function).parameters.values())[1:]
-        return {p.name: p.default for p in parameters}
+        own = {p.name: p.default for p in parameters}
+        return {**own, "libra": False} if self.takes_libra else own
+
+    @property
+    def takes_libra(self) -> bool:
+        """True for methods on the model's own gradient: LibraGrad's (CVPR 2025) can take its place.
+
+        With the option ``libra=True`` softmax, the activations' gates and LayerNorm's std are constant on the way
+        back; the formula of the method stays."""
+        needs = self.needs
+        return isinstance(needs, Needs) and needs.gradient and needs.rules is None
 
     @property
     def summary(self) -> str:
@@ -53,11 +63,15 @@ class MethodInfo:
 
     def needs_for(self, vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
         """What the trace must hold for these inputs and options."""
-        return (
-            self.needs
-            if isinstance(self.needs, Needs)
-            else self.needs(vit, inputs, {**self.options, **options})
-        )
+        if not isinstance(self.needs, Needs):
+            return self.needs(vit, inputs, {**self.options, **options})
+        libra = self.takes_libra and options.get("libra", False)
+        return replace(self.needs, rules=constant_gate()) if libra else self.needs
+
+    def run(self, trace: Trace, options: Mapping[str, Any]) -> Relevance:
+        """The method's relevance on a trace that holds what ``needs_for`` told."""
+        own = {k: v for k, v in options.items() if not (k == "libra" and self.takes_libra)}
+        return self.function(trace, **own)
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raise MethodError for an option that the method does not have."""
