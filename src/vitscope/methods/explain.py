@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, overload
 
 import torch
@@ -123,28 +124,35 @@ def _explain_batch(vit: Vit, inputs: Inputs, request: Request, target: Target) -
         reason = info.why_not(anatomy)
         if reason is not None:
             raise MethodError(f"method '{name}' does not apply to '{vit.source}': {reason}")
-    groups: dict[tuple[Rules | None, int], list[tuple[MethodInfo, Needs]]] = {}
+    groups: dict[tuple[Rules | None, int, str | None], list[tuple[MethodInfo, Needs]]] = {}
     for name, info in infos.items():
-        needs = info.needs_for(vit, inputs, request[name])
-        groups.setdefault((needs.rules, id(needs.target) if needs.target else 0), []).append((info, needs))
+        with _refused_by_name(info, vit):
+            needs = info.needs_for(vit, inputs, request[name])
+        own = id(needs.target) if needs.target else 0
+        groups.setdefault((needs.rules, own, needs.precision), []).append((info, needs))
     made: dict[str, Explanation] = {}
-    for (rules, _), members in groups.items():
+    for (rules, _, precision), members in groups.items():
         capture = Capture()
         for _, needs in members:
             capture = capture | needs.capture
         gradient = any(needs.gradient for _, needs in members)
-        own = members[0][1].target
-        trace = vit.trace(inputs, own or target, gradient=gradient, rules=rules, capture=capture)
+        aim = members[0][1].target or target
+        trace = vit.trace(inputs, aim, gradient=gradient, rules=rules, capture=capture, precision=precision)
         for info, _ in members:
             options = {**info.options, **request[info.name]}
-            try:
+            with _refused_by_name(info, vit):
                 relevance = info.run(trace, options)
-            except TraceError as error:
-                raise MethodError(
-                    f"method '{info.name}' does not apply to '{vit.source}': {error}"
-                ) from error
             made[info.name] = to_explanation(trace, info, relevance, options)
     return {name: made[name] for name in request}
+
+
+@contextmanager
+def _refused_by_name(info: MethodInfo, vit: Vit) -> Iterator[None]:
+    """What a trace cannot show is the reason why this method does not apply."""
+    try:
+        yield
+    except TraceError as error:
+        raise MethodError(f"method '{info.name}' does not apply to '{vit.source}': {error}") from error
 
 
 def to_explanation(
@@ -157,7 +165,7 @@ def to_explanation(
     metadata: dict[str, Any] = {
         "model": vit.source,
         "fingerprint": vit.fingerprint,
-        "precision": vit.precision,
+        "precision": trace.precision,
         "image_size": list(trace.anatomy.image_size or ()),
         "prefix": list(layout.prefix) if layout else [],
         "versions": {

@@ -147,7 +147,7 @@ def _plain_self_attention(anatomy: Anatomy) -> str | None:
     citation=CITATION + "; repository sehyeongjo/GMAR",
     class_specific=True,
     backwards=1,
-    needs=Needs(gradient=True, capture=Capture(norms=True)),
+    needs=Needs(gradient=True, capture=Capture(norms=True), precision="float32"),
     applies=_plain_self_attention,
 )
 def gmar_official(trace: Trace, *, norm: str = "l1", residual: float = 0.25) -> Relevance:

@@ -15,7 +15,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
 from vitscope.tracing import Capture, Trace
 
-NEEDS = Needs(gradient=True, capture=Capture(norms=True))
+NEEDS = Needs(gradient=True, capture=Capture(norms=True), precision="float32")
 Weighing = Callable[[Tensor, Tensor], Tensor]
 """(tokens (B, P, D), gradient (B, P, D)) -> map (B, P) before the relu."""
 
@@ -129,6 +129,7 @@ def layercam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Re
     citation="Chefer, Gur and Wolf, CVPR 2021 (baseline), arXiv 2012.09838",
     class_specific=True,
     backwards=1,
+    needs=Needs(gradient=True, precision="float32"),
     applies=token_methods,
 )
 def attention_gradcam(trace: Trace, *, block: int = -1) -> Relevance:

@@ -29,14 +29,16 @@ class Relevance:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method's trace must hold. Methods with equal ``rules`` and ``target`` share one trace.
+    """What a method's trace must hold. Methods with equal rules, target and precision share one trace.
 
-    ``target`` replaces the caller's (self-supervised methods bring their own score)."""
+    ``target`` replaces the caller's (self-supervised methods bring their own score). ``precision`` replaces the
+    model's: methods that divide by sums near zero are forced to float32, since bf16 would change their ranks."""
 
     gradient: bool = False
     rules: Rules | None = None
     capture: Capture = field(default_factory=Capture)
     target: Target | None = None
+    precision: str | None = None
 
 
 NeedsOf = Callable[[Vit, Any, Mapping[str, Any]], Needs]

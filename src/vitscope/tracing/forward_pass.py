@@ -59,6 +59,7 @@ class PassRecord:
     inputs: Inputs
     output: Any
     logits: Tensor
+    precision: str = "float32"
     sites: dict[int, AttentionSite] = field(default_factory=dict)
     block_inputs: dict[int, list[Tensor]] = field(default_factory=dict)
     block_sources: dict[int, list[Tensor]] = field(default_factory=dict)
@@ -102,7 +103,12 @@ def compose_tokens(tensors: list[Tensor], layout: TokenLayout | None, tokens_fir
     total = layout.tokens if layout else None
     for i, first in enumerate(flat):
         for j, second in enumerate(flat):
-            if i != j and total is not None and first.shape[1] + second.shape[1] == total and first.shape[1] <= second.shape[1]:
+            if (
+                i != j
+                and total is not None
+                and first.shape[1] + second.shape[1] == total
+                and first.shape[1] <= second.shape[1]
+            ):
                 return torch.cat([first, second], 1)
     return flat[0]
 
@@ -138,7 +144,7 @@ def run_pass(
         ablation.check(anatomy)
     if removal is not None:
         removal.check(anatomy, batch_of(inputs))
-    record_ = PassRecord(inputs if image is None else image, None, torch.empty(0), image=image)
+    record_ = PassRecord(inputs if image is None else image, None, torch.empty(0), precision, image=image)
     convolutions = 0
 
     def tap(func: Any, result: Tensor) -> Tensor:
@@ -173,10 +179,14 @@ def run_pass(
         if block == 0 and removal is not None and removal.mode == "drop" and layout is not None:
             tensors = changed = [removal.shorten(t, layout, by_token) for t in tensors]
         if tap_inputs or detach:
-            if len(tensors) > 1:  # a tensor may enter several blocks (CaiT's patches): each way in gets its own view
+            if (
+                len(tensors) > 1
+            ):  # a tensor may enter several blocks (CaiT's patches): each way in gets its own view
                 record_.block_sources[block] = tensors
             if gradient:
-                cut = [t.detach().requires_grad_() if detach or not t.requires_grad else None for t in tensors]
+                cut = [
+                    t.detach().requires_grad_() if detach or not t.requires_grad else None for t in tensors
+                ]
                 tensors = [t.view_as(t) if c is None else c for t, c in zip(tensors, cut, strict=True)]
             if capture.streams or block == 0:
                 record_.block_inputs[block] = tensors

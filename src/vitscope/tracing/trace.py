@@ -148,6 +148,11 @@ class Trace:
         return self._record.output
 
     @property
+    def precision(self) -> str:
+        """What the pass ran in: float32, bf16 or fp16."""
+        return self._record.precision
+
+    @property
     def layout(self) -> TokenLayout:
         """Where the tokens lie. Raises TraceError when they lie on no single grid."""
         if self.anatomy.layout is None:

@@ -143,14 +143,22 @@ class Vit:
         capture: Capture | None = None,
         ablation: Ablation | Sequence[Ablation] | None = None,
         removal: TokenRemoval | None = None,
+        precision: str | None = None,
     ) -> Trace:
         """One forward of the batch and, with ``gradient``, one backward from the target's summed scores.
 
         Raises TargetError when the model has no classifier and no target is given, TraceError when the score does
         not depend on any attention. Inside a caller's ``torch.inference_mode`` the pass leaves that mode for its
-        own length; its results are ordinary tensors."""
+        own length; its results are ordinary tensors. ``precision`` replaces the model's own for this pass."""
         return self.traces(
-            images, [target], gradient=gradient, rules=rules, capture=capture, ablation=ablation, removal=removal
+            images,
+            [target],
+            gradient=gradient,
+            rules=rules,
+            capture=capture,
+            ablation=ablation,
+            removal=removal,
+            precision=precision,
         )[0]
 
     def traces(
@@ -163,6 +171,7 @@ class Vit:
         capture: Capture | None = None,
         ablation: Ablation | Sequence[Ablation] | None = None,
         removal: TokenRemoval | None = None,
+        precision: str | None = None,
     ) -> list[Trace]:
         """One forward shared by several targets, one backward for each. Same arguments as ``trace``."""
         wanted = [parse_target(target).bind(self) for target in targets]
@@ -175,7 +184,7 @@ class Vit:
             self.model,
             found.anatomy,
             inputs,
-            precision=self.precision,
+            precision=precision or self.precision,
             gradient=gradient,
             record=True,
             capture=kept,
@@ -192,9 +201,11 @@ class Vit:
             if gradient:
                 assert scores is not None
                 last = position == len(wanted) - 1
-                scale = FP16_SCALE if self.precision == "fp16" else 1.0
+                scale = FP16_SCALE if record.precision == "fp16" else 1.0
                 gradients = backward(record, scores, scale=scale, retain=not last)
-            traces.append(Trace(self, found.anatomy, record, target, resolved, scores, gradients, kept, rules, stages))
+            traces.append(
+                Trace(self, found.anatomy, record, target, resolved, scores, gradients, kept, rules, stages)
+            )
         return traces
 
     def forward(
@@ -292,7 +303,9 @@ class Vit:
         anatomy = self.probe_for(cache.inputs).anatomy
         ablations = as_list(ablation)
         reason = can_resume(anatomy)
-        whole = reason is not None and tokens is None and removal is None and 0 <= block <= len(anatomy.blocks)
+        whole = (
+            reason is not None and tokens is None and removal is None and 0 <= block <= len(anatomy.blocks)
+        )
         if whole:  # no way to short-cut, but a full run gives the same
             skip, ablations = {}, later_only(ablations, block)
         else:
@@ -373,4 +386,6 @@ class Vit:
                 continue
             self._size = (size, size)
             return
-        raise ModelError(f"'{self.source}' ran on none of the usual picture sizes; give its own with image_size=")
+        raise ModelError(
+            f"'{self.source}' ran on none of the usual picture sizes; give its own with image_size="
+        )
