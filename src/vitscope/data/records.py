@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from vitscope.errors import DataError
 
@@ -101,12 +100,18 @@ def checked_box(values: tuple[float, float, float, float], size: tuple[int, int]
 
 
 def _filled(polygons: tuple[tuple[float, ...], ...], height: int, width: int) -> NDArray[np.bool_]:
-    """A pixel belongs to a polygon when its centre does; Pillow's coordinates are pixel centres."""
-    canvas = Image.new("1", (width, height))
-    pen = ImageDraw.Draw(canvas)
+    """A pixel belongs to a polygon when its centre lies inside, by even-odd crossings along its row."""
+    union = np.zeros((height, width), dtype=bool)
     for polygon in polygons:
-        pen.polygon([value - 0.5 for value in polygon], fill=1, outline=1)
-    return np.array(canvas, dtype=bool)
+        crossings = np.zeros((height, width + 1), dtype=np.intp)
+        corners = list(zip(polygon[::2], polygon[1::2], strict=True))
+        for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
+            low, high = (math.ceil(min(max(y - 0.5, 0.0), float(height))) for y in sorted((ay, by)))
+            rows = np.arange(low, high)  # rows whose centre lies between the two ends
+            x = ax + (rows + 0.5 - ay) * ((bx - ax) / (by - ay)) if low < high else np.zeros(0)
+            np.add.at(crossings, (rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.intp)), 1)
+        union |= crossings.cumsum(axis=1)[:, :width] % 2 == 1
+    return union
 
 
 def _unrolled(runs: tuple[int, ...], height: int, width: int) -> NDArray[np.bool_]:
