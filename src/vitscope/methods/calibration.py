@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -121,27 +122,21 @@ def _length(output: Any) -> Tensor:
 
 def _solve(vit: Vit, inputs: Inputs, count: int) -> Calibration:
     target: Target = TopK() if vit.probe_for(inputs).anatomy.classes else Custom(_length, "output length")
-    score = 0.0
+    scores: list[float] = []
 
+    @cache
     def excess(kappa: float) -> float:
-        nonlocal score
         trace = vit.trace(inputs, target, rules=constant_gate(kappa), capture=Capture(streams=True))
-        score = float(trace.scores.mean())
-        return float(stream_relevance(trace).sum(2).mean()) - score
+        scores.append(float(trace.scores.mean()))
+        return float(stream_relevance(trace).sum(2).mean()) - scores[-1]
 
-    if excess(1.0) and not _scales(excess):
-        return Calibration(1.0, score + excess(1.0), score, count)
-    kappa, difference = find_root(excess, *RANGE, start=(0.5, 1.0), tolerance=TOLERANCE)
-    return Calibration(round(kappa, 2), difference + score, score, count)
-
-
-def _scales(excess: Callable[[float], float]) -> bool:
-    """False where no MLP branch can be told from the attention's (parallel blocks): nothing is there to scale."""
+    whole = excess(1.0)
     try:
         excess(0.5)
-    except TraceError:
-        return False
-    return True
+    except TraceError:  # no MLP branch can be told from the attention's (parallel blocks): nothing is there to scale
+        return Calibration(1.0, whole + scores[-1], scores[-1], count)
+    kappa, difference = find_root(excess, *RANGE, start=(1.0, 0.5), tolerance=TOLERANCE)
+    return Calibration(round(kappa, 2), difference + scores[-1], scores[-1], count)
 
 
 def find_root(
