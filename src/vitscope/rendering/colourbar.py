@@ -68,7 +68,7 @@ def draw_bar(
     pen = ImageDraw.Draw(canvas)
     pen.rectangle((0, 0, thickness - 1, length - 1), outline=EDGE, width=max(1, round(unit / 2)))
     places = (length - 1, length // 2, 0)
-    for text, place, anchor in zip(labels, places, ("ld", "lm", "la"), strict=True):
+    for text, place, anchor in zip(labels, places, ("lb", "lm", "lt"), strict=True):
         if text:
             pen.line((thickness, place, thickness + tick, place), fill=EDGE, width=max(1, round(unit)))
             pen.text((thickness + tick + gap, place), text, fill=INK, font=face, anchor=anchor)

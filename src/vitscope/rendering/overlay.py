@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import check_colour, default_colour
 from vitscope.rendering.colourbar import INK, PAPER, SOFT_INK, bar_labels, draw_bar, draw_prefix
-from vitscope.rendering.panel import check_style, draw_panel, fit
+from vitscope.rendering.panel import CONTOUR_LEVELS, check_style, draw_panel, fit
 from vitscope.rendering.scaling import ScaledMaps, scale
 from vitscope.rendering.typography import font, line_height, numeral, wrap
 
@@ -84,6 +84,9 @@ def display_note(scaled: ScaledMaps, upsampling: str, style: str = "alpha") -> s
     """One line that says how a map is displayed, and what in it cannot be shown."""
     h, w = scaled.values.shape[-2:]
     words = [f"{h} × {w} cells, {upsampling}", scaled.description]
+    if style == "contour":
+        levels = ", ".join(f"{100 * level:.0f}" for level in CONTOUR_LEVELS)
+        words.append(f"lines at {levels} % {'of the way from zero' if scaled.diverging else 'of the bar'}")
     if style == "spotlight" and scaled.diverging:
         words.append("positive part only")
     invalid = int(np.sum(scaled.invalid))

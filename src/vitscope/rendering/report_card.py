@@ -28,6 +28,7 @@ _HATCH_PIXELS = 8
 def picture_card(entry: ReportPicture, number: int) -> Html:
     """One picture's part of the report, with the anchor ``picture-<number>``."""
     shape = (entry.picture.width, entry.picture.height)
+    maps = [_map_figure(one, entry, shape) for one in entry.maps]
     explained = f"Explained: {entry.target}" if entry.target else None
     truth = f"Label: {entry.label}" if entry.label is not None else None
     facts = " · ".join(part for part in (explained, truth, entry.note) if part)
@@ -54,12 +55,7 @@ def picture_card(entry: ReportPicture, number: int) -> Html:
         element(
             "div",
             side,
-            element(
-                "div",
-                [_map_figure(one, entry, shape) for one in entry.maps],
-                class_="maps",
-                style=f"--count:{len(entry.maps)}",
-            ),
+            element("div", maps, class_="maps", style=f"--count:{len(maps)}"),
             class_="card-body",
         ),
         element(
