@@ -64,6 +64,7 @@ def write_results(
     chosen = None if first.classes is None else int(first.classes[0])
     shown, label = shown_picture(vit, picture), explained_label(vit, first)
     record: dict[str, Any] = {
+        "target": label,
         "class": chosen,
         "class_name": class_name(vit, chosen),
         "score": float(first.scores[0]),

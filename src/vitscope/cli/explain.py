@@ -30,6 +30,9 @@ EPILOG = (
     "Exit code 3: some of many pictures could not be read and were skipped."
 )
 
+MOST_CARDS = 100
+"""Pictures on one report: a page with more is too large for a browser; the files hold them all."""
+
 
 def explain(
     pictures: Annotated[list[str], typer.Argument(help="Pictures, folders (searched below, too) and globs.")],
@@ -61,7 +64,7 @@ def explain(
     size: Annotated[int, typer.Option(help="Size of the drawings: 1, 2 or 4.")] = 1,
     draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Write PNGs beside the raw maps.")] = True,
     report: Annotated[
-        bool, typer.Option("--report", help="Also write report.html, one page with everything.")
+        bool, typer.Option("--report", help="Also write report.html, one page with up to 100 pictures.")
     ] = False,
     random_weights: options.RandomWeights = False,
     class_names: options.ClassNames = None,
@@ -97,6 +100,8 @@ def explain(
                 **write_results(vit, single, picture, folder / names[path], drawing),
             }
             records.append(record)
+            if report and len(cards) < MOST_CARDS:
+                cards.append(report_picture(vit, single, picture, str(names[path])))
             if not json:
                 console.out().print(_line(path, record), markup=False)
     page = write_report(vit, cards, methods, folder) if report else None
