@@ -216,7 +216,7 @@ def test_mosaics(vit: Any, pictures: torch.Tensor) -> None:
     board = vs.evaluate(vit, pictures, labels, ["daam"], ["grid-pointing", "srg"], QUICK)
     assert board.interval("uniform", "grid-pointing").value == pytest.approx(0.25)
     assert board.interval("daam", "grid-pointing").n > 0
-    with pytest.raises(EvaluationError, match="pictures of 4 classes"):
+    with pytest.raises(VitscopeError, match="pictures of 4 classes"):
         vs.evaluate(vit, pictures, [0, 0, 1, 1, 0, 1], ["daam"], ["grid-pointing"], QUICK)
     with pytest.raises(EvaluationError, match="labels="):
         vs.evaluate(vit, pictures, None, ["daam"], ["grid-pointing"], QUICK)
@@ -306,3 +306,23 @@ def test_keys_do_not_depend_on_place(tmp_path: Path) -> None:
     same = torch.zeros(2, 3, 4, 4)
     first, second = evaluation_set(same).keys
     assert second == f"{first}#2"
+
+
+def test_one_method_with_two_sets_of_options(vit: Any, pictures: torch.Tensor) -> None:
+    from vitscope.evaluation.subjects import parse_spec
+
+    assert parse_spec("gmar:norm=l1;alpha=0.5") == ("gmar", {"norm": "l1", "alpha": 0.5})
+    with pytest.raises(EvaluationError, match="name:option=value"):
+        parse_spec("gmar:norm")
+    names = ["rollout", "rollout:fusion=max"]
+    board = vs.evaluate(vit, pictures, None, names, ["srg"], QUICK, controls=())
+    assert board.names == names
+    assert board.interval(names[0], "srg").value != board.interval(names[1], "srg").value
+
+
+def test_relevance_of_prefix_tokens_counts_for_conservation(vit: Any, pictures: torch.Tensor) -> None:
+    board = vs.evaluate(
+        vit, pictures, None, ["dart:kappa=1;gate=False", "gae"], ["conservation"], QUICK, controls=()
+    )
+    assert board.interval("dart:kappa=1;gate=False", "conservation").n == 6
+    assert board.interval("gae", "conservation").n == 0, "an unsigned map claims nothing"

@@ -32,7 +32,10 @@ def evaluate(
         typer.Option("--model", "-m", help="Which model, as in vitscope explain.", show_default=False),
     ] = None,
     methods: Annotated[
-        str, typer.Option("--methods", "--method", help="Comma list of methods, or all.")
+        str,
+        typer.Option(
+            "--methods", "--method", help="Comma list of methods, or all. With options: gmar:norm=l1;alpha=2."
+        ),
     ] = "gmar,daam,rollout,gae",
     metrics: Annotated[
         str | None,
@@ -122,8 +125,10 @@ def evaluate(
         place = folder / name if name and len(runs) > 1 else folder
         boards = {}
         for key, each in fitting.items():
-            rows = choose_methods(methods, opened.anatomy) if methods != "all" else ["all"]
-            shared = {} if rows == ["all"] else share_options(rows, given)
+            rows = options.parse_list(methods)
+            # Methods that carry their own options (gmar:norm=l1) are read, and checked, by the library.
+            plain = [name for name in rows if name != "all" and ":" not in name]
+            shared = share_options(choose_methods(",".join(plain), opened.anatomy), given) if plain else {}
             label = " ".join(part for part in ("evaluating", name, key) if part)
             boards[key] = _run(opened, data, rows, chosen, each, shared, batch_size, label)
             where = place if len(fitting) == 1 else place / key

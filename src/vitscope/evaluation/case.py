@@ -160,7 +160,7 @@ class Subject:
     maps: (B, h, w) raw relevance on the patch grid. flow: (B, L, h, w) or None. signed: whether the method
     claims that its values add up to the score. explain: the method on other pictures or classes, None for maps
     that came from outside. cascade_maps: the method at every level of the cascade; last_maps: at its end.
-    total: (B,) relevance of all tokens, prefix tokens included, where the method gives it.
+    total_of: gives the (B,) relevance of all tokens, prefix tokens included, or None where a method knows no tokens.
     """
 
     case: Case
@@ -172,7 +172,7 @@ class Subject:
     explain: Explainer | None = None
     cascade_maps: Callable[[Tensor, Tensor], Iterator[Tensor]] | None = None
     last_maps: Explainer | None = None
-    total: Tensor | None = None
+    total_of: Callable[[], Tensor | None] | None = None
     curves_kept: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     memory: dict[Any, Any] = field(default_factory=dict)
 

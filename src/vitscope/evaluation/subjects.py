@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,7 @@ class Contestant:
             signed=self.signed and not self.inverse,
             class_specific=self.class_specific,
             explain=self._explainer(vit, grid),
+            total_of=lambda: self._total(vit, case.images, case.classes),
         )
         cascade = case.cascade
         if cascade is not None:
@@ -79,6 +81,14 @@ class Contestant:
 
         return run
 
+    def _total(self, vit: Any, images: Tensor, classes: Tensor) -> Tensor | None:
+        """Relevance of all tokens, prefix tokens included, (B,); None for methods that know no tokens."""
+        info = get_method(self.method)
+        needs = info.needs_for(vit, images, self.options)
+        trace = vit.trace(images, classes, gradient=needs.gradient, rules=needs.rules, capture=needs.capture)
+        relevance = info.function(trace, **{**info.options, **self.options})
+        return None if relevance.tokens is None else relevance.tokens.detach().double().sum(1)
+
     def _fit(self, maps: Tensor, grid: tuple[int, int]) -> Tensor:
         """Maps (B, h, w) on the grid whose patches are removed."""
         if tuple(maps.shape[-2:]) != grid:
@@ -93,8 +103,9 @@ def contestants(
 ) -> list[Contestant]:
     """The rows of the table: the methods in their order, then the controls that are not among them.
 
-    ``["all"]`` takes every registered method that applies to the model and needs nothing else. Raises
-    EvaluationError for a method that does not apply, with the reason, and for options of a method that takes no part.
+    A method may carry options, ``"gmar:norm=l2"``, and take part several times. ``["all"]`` takes every registered
+    method that applies to the model and is no black box. Raises EvaluationError for a method that does not apply,
+    with the reason, and for options of a method that takes no part.
     """
     if isinstance(methods, str) or not methods:
         raise EvaluationError(
@@ -115,13 +126,16 @@ def contestants(
         )
     rows = []
     for name in names:
-        info = get_method(name)
+        method, own = parse_spec(name)
+        info = get_method(method)
         reason = info.why_not(vit.anatomy)
         if reason is not None:
-            raise EvaluationError(f"the method {name!r} does not apply to '{vit.source}': {reason}")
-        own = dict(options.get(name, {}))
+            raise EvaluationError(f"the method {method!r} does not apply to '{vit.source}': {reason}")
+        own.update(options.get(name, {}))
         info.check_options(own)
-        rows.append(_contestant(info, control=name in CONTROLS or info.family == "control", options=own))
+        rows.append(
+            _contestant(name, info, control=name in CONTROLS or info.family == "control", options=own)
+        )
     first = next((row for row in rows if not row.control), None)
     for name in controls:
         if name == "inverse":
@@ -133,14 +147,30 @@ def contestants(
                     )
                 )  # fmt: skip
         elif name not in names and get_method(name).why_not(vit.anatomy) is None:
-            rows.append(_contestant(get_method(name), control=True, options={}))
+            rows.append(_contestant(name, get_method(name), control=True, options={}))
     return rows
 
 
-def _contestant(info: Any, control: bool, options: Mapping[str, Any]) -> Contestant:
-    return Contestant(
-        info.name, info.name, info.family, info.class_specific, info.signed, control, False, options
-    )
+def parse_spec(text: str) -> tuple[str, dict[str, Any]]:
+    """A method with options as one word: ``"gmar:norm=l1;alpha=0.5"`` -> ("gmar", {"norm": "l1", "alpha": 0.5}).
+
+    So one method can take part twice with different options. Raises EvaluationError for a malformed option.
+    """
+    name, _, tail = text.partition(":")
+    options: dict[str, Any] = {}
+    for item in tail.split(";") if tail else []:
+        key, equals, value = item.partition("=")
+        if not key.strip() or not equals:
+            raise EvaluationError(f"expected a method as name:option=value;option=value, got {text!r}")
+        try:
+            options[key.strip()] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            options[key.strip()] = value.strip()
+    return name.strip(), options
+
+
+def _contestant(name: str, info: Any, control: bool, options: Mapping[str, Any]) -> Contestant:
+    return Contestant(name, info.name, info.family, info.class_specific, info.signed, control, False, options)
 
 
 def _cheap(info: Any) -> bool:

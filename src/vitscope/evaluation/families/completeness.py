@@ -21,8 +21,9 @@ def _baseline(subject: Subject) -> Tensor:
 
 
 def _total(subject: Subject) -> Tensor:
-    """Σ m over all tokens; over the patches where a method gives no more."""
-    return subject.flat.double().sum(1) if subject.total is None else subject.total.double()
+    """Σ m over all tokens, prefix tokens included; over the patches where a method gives no more."""
+    whole = subject.once("total", lambda: None if subject.total_of is None else subject.total_of())
+    return subject.flat.double().sum(1) if whole is None else whole.double().to(subject.maps.device)
 
 
 @register_metric(

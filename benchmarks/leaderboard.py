@@ -1,0 +1,177 @@
+"""The published leaderboards: planted-evidence worlds, and DeiT-Tiny on the sample photographs.
+
+    python benchmarks/leaderboard.py worlds --seconds 120       # per world
+    python benchmarks/leaderboard.py deit --seconds 600         # per board
+    python benchmarks/leaderboard.py pages                      # docs/leaderboard from what was measured
+
+Pictures are evaluated in small shards that are merged and saved as they come, until ``--seconds`` are over or all
+pictures are done; n says how far a board got. A later call with more time goes on where the last one ended. Real
+weights and photographs are looked for in VITSCOPE_ASSETS (default ../shared).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import vitscope as vs
+from vitscope.errors import VitscopeError
+from vitscope.evaluation import EvaluationSet, world_names, world_set
+from vitscope.evaluation.dataset import picture_keys
+from vitscope.evaluation.mosaics import mosaics_of
+from vitscope.evaluation.worlds import WORLD_METRICS, WORLD_PROTOCOL
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "leaderboard"
+ASSETS = Path(os.environ.get("VITSCOPE_ASSETS", ROOT.parent / "shared"))
+
+# What the published claims are about, and their relatives; black boxes and path methods cost too much for two cores.
+DEIT_METHODS = (
+    "gmar:norm=l1 gmar:norm=l2 rollout gradient-rollout daam gae gmar-plus gradcam layercam hirescam attention-gradcam "
+    "legrad attnlrp reslrp libra-fullgrad dart"
+).split()
+WORLD_METHODS = (
+    "gmar:norm=l1 gmar:norm=l2 gmar-paper gmar-official rollout gradient-rollout daam gae gmar-plus gradcam hirescam "
+    "layercam xgradcam attention-gradcam legrad attcat agcam tokentm attnlrp cp-lrp reslrp libra-fullgrad fullgrad-plus "
+    "dart input-x-gradient saliency smoothgrad leave-one-out"
+).split()
+DEIT_BOARDS: dict[str, dict[str, Any]] = {
+    "mask": {"metrics": ["srg"], "protocol": vs.Protocol(removal="drop", steps=10, random_draws=5)},
+    "mean": {"metrics": ["srg"], "protocol": vs.Protocol(removal="mean", steps=6, random_draws=2)},
+    "blur": {"metrics": ["srg"], "protocol": vs.Protocol(removal="blur", steps=6, random_draws=2)},
+    "probability": {
+        "metrics": ["deletion-patch", "insertion-patch"],
+        "protocol": vs.Protocol(removal="zero", steps=6, score="probability", random_draws=2),
+    },
+    "maps": {"metrics": ["class-sensitivity", "entropy", "gini"], "protocol": vs.Protocol(random_draws=2)},
+    "mosaics": {"metrics": ["grid-pointing"], "protocol": vs.Protocol(target="label", random_draws=2)},
+    "boxes": {"metrics": ["mass", "pointing", "max-box-acc-v2"], "protocol": vs.Protocol(random_draws=10)},
+}
+
+
+def known_methods(names: list[str], vit: vs.Vit) -> list[str]:
+    """Those that this version has and that apply to the model."""
+    registered = {info.name: info for info in vs.methods()}
+    chosen = []
+    for name in names:
+        info = registered.get(name.partition(":")[0])
+        if info is not None and info.why_not(vit.anatomy) is None:
+            chosen.append(name)
+        else:
+            print(f"  left out: {name}")
+    return chosen
+
+
+def grow(
+    place: Path,
+    vit: vs.Vit,
+    data: EvaluationSet,
+    make: Callable[[EvaluationSet], vs.Leaderboard],
+    seconds: float,
+    shard: int,
+) -> None:
+    """Evaluate shard after shard, adding each to what ``place`` holds, until time or pictures are over."""
+    board = vs.Leaderboard.load(place) if (place / "protocol.json").is_file() else None
+    done = 0 if board is None else board.protocol.pictures
+    start = time.monotonic()
+    while done < len(data) and time.monotonic() - start < seconds:
+        part = make(data.part(done, min(done + shard, len(data))))
+        if board is None:
+            board = part
+        else:
+            try:
+                board = board.merge(part)
+            except VitscopeError as error:
+                print(f"  begins anew: {error}")
+                board, done = None, 0
+                continue
+        done = board.protocol.pictures
+        board.save(place)
+        print(f"  {place.name}: {done} of {len(data)}, {time.monotonic() - start:.0f} s", flush=True)
+
+
+def run_worlds(seconds: float, count: int, only: list[str]) -> None:
+    for name in only or list(world_names()):
+        try:
+            vit = vs.open_model(f"bundled/{name}")
+        except VitscopeError as error:
+            print(f"{name}: {error}")
+            continue
+        print(name)
+        data = world_set(name, count)
+        methods = known_methods(WORLD_METHODS, vit)
+        protocol = replace(WORLD_PROTOCOL, random_draws=5)
+
+        def make(
+            part: EvaluationSet, vit: Any = vit, methods: Any = methods, protocol: Any = protocol
+        ) -> vs.Leaderboard:
+            return vs.evaluate(vit, part, None, methods, WORLD_METRICS, protocol, batch_size=10)
+
+        grow(RESULTS / f"world-{name}", vit, data, make, seconds, 10)
+
+
+def sample_photographs() -> EvaluationSet:
+    folder = ASSETS / "images" / "sample"
+    with (folder / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    # Every n pictures hold classes from everywhere, not the first hundred of fishes and birds.
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
+    paths = [folder / rows[i]["file"] for i in order]
+    return EvaluationSet(paths, picture_keys(paths), [int(rows[i]["class_index"]) for i in order])
+
+
+def run_deit(seconds: float, only: list[str]) -> None:
+    vit = vs.open_model(
+        "timm/deit_tiny_patch16_224", weights=ASSETS / "models" / "deit_tiny_patch16_224.safetensors"
+    )
+    methods = known_methods(DEIT_METHODS, vit)
+    photographs = sample_photographs()
+    for name in only or list(DEIT_BOARDS):
+        setting = DEIT_BOARDS[name]
+        data = photographs
+        if name == "mosaics":
+            data = mosaics_of(vit, photographs, setting["protocol"].seed)
+        elif name == "boxes":
+            from vitscope.evaluation.truth import read_truth
+
+            folder = ASSETS / "images" / "boxed"
+            data = read_truth(sorted(folder.glob("*.JPEG")), boxes=folder / "boxes.csv")
+        print(name)
+
+        def make(part: EvaluationSet, setting: Any = setting) -> vs.Leaderboard:
+            return vs.evaluate(
+                vit, part, None, methods, setting["metrics"], setting["protocol"], batch_size=4
+            )
+
+        grow(RESULTS / f"deit-{name}", vit, data, make, seconds, 6 if name == "boxes" else 4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=["worlds", "deit", "pages"])
+    parser.add_argument("only", nargs="*", help="worlds or boards; all of them by default")
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--count", type=int, default=60, help="most pictures of a world")
+    arguments = parser.parse_args()
+    if arguments.part == "worlds":
+        run_worlds(arguments.seconds, arguments.count, arguments.only)
+    elif arguments.part == "deit":
+        run_deit(arguments.seconds, arguments.only)
+    else:
+        from leaderboard_pages import write_pages
+
+        write_pages(RESULTS, ROOT / "docs" / "leaderboard")
+
+
+if __name__ == "__main__":
+    main()
