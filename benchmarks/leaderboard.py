@@ -34,15 +34,54 @@ RESULTS = ROOT / "benchmarks" / "results" / "leaderboard"
 ASSETS = Path(os.environ.get("VITSCOPE_ASSETS", ROOT.parent / "shared"))
 
 # What the published claims are about, and their relatives; black boxes and path methods cost too much for two cores.
-DEIT_METHODS = (
-    "gmar:norm=l1 gmar:norm=l2 rollout gradient-rollout daam gae gmar-plus gradcam layercam hirescam attention-gradcam "
-    "legrad attnlrp reslrp libra-fullgrad dart"
-).split()
-WORLD_METHODS = (
-    "gmar:norm=l1 gmar:norm=l2 gmar-paper gmar-official rollout gradient-rollout daam gae gmar-plus gradcam hirescam "
-    "layercam xgradcam attention-gradcam legrad attcat agcam tokentm attnlrp cp-lrp reslrp libra-fullgrad fullgrad-plus "
-    "dart input-x-gradient saliency smoothgrad leave-one-out"
-).split()
+DEIT_METHODS = [
+    "gmar:norm=l1",
+    "gmar:norm=l2",
+    "rollout",
+    "gradient-rollout",
+    "daam",
+    "gae",
+    "gmar-plus",
+    "gradcam",
+    "layercam",
+    "hirescam",
+    "attention-gradcam",
+    "legrad",
+    "attnlrp",
+    "reslrp",
+    "libra-fullgrad",
+    "dart",
+]
+WORLD_METHODS = [
+    "gmar:norm=l1",
+    "gmar:norm=l2",
+    "gmar-paper",
+    "gmar-official",
+    "rollout",
+    "gradient-rollout",
+    "daam",
+    "gae",
+    "gmar-plus",
+    "gradcam",
+    "hirescam",
+    "layercam",
+    "xgradcam",
+    "attention-gradcam",
+    "legrad",
+    "attcat",
+    "agcam",
+    "tokentm",
+    "attnlrp",
+    "cp-lrp",
+    "reslrp",
+    "libra-fullgrad",
+    "fullgrad-plus",
+    "dart",
+    "input-x-gradient",
+    "saliency",
+    "smoothgrad",
+    "leave-one-out",
+]
 DEIT_BOARDS: dict[str, dict[str, Any]] = {
     "mask": {"metrics": ["srg"], "protocol": vs.Protocol(removal="drop", steps=10, random_draws=5)},
     "mean": {"metrics": ["srg"], "protocol": vs.Protocol(removal="mean", steps=6, random_draws=2)},
