@@ -12,7 +12,7 @@ import typer
 from vitscope.cli import console, options
 from vitscope.cli.batches import PictureBatches, output_names
 from vitscope.cli.drawing import Drawing, write_results
-from vitscope.cli.reporting import report_metadata, report_methods
+from vitscope.cli.reporting import report_metadata, report_methods, report_picture
 from vitscope.cli.selection import choose_methods, share_options
 from vitscope.cli.session import open_vit, resolve_target
 
