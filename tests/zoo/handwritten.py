@@ -254,9 +254,11 @@ class InPlaceVit(HandVit):
 
 
 class InPlaceBlock(Block):
-    """A block that writes into what it was given."""
+    """A block that adds the stream into its branches."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x += self.attention(self.first(x))
-        x.add_(self.mlp(self.second(x)))
-        return x
+        y = self.attention(self.first(x))
+        y += x
+        z = self.mlp(self.second(y))
+        z.add_(y)
+        return z

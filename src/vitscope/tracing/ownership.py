@@ -42,7 +42,7 @@ class Owners:
     ) -> None:
         self.recorder = recorder
         self._root = logits.grad_fn if logits is not None else None
-        self._whole: dict[Key, bool] = {}
+        self._whole: dict[tuple[Key, Key | None], bool] = {}
         self._single = {
             path for path, module in model.named_modules() if isinstance(module, nn.Sequential) and len(module) == 1
         }  # a container of one looks just like what it holds
@@ -61,11 +61,12 @@ class Owners:
         """What went in and out of a block."""
         return self.recorder.runs.get(key) if key is not None else None
 
-    def whole(self, key: Key) -> bool:
-        """True when nothing of the stream that enters the module gets around it to the logits."""
-        if key not in self._whole:
-            self._whole[key] = self._check_whole(self.recorder.runs[key])
-        return self._whole[key]
+    def whole(self, key: Key, before: Key | None = None) -> bool:
+        """True when nothing of the stream gets around the module to the logits: neither what enters it, nor what
+        the block ``before`` it returned."""
+        if (key, before) not in self._whole:
+            self._whole[key, before] = self._check_whole(self.recorder.runs[key], self.run(before))
+        return self._whole[key, before]
 
     def read(self, seen: SiteSeen) -> bool:
         """True when the logits depend on the site's output (a pooling may be computed and not used)."""
@@ -101,15 +102,14 @@ class Owners:
                 return outer
         return key
 
-    def _check_whole(self, run: ModuleRun) -> bool:
+    def _check_whole(self, run: ModuleRun, before: ModuleRun | None) -> bool:
         if self._root is None or run.output is None or run.output_node is None:
             return True
-        stream = [
-            node
-            for tensor, node in zip(run.inputs, run.input_nodes, strict=True)
-            if node is not None and tensor.shape == run.output.shape
-        ]
-        return not _reaches(self._root, stream, run.output_node)
+        stream = [*zip(run.inputs, run.input_nodes, strict=True)]
+        if before is not None and before.output is not None:
+            stream.append((before.output, before.output_node))
+        goals = [n for t, n in stream if n is not None and n is not run.output_node and t.shape == run.output.shape]
+        return not _reaches(self._root, goals, run.output_node)
 
 
 def _reaches(root: Any, goals: Iterable[Any], gate: Any) -> bool:

@@ -91,6 +91,9 @@ class _Conclusion:
         sites = self._sites()
         blocks = self._blocks(sites)
         layout, embedding_call = self._layout(sites)
+        loose = next((block.path for block in blocks if not block.whole), None)
+        if loose is not None:
+            self.notes.append(f"the residual stream goes around '{loose}', so it is not what this block returns")
         last_site = max((site.index for site in sites if site.block is not None), default=-1)
         pools = [s.index for s in sites if s.kind == "pool" and s.index > last_site]
         pool = next((index for index in reversed(pools) if self.owners.read(self.recorder.sites[index])), None)
@@ -147,8 +150,9 @@ class _Conclusion:
         return sites
 
     def _blocks(self, sites: list[SiteInfo]) -> list[BlockInfo]:
-        blocks = []
-        for index, key in enumerate(self.owners.blocks):
+        blocks: list[BlockInfo] = []
+        keys = self.owners.blocks
+        for index, key in enumerate(keys):
             own = tuple(site.index for site in sites if site.block == index)
             first, run = sites[own[0]], self.owners.run(key)
             assert run is not None
@@ -164,7 +168,7 @@ class _Conclusion:
                     heads=first.heads,
                     width=out.shape[-1] if out is not None else first.heads * first.head_width,
                     tokens=max(counts, default=first.keys),
-                    whole=self.owners.whole(key),
+                    whole=self.owners.whole(key, keys[index - 1] if index else None),
                     tokens_first=by_token,
                 )
             )

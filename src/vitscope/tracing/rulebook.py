@@ -182,11 +182,9 @@ class RuleBook:
             branch = scale_gradient(branch, self.rules.mlp_scale)
         self._site_seen = False
         a, b = (left, branch) if skip_left else (branch, right)
-        if self.rules.residual is not None:
-            result = residual_ratio(a, b, self.rules.residual)
-            result = left.copy_(result) if func in ADD_IN_PLACE else result
-        else:
-            result = left.add_(b if a is left else a) if func in ADD_IN_PLACE else a + b
+        result = a + b if self.rules.residual is None else residual_ratio(a, b, self.rules.residual)
+        if func in ADD_IN_PLACE:
+            result = left.copy_(result)
         self._stream[result] = True
         return result
 
