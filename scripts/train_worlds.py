@@ -37,7 +37,7 @@ from vitscope.data.worlds import TRAINING_SEEDS, Sample, World, world, worlds
 
 MEAN, STD = [0.435, 0.435, 0.435], [0.13, 0.13, 0.13]
 PATCH = 8
-TEST_SEED, TEST_COUNT = 90_001, 2500
+TEST_SEED, TEST_COUNT, BARE_COUNT = 90_001, 2500, 1000  # BARE: those that are also measured without evidence
 UNCLEAR = -100
 BLANK_SHARE = 0.08  # pictures of a batch whose evidence is all gone
 PATCH_WEIGHT = 0.5  # of the loss of the patches
@@ -246,19 +246,20 @@ def probabilities(model: VisionTransformer, pictures: np.ndarray) -> np.ndarray:
 
 
 def measure(model: VisionTransformer, sample: Sample) -> dict[str, float]:
-    chance = probabilities(model, sample.pictures)
+    return summarised(probabilities(model, sample.pictures), sample)
+
+
+def summarised(chance: np.ndarray, sample: Sample) -> dict[str, float]:
+    """Share of right answers, and mean probability of the true class, over the first len(chance) pictures."""
+    labels = sample.labels[: len(chance)]
     return {
-        "accuracy": float((chance.argmax(axis=1) == sample.labels).mean()),
-        "mean_probability": float(chance[np.arange(len(sample)), sample.labels].mean()),
+        "accuracy": float((chance.argmax(axis=1) == labels).mean()),
+        "mean_probability": float(chance[np.arange(len(labels)), labels].mean()),
     }
 
 
 def measure_without(model: VisionTransformer, sample: Sample, *gone: int) -> dict[str, float]:
-    chance = probabilities(model, sample.without(*gone))
-    return {
-        "accuracy": float((chance.argmax(axis=1) == sample.labels).mean()),
-        "mean_probability": float(chance[np.arange(len(sample)), sample.labels].mean()),
-    }
+    return summarised(probabilities(model, sample.without(*gone)[:BARE_COUNT]), sample)
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:
@@ -292,7 +293,7 @@ def write(
             "weights": "float16 as shipped, computed in float32",
             **rounded(whole),
             "chance": round(1.0 / len(made.classes), 4),
-            "without_evidence": rounded(measure_without(shipped, sample)),
+            "without_evidence": {"pictures": BARE_COUNT, **rounded(measure_without(shipped, sample))},
             **({"without_part": parts} if len(parts) > 1 else {}),
         },
         "training": {"script": "scripts/train_worlds.py", "rounds": rounds},
