@@ -150,7 +150,7 @@ def run_deit(seconds: float, only: list[str]) -> None:
     )
     claimed, family = known_methods(CLAIMED, vit), known_methods(CAM_FAMILY, vit)
     photographs = sample_photographs()
-    sets = {name: photographs for name in only or DEIT_BOARDS}
+    sets = dict.fromkeys(only or DEIT_BOARDS, photographs)
     if "mosaics" in sets:
         sets["mosaics"] = mosaics_of(vit, photographs, DEIT_BOARDS["mosaics"]["protocol"].seed)
     if "boxes" in sets:
