@@ -76,12 +76,13 @@ def watch_blocks(
 
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             index = indices[min(run["count"], len(indices) - 1)]
-            slots: list[tuple[Any, Tensor]] = [(k, a) for k, a in [*enumerate(args), *kwargs.items()] if is_tokens(a, widths[index])]
+            given = [*enumerate(args), *kwargs.items()]
+            slots: list[tuple[Any, Tensor]] = [(k, a) for k, a in given if is_tokens(a, widths[index])]
             changed = enter(index, [tensor for _, tensor in slots])
             if changed is None:
                 return None
             new_args, new_kwargs = list(args), dict(kwargs)
-            for (slot, _), tensor in zip(slots, changed, strict=True):
+            for (slot, _before), tensor in zip(slots, changed, strict=True):
                 if isinstance(slot, int):
                     new_args[slot] = tensor
                 else:

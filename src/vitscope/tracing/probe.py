@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vitscope.errors import ModelError, TargetError
@@ -59,7 +60,8 @@ def probe(
             output = call_model(model, inputs)
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
             raise _does_not_run(source, inputs, error) from error
-    return _Conclusion(model, inputs, output, recorder, overrides, output_kind).probe(source, family)
+    with torch.inference_mode(False):
+        return _Conclusion(model, inputs, output, recorder, overrides, output_kind).probe(source, family)
 
 
 def _does_not_run(source: str, inputs: Inputs, error: Exception) -> ModelError:

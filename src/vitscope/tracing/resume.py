@@ -18,6 +18,7 @@ from vitscope.models.anatomy import Anatomy, BlockInfo
 from vitscope.tracing.ablation import Ablation, HeadAblation
 from vitscope.tracing.blocks import first_tensor, is_tokens, replace_first
 from vitscope.tracing.forward_pass import Inputs
+from vitscope.tracing.guard import exclusive
 
 
 @dataclass(frozen=True)
@@ -155,14 +156,15 @@ def collect_outputs(model: nn.Module, anatomy: Anatomy, run: Callable[[], Any]) 
     """``run()`` and each block's raw output, detached, in the order in which they came."""
     outputs: list[Any] = []
     handles = []
-    try:
-        for path in dict.fromkeys(info.path for info in anatomy.blocks):
-            module = model.get_submodule(path)
-            handles.append(module.register_forward_hook(lambda m, a, output: outputs.append(_detached(output))))
-        return run(), outputs
-    finally:
-        for handle in handles:
-            handle.remove()
+    with exclusive(model):
+        try:
+            for path in dict.fromkeys(info.path for info in anatomy.blocks):
+                module = model.get_submodule(path)
+                handles.append(module.register_forward_hook(lambda m, a, output: outputs.append(_detached(output))))
+            return run(), outputs
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 def _detached(output: Any) -> Any:

@@ -91,7 +91,9 @@ class _ConstantStdNorm(torch.autograd.Function):
     """LayerNorm (axes > 0) with its standard deviation held constant on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, result: Tensor, weight: Tensor | None, std: Tensor, axes: int, centre: bool) -> Tensor:
+    def forward(
+        ctx: Any, value: Tensor, result: Tensor, weight: Tensor | None, std: Tensor, axes: int, centre: bool
+    ) -> Tensor:
         ctx.save_for_backward(weight, std)
         ctx.axes, ctx.centre, ctx.dtype = axes, centre, value.dtype
         return result.view_as(result)
@@ -107,14 +109,18 @@ class _ConstantStdNorm(torch.autograd.Function):
         return (gradient / std).to(ctx.dtype), None, None, None, None, None
 
 
-def constant_std_norm(value: Tensor, result: Tensor, shape: Any, weight: Tensor | None, eps: float | None, centre: bool) -> Tensor:
+def constant_std_norm(
+    value: Tensor, result: Tensor, shape: Any, weight: Tensor | None, eps: float | None, centre: bool
+) -> Tensor:
     """``result`` = LayerNorm (``centre``) or RMSNorm of ``value``, with the constant-std backward."""
     axes = 1 if isinstance(shape, int) else len(shape)
     dims = tuple(range(-axes, 0))
     with torch.no_grad():
         wide = value if value.dtype == torch.float64 else value.float()
         epsilon = torch.finfo(value.dtype).eps if eps is None else eps
-        square = wide.var(dims, unbiased=False, keepdim=True) if centre else wide.square().mean(dims, keepdim=True)
+        square = (
+            wide.var(dims, unbiased=False, keepdim=True) if centre else wide.square().mean(dims, keepdim=True)
+        )
         std = (square + epsilon).sqrt()
     made: Tensor = _ConstantStdNorm.apply(value, result.detach(), weight, std, axes, centre)
     return made
@@ -170,13 +176,15 @@ class _ResidualRatio(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, gamma: float) -> Tensor:
         z = a + b
-        ctx.save_for_backward(a, b, z)
+        # copies, because a model that adds in place writes into its stream after this
+        ctx.save_for_backward(a.clone(), b.clone())
         ctx.gamma = gamma
         return z
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        a, b, z = ctx.saved_tensors
+        a, b = ctx.saved_tensors
+        z = a + b
         wide = torch.promote_types(z.dtype, torch.float32)
         a_, b_, z_ = a.to(wide), b.to(wide), z.to(wide)
         weight_a = 1 + ctx.gamma * (torch.sign(a_) == torch.sign(z_))
