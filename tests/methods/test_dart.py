@@ -17,6 +17,11 @@ from vitscope.tracing import Capture, LogitDifference, TokenRemoval, constant_ga
 from vitscope.tracing.targets import output_tensor
 
 STREAMS = Capture(streams=True)
+LOOSE = [name for name in TOKENS if name.startswith("hand-functional")]
+"""Their residual additions are written outside any block's module: DART refuses them."""
+PARALLEL = ["timm-vit-scaling"]
+"""Attention and MLP in one branch: there is no MLP branch for kappa, which is then 1."""
+STREAM = [name for name in TOKENS if name not in LOOSE]
 LATE_CLASS = {"timm-cait": 2, "timm-xcit": 2, "timm-convit": 1, "timm-volo": 4}
 """Blocks that run before the class token joins: until then its start value is missing from the stream."""
 
@@ -167,9 +172,9 @@ def test_gmar_plus_equals_its_literal_twin(vit, images):
     assert (e.maps >= 0).all()
 
 
-@pytest.mark.parametrize("name", TOKENS)
+@pytest.mark.parametrize("name", STREAM)
 def test_gate_term_moves_relevance_and_makes_none(name):
-    trace = open_zoo(name).trace(inputs(name), target_of(name), rules=constant_gate(0.5), capture=STREAMS)
+    trace = open_zoo(name).trace(inputs(name), target_of(name), rules=constant_gate(1.0), capture=STREAMS)
     sites = chain_sites(trace) + ([trace.pool] if trace.pool else [])
     for site in sites:
         gamma = key_gate(site)
@@ -177,7 +182,7 @@ def test_gate_term_moves_relevance_and_makes_none(name):
         assert gamma.sum(1).abs().max() <= 1e-4 * gamma.abs().sum(1).max() + 1e-9
 
 
-@pytest.mark.parametrize("name", TOKENS)
+@pytest.mark.parametrize("name", STREAM)
 def test_without_biases_every_block_holds_the_whole_score(name):
     model = fresh(name).double()
     with torch.no_grad():
@@ -188,10 +193,6 @@ def test_without_biases_every_block_holds_the_whole_score(name):
     given = inputs(name)
     given = given.double() if isinstance(given, Tensor) else given
     trace = vit.trace(given, target_of(name), rules=constant_gate(1.0), capture=STREAMS)
-    if not trace.anatomy.blocks[0].whole:  # what enters a block's module is not all that the later blocks get
-        with pytest.raises(MethodError, match="residual stream is not seen"):
-            vs.explain(vit, given, "dart", target_of(name), kappa=1.0)
-        return
     whole = stream_relevance(trace).sum(2)[:, LATE_CLASS.get(name, 0) :]
     error = (whole - trace.scores[:, None]).abs() / trace.scores.abs()[:, None]
     assert error.max() < 1e-4, error
@@ -205,16 +206,27 @@ def other(output: object) -> Tensor:
     return output_tensor(output)[:, 3]
 
 
-def test_every_anatomy_gets_finite_maps_that_depend_on_the_target():
-    for name in TOKENS:
-        if not all(
-            block.whole for block in open_zoo(name).trace(inputs(name), gradient=False).anatomy.blocks
-        ):
-            continue
-        one = vs.explain(open_zoo(name), inputs(name), "dart", target_of(name) or 1, kappa=0.5)
-        two = vs.explain(open_zoo(name), inputs(name), "dart", other, kappa=0.5)
-        assert one.maps.isfinite().all() and not torch.allclose(one.maps, two.maps), name
-        assert torch.equal(one.flow[:, -1], one.maps)
+@pytest.mark.parametrize("name", STREAM)
+def test_every_anatomy_gets_a_finite_map_that_depends_on_the_target(name):
+    kappa = 1.0 if name in PARALLEL else 0.5
+    one = vs.explain(open_zoo(name), inputs(name), "dart", target_of(name) or 1, kappa=kappa)
+    two = vs.explain(open_zoo(name), inputs(name), "dart", other, kappa=kappa)
+    assert one.maps.isfinite().all() and not torch.allclose(one.maps, two.maps)
+    assert torch.equal(one.flow[:, -1], one.maps)
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_without_a_stream_to_see_dart_is_refused(name):
+    with pytest.raises(MethodError, match="residual stream is not seen"):
+        vs.explain(open_zoo(name), inputs(name), "dart")
+
+
+def test_parallel_blocks_have_no_mlp_branch_to_scale():
+    for name in PARALLEL:
+        e = vs.explain(open_zoo(name), inputs(name), "dart")
+        assert (e.extras["kappa"] == 1).all()
+        with pytest.raises(MethodError, match="MLP"):
+            vs.explain(open_zoo(name), inputs(name), "dart", kappa=0.5)
 
 
 def test_refined_is_the_mean_over_subsets_that_hold_a_token(vit, images):
@@ -277,8 +289,8 @@ def test_only_a_constant_gate_trace_is_read(vit, images):
 def test_published_figures_on_the_real_deit(deit, sample_pictures):
     """METHODS.md: mean relevance per block at kappa 1/4, 1/2, 3/4, 1 is 5.9, 8.4, 11.0, 13.5 for a mean logit of 8.8.
 
-    Sixteen pictures instead of a hundred: within 10 %."""
-    pictures = deit.images(sample_pictures[::7])[:16]
+    Eight pictures instead of a hundred: within 10 %."""
+    pictures = deit.images(sample_pictures[::13])
     for kappa, published in {0.25: 5.9, 0.5: 8.4, 0.75: 11.0, 1.0: 13.5}.items():
         trace = deit.trace(pictures, rules=constant_gate(kappa), capture=STREAMS)
         assert abs(float(stream_relevance(trace).sum(2).mean()) / published - 1) < 0.1

@@ -182,7 +182,12 @@ class RuleBook:
             branch = scale_gradient(branch, self.rules.mlp_scale)
         self._site_seen = False
         a, b = (left, branch) if skip_left else (branch, right)
-        result = a + b if self.rules.residual is None else residual_ratio(a, b, self.rules.residual)
+        if self.rules.residual is None:
+            result = a + b
+        elif func in ADD_IN_PLACE:  # the rule keeps both summands, one of which is overwritten below
+            result = residual_ratio(a.clone(), b.clone(), self.rules.residual)
+        else:
+            result = residual_ratio(a, b, self.rules.residual)
         if func in ADD_IN_PLACE:
             result = left.copy_(result)
         self._stream[result] = True
