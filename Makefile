@@ -12,7 +12,7 @@ STAMP := $(VENV)/.vitscope-installed
 BIN := $(VENV)/bin
 PYTEST_ARGUMENTS ?= -n 2 --dist loadscope -q
 
-.PHONY: demo test lint lock setup clean
+.PHONY: demo test lint lock images setup clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -46,6 +46,13 @@ test: lint
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+
+# The pictures of README.md, made by the program itself.
+images: $(STAMP)
+	$(BIN)/vitscope demo --out demo
+	mkdir -p docs/images
+	cp demo/sheet.png docs/images/demo-sheet.png
+	cp demo/01-*.daam.strip.png docs/images/demo-flow.png
 
 clean:
 	rm -rf demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

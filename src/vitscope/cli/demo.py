@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from vitscope.cli import console, options
@@ -67,6 +68,7 @@ def demo(
         f"{len(records)} pictures explained by {', '.join(METHODS)}; {right} recognised by the model"
     )
     screen.print(f"  report      {report}", markup=False)
+    screen.print(f"  sheet       {folder / 'sheet.png'}", markup=False)
     screen.print(f"  animation   {records[0]['flow']['animation']}", markup=False)
     screen.print(f"  drawings    {folder / 'maps'}/*.png, raw maps beside them (*.safetensors)", markup=False)
     screen.print("\nTry next, on your own model:")
@@ -98,12 +100,13 @@ def explain_bundled(
 ) -> tuple[list[dict[str, Any]], list[ReportPicture]]:
     """Maps, drawings and report cards of every picture; the first one's flow also as an animation."""
     import vitscope as vs
+    from vitscope.rendering import method_sheet, save_png
 
-    results = vs.explain(vit, drawn, method=METHODS, keep_pictures=False)
+    result = vs.explain(vit, drawn, method=METHODS, keep_pictures=False)
     drawing = Drawing(upsampling="nearest")
     records, cards = [], []
     for index in track(range(len(drawn)), "drawing", len(drawn)):
-        single: dict[str, Explanation] = {method: result[index] for method, result in results.items()}
+        single: dict[str, Explanation] = {method: found[index] for method, found in result.items()}
         stem = folder / "maps" / paths[index].stem
         record: dict[str, Any] = {"picture": str(paths[index]), "label": names[index]}
         record |= write_results(vit, single, drawn[index], stem, drawing)
@@ -113,6 +116,15 @@ def explain_bundled(
             )
         records.append(record)
         cards.append(report_picture(vit, single, drawn[index], paths[index].name, label=names[index]))
+    shown = min(len(drawn), 5)
+    sheet = method_sheet(
+        {method: np.asarray(explanation.maps[:shown]) for method, explanation in result.items()},
+        drawn[:shown],
+        names[:shown],
+        scaling={method: drawing.scaling_of(method) for method in result},
+        caption=f"{vit.source}, weights {vit.fingerprint}",
+    )
+    save_png(sheet, folder / "sheet.png")
     return records, cards
 
 
