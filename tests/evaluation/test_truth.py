@@ -91,6 +91,26 @@ def test_coco_boxes_and_masks(pictures: list[Path], tmp_path: Path) -> None:
     assert not second.any()
 
 
+def test_mask_folder(pictures: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    values = np.zeros((10, 20), dtype=np.uint8)
+    values[2:5, 3:9] = 200
+    Image.fromarray(values).save(folder / "a.png")
+    with pytest.raises(DataError, match="no mask for"):
+        read_truth(pictures, masks=folder)
+    palette = Image.fromarray(np.where(values > 0, 7, 255).astype(np.uint8)).convert("P")
+    palette.putdata(np.where(values > 0, 7, 255).ravel().tolist())
+    palette.save(folder / "b.png")
+    data = read_truth(pictures, masks=folder)
+    assert data.masks is not None
+    for mask in data.masks:
+        assert np.array_equal(np.asarray(mask), values > 0), "undecided counts as ground"
+    Image.new("L", (5, 5)).save(folder / "b.png")
+    with pytest.raises(DataError, match="make them equal"):
+        read_truth(pictures, masks=folder)
+
+
 def test_what_it_refuses(pictures: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "l.csv"
     file.write_text("file,class_index\na.jpg,1\n")

@@ -55,6 +55,10 @@ def evaluate(
     boxes: Annotated[
         Path | None, typer.Option("--boxes", help="Boxes: CSV, COCO JSON, or a folder of VOC XML files.")
     ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option("--masks", help="Folder of masks, named like the pictures; not 0 is the object."),
+    ] = None,
     removal: Annotated[
         str, typer.Option(help="mask, drop, mean, blur, zero, black; several in a comma list are compared.")
     ] = "mask",
@@ -118,7 +122,7 @@ def evaluate(
                 "--model says which model to evaluate, for example timm/deit_tiny_patch16_224"
             )
         opened = open_vit(model, weights, image_size, device, precision, random_weights, class_names)
-        data, skipped = _pictures(pictures or [], labels, boxes, limit, opened)
+        data, skipped = _pictures(pictures or [], labels, boxes, masks, limit, opened)
         runs.append(("", opened, data, protocols, options.parse_list(metrics) if metrics else ["srg"]))
     documents = []
     for name, opened, data, fitting, chosen in runs:
@@ -152,7 +156,12 @@ def _for_world(protocol: Protocol, target: str) -> Protocol:
 
 
 def _pictures(
-    places: list[str], labels: Path | None, boxes: Path | None, limit: int | None, vit: Any
+    places: list[str],
+    labels: Path | None,
+    boxes: Path | None,
+    masks: Path | None,
+    limit: int | None,
+    vit: Any,
 ) -> tuple[EvaluationSet, list[tuple[Path, str]]]:
     """The readable pictures with what is known about them, and those that were skipped."""
     from vitscope.evaluation.truth import read_truth
@@ -174,7 +183,7 @@ def _pictures(
         raise PictureError(
             f"none of the {len(paths)} pictures can be read; the lines above give the reason of each"
         )
-    return read_truth(good, labels, boxes, vit.anatomy.classes), skipped
+    return read_truth(good, labels, boxes, vit.anatomy.classes, masks), skipped
 
 
 def _run(

@@ -17,6 +17,7 @@ def read_truth(
     labels: Path | None = None,
     boxes: Path | None = None,
     classes: int | None = None,
+    masks: Path | None = None,
 ) -> EvaluationSet:
     """Pictures with their classes, boxes and masks.
 
@@ -26,6 +27,8 @@ def read_truth(
         class order and are not used.
     boxes: a CSV with ``file``, ``x0``, ``y0``, ``x1``, ``y1``, a COCO JSON file, or a folder of VOC XML files;
         without it ``boxes.csv`` beside the pictures. Masks come with them where the file has any.
+    masks: a folder with one picture per picture, of its size and name (another suffix will do); what is not 0 is
+        the object, and in palette pictures (VOC) 255 is undecided and counts as ground.
 
     Raises DataError when a file cannot be read, or knows nothing about one of the pictures.
     """
@@ -39,13 +42,15 @@ def read_truth(
         numbers = _from_folders(paths, classes)
         if numbers is None and known is not None and all(record.label is not None for record in known):
             numbers = [int(record.label or 0) for record in known]
-    masks = None
-    if known is not None and any(
+    found: list[object] | None = None
+    if masks is not None:
+        found = [_mask_file(masks, path) for path in paths]
+    elif known is not None and any(
         thing.polygons or thing.runs for record in known for thing in record.objects
     ):
-        masks = [_mask(record, path) for record, path in zip(known, paths, strict=True)]
+        found = [_mask(record, path) for record, path in zip(known, paths, strict=True)]
     places = None if known is None else [record.boxes() for record in known]
-    return EvaluationSet(list(paths), picture_keys(list(paths)), numbers, masks, places)
+    return EvaluationSet(list(paths), picture_keys(list(paths)), numbers, found, places)
 
 
 def _beside(paths: Sequence[Path], name: str) -> Path | None:
@@ -107,3 +112,32 @@ def _mask(record: PictureRecord, path: Path) -> object:
         width, height = picture.size
     mask = record.mask((height, width))
     return np.zeros((height, width), dtype=bool) if mask is None else mask
+
+
+def _mask_file(folder: Path, path: Path) -> object:
+    import numpy as np
+
+    places = [path.relative_to(path.parents[depth]) for depth in range(min(2, len(path.parents)))]
+    candidates = [
+        folder / place.with_suffix(suffix) for place in places for suffix in (".png", ".bmp", path.suffix)
+    ]
+    file = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if file is None:
+        raise DataError(f"the folder {folder} has no mask for {path.name}; add {path.stem}.png")
+    try:
+        with Image.open(file) as picture:
+            values = np.asarray(picture if picture.mode in ("1", "L", "P") else picture.convert("L"))
+            undecided = values == 255 if picture.mode == "P" else np.zeros(values.shape, dtype=bool)
+        with Image.open(path) as picture:
+            width, height = picture.size
+    except OSError as error:
+        raise DataError(
+            f"the mask {file} cannot be read ({type(error).__name__}); save it again as PNG"
+        ) from None
+    if values.shape != (height, width):
+        raise DataError(
+            f"the mask {file.name} is {values.shape[1]}x{values.shape[0]}, its picture {width}x{height}; "
+            "make them equal"
+        )
+    mask: object = (values > 0) & ~undecided
+    return mask
