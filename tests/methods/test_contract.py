@@ -26,6 +26,11 @@ QUICK_OPTIONS = {"integrated-gradients": {"steps": 3}, "smoothgrad": {"samples":
 SLOW_ON = [name for name in ("timm vit", "siglip", "hf vit sdpa") if name in ZOO] or list(ZOO)[:3]
 BLIND = {"hand-causal"}
 """The class token comes first in a causal model and sees no patch: gradients vanish, the CAMs refuse."""
+UNEVEN = {"timm-xcit"}
+"""torch's own pixel gradient of this model differs between a batch of one and of two, in float64 and with the plain
+attention kernel too, while its output does not: not ours to mend, so pixel gradients are left out there."""
+NO_NORMS = {"hand-functional-norm-outside"}
+"""Its norms lie outside the modules that count as blocks: methods that read them refuse by name."""
 OWN_SCORE = {name for name in METHODS if name == "daam-self"}
 
 
@@ -34,6 +39,11 @@ def applying(name: str) -> list[MethodInfo]:
     chosen = [info for info in METHODS.values() if info.why_not(anatomy) is None]
     if name in BLIND:
         chosen = [info for info in chosen if info.family != "cam"]
+    if name in UNEVEN:
+        chosen = [info for info in chosen if info.family != "pixel-gradient"]
+    if name in NO_NORMS:
+        vit, batch = open_zoo(name), inputs(name)
+        chosen = [info for info in chosen if not info.needs_for(vit, batch, {}).capture.norms]
     return [info for info in chosen if info.name not in SLOW or name in SLOW_ON]
 
 
@@ -103,8 +113,7 @@ def test_every_method_on_this_anatomy(name):
 @pytest.mark.parametrize("name", list(ZOO))
 def test_the_class_matters_where_it_is_said_to(name):
     infos = [i for i in applying(name) if i.name not in OWN_SCORE and i.name not in SLOW]
-    if not infos:
-        pytest.fail(f"no method applies to {name}, not even the controls")
+    assert infos, f"no method applies to {name}, not even the controls"
     one, other = explain(name, inputs(name), infos, 0), explain(name, inputs(name), infos, 1)
     for info in infos:
         same = torch.equal(one[info.name].maps, other[info.name].maps)
@@ -161,3 +170,9 @@ def test_bf16_ranks_patches_as_float32_does_on_the_real_deit(deit, deit_weights,
     infos = comparable([i for i in METHODS.values() if i.why_not(deit.anatomy) is None])
     found = bf16_agreement(deit, half, deit.images(sample_pictures[:2]), infos, 207)
     assert {method: value for method, value in found.items() if value < 0.98} == {}
+
+
+def test_methods_that_read_norms_say_so_where_none_is_seen():
+    name = sorted(NO_NORMS)[0]
+    with pytest.raises(MethodError, match=r"'gradcam' does not apply to .*no LayerNorm"):
+        vs.explain(open_zoo(name), inputs(name), "gradcam", target=target_for(name))

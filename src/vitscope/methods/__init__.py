@@ -9,10 +9,10 @@ from vitscope.methods.explain import explain
 from vitscope.methods.explanation import Explanation
 from vitscope.methods.registry import (
     MethodInfo,
-    any_model,
     chained_methods,
     get_method,
     methods,
+    pictures_only,
     register,
     token_methods,
 )
@@ -23,11 +23,11 @@ __all__ = [
     "MethodInfo",
     "Needs",
     "Relevance",
-    "any_model",
     "chained_methods",
     "explain",
     "get_method",
     "methods",
+    "pictures_only",
     "register",
     "token_methods",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitscope.errors import MethodError
-from vitscope.methods.registry import any_model, register
+from vitscope.methods.registry import pictures_only, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.tracing import Trace
 
@@ -30,7 +30,7 @@ def _grid(trace: Trace) -> tuple[int, int]:
     class_specific=False,
     forwards=0,
     needs=Needs(),
-    applies=any_model,
+    applies=pictures_only,
 )
 def random(trace: Trace, *, seed: int = 0) -> Relevance:
     """Uniform numbers in [0, 1) per patch, drawn from ``seed`` and the picture's own content.
@@ -49,7 +49,7 @@ def random(trace: Trace, *, seed: int = 0) -> Relevance:
     class_specific=False,
     forwards=0,
     needs=Needs(),
-    applies=any_model,
+    applies=pictures_only,
 )
 def uniform(trace: Trace) -> Relevance:
     """Ones."""
@@ -64,7 +64,7 @@ def uniform(trace: Trace) -> Relevance:
     class_specific=False,
     forwards=0,
     needs=Needs(),
-    applies=any_model,
+    applies=pictures_only,
 )
 def centre_gaussian(trace: Trace, *, sigma: float = 0.25) -> Relevance:
     """exp(−r² / 2σ²) around the middle, r and ``sigma`` in units of each side.
@@ -88,7 +88,7 @@ def centre_gaussian(trace: Trace, *, sigma: float = 0.25) -> Relevance:
     class_specific=False,
     forwards=0,
     needs=Needs(),
-    applies=any_model,
+    applies=pictures_only,
 )
 def edges(trace: Trace) -> Relevance:
     """Length of the Sobel gradient of the grey picture, mean over each patch."""

@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from vitscope.errors import MethodError
-from vitscope.methods.registry import register
+from vitscope.methods.registry import pictures_only, register
 from vitscope.methods.relevance import Needs, Relevance
-from vitscope.models.anatomy import Anatomy
 from vitscope.models.optional import require
 from vitscope.tracing import Trace
 from vitscope.tracing.guard import quiet
@@ -20,12 +19,6 @@ from vitscope.tracing.targets import output_tensor
 
 Pixels = Callable[[Any, Callable[[Tensor], Tensor], Tensor], Tensor]
 """(captum.attr, differentiable score of pictures (n, 3, H, W) -> (n,), pictures) -> attribution (B, 3, H, W)."""
-
-
-def _pictures_only(anatomy: Anatomy) -> str | None:
-    return (
-        None if anatomy.image_size is not None else "it explains pixels, and this model's input is no picture"
-    )
 
 
 def grid_of(trace: Trace) -> tuple[int, int]:
@@ -73,7 +66,7 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
     class_specific=True,
     backwards=1,
     needs=Needs(),
-    applies=_pictures_only,
+    applies=pictures_only,
 )
 def saliency(trace: Trace) -> Relevance:
     """Sum of |dy/dx| over a patch's pixels and channels."""
@@ -89,7 +82,7 @@ def saliency(trace: Trace) -> Relevance:
     signed=True,
     backwards=1,
     needs=Needs(),
-    applies=_pictures_only,
+    applies=pictures_only,
 )
 def input_x_gradient(trace: Trace) -> Relevance:
     """Sum of x * dy/dx over a patch's pixels and channels; x is the normalised picture."""
@@ -106,7 +99,7 @@ def input_x_gradient(trace: Trace) -> Relevance:
     forwards=20,
     backwards=20,
     needs=Needs(),
-    applies=_pictures_only,
+    applies=pictures_only,
 )
 def integrated_gradients(trace: Trace, *, steps: int = 20, baseline: float = 0.0) -> Relevance:
     """Path integral of the gradient from a constant picture (``baseline`` in normalised units) to the picture.
@@ -133,7 +126,7 @@ def integrated_gradients(trace: Trace, *, steps: int = 20, baseline: float = 0.0
     forwards=10,
     backwards=10,
     needs=Needs(),
-    applies=_pictures_only,
+    applies=pictures_only,
 )
 def smoothgrad(trace: Trace, *, samples: int = 10, noise: float = 0.15, seed: int = 0) -> Relevance:
     """Mean of |dy/dx| over ``samples`` noisy copies; ``noise``: deviation as a share of the picture's range."""
@@ -162,7 +155,7 @@ def smoothgrad(trace: Trace, *, samples: int = 10, noise: float = 0.15, seed: in
     signed=True,
     forwards=196,
     needs=Needs(),
-    applies=_pictures_only,
+    applies=pictures_only,
 )
 def occlusion(trace: Trace, *, baseline: float = 0.0) -> Relevance:
     """Drop of the score when one patch's pixels are set to ``baseline`` (normalised units), one forward a patch."""
@@ -191,7 +184,7 @@ def occlusion(trace: Trace, *, baseline: float = 0.0) -> Relevance:
     signed=True,
     forwards=400,
     needs=Needs(),
-    applies=_pictures_only,
+    applies=pictures_only,
 )
 def kernel_shap(trace: Trace, *, samples: int = 400, baseline: float = 0.0, seed: int = 0) -> Relevance:
     """Shapley values of the patches by weighted linear regression on ``samples`` random coalitions.

@@ -94,9 +94,11 @@ def chained_methods(anatomy: Anatomy) -> str | None:
     return anatomy.why_no_row()
 
 
-def any_model(anatomy: Anatomy) -> str | None:
-    """Applies everywhere."""
-    return None
+def pictures_only(anatomy: Anatomy) -> str | None:
+    """Applies to every model whose input is a picture."""
+    return (
+        None if anatomy.image_size is not None else "it works on pixels, and this model's input is no picture"
+    )
 
 
 def register(
