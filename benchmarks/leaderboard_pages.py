@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import vitscope as vs
+from vitscope.evaluation import claim as decide
 from vitscope.evaluation import get_metric, protocol_agreement, world_names
 
 ARROWS = {True: "↑", False: "↓", None: ""}
@@ -99,6 +100,12 @@ def claims(boards: dict[str, vs.Leaderboard]) -> str:
 
     def claim(title: str, rows: list[tuple[str, vs.Leaderboard, str]], pairs: list[tuple[str, str]]) -> None:
         text.extend([f"### {title}", "", summary(rows, pairs), ""])
+        removals = {name: board for name, board, metric in rows if metric == "srg" and "DeiT" in name}
+        if len(removals) >= 3:
+            words = {True: "holds", False: "the opposite holds", None: "undecided"}
+            for first, second in pairs:
+                answer = words[decide(removals, "srg", first, second).holds]
+                text.append(f"- three removals of one sign beyond noise, {first} over {second}: **{answer}**")
         for name, board, metric in rows:
             for first, second in pairs:
                 text.append(f"- {name}: {verdict(board, metric, first, second)}")

@@ -326,3 +326,23 @@ def test_relevance_of_prefix_tokens_counts_for_conservation(vit: Any, pictures: 
     )
     assert board.interval("dart:kappa=1;gate=False", "conservation").n == 6
     assert board.interval("gae", "conservation").n == 0, "an unsigned map claims nothing"
+
+
+def test_a_claim_needs_the_same_sign_three_times() -> None:
+    from vitscope.evaluation import Leaderboard, MethodRecord, Metric, Protocol, claim
+    from vitscope.evaluation.metric import statistics_of
+
+    def board(gap: float) -> Leaderboard:
+        states = {}
+        noise = torch.randn(30, generator=torch.Generator().manual_seed(0)) * 0.01
+        for name, values in (("a", noise + gap), ("b", noise * 0)):
+            state = Metric("srg")
+            state.update_rows([str(i) for i in range(30)], statistics_of(values))
+            states[(name, "srg")] = state
+        return Leaderboard(Protocol(pictures=30), [MethodRecord("a"), MethodRecord("b")], ["srg"], states)
+
+    up, down, level = board(1.0), board(-1.0), board(0.0)
+    assert claim({"x": up, "y": up, "z": up}, "srg", "a", "b").holds is True
+    assert claim({"x": down, "y": down, "z": down}, "srg", "a", "b").holds is False
+    assert claim({"x": up, "y": up, "z": level}, "srg", "a", "b").holds is None
+    assert claim({"w": up, "x": up, "y": up, "z": down}, "srg", "a", "b").holds is None

@@ -2,12 +2,20 @@
 
 from vitscope.evaluation.dataset import EvaluationSet, evaluation_set
 from vitscope.evaluation.evaluate import evaluate
-from vitscope.evaluation.leaderboard import Leaderboard, MethodRecord, agreement, protocol_agreement
+from vitscope.evaluation.leaderboard import (
+    Claim,
+    Leaderboard,
+    MethodRecord,
+    agreement,
+    claim,
+    protocol_agreement,
+)
 from vitscope.evaluation.metric import Metric, MetricInfo, get_metric, metrics, register_metric
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.worlds import evaluate_world, world_names, world_set
 
 __all__ = [
+    "Claim",
     "EvaluationSet",
     "Leaderboard",
     "MethodRecord",
@@ -15,6 +23,7 @@ __all__ = [
     "MetricInfo",
     "Protocol",
     "agreement",
+    "claim",
     "evaluate",
     "evaluate_world",
     "evaluation_set",

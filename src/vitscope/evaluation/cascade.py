@@ -20,12 +20,14 @@ class Cascade:
     """
 
     def __init__(self, vit: Any, seed: int) -> None:
-        module = copy.deepcopy(vit.model)
         self._seed = seed
+        module = copy.deepcopy(vit.model)
         self._vit = type(vit)(
             replace(vit.loaded, module=module), precision=vit.precision, overrides=vit.overrides
         )
-        self._trained = {name: value.clone() for name, value in self._vit.model.state_dict().items()}
+        # Weights are drawn on the CPU, so that every device sees the same ones.
+        self._drawn = copy.deepcopy(vit.model).cpu()
+        self._trained = {name: value.clone() for name, value in self._drawn.state_dict().items()}
         anatomy = vit.anatomy
         paths = [anatomy.classifier] if anatomy.classifier else []
         paths += [block.path for block in reversed(anatomy.blocks)]
@@ -39,19 +41,25 @@ class Cascade:
         """The opened copy after each level; restored when the loop ends or is left."""
         try:
             for level, part in enumerate(self._parts):
-                _randomise(self._vit.model, set(part), self._seed * 1000 + level)
+                _randomise(self._drawn, set(part), self._seed * 1000 + level)
+                self._vit.model.load_state_dict(self._drawn.state_dict())
                 yield self._vit
         finally:
-            self._vit.model.load_state_dict(self._trained)
+            self._restore()
 
     def last(self) -> Iterator[Any]:
         """The opened copy with every weight drawn anew, once."""
         try:
             for level, part in enumerate(self._parts):
-                _randomise(self._vit.model, set(part), self._seed * 1000 + level)
+                _randomise(self._drawn, set(part), self._seed * 1000 + level)
+            self._vit.model.load_state_dict(self._drawn.state_dict())
             yield self._vit
         finally:
-            self._vit.model.load_state_dict(self._trained)
+            self._restore()
+
+    def _restore(self) -> None:
+        self._drawn.load_state_dict(self._trained)
+        self._vit.model.load_state_dict(self._trained)
 
 
 def _parameters_under(model: nn.Module, path: str) -> list[str]:

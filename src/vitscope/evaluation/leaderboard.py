@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -362,6 +362,36 @@ def protocol_agreement(boards: dict[str, Leaderboard], metric: str) -> pd.DataFr
     for name, board in boards.items():
         scores[name] = board._oriented(metric)
     return agreement(scores)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """ "``first`` is better than ``second``" under several protocols. holds: True or False (the opposite holds) when
+    at least ``needed`` protocols say so beyond noise and none says the contrary, else None: undecided."""
+
+    first: str
+    second: str
+    metric: str
+    holds: bool | None
+    differences: dict[str, Difference]
+    needed: int
+
+
+def claim(
+    boards: Mapping[str, Leaderboard],
+    metric: str,
+    first: str,
+    second: str,
+    needed: int = 3,
+    level: float = 0.05,
+) -> Claim:
+    """Decide a claim by paired differences under several protocols: a claim about removals needs at least three of
+    one sign, because the operator decides rankings."""
+    found = {name: board.difference(first, second, metric) for name, board in boards.items()}
+    sign = -1 if get_metric(metric).higher_is_better is False else 1
+    sure = [sign * d.difference > 0 for d in found.values() if d.p < level and d.difference != 0]
+    holds = sure[0] if len(sure) >= needed and len(set(sure)) == 1 else None
+    return Claim(first, second, metric, holds, found, needed)
 
 
 def _pooled(first: MethodRecord, second: MethodRecord, counts: tuple[int, int]) -> MethodRecord:
