@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,7 +62,7 @@ def local_sites(vit: Vit, inputs: Inputs, target: ResolvedTarget) -> list[Attent
     record.block_inputs, record.block_outputs = {}, {}
     gradients = backward(record, scores, scale=FP16_SCALE if vit.precision == "fp16" else 1.0)
     return [
-        AttentionSite(s.info, s.fused, s.eager, s.raw_output, s.class_query, gradients.sites[i])
+        replace(s, raw_gradient=gradients.sites[i])
         for i, s in sorted(record.sites.items())
         if s.info.block is not None
     ]

@@ -31,8 +31,8 @@ class Similarity(Target):
         feature = self.feature[None] if self.feature.dim() == 1 else self.feature
         if feature.shape[-1] != logits.shape[-1] or feature.shape[0] not in (1, logits.shape[0]):
             raise TargetError(
-                f"target '{self.name}' has a feature {tuple(self.feature.shape)}, the model gives {tuple(logits.shape)}; "
-                "take the feature from the same model"
+                f"target '{self.name}' has a feature {tuple(self.feature.shape)}, the model gives "
+                f"{tuple(logits.shape)}; take the feature from the same model"
             )
         unit = normalize(feature.detach().float().to(logits.device), dim=-1).expand(logits.shape[0], -1)
         return self._bound(unit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -120,9 +120,7 @@ class Trace:
             gradient = gradients.sites.get(index) if gradients else None
             if gradients is not None and gradient is None:
                 gradient = torch.zeros_like(site.raw_output)
-            self._sites[index] = AttentionSite(
-                site.info, site.fused, site.eager, site.raw_output, site.class_query, gradient
-            )
+            self._sites[index] = replace(site, raw_gradient=gradient)
 
     # ---- what was run ----------------------------------------------------------------------------------------
     @property

@@ -235,7 +235,7 @@ class Vit:
         ablation: Ablation | Sequence[Ablation] | None = None,
         removal: TokenRemoval | None = None,
     ) -> Tensor:
-        """The target's scores (B,), float32, no gradient, one batch; the target keeps the classes it was resolved to."""
+        """The target's scores (B,), float32, no gradient, one batch; the target keeps its classes."""
         inputs = self.inputs(images)
         record = run_pass(
             self.model,
@@ -282,7 +282,8 @@ class Vit:
         """Logits (M, C) from blocks ``block``… on; earlier blocks give what they gave in ``cache``.
 
         A model whose blocks cannot be short-cut (they share a module, or its residual additions are written outside
-        them) runs whole and gives the same. ``index`` (M,) names the cached picture that each batch item resumes from; None takes all once."""
+        them) runs whole and gives the same. ``index`` (M,) names the cached picture that each batch item resumes
+        from; None takes all once."""
         return self.resume_pass(cache, block, ablation=ablation, removal=removal, index=index).logits.float()
 
     def resume_pass(
