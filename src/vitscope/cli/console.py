@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -117,7 +118,7 @@ class Meter:
         self.done += count
         now = time.monotonic()
         if self.bar is not None:
-            self.bar.update(self.task, completed=self.done)
+            self.bar.update(self.task, completed=self.done, total=self.total)
         elif now - self.spoken > 30 and self.done:
             self.spoken = now
             left = (now - self.started) / self.done * max(0, self.total - self.done)
@@ -126,6 +127,24 @@ class Meter:
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.stop()
+
+
+@contextmanager
+def reporter(label: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A callback (what is done, steps finished, steps in all) for library functions that tell how far they are."""
+    with ExitStack() as stack:
+        current: list[Any] = ["", None]
+
+        def report(what: str, done: int, total: int) -> None:
+            if current[0] != what or current[1] is None:
+                stack.close()
+                current[:] = [what, Meter(what or label, total)]
+                stack.enter_context(current[1])
+            meter: Meter = current[1]
+            meter.total = total
+            meter.advance(done - meter.done)
+
+        yield report
 
 
 def output_folder(path: Path) -> Path:
