@@ -35,8 +35,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/heads-study"))
     parser.add_argument("--images", type=Path, default=None, help="also write the plots of the docs page here")
     parser.add_argument("--limit", type=int, default=None)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=12, help="steps of a cumulative curve")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=9, help="steps of a cumulative curve")
     arguments = parser.parse_args()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
@@ -46,15 +46,15 @@ def main() -> None:
     pictures, labels = [record.path for record in records], [record.label for record in records]
     clock = Clock(out / "figures.json")
 
-    tables = {}
-    for replacement in ("zero", "mean"):
+    def importance(replacement: str) -> heads.HeadTable:
         path = out / f"importance-{replacement}.parquet"
         if not path.exists():
-            clock.run(f"importance-{replacement}", lambda r=replacement, p=path: heads.importance(
-                vit, pictures, labels, replacement=r, batch_size=20).save(p))
-        tables[replacement] = heads.HeadTable.load(path)
-        tables[replacement].save(path.with_suffix(".csv"))
-    table = tables["zero"]
+            clock.run(f"importance-{replacement}", lambda: heads.importance(
+                vit, pictures, labels, replacement=replacement, batch_size=20).save(path))
+        return heads.HeadTable.load(path)
+
+    table = importance("zero")
+    table.save(out / "importance-zero.csv")
     print(table.metadata)
 
     path = out / "strength.safetensors"
@@ -66,7 +66,8 @@ def main() -> None:
     if not (out / "atlas/atlas.json").exists():
         def learn() -> None:
             options = heads.AutoencoderOptions(epochs=arguments.epochs)
-            heads.patterns(vit, pictures, options=options, repeats=2, null=True,
+            heads.patterns(vit, pictures, options=options, repeats=2, stability_maps=1500, null=True,
+                           checkpoint=out / "autoencoder.pt",
                            training=lambda stage, p: print(stage, p.epoch, round(p.held_out_error, 4), flush=True)
                            ).save(out / "atlas")
         clock.run("patterns", learn)
@@ -87,13 +88,13 @@ def main() -> None:
     top = table.order("js_divergence")[0]
     path = out / "partial.parquet"
     if not path.exists():
-        clock.run("partial", lambda: heads.partial_pruning(vit, pictures[:40], *top, labels[:40]).save(path))
+        clock.run("partial", lambda: heads.partial_pruning(vit, pictures[:20], *top, labels[:20], hops=range(0, 14, 2)).save(path))
     path = out / "cumulative.parquet"
-    chosen = ("probability_drop_label", "js_divergence", "class_cosine_last", "first_order", "gmar_weight", "daam_share")
+    chosen = ("probability_drop_label", "js_divergence", "class_cosine_last", "first_order", "gmar_norm")
     if not path.exists():
         orders = {name: joined.order(name, most_important_first=False) for name in chosen}
         clock.run("cumulative", lambda: heads.cumulative_pruning(
-            vit, pictures, orders, labels, steps=arguments.steps, random_orders=3, batch_size=50).save(path))
+            vit, pictures[::2], orders, labels[::2], steps=arguments.steps, random_orders=2, batch_size=25).save(path))
     frame, metadata = read_frame(path)
     cumulative = heads.CumulativePruning(frame, {}, metadata)
     path = out / "joint.csv"
@@ -104,7 +105,7 @@ def main() -> None:
     path = out / "pruned.json"
     if not path.exists():
         clock.run("prune", lambda: prune(vit, table, pictures, labels, out, path))
-    quoted(clock, table, tables["mean"], strength, agreement, cumulative, path)
+    quoted(clock, table, importance("mean"), strength, agreement, cumulative, path)
 
     story = HeadsStory(vit.source, len(pictures), table, strength, atlas, agreement, cumulative, pd.read_csv(out / "joint.csv"))
     story.write(out / "report.html")

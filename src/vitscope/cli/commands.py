@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from vitscope.cli import bank, demo, evaluate, explain, flow, inspect, methods
+from vitscope.cli import bank, demo, evaluate, explain, flow, heads, inspect, methods
 
 _done: set[int] = set()
 
@@ -20,4 +20,5 @@ def register(application: typer.Typer) -> None:
     application.command(epilog=explain.EPILOG)(explain.explain)
     application.command(epilog=flow.EPILOG)(flow.flow)
     application.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
+    application.add_typer(heads.application)
     application.add_typer(bank.application)

@@ -12,6 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from vitscope.heads.problems import HeadsError
+from vitscope.heads.threads import same_threads
 
 Codes = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -48,7 +49,8 @@ def fit_clusters(codes: Codes, k: int, seed: int = 0, restarts: int = 4) -> Clus
     """k-means; centres are ordered by size, the largest cluster first, so that numbers do not depend on luck."""
     if k < 1 or k > len(codes):
         raise HeadsError(f"expected between 1 and {len(codes)} clusters for {len(codes)} maps, got {k}; change k")
-    fitted = KMeans(k, n_init=restarts, random_state=seed).fit(codes)
+    with same_threads():
+        fitted = KMeans(k, n_init=restarts, random_state=seed).fit(codes)
     sizes = np.bincount(fitted.labels_, minlength=k)
     order = np.lexsort((fitted.cluster_centers_[:, 0], -sizes))
     return Clustering(np.ascontiguousarray(fitted.cluster_centers_[order], dtype=np.float32))

@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 
 from vitscope.errors import MissingExtraError
 from vitscope.heads.problems import HeadsError
+from vitscope.heads.threads import same_threads
 
 UMAP_LIMIT = 20_000
 """UMAP learns from at most so many codes and places the others among them: time stays bounded."""
@@ -18,6 +19,11 @@ UMAP_LIMIT = 20_000
 def layout_codes(codes: NDArray[np.float32], how: str = "umap", seed: int = 0) -> tuple[NDArray[np.float32], str]:
     """((n, 2), what was done). how: "umap" (falls back to PCA when umap-learn is missing or the codes are too few),
     "umap!" (insists: raises MissingExtraError) or "pca"."""
+    with same_threads():
+        return _layout(codes, how, seed)
+
+
+def _layout(codes: NDArray[np.float32], how: str, seed: int) -> tuple[NDArray[np.float32], str]:
     if how not in ("umap", "umap!", "pca"):
         raise HeadsError(f"expected the display umap or pca, got {how!r}; choose one of them")
     if how != "pca" and len(codes) >= 16:

@@ -44,7 +44,7 @@ TrainingCallback = Callable[[str, TrainingProgress], None]
 def patterns(
     vit: Vit | Sequence[Vit], images: Any, *, per_head: int = 100, form: str = "pooled", coder: str = "best",
     k: int | None = None, options: AutoencoderOptions | None = None, held_out: float = 0.25,
-    repeats: int = 2, display: str = "umap", null: bool = False, batch_size: int = 8, checkpoint: Path | None = None,
+    repeats: int = 2, stability_maps: int = 4000, display: str = "umap", null: bool = False, batch_size: int = 8, checkpoint: Path | None = None,
     progress: Progress = quiet, training: TrainingCallback | None = None,
 ) -> PatternAtlas:
     """The attention patterns of a ViT (or several, also with different grids) on pictures.
@@ -52,6 +52,7 @@ def patterns(
     per_head: at most so many pictures' maps per (block, head), drawn uniformly (reservoir).
     form: "pooled" (49 x 49) or "offset" (27 x 27). coder: "autoencoder", "pca", or "best" on held-out pictures.
     k: number of clusters; None chooses it by bootstrap stability. repeats: seeds for the stability (0 skips it).
+    stability_maps: at most so many training maps in each of those repetitions.
     null: also place the maps of the same model with shuffled weights. checkpoint: file to resume training from.
     Raises HeadsError for unknown options and for fewer than two pictures.
     """
@@ -62,7 +63,7 @@ def patterns(
     ]
     atlas = fit_atlas(
         MapSample.join(samples), form=form, coder=coder, k=k, options=options, held_out=held_out, repeats=repeats,
-        display=display, checkpoint=checkpoint, training=training,
+        stability_maps=stability_maps, display=display, checkpoint=checkpoint, training=training,
     )
     if null:
         from vitscope.heads.null import null_mixes

@@ -34,12 +34,19 @@ def _blocks(count: int) -> list[str]:
 
 
 def importance_matrix(table: HeadTable, metric: str, second: str | None = None) -> Drawn:
-    """Blocks x heads, one metric as colour, a second one as the square in each cell."""
-    L, _ = table.shape
-    return lambda theme: head_matrix(
-        table.mean(metric), title=title_of(metric), label=title_of(metric), block_labels=_blocks(L), theme=theme,
-        second=None if second is None else np.abs(table.mean(second)), second_label="" if second is None else title_of(second),
-    )
+    """Blocks x heads, one metric as colour, a second one as the square in each cell; numbered from 0."""
+    L, H = table.shape
+
+    def draw(theme: str) -> Figure:
+        figure = head_matrix(
+            table.mean(metric), label=title_of(metric), block_labels=_blocks(L), theme=theme,
+            second=None if second is None else np.abs(table.mean(second)),
+            second_label="" if second is None else f"|{title_of(second)}|",
+        )
+        figure.axes[0].set_xticks(range(H), _blocks(H))
+        return figure
+
+    return draw
 
 
 def metric_scatter(table: HeadTable, first: str, second: str, named: int = 6) -> Drawn:
@@ -49,7 +56,7 @@ def metric_scatter(table: HeadTable, first: str, second: str, named: int = 6) ->
     chosen = {int(i) for scores in (x, y) for i in np.argsort(-np.nan_to_num(scores, nan=-np.inf))[: named // 2]}
     names = [f"{i // H}.{i % H}" if i in chosen else "" for i in range(len(x))]
     return lambda theme: scatter(x, y, names=names, x_label=title_of(first), y_label=title_of(second), theme=theme,
-                                 title=f"Heads: {title_of(first)} against {title_of(second)}")
+                                 title="Two scores, head by head")
 
 
 def partial_curves(found: PartialPruning, metric: str) -> Drawn:
@@ -179,7 +186,7 @@ def code_map(atlas: PatternAtlas) -> Drawn:
     """All maps in two dimensions (for display only), coloured by pattern."""
     frame = atlas.maps
     return lambda theme: scatter(frame["x"], frame["y"], groups=list(frame["pattern"]), theme=theme,
-                                 title=f"All maps by their codes ({atlas.report['display']}, for display only)")
+                                 title=f"All maps by code ({atlas.report['display']})")
 
 
 def pattern_mix(atlas: PatternAtlas) -> Drawn:
@@ -221,6 +228,6 @@ def importance_by_pattern(table: HeadTable, atlas: PatternAtlas, metric: str) ->
     names = [f"{b}.{h}" if value >= 0.85 else "" for b, h, value in zip(frame["block"], frame["head"], y, strict=True)]
     return lambda theme: scatter(
         frame["content_dependence"], y, groups=list(frame["pattern"]), names=names, theme=theme,
-        x_label="dependence on content (variance over pictures)", y_label="importance rank (1 = most)",
-        title=f"Importance ({title_of(metric)}) and pattern",
+        x_label="dependence on content (variance over pictures)", y_label=f"importance rank by {title_of(metric)}",
+        title="Importance and pattern",
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vitscope.heads.autoencoder import squared_error
 from vitscope.heads.problems import HeadsError
+from vitscope.heads.threads import same_threads
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def fit_principal(train: Tensor, latent: int, seed: int = 0) -> PrincipalCoder:
             f"expected at most {most} code dimensions for {len(train)} maps, got {latent}; use a smaller latent size"
         )
     solver = PCA(latent, svd_solver="auto", random_state=seed)
-    solver.fit(train.flatten(1).float().numpy())
+    with same_threads():
+        solver.fit(train.flatten(1).float().numpy())
     return PrincipalCoder(
         int(train.shape[-1]),
         torch.from_numpy(np.asarray(solver.mean_, dtype=np.float32)),

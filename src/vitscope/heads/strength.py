@@ -123,7 +123,7 @@ class StrengthProfile:
     def save(self, path: str | Path) -> Path:
         """Write everything to one .safetensors file."""
         path = Path(path)
-        arrays = {f"{kind}.{name}": torch.from_numpy(np.ascontiguousarray(array)) for kind, group in (
+        arrays = {f"{kind}.{name}": torch.tensor(np.asarray(array)) for kind, group in (
             ("values", self.values), ("spreads", self.spreads), ("uniform", self.uniform), ("scalars", self.scalars)
         ) for name, array in group.items()}
         note = {"blocks": self.blocks, "prefix": self.prefix, "grid": self.grid, "distance": self.distance,
