@@ -100,17 +100,21 @@ def draw_batch(made: World, size: int, seed: int) -> Batch:
     )
 
 
+def evidence_kinds(made: World) -> list[tuple[str, ...]]:
+    """What the patches of each part show, by class: its silhouette; the class where that is a place or a mark."""
+    whole = made.recipe.by_place or not made.recipe.kinds
+    return [(name,) for name in made.classes] if whole else list(made.recipe.kinds)
+
+
 def silhouettes(made: World) -> list[str]:
-    """What a patch can show, apart from nothing: the silhouettes of the evidence, or the marks."""
-    return sorted({kind for kinds in made.recipe.kinds for kind in kinds}) or list(made.classes)
+    """All that a patch can show, apart from nothing."""
+    return sorted({kind for kinds in evidence_kinds(made) for kind in kinds})
 
 
 def patch_labels(made: World, sample: Sample, here: np.ndarray) -> np.ndarray:
     """What each patch shows (n, P), given which parts are there (n, parts)."""
     names, n, side = silhouettes(made), len(sample), made.size // PATCH
-    kinds = np.array(
-        [[names.index(kind) for kind in kinds] for kinds in made.recipe.kinds or [(c,) for c in made.classes]]
-    )
+    kinds = np.array([[names.index(kind) for kind in kinds] for kinds in evidence_kinds(made)])
     shown = np.zeros((n, side, side), dtype=np.int64)
     for part in range(sample.parts.shape[1]):
         share = (
@@ -185,8 +189,11 @@ def begin(made: World, start: Path | None, seed: int) -> VisionTransformer:
     return model
 
 
-def train(model: VisionTransformer, made: World, options: argparse.Namespace, began: float) -> None:
-    """AdamW with warm-up and a cosine schedule; `began` is when training began, for the log."""
+def train(model: VisionTransformer, made: World, options: argparse.Namespace, began: float) -> int:
+    """AdamW with warm-up and a cosine schedule, over the steps or the minutes that are allowed, whichever ends first.
+
+    began: when training began. Returns the steps made.
+    """
     steps, size, seed = options.steps, options.batch, options.seed
     for block in model.blocks:
         block.attn.fused_attn = (
@@ -198,24 +205,22 @@ def train(model: VisionTransformer, made: World, options: argparse.Namespace, be
     plain = [p for p in parameters if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98))
-    warm = max(1, steps // 20)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: min(
-            (step + 1) / warm, 0.5 * (1 + math.cos(math.pi * max(0, step - warm) / (steps - warm))) + 1e-3
-        ),
-    )
     rng = np.random.default_rng(seed)
     losses: list[float] = []
     recent: deque[Batch] = deque(maxlen=8)
     with ThreadPoolExecutor(1) as painter:
         coming = [painter.submit(draw_batch, made, size, seed * 10**7 + ahead) for ahead in range(2)]
-        for step in range(steps):
+        step, progress = 0, 0.0
+        while progress < 1.0:
+            for group in optimiser.param_groups:
+                group["lr"] = options.rate * min(
+                    progress / 0.05 + 0.02, 0.5 * (1.0 + math.cos(math.pi * progress))
+                )
             if step % 2 == 0:  # painting costs as much as learning: each batch serves twice, some steps apart
                 recent.append(coming.pop(0).result())
                 coming.append(painter.submit(draw_batch, made, size, seed * 10**7 + step // 2 + 2))
             batch = recent[-1] if step % 2 == 0 else recent[0]
-            patches = patches_at(step / steps, options.few, rng)
+            patches = patches_at(progress, options.few, rng)
             with torch.autocast("cpu", torch.bfloat16):
                 logits, said, shown = forward(model, reader, batch, patches)
             class_loss = functional.cross_entropy(logits.float(), batch.targets)
@@ -224,15 +229,17 @@ def train(model: VisionTransformer, made: World, options: argparse.Namespace, be
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
-            schedule.step()
             losses.append(class_loss.item())
-            if (step + 1) % 200 == 0:
+            step += 1
+            seconds = time.monotonic() - began
+            progress = max(step / steps, seconds / (60.0 * options.minutes))
+            if step % 200 == 0:
                 right = measure(model, made.sample(300, TRAINING_SEEDS * 2 + step))["accuracy"]
-                seconds = time.monotonic() - began
                 print(
-                    f"step {step + 1}  loss {np.mean(losses[-200:]):.3f}  accuracy {right:.3f}  {seconds:.0f} s",
+                    f"step {step}  loss {np.mean(losses[-200:]):.3f}  accuracy {right:.3f}  {seconds:.0f} s",
                     flush=True,
                 )
+    return step
 
 
 @torch.inference_mode()
@@ -318,6 +325,7 @@ def main() -> None:
     parser.add_argument("world", choices=worlds())
     parser.add_argument("--out", type=Path, required=True, help="folder for WORLD.safetensors and WORLD.json")
     parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--minutes", type=float, default=45.0, help="end then, whatever the steps")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=1)
@@ -331,7 +339,7 @@ def main() -> None:
     made = world(options.world)
     began = time.monotonic()
     model = begin(made, options.start, options.seed)
-    train(model, made, options, began)
+    options.steps = train(model, made, options, began)
     run = {
         "arguments": f"{made.name} " + " ".join(f"--{name} {vars(options)[name]}" for name in ARGUMENTS),
         "start": options.start.stem if options.start else None,
