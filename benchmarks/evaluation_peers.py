@@ -27,10 +27,10 @@ import torch
 
 import vitscope as vs
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.evaluate import model_call
 from vitscope.evaluation.metric import get_metric
 from vitscope.evaluation.perturbation import Perturber
 from vitscope.evaluation.removal_pixels import rise_blur, unit_range
+from vitscope.evaluation.run import model_call
 
 PEERS = ("quantus", "pytorch_grad_cam", "torchcam")
 

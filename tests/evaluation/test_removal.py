@@ -40,7 +40,7 @@ def small(**options: Any) -> Any:
 
 
 def runner_of(vit: Any, images: Tensor, removal: str, **settings: Any) -> Perturber:
-    from vitscope.evaluation.evaluate import model_call
+    from vitscope.evaluation.run import model_call
 
     protocol = Protocol(removal=removal, **settings)
     classes = vit.forward(images).argmax(1)

@@ -1,15 +1,9 @@
 """Can this map be trusted? Metrics under a fixed protocol, controls in every table, intervals on every number."""
 
+from vitscope.evaluation.agreement import Claim, agreement, claim, protocol_agreement
 from vitscope.evaluation.dataset import EvaluationSet, evaluation_set
 from vitscope.evaluation.evaluate import evaluate
-from vitscope.evaluation.leaderboard import (
-    Claim,
-    Leaderboard,
-    MethodRecord,
-    agreement,
-    claim,
-    protocol_agreement,
-)
+from vitscope.evaluation.leaderboard import Leaderboard, MethodRecord
 from vitscope.evaluation.metric import Metric, MetricInfo, get_metric, metrics, register_metric
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.worlds import evaluate_world, world_names, world_set

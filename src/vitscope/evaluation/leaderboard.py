@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from vitscope.evaluation.statistics import (
     Interval,
     bootstrap,
     holm,
-    kendall,
     paired_difference,
     quantiles,
     resampling_weights,
@@ -189,7 +188,9 @@ class Leaderboard:
     def agreement(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """Kendall's τ between the rankings of the methods by each pair of ranked metrics; better is always up."""
         ranked = [m for m in (metrics or self.metrics) if get_metric(m).higher_is_better is not None]
-        return agreement({metric: self._oriented(metric) for metric in ranked})
+        from vitscope.evaluation.agreement import agreement
+
+        return agreement({metric: self.oriented(metric) for metric in ranked})
 
     def rank_stability(self, metric: str, resamples: int = 500) -> pd.DataFrame:
         """How sure the ranking is: for each method the 95 % interval of its rank over resampled pictures."""
@@ -317,7 +318,8 @@ class Leaderboard:
                 )
         return self.states.get((method, metric))
 
-    def _oriented(self, metric: str) -> dict[str, float]:
+    def oriented(self, metric: str) -> dict[str, float]:
+        """The value of each method with its sign turned so that more is better."""
         sign = 1 if get_metric(metric).higher_is_better else -1
         return {name: sign * self.interval(name, metric).value for name in self.names}
 
@@ -343,55 +345,6 @@ class Leaderboard:
         if len(keys) < 2:
             return None
         return self._rows_of(first, metric, keys), self._rows_of(second, metric, keys)
-
-
-def agreement(scores: dict[str, dict[str, float]]) -> pd.DataFrame:
-    """Kendall's τ between rankings: {ranking name: {method: score, better is higher}} -> square table."""
-    names = list(scores)
-    table = np.eye(len(names))
-    for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
-        shared = [method for method in scores[a] if method in scores[b]]
-        tau = kendall([scores[a][m] for m in shared], [scores[b][m] for m in shared])
-        table[i, j] = table[j, i] = tau
-    return pd.DataFrame(table, index=names, columns=names)
-
-
-def protocol_agreement(boards: dict[str, Leaderboard], metric: str) -> pd.DataFrame:
-    """Does the winner survive? Kendall's τ between the rankings by one metric under several protocols."""
-    scores: dict[str, dict[str, float]] = {}
-    for name, board in boards.items():
-        scores[name] = board._oriented(metric)
-    return agreement(scores)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """ "``first`` is better than ``second``" under several protocols. holds: True or False (the opposite holds) when
-    at least ``needed`` protocols say so beyond noise and none says the contrary, else None: undecided."""
-
-    first: str
-    second: str
-    metric: str
-    holds: bool | None
-    differences: dict[str, Difference]
-    needed: int
-
-
-def claim(
-    boards: Mapping[str, Leaderboard],
-    metric: str,
-    first: str,
-    second: str,
-    needed: int = 3,
-    level: float = 0.05,
-) -> Claim:
-    """Decide a claim by paired differences under several protocols: a claim about removals needs at least three of
-    one sign, because the operator decides rankings."""
-    found = {name: board.difference(first, second, metric) for name, board in boards.items()}
-    sign = -1 if get_metric(metric).higher_is_better is False else 1
-    sure = [sign * d.difference > 0 for d in found.values() if d.p < level and d.difference != 0]
-    holds = sure[0] if len(sure) >= needed and len(set(sure)) == 1 else None
-    return Claim(first, second, metric, holds, found, needed)
 
 
 def _pooled(first: MethodRecord, second: MethodRecord, counts: tuple[int, int]) -> MethodRecord:

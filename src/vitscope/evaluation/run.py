@@ -1,0 +1,196 @@
+"""The run behind ``evaluate``: batch by batch, method by method, counting what the model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import EvaluationError
+from vitscope.evaluation.cascade import Cascade
+from vitscope.evaluation.case import Case, Subject
+from vitscope.evaluation.dataset import Batch, EvaluationSet
+from vitscope.evaluation.footprint import Footprint
+from vitscope.evaluation.leaderboard import CurveRecord, Leaderboard, MethodRecord
+from vitscope.evaluation.metric import Metric, MetricInfo, statistics_of
+from vitscope.evaluation.perturbation import ModelCall, Perturber
+from vitscope.evaluation.protocol import Protocol
+from vitscope.evaluation.subjects import Contestant
+
+
+@dataclass
+class Run:
+    """One way through the pictures: every contestant against every metric, batch by batch."""
+
+    vit: Any
+    protocol: Protocol
+    rows: list[Contestant]
+    metrics: list[MetricInfo]
+    batch_size: int
+    evaluation_batch: int
+    keep_pictures: int
+    progress: Callable[[str, int, int], None] | None
+    total: int = 0
+    done: int = 0
+    shared: int = 0
+    states: dict[tuple[str, str], Metric] = field(default_factory=dict)
+    evaluations: dict[tuple[str, str], int] = field(default_factory=dict)
+    curves: dict[tuple[str, str], CurveRecord] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
+    explained: dict[str, int] = field(default_factory=dict)
+    pictures: dict[str, Any] = field(default_factory=dict)
+    maps: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def over(self, data: EvaluationSet) -> None:
+        """Go through the pictures once."""
+        cascade = None
+        if any(info.family == "sanity" for info in self.metrics):
+            cascade = Cascade(self.vit, self.protocol.seed)
+        for batch in data.batches(self.vit, self.batch_size):
+            case = self._case(batch, cascade)
+            self._keep_thumbnails(batch)
+            for contestant in self.rows:
+                self._score(case, contestant)
+                self.done += len(case)
+                if self.progress is not None:
+                    self.progress(contestant.name, self.done, self.total)
+            self.shared += case.perturber.evaluations - sum(case.memory.get("charged", {}).values())
+
+    def _case(self, batch: Batch, cascade: Cascade | None) -> Case:
+        vit, protocol = self.vit, self.protocol
+        logits = vit.forward(batch.images)
+        classes = _classes(protocol, logits, batch.labels)
+        anatomy = vit.anatomy_for(tuple(batch.images.shape[-2:]))
+        mean, std = (None, None) if vit.preprocessor is None else vit.preprocessor.mean_std()
+        runner = Perturber(
+            model_call(vit, protocol.removal),
+            batch.images,
+            classes,
+            protocol.grid or (1, 1),
+            protocol,
+            class_token=anatomy.pooling in ("class", "class+distillation"),
+            mean=None if mean is None else mean.flatten(),
+            std=None if std is None else std.flatten(),
+            batch_size=self.evaluation_batch,
+        )
+        runner.adopt_clean(logits)
+        runner.evaluations = len(logits)
+        labels = None if batch.labels is None else batch.labels.to(batch.images.device)
+        return Case(
+            runner, batch.keys, labels, batch.masks, batch.boxes, class_count=logits.shape[1], cascade=cascade
+        )
+
+    def _score(self, case: Case, contestant: Contestant) -> None:
+        with Footprint(case.images.device) as footprint:
+            subjects = contestant.subjects(self.vit, case)
+        name = contestant.name
+        self.seconds[name] = self.seconds.get(name, 0.0) + footprint.seconds / len(subjects)
+        self.memory[name] = max(self.memory.get(name, float("-inf")), footprint.memory)
+        self.explained[name] = self.explained.get(name, 0) + len(case)
+        charged = case.memory.setdefault("charged", {})
+        for info in self.metrics:
+            before = case.perturber.evaluations
+            values = [info.function(subject) for subject in subjects]
+            spent = case.perturber.evaluations - before
+            charged[(name, info.name)] = charged.get((name, info.name), 0) + spent
+            self.evaluations[(name, info.name)] = self.evaluations.get((name, info.name), 0) + spent
+            known = [statistics_of(value) for value in values if value is not None]
+            if known:
+                state = self.states.setdefault((name, info.name), Metric(info))
+                state.update_rows(case.keys, _mean_over_draws(known))
+        self._keep_curves(case, name, subjects)
+        for row, key in enumerate(case.keys):
+            if key in self.pictures:
+                self.maps[(name, key)] = subjects[0].maps[row].detach().float().cpu().numpy()
+
+    def _keep_curves(self, case: Case, name: str, subjects: list[Subject]) -> None:
+        for curve in subjects[0].curves_kept:
+            fractions, _ = subjects[0].curves_kept[curve]
+            values = torch.stack([s.curves_kept[curve][1].detach().double().cpu() for s in subjects]).mean(0)
+            kept = self.curves.get((name, curve))
+            if kept is None:
+                self.curves[(name, curve)] = CurveRecord(fractions.double().cpu(), list(case.keys), values)
+            else:
+                kept.keys.extend(case.keys)
+                kept.values = torch.cat([kept.values, values])
+
+    def _keep_thumbnails(self, batch: Batch) -> None:
+        for key, thumbnail in zip(batch.keys, batch.thumbnails, strict=True):
+            if len(self.pictures) < self.keep_pictures:
+                self.pictures[key] = thumbnail
+
+    def adopt(self, other: Run) -> None:
+        """Take over the scores of the mosaics."""
+        self.states.update(other.states)
+        self.evaluations.update(other.evaluations)
+        self.shared += other.shared
+        for name, count in other.explained.items():
+            if name not in self.explained:
+                self.explained[name], self.seconds[name] = count, other.seconds[name]
+                self.memory[name] = other.memory[name]
+
+    def board(self, metrics: list[str]) -> Leaderboard:
+        """The finished leaderboard."""
+        records = [
+            MethodRecord(
+                contestant.name,
+                contestant.family,
+                contestant.class_specific,
+                contestant.control,
+                self.seconds[contestant.name] / max(1, self.explained[contestant.name]),
+                self.memory[contestant.name],
+            )
+            for contestant in self.rows
+        ]
+        return Leaderboard(
+            self.protocol,
+            records,
+            metrics,
+            self.states,
+            self.evaluations,
+            self.shared,
+            self.curves,
+            self.pictures,
+            self.maps,
+        )
+
+
+def model_call(vit: Any, removal: str) -> ModelCall:
+    """An opened model as the perturbation runner asks it: pictures and kept patches in, logits out."""
+    from vitscope.tracing import TokenRemoval
+
+    mode: Literal["mask", "drop"] = "drop" if removal == "drop" else "mask"
+
+    def ask(images: Tensor, keep: Tensor | None) -> Tensor:
+        logits: Tensor = vit.forward(images, removal=None if keep is None else TokenRemoval(keep, mode))
+        return logits
+
+    return ask
+
+
+def _mean_over_draws(rows: list[Tensor]) -> Tensor:
+    """Statistics of one control over its draws as those of one method: (B, K).
+
+    Sums over the draws divided by their number; a picture counts as defined by the share of draws that were.
+    """
+    return rows[0] if len(rows) == 1 else torch.stack([row.cpu() for row in rows]).mean(0)
+
+
+def _classes(protocol: Protocol, logits: Tensor, labels: Tensor | None) -> Tensor:
+    if protocol.target == "top1":
+        return logits.argmax(1)
+    if protocol.target == "label":
+        if labels is None:
+            raise EvaluationError("target='label' needs the true class of each picture; pass labels=")
+        wanted = labels.to(logits.device)
+    else:
+        wanted = torch.full((len(logits),), int(protocol.target), device=logits.device)
+    if int(wanted.min()) < 0 or int(wanted.max()) >= logits.shape[1]:
+        raise EvaluationError(
+            f"a label or target lies outside the model's {logits.shape[1]} classes; check the label file"
+        )
+    return wanted
