@@ -32,7 +32,10 @@ def build(
     out: Annotated[Path, typer.Option("--out", "-O", help="The bank's file.")] = Path("bank.safetensors"),
     labels: Annotated[
         bool,
-        typer.Option("--labels/--no-labels", help="Take the name of each picture's folder as its label."),
+        typer.Option(
+            "--labels/--no-labels",
+            help="Take labels from the folder's labels.csv, or from the names of its class folders.",
+        ),
     ] = True,
     weights: options.Weights = None,
     random_weights: options.RandomWeights = False,
@@ -50,7 +53,8 @@ def build(
     from vitscope.methods.memory_bank import build_bank
     from vitscope.models import find_pictures
 
-    paths = find_pictures(pictures)
+    listed = labels_file(pictures) if labels else {}
+    paths = list(listed) or find_pictures(pictures)
     console.output_folder(out.absolute().parent)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_option)
     batches = PictureBatches(paths, batch_size, "reading", max_pixels)
@@ -63,7 +67,7 @@ def build(
 
     bank = build_bank(vit, opened())
     if labels:
-        numbers, names = folder_labels(read)
+        numbers, names = listed_labels(read, listed) if listed else folder_labels(read)
         if names:
             bank = replace(bank, labels=torch.tensor(numbers), label_names=tuple(names))
     file = bank.save(out)
@@ -83,6 +87,21 @@ def build(
         line = f"{file}: {len(bank)} pictures, features of width {bank.features.shape[1]}, {known}"
         console.out().print(line, markup=False)
     raise typer.Exit(batches.exit_code)
+
+
+def labels_file(pictures: list[str]) -> dict[Path, str]:
+    """The pictures of one folder's labels.csv and what each is called; empty where there is no such file."""
+    from vitscope.data.folders import read_folder
+
+    if len(pictures) != 1 or not (Path(pictures[0]).expanduser() / "labels.csv").is_file():
+        return {}
+    return {record.path: record.name or f"class {record.label}" for record in read_folder(pictures[0])}
+
+
+def listed_labels(paths: list[Path], listed: dict[Path, str]) -> tuple[list[int], list[str]]:
+    """The labels of a labels.csv, numbered anew in the order of their names."""
+    names = sorted({listed[path] for path in paths})
+    return [names.index(listed[path]) for path in paths], names
 
 
 def folder_labels(paths: list[Path]) -> tuple[list[int], list[str]]:
