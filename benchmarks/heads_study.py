@@ -30,18 +30,29 @@ from vitscope.rendering.figure import save_figure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--assets", type=Path, default=Path("../shared"))
     parser.add_argument("--out", type=Path, default=Path("build/heads-study"))
-    parser.add_argument("--images", type=Path, default=None, help="also write the plots of the docs page here")
+    parser.add_argument(
+        "--images", type=Path, default=None, help="also write the plots of the docs page here"
+    )
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--steps", type=int, default=9, help="steps of a cumulative curve")
+    parser.add_argument(
+        "--stage",
+        choices=("all", "patterns", "rest"),
+        default="all",
+        help="patterns and the rest may run side by side into one --out; then all draws",
+    )
     arguments = parser.parse_args()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    vit = vs.open_model("timm/deit_tiny_patch16_224",
-                        weights=arguments.assets / "models/deit_tiny_patch16_224.safetensors")
+    vit = vs.open_model(
+        "timm/deit_tiny_patch16_224", weights=arguments.assets / "models/deit_tiny_patch16_224.safetensors"
+    )
     records = read_folder(arguments.assets / "images/sample")[: arguments.limit]
     pictures, labels = [record.path for record in records], [record.label for record in records]
     clock = Clock(out / "figures.json")
@@ -49,10 +60,17 @@ def main() -> None:
     def importance(replacement: str) -> heads.HeadTable:
         path = out / f"importance-{replacement}.parquet"
         if not path.exists():
-            clock.run(f"importance-{replacement}", lambda: heads.importance(
-                vit, pictures, labels, replacement=replacement, batch_size=20).save(path))
+            clock.run(
+                f"importance-{replacement}",
+                lambda: heads.importance(vit, pictures, labels, replacement=replacement, batch_size=20).save(
+                    path
+                ),
+            )
         return heads.HeadTable.load(path)
 
+    if arguments.stage == "patterns":
+        patterns(vit, pictures, out, arguments.epochs, clock)
+        return
     table = importance("zero")
     table.save(out / "importance-zero.csv")
     print(table.metadata)
@@ -62,17 +80,6 @@ def main() -> None:
         clock.run("strength", lambda: heads.strength(vit, pictures, batch_size=20).save(path))
     strength = heads.StrengthProfile.load(path)
     strength.summary().to_csv(out / "strength.csv", index=False)
-
-    if not (out / "atlas/atlas.json").exists():
-        def learn() -> None:
-            options = heads.AutoencoderOptions(epochs=arguments.epochs)
-            heads.patterns(vit, pictures, options=options, repeats=2, stability_maps=1500, null=True,
-                           checkpoint=out / "autoencoder.pt",
-                           training=lambda stage, p: print(stage, p.epoch, round(p.held_out_error, 4), flush=True)
-                           ).save(out / "atlas")
-        clock.run("patterns", learn)
-    atlas = heads.PatternAtlas.load(out / "atlas")
-    print(atlas.verdict)
 
     path = out / "scores.parquet"
     if not path.exists():
@@ -88,38 +95,91 @@ def main() -> None:
     top = table.order("js_divergence")[0]
     path = out / "partial.parquet"
     if not path.exists():
-        clock.run("partial", lambda: heads.partial_pruning(vit, pictures[:20], *top, labels[:20], hops=range(0, 14, 2)).save(path))
+        clock.run(
+            "partial",
+            lambda: heads.partial_pruning(vit, pictures[:20], *top, labels[:20], hops=range(0, 14, 2)).save(
+                path
+            ),
+        )
     path = out / "cumulative.parquet"
     chosen = ("probability_drop_label", "js_divergence", "class_cosine_last", "first_order", "gmar_norm")
     if not path.exists():
         orders = {name: joined.order(name, most_important_first=False) for name in chosen}
-        clock.run("cumulative", lambda: heads.cumulative_pruning(
-            vit, pictures[::2], orders, labels[::2], steps=arguments.steps, random_orders=2, batch_size=25).save(path))
+        clock.run(
+            "cumulative",
+            lambda: heads.cumulative_pruning(
+                vit, pictures[::4], orders, labels[::4], steps=arguments.steps, random_orders=2, batch_size=25
+            ).save(path),
+        )
     frame, metadata = read_frame(path)
     cumulative = heads.CumulativePruning(frame, {}, metadata)
     path = out / "joint.csv"
     if not path.exists():
-        clock.run("joint", lambda: heads.joint_effect(
-            vit, pictures, table.order("js_divergence")[:3], labels).to_csv(path, index=False))
+        clock.run(
+            "joint",
+            lambda: heads.joint_effect(vit, pictures, table.order("js_divergence")[:3], labels).to_csv(
+                path, index=False
+            ),
+        )
 
     path = out / "pruned.json"
     if not path.exists():
         clock.run("prune", lambda: prune(vit, table, pictures, labels, out, path))
-    quoted(clock, table, importance("mean"), strength, agreement, cumulative, path)
+    mean = importance("mean")
+    if arguments.stage == "rest":
+        return
+    atlas = patterns(vit, pictures, out, arguments.epochs, clock)
+    print(atlas.verdict)
+    quoted(clock, table, mean, strength, agreement, cumulative, path)
 
-    story = HeadsStory(vit.source, len(pictures), table, strength, atlas, agreement, cumulative, pd.read_csv(out / "joint.csv"))
+    story = HeadsStory(
+        vit.source,
+        len(pictures),
+        table,
+        strength,
+        atlas,
+        agreement,
+        cumulative,
+        pd.read_csv(out / "joint.csv"),
+    )
     story.write(out / "report.html")
     draw(out / "plots", table, strength, atlas, agreement, cumulative, out)
     if arguments.images is not None:
         draw(arguments.images, table, strength, atlas, agreement, cumulative, out)
 
 
-def prune(vit: vs.Vit, table: heads.HeadTable, pictures: list[Path], labels: list[int], out: Path, path: Path) -> None:
+def patterns(vit: vs.Vit, pictures: list[Path], out: Path, epochs: int, clock: Clock) -> heads.PatternAtlas:
+    """The pattern atlas with its null."""
+    if not (out / "atlas/atlas.json").exists():
+
+        def learn() -> None:
+            heads.patterns(
+                vit,
+                pictures,
+                options=heads.AutoencoderOptions(epochs=epochs),
+                repeats=2,
+                stability_maps=500,
+                null=True,
+                checkpoint=out / "autoencoder.pt",
+                training=lambda stage, p: print(stage, p.epoch, round(p.held_out_error, 4), flush=True),
+            ).save(out / "atlas")
+
+        clock.run("patterns", learn)
+    return heads.PatternAtlas.load(out / "atlas")
+
+
+def prune(
+    vit: vs.Vit, table: heads.HeadTable, pictures: list[Path], labels: list[int], out: Path, path: Path
+) -> None:
     """A smaller model that keeps 70 % of the heads, zero and mean replacement, accuracy before and after."""
     x, y = vit.images(pictures), torch.tensor(labels)
     before = float((vit.predict(x).argmax(1) == y).float().mean())
     remove = heads.heads_to_remove(table, "js_divergence", 0.7)
-    found: dict[str, Any] = {"removed": remove, "accuracy_before": before, "parameters_before": vit.anatomy.parameters}
+    found: dict[str, Any] = {
+        "removed": remove,
+        "accuracy_before": before,
+        "parameters_before": vit.anatomy.parameters,
+    }
     for name, means in (("zero", None), ("mean", heads.mean_outputs(vit, x))):
         module = heads.prune_module(vit, remove, form="smaller", means=means)
         pruned = vs.open_model(module, preprocess=vit.preprocessor)
@@ -129,29 +189,53 @@ def prune(vit: vs.Vit, table: heads.HeadTable, pictures: list[Path], labels: lis
 
 
 def quoted(
-    clock: Clock, table: heads.HeadTable, mean: heads.HeadTable, strength: heads.StrengthProfile,
-    agreement: heads.Agreement, cumulative: heads.CumulativePruning, pruned: Path,
+    clock: Clock,
+    table: heads.HeadTable,
+    mean: heads.HeadTable,
+    strength: heads.StrengthProfile,
+    agreement: heads.Agreement,
+    cumulative: heads.CumulativePruning,
+    pruned: Path,
 ) -> None:
     """The numbers that the docs page quotes."""
     names = agreement.names
-    clock.note("heads", {
-        "order_js": table.order("js_divergence"), "order_probability": table.order("probability_drop_label"),
-        "order_probability_mean_ablation": mean.order("probability_drop_label"),
-        "importance": table.to_pandas()[["block", "head", "probability_drop_label", "probability_drop_label_std",
-                                         "js_divergence", "flip", "accuracy_drop"]].to_dict("records"),
-        "first_order_spearman": table.metadata["first_order_spearman"],
-        "importance_cost": {k: table.metadata[k] for k in ("full_forwards", "seconds", "savings")},
-        "trend_correlation": strength.trend_correlation("patch_distance"),
-        "trend": strength.trend().to_dict("records"),
-        "agreement": {a: {b: vars(agreement.correlation(a, b)) for b in names} for a in names},
-        "disagreements": agreement.disagreements().head(6).to_dict("records"),
-        "areas": cumulative.area("accuracy").to_dict("records"), "pruned": json.loads(pruned.read_text()),
-    })
+    clock.note(
+        "heads",
+        {
+            "order_js": table.order("js_divergence"),
+            "order_probability": table.order("probability_drop_label"),
+            "order_probability_mean_ablation": mean.order("probability_drop_label"),
+            "importance": table.to_pandas()[
+                [
+                    "block",
+                    "head",
+                    "probability_drop_label",
+                    "probability_drop_label_std",
+                    "js_divergence",
+                    "flip",
+                    "accuracy_drop",
+                ]
+            ].to_dict("records"),
+            "first_order_spearman": table.metadata["first_order_spearman"],
+            "importance_cost": {k: table.metadata[k] for k in ("full_forwards", "seconds", "savings")},
+            "trend_correlation": strength.trend_correlation("patch_distance"),
+            "trend": strength.trend().to_dict("records"),
+            "agreement": {a: {b: vars(agreement.correlation(a, b)) for b in names} for a in names},
+            "disagreements": agreement.disagreements().head(6).to_dict("records"),
+            "areas": cumulative.area("accuracy").to_dict("records"),
+            "pruned": json.loads(pruned.read_text()),
+        },
+    )
 
 
 def draw(
-    folder: Path, table: heads.HeadTable, strength: heads.StrengthProfile, atlas: heads.PatternAtlas,
-    agreement: heads.Agreement, cumulative: heads.CumulativePruning, out: Path,
+    folder: Path,
+    table: heads.HeadTable,
+    strength: heads.StrengthProfile,
+    atlas: heads.PatternAtlas,
+    agreement: heads.Agreement,
+    cumulative: heads.CumulativePruning,
+    out: Path,
 ) -> None:
     """Every plot of the docs page."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -195,14 +279,21 @@ class Clock:
         started, cpu = time.monotonic(), time.process_time()
         print(name, "...", flush=True)
         work()
-        self.note(name, {
-            "seconds": round(time.monotonic() - started, 1), "cpu_seconds": round(time.process_time() - cpu, 1),
-            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "threads": torch.get_num_threads(), "load_at_end": os.getloadavg()[0],
-        })
+        self.note(
+            name,
+            {
+                "seconds": round(time.monotonic() - started, 1),
+                "cpu_seconds": round(time.process_time() - cpu, 1),
+                "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "threads": torch.get_num_threads(),
+                "load_at_end": os.getloadavg()[0],
+            },
+        )
 
     def note(self, name: str, value: Any) -> None:
-        self.figures[name] = value
+        # Another process may have written its own stages meanwhile.
+        known = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.figures = {**known, name: value}
         self.path.write_text(json.dumps(self.figures, indent=1, default=str))
 
 

@@ -74,7 +74,12 @@ class PlantedVit(nn.Module):
                 token[POSITION + row], token[POSITION + 8 + column] = 1, 1
         sharp = 6.0
         for index, block in enumerate(self.blocks):
-            q, k, v, proj = block.attn.q.weight, block.attn.k.weight, block.attn.v.weight, block.attn.proj.weight
+            q, k, v, proj = (
+                block.attn.q.weight,
+                block.attn.k.weight,
+                block.attn.v.weight,
+                block.attn.proj.weight,
+            )
             for place in range(8):
                 for axis in (0, 8):
                     for head in (SELF, LEFT):

@@ -28,8 +28,13 @@ def literal_share(source: int, target: int, s: int, t: int) -> float:
 def literal_pooled(A: torch.Tensor, h: int, w: int, g: int) -> torch.Tensor:
     A = A / A.sum(-1, keepdim=True)
     out, weight = torch.zeros(g * g, g * g), torch.zeros(g * g)
-    cells = [(y * w + x, ty * g + tx, literal_share(h, g, y, ty) * literal_share(w, g, x, tx))
-             for y in range(h) for x in range(w) for ty in range(g) for tx in range(g)]
+    cells = [
+        (y * w + x, ty * g + tx, literal_share(h, g, y, ty) * literal_share(w, g, x, tx))
+        for y in range(h)
+        for x in range(w)
+        for ty in range(g)
+        for tx in range(g)
+    ]
     cells = [cell for cell in cells if cell[2] > 0]
     for q, tq, share in cells:
         weight[tq] += share
@@ -41,7 +46,9 @@ def literal_pooled(A: torch.Tensor, h: int, w: int, g: int) -> torch.Tensor:
 @pytest.mark.parametrize(("h", "w", "g"), [(4, 4, 2), (5, 3, 2), (3, 4, 3), (2, 2, 3)])
 def test_pooled_map_equals_the_loops(h: int, w: int, g: int) -> None:
     A = random_rows(h, w)
-    torch.testing.assert_close(pooled_map(A, (h, w), g)[0], literal_pooled(A[0], h, w, g), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        pooled_map(A, (h, w), g)[0], literal_pooled(A[0], h, w, g), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_a_14_grid_pools_in_blocks_of_two_and_its_offsets_are_exact() -> None:
@@ -83,7 +90,9 @@ def test_features_of_hand_made_maps() -> None:
     for q in range(P):
         left[q, q - 1 if q % w else q] = 1
     found = dict(zip(FEATURES, map_features(left, (h, w)).tolist(), strict=True))
-    assert found["left"] == pytest.approx(5 / 6) and found["right"] == 0 and found["row"] == pytest.approx(5 / 6)
+    assert (
+        found["left"] == pytest.approx(5 / 6) and found["right"] == 0 and found["row"] == pytest.approx(5 / 6)
+    )
     sink = torch.zeros(P, P)
     sink[:, 7] = 1
     found = dict(zip(FEATURES, map_features(sink, (h, w)).tolist(), strict=True))

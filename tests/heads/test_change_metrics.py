@@ -15,15 +15,20 @@ def literal(z: list[float], c: list[float], t: int) -> dict[str, float]:
     """One picture: full logits z, changed logits c, label t."""
     p = [math.exp(a) / sum(math.exp(b) for b in z) for a in z]
     q = [math.exp(a) / sum(math.exp(b) for b in c) for a in c]
-    m = [(a + b) / 2 for a, b in zip(p, q)]
+    m = [(a + b) / 2 for a, b in zip(p, q, strict=False)]
     y, y2 = z.index(max(z)), c.index(max(c))
-    kl = lambda a, b: sum(s * math.log2(s / r) for s, r in zip(a, b) if s > 0)  # noqa: E731
+    kl = lambda a, b: sum(s * math.log2(s / r) for s, r in zip(a, b, strict=False) if s > 0)  # noqa: E731
     return {
-        "probability_drop_label": p[t] - q[t], "probability_drop_top": p[y] - q[y],
-        "logit_drop_label": z[t] - c[t], "logit_drop_top": z[y] - c[y],
-        "loss_rise_label": -math.log(q[t]) + math.log(p[t]), "loss_rise_top": -math.log(q[y]) + math.log(p[y]),
-        "js_divergence": 0.5 * kl(p, m) + 0.5 * kl(q, m), "kl_divergence": kl(p, q),
-        "flip": float(y != y2), "accuracy_drop": float(y == t) - float(y2 == t),
+        "probability_drop_label": p[t] - q[t],
+        "probability_drop_top": p[y] - q[y],
+        "logit_drop_label": z[t] - c[t],
+        "logit_drop_top": z[y] - c[y],
+        "loss_rise_label": -math.log(q[t]) + math.log(p[t]),
+        "loss_rise_top": -math.log(q[y]) + math.log(p[y]),
+        "js_divergence": 0.5 * kl(p, m) + 0.5 * kl(q, m),
+        "kl_divergence": kl(p, q),
+        "flip": float(y != y2),
+        "accuracy_drop": float(y == t) - float(y2 == t),
     }
 
 
@@ -64,9 +69,11 @@ def test_token_metrics_equal_their_formulas() -> None:
         assert float(found["class_cosine_block"][i]) == pytest.approx(cosine(x[0], y[0]), rel=1e-4)
         assert float(found["class_l2_block"][i]) == pytest.approx(length(x[0], y[0]), rel=1e-4)
         assert float(found["patch_cosine_last"][i]) == pytest.approx(
-            sum(cosine(x[n], y[n]) for n in range(1, 5)) / 4, rel=1e-4)
+            sum(cosine(x[n], y[n]) for n in range(1, 5)) / 4, rel=1e-4
+        )
         assert float(found["patch_l2_last"][i]) == pytest.approx(
-            sum(length(x[n], y[n]) for n in range(1, 5)) / 4, rel=1e-4)
+            sum(length(x[n], y[n]) for n in range(1, 5)) / 4, rel=1e-4
+        )
     still = class_changes(torch.zeros(1, 6), torch.zeros(1, 6), "last")
     assert float(still["class_cosine_last"]) == 0
 

@@ -20,8 +20,11 @@ def random_attention(batch: int, heads: int, tokens: int, seed: int = 0) -> torc
 
 
 def literal_hop(name: str, dy: int, dx: int) -> int:
-    return {"chebyshev": max(abs(dy), abs(dx)), "manhattan": abs(dy) + abs(dx),
-            "euclidean": round(math.hypot(dy, dx))}[name]
+    return {
+        "chebyshev": max(abs(dy), abs(dx)),
+        "manhattan": abs(dy) + abs(dx),
+        "euclidean": round(math.hypot(dy, dx)),
+    }[name]
 
 
 def literal_profiles(A: torch.Tensor, prefix: int, h: int, w: int, distance: str) -> dict[str, object]:
@@ -46,11 +49,15 @@ def literal_profiles(A: torch.Tensor, prefix: int, h: int, w: int, distance: str
                 strength[k] += per_ring[k] / count[k]
                 rings[k] += 1
         entropy -= sum(float(a) * math.log2(float(a)) for a in A[prefix + q] if a > 0) / P
-    return {"mass": mass, "strength": [s / r if r else math.nan for s, r in zip(strength, rings)],
-            "offsets": offsets, "entropy": entropy,
-            "expected": sum(k * m for k, m in enumerate(mass)),
-            "to_prefix": [float(A[prefix:, p].mean()) for p in range(prefix)],
-            "from_prefix": [float(A[p, prefix:].sum()) for p in range(prefix)]}
+    return {
+        "mass": mass,
+        "strength": [s / r if r else math.nan for s, r in zip(strength, rings, strict=False)],
+        "offsets": offsets,
+        "entropy": entropy,
+        "expected": sum(k * m for k, m in enumerate(mass)),
+        "to_prefix": [float(A[prefix:, p].mean()) for p in range(prefix)],
+        "from_prefix": [float(A[p, prefix:].sum()) for p in range(prefix)],
+    }
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -61,16 +68,26 @@ def test_profiles_equal_the_literal_loops(grid: tuple[int, int], prefix: int, di
     for b in range(2):
         for head in range(2):
             twin = literal_profiles(A[b, head], prefix, *grid, distance)
-            for name, value in (("mass", found.mass), ("strength", found.strength), ("offsets", found.offsets),
-                                ("entropy", found.entropy), ("expected", found.expected_distance),
-                                ("to_prefix", found.to_prefix), ("from_prefix", found.from_prefix)):
+            for name, value in (
+                ("mass", found.mass),
+                ("strength", found.strength),
+                ("offsets", found.offsets),
+                ("entropy", found.entropy),
+                ("expected", found.expected_distance),
+                ("to_prefix", found.to_prefix),
+                ("from_prefix", found.from_prefix),
+            ):
                 expected = torch.tensor(twin[name], dtype=torch.float64)
                 torch.testing.assert_close(value[b, head], expected, rtol=1e-5, atol=1e-7, equal_nan=True)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 3), st.sampled_from(DISTANCES), st.integers(0, 99))
-def test_mass_is_kept_and_chunks_change_nothing(h: int, w: int, prefix: int, distance: str, seed: int) -> None:
+@given(
+    st.integers(1, 5), st.integers(1, 6), st.integers(0, 3), st.sampled_from(DISTANCES), st.integers(0, 99)
+)
+def test_mass_is_kept_and_chunks_change_nothing(
+    h: int, w: int, prefix: int, distance: str, seed: int
+) -> None:
     geometry = grid_geometry((h, w), distance)
     A = random_attention(2, 3, h * w + prefix, seed)
     whole = profile_attention(A, prefix, geometry)
@@ -82,7 +99,9 @@ def test_mass_is_kept_and_chunks_change_nothing(h: int, w: int, prefix: int, dis
         add_rows(sums, A[:, :, start : start + 4], start, prefix, geometry)
     chunked = finish(sums, geometry)
     for name in vars(whole):
-        torch.testing.assert_close(getattr(chunked, name), getattr(whole, name), rtol=1e-5, atol=1e-6, equal_nan=True)
+        torch.testing.assert_close(
+            getattr(chunked, name), getattr(whole, name), rtol=1e-5, atol=1e-6, equal_nan=True
+        )
 
 
 def test_the_uniform_baseline_is_flat_in_strength() -> None:

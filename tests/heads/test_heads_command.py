@@ -26,7 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     lines = ["file,class_index,name"]
     for i in range(4):
-        Image.fromarray(random.integers(0, 255, (180, 200, 3), dtype=np.uint8)).save(place / f"picture{i}.png")
+        Image.fromarray(random.integers(0, 255, (180, 200, 3), dtype=np.uint8)).save(
+            place / f"picture{i}.png"
+        )
         lines.append(f"picture{i}.png,{i * 3},thing")
     (place / "labels.csv").write_text("\n".join(lines))
     torch.manual_seed(0)
@@ -41,20 +43,43 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str,
 
 
 def options(folder: Path, out: Path) -> list[Any]:
-    return [folder, "--model", MODEL, "--weights", folder / "weights.safetensors", "--device", "cpu", "--out", out]
+    return [
+        folder,
+        "--model",
+        MODEL,
+        "--weights",
+        folder / "weights.safetensors",
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    ]
 
 
 def test_importance_writes_tables_plots_and_a_page(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, err = call(capsys, "heads", "importance", *options(folder, tmp_path), "--dissect", "top",
-                          "--cumulative", "--joint", "0.0,1.1", "--json")
+    code, out, err = call(
+        capsys,
+        "heads",
+        "importance",
+        *options(folder, tmp_path),
+        "--dissect",
+        "top",
+        "--cumulative",
+        "--joint",
+        "0.0,1.1",
+        "--json",
+    )
     assert code == 0, err
     document = json.loads(out)
     assert document["pictures"] == 4 and document["skipped"] == []
     assert all(Path(name).exists() for name in document["files"])
     table = heads.HeadTable.load(tmp_path / "heads-per-picture.parquet")
-    assert "probability_drop_label" in table.metrics and len(document["heads"]) == table.shape[0] * table.shape[1]
+    assert (
+        "probability_drop_label" in table.metrics
+        and len(document["heads"]) == table.shape[0] * table.shape[1]
+    )
     frame = pd.read_csv(tmp_path / "heads.csv")
     np.testing.assert_allclose(frame["js_divergence"], table.mean("js_divergence").ravel(), rtol=1e-5)
     page = (tmp_path / "index.html").read_text()
@@ -77,14 +102,36 @@ def test_strength_and_agreement(folder: Path, tmp_path: Path, capsys: pytest.Cap
 def test_patterns_are_learned_and_new_pictures_placed(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, err = call(capsys, "heads", "patterns", *options(folder, tmp_path), "--epochs", 2, "--latent", 4,
-                          "-k", 3, "--repeats", 0, "--null")
+    code, out, err = call(
+        capsys,
+        "heads",
+        "patterns",
+        *options(folder, tmp_path),
+        "--epochs",
+        2,
+        "--latent",
+        4,
+        "-k",
+        3,
+        "--repeats",
+        0,
+        "--null",
+    )
     assert code == 0, err
     assert "wins" in out and (tmp_path / "atlas" / "null.parquet").exists()
-    code, out, err = call(capsys, "heads", "patterns", *options(folder, tmp_path / "new"), "--atlas",
-                          tmp_path / "atlas", "--json")
+    code, out, err = call(
+        capsys,
+        "heads",
+        "patterns",
+        *options(folder, tmp_path / "new"),
+        "--atlas",
+        tmp_path / "atlas",
+        "--json",
+    )
     assert code == 0, err
-    assert {row["pattern"] for row in json.loads(out)["heads"]} <= set(heads.PatternAtlas.load(tmp_path / "atlas").names)
+    assert {row["pattern"] for row in json.loads(out)["heads"]} <= set(
+        heads.PatternAtlas.load(tmp_path / "atlas").names
+    )
 
 
 def test_prune_writes_a_model_that_opens_again(
@@ -109,7 +156,15 @@ def test_a_bad_picture_is_skipped_and_the_exit_code_says_so(
         (place / f"good{i}.png").write_bytes((folder / f"picture{i}.png").read_bytes())
     (place / "bad.jpg").write_text("no picture")
     (place / "cut.png").write_bytes((folder / "picture0.png").read_bytes()[:300])
-    shared = ["--model", MODEL, "--weights", folder / "weights.safetensors", "--out", tmp_path / "out", "--json"]
+    shared = [
+        "--model",
+        MODEL,
+        "--weights",
+        folder / "weights.safetensors",
+        "--out",
+        tmp_path / "out",
+        "--json",
+    ]
     for command in (["importance", "--dissect", "0.0"], ["strength"], ["agreement"]):
         code, out, err = call(capsys, "heads", command[0], place, *shared, *command[1:])
         document = json.loads(out)
@@ -117,15 +172,18 @@ def test_a_bad_picture_is_skipped_and_the_exit_code_says_so(
         assert {Path(entry["picture"]).name for entry in document["skipped"]} == {"bad.jpg", "cut.png"}
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["importance", "--screen", "7"], "screen=0.2"),
-    (["importance", "--dissect", "head"], "block.head"),
-    (["importance", "--dissect", "9.9"], "expected a block"),
-    (["strength", "--distance", "miles"], "chebyshev"),
-    (["patterns", "--atlas", "nowhere"], "heads patterns"),
-    (["prune", "--keep", "0"], "--keep 0.7"),
-    (["prune", "--metric", "js_divergenc"], "js_divergence"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["importance", "--screen", "7"], "screen=0.2"),
+        (["importance", "--dissect", "head"], "block.head"),
+        (["importance", "--dissect", "9.9"], "expected a block"),
+        (["strength", "--distance", "miles"], "chebyshev"),
+        (["patterns", "--atlas", "nowhere"], "heads patterns"),
+        (["prune", "--keep", "0"], "--keep 0.7"),
+        (["prune", "--metric", "js_divergenc"], "js_divergence"),
+    ],
+)
 def test_bad_input_is_one_line(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
@@ -141,8 +199,17 @@ def test_an_empty_folder_and_a_model_without_attention(
     (tmp_path / "empty").mkdir()
     code, _, err = call(capsys, "heads", "strength", tmp_path / "empty", "--model", MODEL, "--random-weights")
     assert code == 1 and "error: " in err
-    code, _, err = call(capsys, "heads", "importance", folder, "--model", "timm/test_resnet", "--random-weights",
-                        "--out", tmp_path / "out")
+    code, _, err = call(
+        capsys,
+        "heads",
+        "importance",
+        folder,
+        "--model",
+        "timm/test_resnet",
+        "--random-weights",
+        "--out",
+        tmp_path / "out",
+    )
     assert code == 1 and err.strip().splitlines()[-1].startswith("error: ")
 
 

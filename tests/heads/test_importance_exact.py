@@ -20,7 +20,9 @@ from vitscope.heads.sweep import clean_run
 def tiny(name: str = "vit_tiny_patch16_224", **options: Any) -> vs.Vit:
     settings = {"img_size": 48, "num_classes": 7, "embed_dim": 48, "depth": 3, "num_heads": 3, **options}
     torch.manual_seed(0)
-    return vs.open_model(timm.create_model(name, pretrained=False, **settings), image_size=settings["img_size"])
+    return vs.open_model(
+        timm.create_model(name, pretrained=False, **settings), image_size=settings["img_size"]
+    )
 
 
 MODELS = {
@@ -38,6 +40,7 @@ def pictures(vit: vs.Vit, count: int = 3) -> Tensor:
 
 def literal_without(model: nn.Module, x: Tensor, block: int, head: int, mean: Tensor | None) -> Tensor:
     """The full model with one head's slice of the projection's input replaced, by a plain pre-hook."""
+
     def replace(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
         width = args[0].shape[-1] // 3
         changed = args[0].clone()
@@ -71,9 +74,14 @@ def test_the_sweep_equals_the_naive_full_run(kind: str, replacement: str) -> Non
             p, q = full.softmax(-1), changed.softmax(-1)
             rows = torch.arange(3)
             np.testing.assert_allclose(
-                table["probability_drop_label"][:, block, head], (p - q)[rows, labels], rtol=0, atol=1e-4)
+                table["probability_drop_label"][:, block, head], (p - q)[rows, labels], rtol=0, atol=1e-4
+            )
             np.testing.assert_allclose(
-                table["logit_drop_top"][:, block, head], (full - changed)[rows, full.argmax(1)], rtol=0, atol=1e-4)
+                table["logit_drop_top"][:, block, head],
+                (full - changed)[rows, full.argmax(1)],
+                rtol=0,
+                atol=1e-4,
+            )
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -89,7 +97,9 @@ def test_savings_change_nothing(kind: str) -> None:
     assert fast.savings.one_picture and not plain.savings.short_tail
     assert fast.savings.short_tail is (kind != "mean pooling")
     for block in (0, 1):
-        copies = ablation if block == 0 else vs.HeadAblation(keep.clone().index_fill_(1, torch.tensor([0]), 1))
+        copies = (
+            ablation if block == 0 else vs.HeadAblation(keep.clone().index_fill_(1, torch.tensor([0]), 1))
+        )
         first, second = (runner.run(block, copies, index) for runner in (fast, plain))
         torch.testing.assert_close(first[0], second[0], rtol=0, atol=1e-5)
         if kind != "mean pooling":
@@ -102,8 +112,10 @@ def test_representation_changes_equal_the_naive_run() -> None:
     table = heads.importance(vit, x, representation="all")
     standard = heads.importance(vit, x)
     seen: dict[str, Tensor] = {}
-    hooks = [block.register_forward_hook(lambda m, a, out, i=i: seen.__setitem__(str(i), out))
-             for i, block in enumerate(vit.model.blocks)]  # type: ignore[arg-type]
+    hooks = [
+        block.register_forward_hook(lambda m, a, out, i=i: seen.__setitem__(str(i), out))
+        for i, block in enumerate(vit.model.blocks)
+    ]  # type: ignore[arg-type]
     try:
         with torch.no_grad():
             vit.model(x)
@@ -113,13 +125,23 @@ def test_representation_changes_equal_the_naive_run() -> None:
             for where, position in (("block", str(block)), ("last", "2")):
                 a, b = before[position], seen[position]
                 np.testing.assert_allclose(
-                    table[f"class_l2_{where}"][:, block, head], (a[:, 0] - b[:, 0]).norm(dim=-1), rtol=1e-3, atol=1e-5)
+                    table[f"class_l2_{where}"][:, block, head],
+                    (a[:, 0] - b[:, 0]).norm(dim=-1),
+                    rtol=1e-3,
+                    atol=1e-5,
+                )
                 np.testing.assert_allclose(
                     table[f"patch_l2_{where}"][:, block, head],
-                    (a[:, 1:] - b[:, 1:]).norm(dim=-1).mean(1), rtol=1e-3, atol=1e-5)
+                    (a[:, 1:] - b[:, 1:]).norm(dim=-1).mean(1),
+                    rtol=1e-3,
+                    atol=1e-5,
+                )
                 np.testing.assert_allclose(
                     table[f"class_cosine_{where}"][:, block, head],
-                    1 - torch.cosine_similarity(a[:, 0], b[:, 0]), rtol=1e-2, atol=1e-6)
+                    1 - torch.cosine_similarity(a[:, 0], b[:, 0]),
+                    rtol=1e-2,
+                    atol=1e-6,
+                )
     finally:
         for hook in hooks:
             hook.remove()
@@ -150,14 +172,18 @@ def test_first_order_scores_equal_a_literal_inner_product() -> None:
         for head in range(3):
             part = slice(head * 16, (head + 1) * 16)
             twin = (T[..., part] * dT[..., part]).sum((1, 2)).detach()
-            np.testing.assert_allclose(found["first_order_signed"][:, block, head], twin, rtol=1e-3, atol=1e-6)
+            np.testing.assert_allclose(
+                found["first_order_signed"][:, block, head], twin, rtol=1e-3, atol=1e-6
+            )
             np.testing.assert_allclose(found["first_order"][:, block, head], twin.abs(), rtol=1e-3, atol=1e-6)
 
 
 def test_partial_pruning_equals_an_edited_attention() -> None:
     vit = tiny()
     x = pictures(vit, 2)
-    found = heads.partial_pruning(vit, x, 1, 2, parts=("class_query", "at"), hops=(0, 2), queries=(4,), batch_size=5)
+    found = heads.partial_pruning(
+        vit, x, 1, 2, parts=("class_query", "at"), hops=(0, 2), queries=(4,), batch_size=5
+    )
     block = vit.model.blocks[1].attn  # type: ignore[union-attr,index]
 
     def literal(zero: Tensor) -> Tensor:
@@ -209,16 +235,18 @@ def test_pruned_models_equal_the_ablation_and_reload(tmp_path: Path) -> None:
         wanted = vit.forward(x, ablation=vs.HeadAblation(keep, replacement))
         for form in ("smaller", "masked"):
             module = heads.prune_module(vit, remove, form=form, means=replacement)
-            path = heads.save_pruned(module, tmp_path / f"{form}.safetensors", architecture=vit.source, remove=remove,
-                                     form=form)
+            path = heads.save_pruned(
+                module, tmp_path / f"{form}.safetensors", architecture=vit.source, remove=remove, form=form
+            )
             again = heads.load_pruned(path, img_size=48, num_classes=7)
             with torch.no_grad():
                 torch.testing.assert_close(module(x), wanted, rtol=0, atol=1e-4)
                 torch.testing.assert_close(again(x), wanted, rtol=0, atol=1e-4)
             parameters = sum(p.numel() for p in module.parameters())
             assert (parameters < vit.anatomy.parameters) == (form == "smaller")
-    masked = vs.open_model("timm/vit_tiny_patch16_224", weights=tmp_path / "masked.safetensors", img_size=48,
-                           num_classes=7)
+    masked = vs.open_model(
+        "timm/vit_tiny_patch16_224", weights=tmp_path / "masked.safetensors", img_size=48, num_classes=7
+    )
     torch.testing.assert_close(masked.forward(x), wanted, rtol=0, atol=1e-4)
 
 
@@ -235,7 +263,9 @@ def test_tables_survive_a_round_trip_and_shards_join(tmp_path: Path) -> None:
     for name in whole.metrics:
         np.testing.assert_allclose(joined[name], whole[name], rtol=1e-3, atol=1e-5)
     frame = whole.to_pandas()
-    assert len(frame) == 9 and {"js_divergence", "js_divergence_std", "js_divergence_low", "n"} <= set(frame.columns)
+    assert len(frame) == 9 and {"js_divergence", "js_divergence_std", "js_divergence_low", "n"} <= set(
+        frame.columns
+    )
     row = frame.iloc[4]
     values = whole["js_divergence"][:, 1, 1]
     assert row["js_divergence"] == pytest.approx(values.mean()) and row["n"] == 4
@@ -244,12 +274,18 @@ def test_tables_survive_a_round_trip_and_shards_join(tmp_path: Path) -> None:
     assert (tmp_path / "heads.csv").read_text().startswith("block,head,n,")
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"screen": 1.5}, "screen=0.2"), ({"replacement": "median"}, "zero, mean"),
-    ({"labels": [1]}, "one per picture"), ({"labels": [1, 99, 2]}, "0 ... 6, got 99"),
-    ({"representation": "some"}, "standard, all or none"), ({"replacement": torch.zeros(2, 2, 16)}, "mean_outputs"),
-    ({"screen": 0.5, "gradient": False}, "first-order"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"screen": 1.5}, "screen=0.2"),
+        ({"replacement": "median"}, "zero, mean"),
+        ({"labels": [1]}, "one per picture"),
+        ({"labels": [1, 99, 2]}, "0 ... 6, got 99"),
+        ({"representation": "some"}, "standard, all or none"),
+        ({"replacement": torch.zeros(2, 2, 16)}, "mean_outputs"),
+        ({"screen": 0.5, "gradient": False}, "first-order"),
+    ],
+)
 def test_bad_options_say_what_mends_them(change: dict[str, Any], words: str) -> None:
     vit = tiny()
     with pytest.raises(heads.HeadsError) as caught:
@@ -258,10 +294,14 @@ def test_bad_options_say_what_mends_them(change: dict[str, Any], words: str) -> 
 
 
 def test_models_that_cannot_be_pruned_or_profiled_are_refused_with_the_reason() -> None:
-    bare = vs.open_model(timm.create_model("vit_tiny_patch16_224", img_size=48, depth=2, num_classes=0), image_size=48)
+    bare = vs.open_model(
+        timm.create_model("vit_tiny_patch16_224", img_size=48, depth=2, num_classes=0), image_size=48
+    )
     with pytest.raises(vs.heads.HeadsError, match=r"classes=C|classifier"):
         heads.importance(bare, torch.randn(1, 3, 48, 48), gradient=False)
-    cait = vs.open_model(timm.create_model("cait_xxs24_224", img_size=64, depth=2, num_classes=5), image_size=64)
+    cait = vs.open_model(
+        timm.create_model("cait_xxs24_224", img_size=64, depth=2, num_classes=5), image_size=64
+    )
     with pytest.raises(heads.HeadsError, match="joint qkv"):
         heads.prune_module(cait, [(0, 0)])
     with pytest.raises(heads.HeadsError, match="within"):

@@ -10,15 +10,37 @@ import pytest
 import torch
 
 import vitscope as vs
-from tests.heads.planted import BLOCKS, DECIDES, DECIDING, HEADS, LEFT, SELF, UNIFORM, PlantedVit, planted_pictures
+from tests.heads.planted import (
+    BLOCKS,
+    DECIDES,
+    DECIDING,
+    HEADS,
+    LEFT,
+    SELF,
+    UNIFORM,
+    PlantedVit,
+    planted_pictures,
+)
 from vitscope import heads
 from vitscope.heads.pattern_names import PATTERN_NAMES
 
 PICTURES, LABELS = planted_pictures(24)
 IMPORTANCE = (
-    "probability_drop_label", "probability_drop_top", "js_divergence", "kl_divergence", "logit_drop_label",
-    "logit_drop_top", "loss_rise_label", "loss_rise_top", "class_cosine_block", "class_l2_block",
-    "class_cosine_last", "class_l2_last", "patch_l2_block", "first_order", "first_order_label",
+    "probability_drop_label",
+    "probability_drop_top",
+    "js_divergence",
+    "kl_divergence",
+    "logit_drop_label",
+    "logit_drop_top",
+    "loss_rise_label",
+    "loss_rise_top",
+    "class_cosine_block",
+    "class_l2_block",
+    "class_cosine_last",
+    "class_l2_last",
+    "patch_l2_block",
+    "first_order",
+    "first_order_label",
 )
 
 
@@ -127,7 +149,9 @@ def test_agreement_of_scores_that_all_point_at_one_head(vit: vs.Vit, table: head
     assert 0 <= worst["range"] <= 1 and worst["highest"] in found.names
 
 
-def test_the_atlas_saves_loads_and_places_new_pictures(vit: vs.Vit, atlas: heads.PatternAtlas, tmp_path: Path) -> None:
+def test_the_atlas_saves_loads_and_places_new_pictures(
+    vit: vs.Vit, atlas: heads.PatternAtlas, tmp_path: Path
+) -> None:
     again = heads.PatternAtlas.load(atlas.save(tmp_path / "atlas"))
     assert again.names == atlas.names and again.verdict == atlas.verdict
     assert torch.equal(again.prototypes, atlas.prototypes)
@@ -140,7 +164,9 @@ def test_the_atlas_saves_loads_and_places_new_pictures(vit: vs.Vit, atlas: heads
     assert named[0, SELF] == "self" and named[1, LEFT] == "left neighbour"
 
 
-def test_shuffled_weights_lose_the_patterns_and_leave_the_model_alone(vit: vs.Vit, atlas: heads.PatternAtlas) -> None:
+def test_shuffled_weights_lose_the_patterns_and_leave_the_model_alone(
+    vit: vs.Vit, atlas: heads.PatternAtlas
+) -> None:
     before = {name: value.clone() for name, value in vit.model.state_dict().items()}
     null = heads.null_mixes(atlas, vit, PICTURES[:4])
     assert len(null) == BLOCKS * HEADS

@@ -49,7 +49,9 @@ class Agreement:
         for i, j in combinations(range(len(self.names)), 2):
             row: dict[str, Any] = {"first": self.names[i], "second": self.names[j]}
             for statistic, (value, low, high) in self.matrices.items():
-                row.update({statistic: value[i, j], f"{statistic}_low": low[i, j], f"{statistic}_high": high[i, j]})
+                row.update(
+                    {statistic: value[i, j], f"{statistic}_low": low[i, j], f"{statistic}_high": high[i, j]}
+                )
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -64,7 +66,9 @@ class Agreement:
             if np.isfinite(column).sum() < 2:
                 continue
             row = {
-                "block": block, "head": head, "range": float(np.nanmax(column) - np.nanmin(column)),
+                "block": block,
+                "head": head,
+                "range": float(np.nanmax(column) - np.nanmin(column)),
                 "highest": self.names[chosen[int(np.nanargmax(column))]],
                 "lowest": self.names[chosen[int(np.nanargmin(column))]],
             }
@@ -79,12 +83,18 @@ class Agreement:
 
     def _index(self, name: str) -> int:
         if name not in self.names:
-            raise HeadsError(f"expected one of {', '.join(self.names)}, got {name!r}; name a score of this agreement")
+            raise HeadsError(
+                f"expected one of {', '.join(self.names)}, got {name!r}; name a score of this agreement"
+            )
         return self.names.index(name)
 
 
 def agree(
-    table: HeadTable, scores: Sequence[str] | None = None, *, resample: str = "pictures", rounds: int = 300,
+    table: HeadTable,
+    scores: Sequence[str] | None = None,
+    *,
+    resample: str = "pictures",
+    rounds: int = 300,
     seed: int = 0,
 ) -> Agreement:
     """Agreement between columns of a HeadTable. Distances from zero count for signed scores as they are: a head that
@@ -108,13 +118,16 @@ def agree(
             draws.append(_means(flat, weights))
         else:
             draws.append(means[:, random.integers(0, means.shape[1], means.shape[1])])
-    matrices = {
-        statistic: _matrix(means, draws, statistic) for statistic in STATISTICS
-    }
+    matrices = {statistic: _matrix(means, draws, statistic) for statistic in STATISTICS}
     ranks = np.stack([rank_heads(row) for row in means])
     return Agreement(
-        names, matrices, means.reshape(len(names), *table.shape), ranks.reshape(len(names), *table.shape), resample,
-        len(table.pictures), dict(table.metadata),
+        names,
+        matrices,
+        means.reshape(len(names), *table.shape),
+        ranks.reshape(len(names), *table.shape),
+        resample,
+        len(table.pictures),
+        dict(table.metadata),
     )
 
 

@@ -95,12 +95,21 @@ class PatternAtlas:
         return AutoencoderCoder(self.autoencoder) if self.coder_name == "autoencoder" else self.principal
 
     def map_pictures(
-        self, vit: Vit, images: Any, *, per_head: int = 100, batch_size: int = 8, seed: int = 0,
-        name: str | None = None, progress: Progress = quiet,
+        self,
+        vit: Vit,
+        images: Any,
+        *,
+        per_head: int = 100,
+        batch_size: int = 8,
+        seed: int = 0,
+        name: str | None = None,
+        progress: Progress = quiet,
     ) -> PatternMapping:
         """Place new pictures, also of another model with another grid, in this atlas; nothing is fitted again."""
         return self.map_sample(
-            collect_maps(vit, images, per_head=per_head, batch_size=batch_size, seed=seed, name=name, progress=progress)
+            collect_maps(
+                vit, images, per_head=per_head, batch_size=batch_size, seed=seed, name=name, progress=progress
+            )
         )
 
     def map_sample(self, sample: MapSample) -> PatternMapping:
@@ -132,25 +141,39 @@ class PatternAtlas:
         folder = Path(folder)
         arrays = {f"autoencoder.{name}": value for name, value in self.autoencoder.state_dict().items()}
         arrays |= {
-            "principal.mean": self.principal.mean, "principal.directions": self.principal.directions,
-            "centres": torch.from_numpy(self.clustering.centres), "prototypes": self.prototypes,
-            "examples": self.examples, "codes": torch.from_numpy(self.codes),
+            "principal.mean": self.principal.mean,
+            "principal.directions": self.principal.directions,
+            "centres": torch.from_numpy(self.clustering.centres),
+            "prototypes": self.prototypes,
+            "examples": self.examples,
+            "codes": torch.from_numpy(self.codes),
         }
         document = {
-            "format": FORMAT, "coder": self.coder_name, "form": self.form,
-            "autoencoder": {"side": self.autoencoder.side, "latent": self.autoencoder.latent,
-                            "width": self.autoencoder.width},
+            "format": FORMAT,
+            "coder": self.coder_name,
+            "form": self.form,
+            "autoencoder": {
+                "side": self.autoencoder.side,
+                "latent": self.autoencoder.latent,
+                "width": self.autoencoder.width,
+            },
             "patterns": [vars(pattern) for pattern in self.patterns],
-            "report": dict(self.report), "metadata": dict(self.metadata),
+            "report": dict(self.report),
+            "metadata": dict(self.metadata),
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            save_file({name: value.contiguous() for name, value in arrays.items()}, folder / "arrays.safetensors.part")
+            save_file(
+                {name: value.contiguous() for name, value in arrays.items()},
+                folder / "arrays.safetensors.part",
+            )
             os.replace(folder / "arrays.safetensors.part", folder / "arrays.safetensors")
             part = folder / "atlas.json.part"
             part.write_text(json.dumps(document, indent=1, default=str))
         except (OSError, SafetensorError) as error:
-            raise OutputError(f"cannot write the atlas to {folder} ({error}); choose another folder") from error
+            raise OutputError(
+                f"cannot write the atlas to {folder} ({error}); choose another folder"
+            ) from error
         write_frame(self.maps, folder / "maps.parquet", self.metadata)
         write_frame(self.heads, folder / "heads.parquet", self.metadata)
         if self.null is not None:
@@ -171,21 +194,36 @@ class PatternAtlas:
                 "make one with vitscope heads patterns"
             ) from error
         if document.get("format") != FORMAT:
-            raise HeadsError(f"expected an atlas of format {FORMAT}, got {document.get('format')}; make it again")
+            raise HeadsError(
+                f"expected an atlas of format {FORMAT}, got {document.get('format')}; make it again"
+            )
         model = MapAutoencoder(**document["autoencoder"])
-        model.load_state_dict({
-            name.removeprefix("autoencoder."): value for name, value in arrays.items() if name.startswith("autoencoder.")
-        })
+        model.load_state_dict(
+            {
+                name.removeprefix("autoencoder."): value
+                for name, value in arrays.items()
+                if name.startswith("autoencoder.")
+            }
+        )
         model.eval().requires_grad_(False)
         null = folder / "null.parquet"
         return cls(
             model,
-            PrincipalCoder(document["autoencoder"]["side"], arrays["principal.mean"], arrays["principal.directions"]),
-            document["coder"], document["form"], Clustering(arrays["centres"].numpy()),
+            PrincipalCoder(
+                document["autoencoder"]["side"], arrays["principal.mean"], arrays["principal.directions"]
+            ),
+            document["coder"],
+            document["form"],
+            Clustering(arrays["centres"].numpy()),
             tuple(Pattern(**pattern) for pattern in document["patterns"]),
-            arrays["prototypes"], arrays["examples"], arrays["codes"].numpy(),
-            read_frame(folder / "maps.parquet")[0], read_frame(folder / "heads.parquet")[0], document["report"],
-            read_frame(null)[0] if null.exists() else None, document["metadata"],
+            arrays["prototypes"],
+            arrays["examples"],
+            arrays["codes"].numpy(),
+            read_frame(folder / "maps.parquet")[0],
+            read_frame(folder / "heads.parquet")[0],
+            document["report"],
+            read_frame(null)[0] if null.exists() else None,
+            document["metadata"],
         )
 
 
@@ -202,17 +240,23 @@ def unique_names(names: Sequence[str]) -> list[str]:
 def decoded(coder: Coder, codes: NDArray[np.float32], form: str) -> Tensor:
     """Codes as distributions: rows sum to 1 (pooled), or the map does (offset)."""
     roots = coder.decode(torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32)))
-    return from_hellinger(roots) if form == "pooled" else from_hellinger(roots.flatten(1)).reshape(roots.shape)
+    return (
+        from_hellinger(roots) if form == "pooled" else from_hellinger(roots.flatten(1)).reshape(roots.shape)
+    )
 
 
 def map_frame(
     sample: MapSample, labels: NDArray[np.int64], distances: NDArray[np.float32], names: Sequence[str]
 ) -> pd.DataFrame:
     """One row per map: model, picture, block, head, cluster, pattern, distance to its centre."""
-    return pd.DataFrame({
-        "model": [sample.models[m].name for m in sample.model],
-        "picture": [sample.picture_names[p] for p in sample.picture],
-        "block": sample.block, "head": sample.head, "cluster": labels,
-        "pattern": np.asarray(names, dtype=object)[labels],
-        "distance": distances[np.arange(len(labels)), labels],
-    })
+    return pd.DataFrame(
+        {
+            "model": [sample.models[m].name for m in sample.model],
+            "picture": [sample.picture_names[p] for p in sample.picture],
+            "block": sample.block,
+            "head": sample.head,
+            "cluster": labels,
+            "pattern": np.asarray(names, dtype=object)[labels],
+            "distance": distances[np.arange(len(labels)), labels],
+        }
+    )

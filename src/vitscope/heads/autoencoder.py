@@ -64,10 +64,13 @@ class MapAutoencoder(nn.Module):
         channels = (1, width, 2 * width, 3 * width)
         self.small = (channels[-1], sizes[-1], sizes[-1])
         flat = math.prod(self.small)
-        self.encoder = nn.Sequential(*(
-            layer for i in range(3)
-            for layer in (nn.Conv2d(channels[i], channels[i + 1], 3, stride=2, padding=1), nn.GELU())
-        ))
+        self.encoder = nn.Sequential(
+            *(
+                layer
+                for i in range(3)
+                for layer in (nn.Conv2d(channels[i], channels[i + 1], 3, stride=2, padding=1), nn.GELU())
+            )
+        )
         self.to_code = nn.Linear(flat, latent)
         self.from_code = nn.Linear(latent, flat)
         decoder: list[nn.Module] = []
@@ -193,7 +196,10 @@ class _Run:
     """The state of a training run: everything that a checkpoint must hold."""
 
     def __init__(
-        self, model: MapAutoencoder, optimiser: torch.optim.Optimizer, order: torch.Generator,
+        self,
+        model: MapAutoencoder,
+        optimiser: torch.optim.Optimizer,
+        order: torch.Generator,
         settings: dict[str, float],
     ) -> None:
         self.model, self.optimiser, self.order, self.settings = model, optimiser, order, settings
@@ -201,7 +207,9 @@ class _Run:
         self.best_state = {name: value.clone() for name, value in model.state_dict().items()}
         self.history: list[TrainingProgress] = []
 
-    def finish_epoch(self, train: float, held_out: float, seconds: float, options: AutoencoderOptions) -> None:
+    def finish_epoch(
+        self, train: float, held_out: float, seconds: float, options: AutoencoderOptions
+    ) -> None:
         self.epoch += 1
         if held_out < self.best_error:
             self.best_error, self.best_epoch = held_out, self.epoch
@@ -214,9 +222,14 @@ class _Run:
 
     def save(self, path: Path) -> None:
         state = {
-            "settings": self.settings, "epoch": self.epoch, "best_epoch": self.best_epoch,
-            "best_error": self.best_error, "best_state": self.best_state, "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(), "order": self.order.get_state(),
+            "settings": self.settings,
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best_error": self.best_error,
+            "best_state": self.best_state,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "order": self.order.get_state(),
             "history": [asdict(entry) for entry in self.history],
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -237,7 +250,11 @@ class _Run:
                 f"expected a checkpoint made with the same options and number of maps in {path}, got another run's; "
                 "delete it or choose another path"
             )
-        self.epoch, self.best_epoch, self.best_error = state["epoch"], state["best_epoch"], state["best_error"]
+        self.epoch, self.best_epoch, self.best_error = (
+            state["epoch"],
+            state["best_epoch"],
+            state["best_error"],
+        )
         self.best_state = state["best_state"]
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -89,7 +89,9 @@ def picture_source(images: Any, *, skip_bad: bool = False) -> PictureSource:
     if all(isinstance(item, Tensor) for item in items):
         return picture_source(torch.stack(items))
     paths = all(isinstance(item, (str, Path)) for item in items)
-    names = _short_names([Path(item) for item in items]) if paths else tuple(str(i) for i in range(len(items)))
+    names = (
+        _short_names([Path(item) for item in items]) if paths else tuple(str(i) for i in range(len(items)))
+    )
     return PictureSource(items, names, skip_bad=skip_bad)
 
 

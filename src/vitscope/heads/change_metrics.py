@@ -42,9 +42,13 @@ _INFOS = (
     MetricInfo("class_l2_block", "class token after the block, L2", "representation", False),
     MetricInfo("class_cosine_last", "class token at the last block, 1 - cosine", "representation", False),
     MetricInfo("class_l2_last", "class token at the last block, L2", "representation", False),
-    MetricInfo("patch_cosine_block", "patch tokens after the block, mean 1 - cosine", "representation", False),
+    MetricInfo(
+        "patch_cosine_block", "patch tokens after the block, mean 1 - cosine", "representation", False
+    ),
     MetricInfo("patch_l2_block", "patch tokens after the block, mean L2", "representation", False),
-    MetricInfo("patch_cosine_last", "patch tokens at the last block, mean 1 - cosine", "representation", False),
+    MetricInfo(
+        "patch_cosine_last", "patch tokens at the last block, mean 1 - cosine", "representation", False
+    ),
     MetricInfo("patch_l2_last", "patch tokens at the last block, mean L2", "representation", False),
 )
 METRICS: dict[str, MetricInfo] = {info.name: info for info in _INFOS}
@@ -78,10 +82,14 @@ def check_labels(labels: Tensor, classes: int, pictures: int) -> Tensor:
     """Labels as a long tensor (n,). Raises HeadsError on a wrong count or a class that does not exist."""
     labels = torch.as_tensor(labels).long().flatten().cpu()
     if labels.numel() != pictures:
-        raise HeadsError(f"expected {pictures} labels, one per picture, got {labels.numel()}; give one per picture.")
+        raise HeadsError(
+            f"expected {pictures} labels, one per picture, got {labels.numel()}; give one per picture."
+        )
     if pictures and (int(labels.min()) < 0 or int(labels.max()) >= classes):
         bad = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())
-        raise HeadsError(f"expected labels in 0 ... {classes - 1}, got {bad}; check the label file's class indices.")
+        raise HeadsError(
+            f"expected labels in 0 ... {classes - 1}, got {bad}; check the label file's class indices."
+        )
     return labels
 
 

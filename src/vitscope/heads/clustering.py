@@ -30,7 +30,10 @@ class Clustering:
 
     def assign(self, codes: Codes) -> Labels:
         """(n, latent) -> (n,) nearest centre, in chunks."""
-        parts = [_squared_distances(codes[i : i + 8192], self.centres).argmin(1) for i in range(0, len(codes), 8192)]
+        parts = [
+            _squared_distances(codes[i : i + 8192], self.centres).argmin(1)
+            for i in range(0, len(codes), 8192)
+        ]
         return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 
     def distances(self, codes: Codes) -> Codes:
@@ -48,7 +51,9 @@ def _squared_distances(codes: Codes, centres: Codes) -> NDArray[np.float64]:
 def fit_clusters(codes: Codes, k: int, seed: int = 0, restarts: int = 4) -> Clustering:
     """k-means; centres are ordered by size, the largest cluster first, so that numbers do not depend on luck."""
     if k < 1 or k > len(codes):
-        raise HeadsError(f"expected between 1 and {len(codes)} clusters for {len(codes)} maps, got {k}; change k")
+        raise HeadsError(
+            f"expected between 1 and {len(codes)} clusters for {len(codes)} maps, got {k}; change k"
+        )
     with same_threads():
         fitted = KMeans(k, n_init=restarts, random_state=seed).fit(codes)
     sizes = np.bincount(fitted.labels_, minlength=k)
@@ -113,7 +118,9 @@ def choose_clusters(
         codes, groups = codes[keep], None if groups is None else groups[keep]
     usable = [k for k in candidates if k < len(codes)]
     if not usable:
-        raise HeadsError(f"expected more maps than clusters, got {len(codes)} maps; give more pictures or a smaller k")
+        raise HeadsError(
+            f"expected more maps than clusters, got {len(codes)} maps; give more pictures or a smaller k"
+        )
     stability = {k: bootstrap_stability(codes, k, groups=groups, rounds=rounds, seed=seed) for k in usable}
     passed = [k for k, value in stability.items() if value >= threshold]
     if passed:

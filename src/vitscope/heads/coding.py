@@ -83,8 +83,12 @@ def split_pictures(
 
 def total_variation(maps: Tensor, mean: Tensor) -> float:
     """Mean squared distance of maps from `mean`: what an error of 1 means."""
-    return float(torch.stack([(part.float() - mean).square().flatten(1).sum(1).sum() for part in maps.split(4096)])
-                 .sum() / max(1, len(maps)))
+    return float(
+        torch.stack(
+            [(part.float() - mean).square().flatten(1).sum(1).sum() for part in maps.split(4096)]
+        ).sum()
+        / max(1, len(maps))
+    )
 
 
 def float_mean(maps: Tensor) -> Tensor:
@@ -93,8 +97,13 @@ def float_mean(maps: Tensor) -> Tensor:
 
 
 def fit_coder(
-    name: str, train: Tensor, held_out: Tensor, options: AutoencoderOptions, *,
-    checkpoint: Path | None = None, progress: Callable[[TrainingProgress], None] | None = None,
+    name: str,
+    train: Tensor,
+    held_out: Tensor,
+    options: AutoencoderOptions,
+    *,
+    checkpoint: Path | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
 ) -> Coder:
     """Fit one coder; PCA ignores the held-out maps."""
     if name == "pca":
@@ -106,8 +115,16 @@ def fit_coder(
 
 
 def stability(
-    name: str, maps: Tensor, pictures: NDArray[np.int64], k: int, options: AutoencoderOptions, *,
-    share: float, seeds: int, limit: int, progress: Callable[[str, TrainingProgress], None] | None = None,
+    name: str,
+    maps: Tensor,
+    pictures: NDArray[np.int64],
+    k: int,
+    options: AutoencoderOptions,
+    *,
+    share: float,
+    seeds: int,
+    limit: int,
+    progress: Callable[[str, TrainingProgress], None] | None = None,
 ) -> tuple[float, float]:
     """(ARI over seeds, ARI over halves) of clusters found by coder + k-means from scratch, judged on held-out maps.
 
@@ -122,7 +139,9 @@ def stability(
             indices = np.sort(random.choice(indices, limit, replace=False))
         chosen = maps[torch.from_numpy(indices)]
         report = None if progress is None else lambda step: progress(stage, step)
-        fitted = fit_coder(name, chosen, maps[torch.from_numpy(held)], with_seed(options, seed), progress=report)
+        fitted = fit_coder(
+            name, chosen, maps[torch.from_numpy(held)], with_seed(options, seed), progress=report
+        )
         clusters = fit_clusters(fitted.encode(chosen).numpy(), min(k, len(chosen)), seed)
         return clusters.assign(fitted.encode(maps[torch.from_numpy(held)]).numpy())
 
@@ -131,7 +150,8 @@ def stability(
     halves = (shuffled[: len(shuffled) // 2], shuffled[len(shuffled) // 2 :])
     by_half = [
         labels(train[np.isin(pictures[train], half)], options.seed, f"{name}, half {i + 1}")
-        for i, half in enumerate(halves) if len(half)
+        for i, half in enumerate(halves)
+        if len(half)
     ]
     return mean_pairwise_agreement(by_seed), mean_pairwise_agreement(by_half)
 
@@ -155,7 +175,10 @@ def verdict(autoencoder: CoderReport, principal: CoderReport) -> tuple[str, str]
     )
     steadier = "autoencoder" if stable_a > stable_p else "pca"
     remark = "" if steadier == winner else f" The clusters of the other one ({steadier}) are the more stable."
-    return winner, f"{names[winner]}: {reason}.{remark} ({numbers}; {autoencoder.latent} code dimensions each.)"
+    return (
+        winner,
+        f"{names[winner]}: {reason}.{remark} ({numbers}; {autoencoder.latent} code dimensions each.)",
+    )
 
 
 def report_with_stability(report: CoderReport, seeds: float, halves: float) -> CoderReport:

@@ -44,6 +44,7 @@ class CumulativePruning:
     def area(self, column: str = "probability") -> pd.DataFrame:
         """Mean of a column over the whole curve per order (random orders: mean and std over repetitions); high means
         that the order removes what matters last."""
+
         def integrate(frame: pd.DataFrame) -> float:
             x, y = frame["removed"].to_numpy(np.float64), frame[column].to_numpy(np.float64)
             return float(np.trapezoid(y, x) / (x[-1] - x[0]))
@@ -51,8 +52,13 @@ class CumulativePruning:
         rows = []
         for order, frame in self.curves.groupby("order", sort=False):
             areas = [integrate(part) for _, part in frame.groupby("repeat")]
-            rows.append({"order": order, "area": float(np.mean(areas)),
-                         "area_std": float(np.std(areas, ddof=1)) if len(areas) > 1 else np.nan})
+            rows.append(
+                {
+                    "order": order,
+                    "area": float(np.mean(areas)),
+                    "area_std": float(np.std(areas, ddof=1)) if len(areas) > 1 else np.nan,
+                }
+            )
         return pd.DataFrame(rows).sort_values("area", ascending=False, ignore_index=True)
 
     def save(self, path: str | Path) -> Path:
@@ -62,9 +68,18 @@ class CumulativePruning:
 
 
 def cumulative_pruning(
-    vit: Vit, images: Any, orders: Mapping[str, Sequence[Head]] | HeadTable, labels: Any = None, *,
-    metrics: Sequence[str] | None = None, random_orders: int = 3, steps: int | None = None,
-    replacement: str | Tensor = "zero", batch_size: int = 32, seed: int = 0, progress: Progress = quiet,
+    vit: Vit,
+    images: Any,
+    orders: Mapping[str, Sequence[Head]] | HeadTable,
+    labels: Any = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    random_orders: int = 3,
+    steps: int | None = None,
+    replacement: str | Tensor = "zero",
+    batch_size: int = 32,
+    seed: int = 0,
+    progress: Progress = quiet,
 ) -> CumulativePruning:
     """Remove more and more heads and watch the model's answers.
 
@@ -85,7 +100,10 @@ def cumulative_pruning(
             )
     random = np.random.default_rng(seed)
     runs = [(name, 0, order) for name, order in named.items()]
-    runs += [("random", r, [everything[i] for i in random.permutation(len(everything))]) for r in range(random_orders)]
+    runs += [
+        ("random", r, [everything[i] for i in random.permutation(len(everything))])
+        for r in range(random_orders)
+    ]
     counts = np.unique(np.linspace(0, len(everything), (steps or len(everything)) + 1).round().astype(int))
     source = picture_source(images)
     means = resolve_replacement(vit, source, replacement, batch_size, progress)
@@ -107,14 +125,30 @@ def cumulative_pruning(
     for run, (name, repeat, _) in enumerate(runs):
         for count in counts.tolist():
             probability, accuracy, agreement, divergence = totals[run, count] / seen
-            rows.append({
-                "order": name, "repeat": repeat, "removed": count, "kept_share": 1 - count / len(everything),
-                "probability": probability, "accuracy": accuracy, "agreement": agreement, "js_divergence": divergence,
-            })
-    return CumulativePruning(pd.DataFrame(rows), named, {
-        "analysis": "cumulative pruning", "model": vit.source, "fingerprint": vit.fingerprint, "pictures": seen,
-        "replacement": replacement if isinstance(replacement, str) else "given", "labels": labels is not None,
-    })
+            rows.append(
+                {
+                    "order": name,
+                    "repeat": repeat,
+                    "removed": count,
+                    "kept_share": 1 - count / len(everything),
+                    "probability": probability,
+                    "accuracy": accuracy,
+                    "agreement": agreement,
+                    "js_divergence": divergence,
+                }
+            )
+    return CumulativePruning(
+        pd.DataFrame(rows),
+        named,
+        {
+            "analysis": "cumulative pruning",
+            "model": vit.source,
+            "fingerprint": vit.fingerprint,
+            "pictures": seen,
+            "replacement": replacement if isinstance(replacement, str) else "given",
+            "labels": labels is not None,
+        },
+    )
 
 
 def _masked_logits(resumer: Resumer, heads: Sequence[Head], means: Tensor | None, L: int, H: int) -> Tensor:
@@ -137,11 +171,18 @@ def _answers(full: Tensor, logits: Tensor, labels: Tensor | None) -> Tensor:
     probability = logits.double().softmax(-1).gather(1, reference[:, None]).squeeze(1)
     predicted = logits.argmax(-1)
     accuracy = torch.full_like(probability, torch.nan) if labels is None else (predicted == labels).double()
-    return torch.stack([probability, accuracy, (predicted == full.argmax(-1)).double(), js_bits(full, logits)], 1)
+    return torch.stack(
+        [probability, accuracy, (predicted == full.argmax(-1)).double(), js_bits(full, logits)], 1
+    )
 
 
 def joint_effect(
-    vit: Vit, images: Any, heads: Sequence[Head], labels: Any = None, *, replacement: str | Tensor = "zero",
+    vit: Vit,
+    images: Any,
+    heads: Sequence[Head],
+    labels: Any = None,
+    *,
+    replacement: str | Tensor = "zero",
     batch_size: int = 32,
 ) -> pd.DataFrame:
     """A chosen set of heads removed together against the sum of removing each alone.
@@ -153,7 +194,9 @@ def joint_effect(
     heads = list(dict.fromkeys((int(b), int(h)) for b, h in heads))
     wrong = [head for head in heads if not (0 <= head[0] < L and 0 <= head[1] < H)]
     if wrong or not heads:
-        raise HeadsError(f"expected heads (block, head) within {L} x {H}, got {wrong or 'none'}; name at least one")
+        raise HeadsError(
+            f"expected heads (block, head) within {L} x {H}, got {wrong or 'none'}; name at least one"
+        )
     source: PictureSource = picture_source(images)
     means = resolve_replacement(vit, source, replacement, batch_size)
     given = None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
@@ -165,7 +208,9 @@ def joint_effect(
         resumer = Resumer(vit, clean, savings)
         index = torch.arange(clean.pictures)
 
-        def effect(chosen: Sequence[Head], resumer: Resumer = resumer, index: Tensor = index) -> dict[str, Tensor]:
+        def effect(
+            chosen: Sequence[Head], resumer: Resumer = resumer, index: Tensor = index
+        ) -> dict[str, Tensor]:
             return measure(resumer.clean, _masked_logits(resumer, chosen, means, L, H), {}, 0, index, "none")
 
         for name, value in effect(heads).items():
@@ -177,9 +222,14 @@ def joint_effect(
     for name in joint:
         together, apart = torch.cat(joint[name]), torch.cat(single[name])
         difference = together - apart
-        rows.append({
-            "metric": name, "joint": float(together.mean()), "sum_of_singles": float(apart.mean()),
-            "interaction": float(difference.mean()),
-            "interaction_std": float(difference.std()) if len(difference) > 1 else float("nan"), "n": len(together),
-        })
+        rows.append(
+            {
+                "metric": name,
+                "joint": float(together.mean()),
+                "sum_of_singles": float(apart.mean()),
+                "interaction": float(difference.mean()),
+                "interaction_std": float(difference.std()) if len(difference) > 1 else float("nan"),
+                "n": len(together),
+            }
+        )
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Two dimensions for looking at: UMAP where it is installed, else the first two principal axes. Never for clustering."""
+"""Two dimensions to look at: UMAP where it is installed, else two principal axes. Never for clustering."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ UMAP_LIMIT = 20_000
 """UMAP learns from at most so many codes and places the others among them: time stays bounded."""
 
 
-def layout_codes(codes: NDArray[np.float32], how: str = "umap", seed: int = 0) -> tuple[NDArray[np.float32], str]:
+def layout_codes(
+    codes: NDArray[np.float32], how: str = "umap", seed: int = 0
+) -> tuple[NDArray[np.float32], str]:
     """((n, 2), what was done). how: "umap" (falls back to PCA when umap-learn is missing or the codes are too few),
     "umap!" (insists: raises MissingExtraError) or "pca"."""
     with same_threads():
@@ -35,7 +37,9 @@ def _layout(codes: NDArray[np.float32], how: str, seed: int) -> tuple[NDArray[np
         else:
             return _umap(umap.UMAP(n_components=2, random_state=seed, n_jobs=1), codes, seed), "umap"
     if codes.shape[1] < 2 or len(codes) < 2:
-        return np.concatenate([codes[:, :1], np.zeros((len(codes), 1), np.float32)], 1).astype(np.float32), "pca"
+        return np.concatenate([codes[:, :1], np.zeros((len(codes), 1), np.float32)], 1).astype(
+            np.float32
+        ), "pca"
     return PCA(2, random_state=seed).fit_transform(codes).astype(np.float32), "pca"
 
 

@@ -20,7 +20,9 @@ DISTANCES = ("chebyshev", "manhattan", "euclidean")
 def check_distance(name: str) -> str:
     """`name` when it is a known hop distance. Raises HeadsError otherwise."""
     if name not in DISTANCES:
-        raise HeadsError(f"expected a hop distance among {', '.join(DISTANCES)}, got {name!r}; choose one of them.")
+        raise HeadsError(
+            f"expected a hop distance among {', '.join(DISTANCES)}, got {name!r}; choose one of them."
+        )
     return name
 
 
@@ -72,7 +74,9 @@ def grid_geometry(grid: tuple[int, int], distance: str = "chebyshev") -> GridGeo
     """
     height, width = grid
     if height < 1 or width < 1:
-        raise HeadsError(f"expected a patch grid of at least 1 x 1, got {height} x {width}; check the token layout.")
+        raise HeadsError(
+            f"expected a patch grid of at least 1 x 1, got {height} x {width}; check the token layout."
+        )
     rows = torch.arange(height).repeat_interleave(width)
     columns = torch.arange(width).repeat(height)
     delta_y = rows[None, :] - rows[:, None]
@@ -85,7 +89,9 @@ def grid_geometry(grid: tuple[int, int], distance: str = "chebyshev") -> GridGeo
     ring_counts.scatter_add_(1, hops, torch.ones_like(hops))
     all_y = torch.arange(1 - height, height).repeat_interleave(offset_width)
     all_x = torch.arange(1 - width, width).repeat(2 * height - 1)
-    return GridGeometry((height, width), distance, hops, offsets, ring_counts, hop_of_offset(all_y, all_x, distance))
+    return GridGeometry(
+        (height, width), distance, hops, offsets, ring_counts, hop_of_offset(all_y, all_x, distance)
+    )
 
 
 def offset_pair_counts(grid: tuple[int, int]) -> Tensor:

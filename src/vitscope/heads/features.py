@@ -15,7 +15,18 @@ from vitscope.heads.canonical import normalise_rows
 from vitscope.heads.distance import grid_geometry
 
 FEATURES = (
-    "self", "ring", "left", "right", "up", "down", "row", "column", "far", "stripe", "row_entropy", "key_entropy",
+    "self",
+    "ring",
+    "left",
+    "right",
+    "up",
+    "down",
+    "row",
+    "column",
+    "far",
+    "stripe",
+    "row_entropy",
+    "key_entropy",
 )
 
 

@@ -28,8 +28,16 @@ REPLACEMENTS = ("zero", "mean", "mean-per-query")
 
 
 def importance(
-    vit: Vit, images: Any, labels: Any = None, *, replacement: str | Tensor = "zero", screen: float | None = None,
-    exact: bool = True, representation: str = "standard", gradient: bool = True, batch_size: int = 32,
+    vit: Vit,
+    images: Any,
+    labels: Any = None,
+    *,
+    replacement: str | Tensor = "zero",
+    screen: float | None = None,
+    exact: bool = True,
+    representation: str = "standard",
+    gradient: bool = True,
+    batch_size: int = 32,
     progress: Progress = quiet,
 ) -> HeadTable:
     """Take away every head in turn and measure what changes, per picture.
@@ -47,9 +55,13 @@ def importance(
     """
     check_representation(representation)
     if screen is not None and not 0 < screen <= 1:
-        raise HeadsError(f"expected screen to be a share above 0 and at most 1, got {screen:g}; for example screen=0.2")
+        raise HeadsError(
+            f"expected screen to be a share above 0 and at most 1, got {screen:g}; for example screen=0.2"
+        )
     if (screen is not None or not exact) and not gradient:
-        raise HeadsError("expected gradient=True for a screen, got gradient=False; the screen is the first-order score")
+        raise HeadsError(
+            "expected gradient=True for a screen, got gradient=False; the screen is the first-order score"
+        )
     source = picture_source(images)
     L, H = head_grid(vit.anatomy)
     started = time.monotonic()
@@ -66,11 +78,19 @@ def importance(
     if exact:
         values.update(sweep.exact(heads))
     metadata: dict[str, Any] = {
-        "analysis": "importance", "model": vit.source, "fingerprint": vit.fingerprint, "pictures": len(sweep.names),
-        "replacement": replacement if isinstance(replacement, str) else "given", "labels": labels is not None,
-        "screen": screen, "heads_confirmed": len(heads) if exact else 0, "representation": representation,
-        "full_forwards": sweep.forwards, "seconds": round(time.monotonic() - started, 3),
-        "savings": {"one_picture": sweep.savings.one_picture, "short_tail": sweep.savings.short_tail}, "skipped": {source.names[i]: why for i, why in source.skipped.items()},
+        "analysis": "importance",
+        "model": vit.source,
+        "fingerprint": vit.fingerprint,
+        "pictures": len(sweep.names),
+        "replacement": replacement if isinstance(replacement, str) else "given",
+        "labels": labels is not None,
+        "screen": screen,
+        "heads_confirmed": len(heads) if exact else 0,
+        "representation": representation,
+        "full_forwards": sweep.forwards,
+        "seconds": round(time.monotonic() - started, 3),
+        "savings": {"one_picture": sweep.savings.one_picture, "short_tail": sweep.savings.short_tail},
+        "skipped": {source.names[i]: why for i, why in source.skipped.items()},
     }
     if exact and gradient:
         metadata["first_order_spearman"] = _first_order_agreement(values)
@@ -103,11 +123,17 @@ def resolve_replacement(
 def _first_order_agreement(values: dict[str, Any]) -> dict[str, float]:
     """Spearman's rho over heads between the first-order score and each exact output metric's mean."""
     found = {}
-    for metric, column in (("js_divergence", "first_order"), ("kl_divergence", "first_order"),
-                           ("logit_drop_top", "first_order_signed"), ("probability_drop_top", "first_order_signed")):
+    for metric, column in (
+        ("js_divergence", "first_order"),
+        ("kl_divergence", "first_order"),
+        ("logit_drop_top", "first_order_signed"),
+        ("probability_drop_top", "first_order_signed"),
+    ):
         if metric in values:
-            found[metric] = spearman(values[column].mean(0).ravel().astype(np.float64),
-                                     values[metric].mean(0).ravel().astype(np.float64))
+            found[metric] = spearman(
+                values[column].mean(0).ravel().astype(np.float64),
+                values[metric].mean(0).ravel().astype(np.float64),
+            )
     return found
 
 
@@ -115,13 +141,23 @@ class _Sweep:
     """One pass over the pictures for each of the two questions; collects values per picture."""
 
     def __init__(
-        self, vit: Vit, source: PictureSource, labels: Any, means: Tensor | None, representation: str,
-        batch_size: int, progress: Progress, L: int, H: int,
+        self,
+        vit: Vit,
+        source: PictureSource,
+        labels: Any,
+        means: Tensor | None,
+        representation: str,
+        batch_size: int,
+        progress: Progress,
+        L: int,
+        H: int,
     ) -> None:
         self.vit, self.source, self.means = vit, source, means
         self.representation, self.batch_size, self.progress = representation, batch_size, progress
         self.L, self.H = L, H
-        self.labels = None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
+        self.labels = (
+            None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
+        )
         self.names: list[str] = []
         self.forwards = 0.0
         self.savings = Savings()
@@ -182,7 +218,9 @@ class _Sweep:
             ablation = HeadAblation(keep if len(group) == 1 else keep.repeat_interleave(n, 0), self.means)
             logits, outputs = resumer.run(block, ablation, index, patches=patches)
             self.forwards += len(index) * resumer.cost(block, patches)
-            for name, value in measure(resumer.clean, logits, outputs, block, index, self.representation).items():
+            for name, value in measure(
+                resumer.clean, logits, outputs, block, index, self.representation
+            ).items():
                 if name not in values:
                     values[name] = np.full((n, self.L, self.H), np.nan, dtype=np.float32)
                 values[name][:, block, group] = value.reshape(len(group), n).T.float().numpy()

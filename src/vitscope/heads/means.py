@@ -32,9 +32,12 @@ def mean_outputs(
                 f"expected blocks of equal heads and widths, got (heads, queries, width) in {sorted(shapes)}; "
                 "use replacement zero" + (" or per_query=False" if per_query else "")
             )
-        sums = torch.stack([
-            (site.output.double().sum(0) if per_query else site.output.double().mean(2).sum(0)).cpu() for site in sites
-        ])
+        sums = torch.stack(
+            [
+                (site.output.double().sum(0) if per_query else site.output.double().mean(2).sum(0)).cpu()
+                for site in sites
+            ]
+        )
         total = sums if total is None else total + sums
         done += len(batch.names)
         progress("mean head outputs", done, len(source))

@@ -26,9 +26,14 @@ def head_mixes(sample: MapSample, labels: NDArray[np.int64], names: Sequence[str
             share = np.bincount(mine, minlength=k) / max(1, len(mine))
             known = share[share > 0]
             row = {
-                "model": record.name, "block": block, "head": head, "n": len(mine),
-                "pattern": names[int(share.argmax())], "cluster": int(share.argmax()),
-                "purity": float(share.max()), "mix_entropy": float(-(known * np.log2(known)).sum()) + 0.0,
+                "model": record.name,
+                "block": block,
+                "head": head,
+                "n": len(mine),
+                "pattern": names[int(share.argmax())],
+                "cluster": int(share.argmax()),
+                "purity": float(share.max()),
+                "mix_entropy": float(-(known * np.log2(known)).sum()) + 0.0,
                 "content_dependence": float(dependence[stream]),
             }
             row.update({f"share_{cluster}": float(share[cluster]) for cluster in range(k)})

@@ -31,7 +31,13 @@ def shuffled_module(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def null_mixes(
-    atlas: PatternAtlas, vit: Vit, images: Any, *, per_head: int = 100, batch_size: int = 8, seed: int = 0,
+    atlas: PatternAtlas,
+    vit: Vit,
+    images: Any,
+    *,
+    per_head: int = 100,
+    batch_size: int = 8,
+    seed: int = 0,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
     """Pattern mixes (`mixing.head_mixes`) of the model with shuffled weights, in the atlas of the trained one.
@@ -40,6 +46,14 @@ def null_mixes(
     """
     twin = open_model(shuffled_module(vit.model, seed), preprocess=vit.preprocessor, device=str(vit.device))
     mapping = atlas.map_pictures(
-        twin, images, per_head=per_head, batch_size=batch_size, seed=seed, name="shuffled weights", progress=progress
+        twin,
+        images,
+        per_head=per_head,
+        batch_size=batch_size,
+        seed=seed,
+        name="shuffled weights",
+        progress=progress,
     )
-    return mapping.heads.assign(distance=mapping.maps.groupby(["block", "head"])["distance"].mean().to_numpy())
+    return mapping.heads.assign(
+        distance=mapping.maps.groupby(["block", "head"])["distance"].mean().to_numpy()
+    )

@@ -35,7 +35,12 @@ PARTS = (*FIXED_PARTS, *HOP_PARTS, "query")
 
 
 def entry_mask(
-    part: str, layout: TokenLayout, *, k: int | None = None, query: int | None = None, distance: str = "chebyshev"
+    part: str,
+    layout: TokenLayout,
+    *,
+    k: int | None = None,
+    query: int | None = None,
+    distance: str = "chebyshev",
 ) -> Tensor:
     """(N, N) bool, True where the attention entry (query, key) is taken away.
 
@@ -46,7 +51,9 @@ def entry_mask(
     mask = torch.zeros(N, N, dtype=torch.bool)
     if part in ("class_query", "class_key"):
         if layout.class_index is None:
-            raise HeadsError(f"expected a model with a class token for {part}, got none; use patch_queries or hops")
+            raise HeadsError(
+                f"expected a model with a class token for {part}, got none; use patch_queries or hops"
+            )
         if part == "class_query":
             mask[layout.class_index] = True
         else:
@@ -58,12 +65,16 @@ def entry_mask(
     elif part in HOP_PARTS:
         geometry = grid_geometry(layout.grid, distance)
         if k is None or not 0 <= k < geometry.rings:
-            raise HeadsError(f"expected a hop count from 0 to {geometry.rings - 1}, got {k}; choose k in that range")
+            raise HeadsError(
+                f"expected a hop count from 0 to {geometry.rings - 1}, got {k}; choose k in that range"
+            )
         hops = geometry.hops
         mask[start:, start:] = hops == k if part == "at" else hops <= k if part == "within" else hops >= k
     elif part == "query":
         if query is None or not 0 <= query < layout.patches:
-            raise HeadsError(f"expected a patch from 0 to {layout.patches - 1}, got {query}; count row by row")
+            raise HeadsError(
+                f"expected a patch from 0 to {layout.patches - 1}, got {query}; count row by row"
+            )
         mask[start + query] = True
     else:
         raise HeadsError(f"expected a part among {', '.join(PARTS)}, got {part!r}; choose one of them")
@@ -84,11 +95,13 @@ class PartialPruning:
     def curve(self, part: str, metric: str) -> pd.DataFrame:
         """k (or query), mean, std, n of one part; one row with k = -1 for parts without k."""
         if metric not in self.values:
-            raise HeadsError(f"expected a metric among {', '.join(self.values)}, got {metric!r}; choose one of them")
+            raise HeadsError(
+                f"expected a metric among {', '.join(self.values)}, got {metric!r}; choose one of them"
+            )
         frame = self.to_pandas()
-        return frame.loc[(frame["part"] == part) & (frame["metric"] == metric), ["k", "mean", "std", "n"]].reset_index(
-            drop=True
-        )
+        return frame.loc[
+            (frame["part"] == part) & (frame["metric"] == metric), ["k", "mean", "std", "n"]
+        ].reset_index(drop=True)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per part, k and metric: mean, std and n over pictures."""
@@ -96,8 +109,18 @@ class PartialPruning:
         for metric, array in self.values.items():
             spread = array.std(0, ddof=1) if len(array) > 1 else np.full(array.shape[1], np.nan)
             for index, (part, k) in enumerate(self.steps):
-                rows.append({"block": self.block, "head": self.head, "part": part, "k": k, "metric": metric,
-                             "mean": float(array[:, index].mean()), "std": float(spread[index]), "n": len(array)})
+                rows.append(
+                    {
+                        "block": self.block,
+                        "head": self.head,
+                        "part": part,
+                        "k": k,
+                        "metric": metric,
+                        "mean": float(array[:, index].mean()),
+                        "std": float(spread[index]),
+                        "n": len(array),
+                    }
+                )
         return pd.DataFrame(rows)
 
     def save(self, path: str | Path) -> Path:
@@ -107,9 +130,19 @@ class PartialPruning:
 
 
 def partial_pruning(
-    vit: Vit, images: Any, block: int, head: int, labels: Any = None, *,
-    parts: Sequence[str] = (*FIXED_PARTS, *HOP_PARTS), queries: Sequence[int] = (), hops: Sequence[int] | None = None,
-    distance: str = "chebyshev", renormalise: bool = False, representation: str = "standard", batch_size: int = 32,
+    vit: Vit,
+    images: Any,
+    block: int,
+    head: int,
+    labels: Any = None,
+    *,
+    parts: Sequence[str] = (*FIXED_PARTS, *HOP_PARTS),
+    queries: Sequence[int] = (),
+    hops: Sequence[int] | None = None,
+    distance: str = "chebyshev",
+    renormalise: bool = False,
+    representation: str = "standard",
+    batch_size: int = 32,
     progress: Progress = quiet,
 ) -> PartialPruning:
     """Take away parts of one head's attention in turn. hops: the k of the hop parts (default: all). queries: patches
@@ -120,7 +153,9 @@ def partial_pruning(
     check_representation(representation)
     L, H = head_grid(vit.anatomy)
     if not (0 <= block < L and 0 <= head < H):
-        raise HeadsError(f"expected a block from 0 to {L - 1} and a head from 0 to {H - 1}, got {block}, {head}")
+        raise HeadsError(
+            f"expected a block from 0 to {L - 1} and a head from 0 to {H - 1}, got {block}, {head}"
+        )
     source = picture_source(images)
     given = None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
     savings = Savings()
@@ -145,15 +180,30 @@ def partial_pruning(
         names += batch.names
         progress("dissecting the head", len(names), len(source))
     values = {name: np.concatenate([part[name] for part in collected]) for name in collected[0]}
-    return PartialPruning(block, head, tuple(steps), values, tuple(names), {
-        "analysis": "partial pruning", "model": vit.source, "fingerprint": vit.fingerprint, "pictures": len(names),
-        "distance": distance, "renormalise": renormalise,
-    })
+    return PartialPruning(
+        block,
+        head,
+        tuple(steps),
+        values,
+        tuple(names),
+        {
+            "analysis": "partial pruning",
+            "model": vit.source,
+            "fingerprint": vit.fingerprint,
+            "pictures": len(names),
+            "distance": distance,
+            "renormalise": renormalise,
+        },
+    )
 
 
 def _masks(
-    layout: TokenLayout | None, source: str, parts: Sequence[str], queries: Sequence[int],
-    hops: Sequence[int] | None, distance: str,
+    layout: TokenLayout | None,
+    source: str,
+    parts: Sequence[str],
+    queries: Sequence[int],
+    hops: Sequence[int] | None,
+    distance: str,
 ) -> tuple[list[tuple[str, int]], Tensor]:
     if layout is None:
         raise HeadsError(f"expected a model with a patch grid, got {source}; pass grid=(h, w) to open_model")
@@ -164,11 +214,20 @@ def _masks(
             continue
         if part in ("class_query", "class_key") and layout.class_index is None and len(parts) > 1:
             continue  # the default list asks for what a model without class token does not have
-        steps += [(part, k) for k in (hops if hops is not None else range(rings))] if part in HOP_PARTS else [(part, -1)]
+        steps += (
+            [(part, k) for k in (hops if hops is not None else range(rings))]
+            if part in HOP_PARTS
+            else [(part, -1)]
+        )
     steps += [("query", int(query)) for query in queries]
     masks = [
-        entry_mask(part, layout, k=k if part in HOP_PARTS else None, query=k if part == "query" else None,
-                   distance=distance)
+        entry_mask(
+            part,
+            layout,
+            k=k if part in HOP_PARTS else None,
+            query=k if part == "query" else None,
+            distance=distance,
+        )
         for part, k in steps
     ]
     return steps, torch.stack(masks)

@@ -16,8 +16,20 @@ from vitscope.heads.features import FEATURES
 
 DIRECTIONS = {"left": "right", "right": "left", "up": "down", "down": "up"}
 PATTERN_NAMES = (
-    "uniform", "fixed-key stripe", "self", "left neighbour", "right neighbour", "up neighbour", "down neighbour",
-    "local ring", "row", "column", "content-driven", "broad local", "distant", "mixed",
+    "uniform",
+    "fixed-key stripe",
+    "self",
+    "left neighbour",
+    "right neighbour",
+    "up neighbour",
+    "down neighbour",
+    "local ring",
+    "row",
+    "column",
+    "content-driven",
+    "broad local",
+    "distant",
+    "mixed",
 )
 
 
@@ -41,7 +53,9 @@ def name_pattern(
         return sum(value[n] for n in names) / max(1e-9, sum(base[n] for n in names))
 
     if value["row_entropy"] >= 0.97:
-        return PatternName("uniform", f"row entropy is {value['row_entropy']:.0%} of that of uniform attention")
+        return PatternName(
+            "uniform", f"row entropy is {value['row_entropy']:.0%} of that of uniform attention"
+        )
     if value["stripe"] >= 0.85 and value["key_entropy"] <= 0.85:
         if content_dependence >= 0.5:
             return PatternName(
@@ -64,16 +78,23 @@ def name_pattern(
         )
     near = value["self"] + value["ring"]
     if near >= 0.4 and times("self", "ring") >= 3:
-        return PatternName("local ring", f"{near:.0%} lies within one hop ({times('self', 'ring'):.1f} x uniform)")
+        return PatternName(
+            "local ring", f"{near:.0%} lies within one hop ({times('self', 'ring'):.1f} x uniform)"
+        )
     for line, other in (("row", "column"), ("column", "row")):
         if value[line] >= 0.25 and times(line) >= 2.5 and value[line] >= 1.5 * value[other]:
-            return PatternName(line, f"{value[line]:.0%} lies on the query's {line} ({times(line):.1f} x uniform)")
+            return PatternName(
+                line, f"{value[line]:.0%} lies on the query's {line} ({times(line):.1f} x uniform)"
+            )
     if content_dependence == content_dependence and content_dependence >= 0.25:
         return PatternName(
-            "content-driven", f"at a fixed query {content_dependence:.0%} of the map varies from picture to picture"
+            "content-driven",
+            f"at a fixed query {content_dependence:.0%} of the map varies from picture to picture",
         )
     if times("self", "ring") >= 2:
-        return PatternName("broad local", f"{times('self', 'ring'):.1f} x uniform within one hop, spread wider")
+        return PatternName(
+            "broad local", f"{times('self', 'ring'):.1f} x uniform within one hop, spread wider"
+        )
     if times("far") >= 1.2:
         return PatternName("distant", f"{times('far'):.1f} x uniform further than half the grid")
     return PatternName("mixed", "no rule fires")

@@ -42,10 +42,23 @@ TrainingCallback = Callable[[str, TrainingProgress], None]
 
 
 def patterns(
-    vit: Vit | Sequence[Vit], images: Any, *, per_head: int = 100, form: str = "pooled", coder: str = "best",
-    k: int | None = None, options: AutoencoderOptions | None = None, held_out: float = 0.25,
-    repeats: int = 2, stability_maps: int = 4000, display: str = "umap", null: bool = False, batch_size: int = 8, checkpoint: Path | None = None,
-    progress: Progress = quiet, training: TrainingCallback | None = None,
+    vit: Vit | Sequence[Vit],
+    images: Any,
+    *,
+    per_head: int = 100,
+    form: str = "pooled",
+    coder: str = "best",
+    k: int | None = None,
+    options: AutoencoderOptions | None = None,
+    held_out: float = 0.25,
+    repeats: int = 2,
+    stability_maps: int = 4000,
+    display: str = "umap",
+    null: bool = False,
+    batch_size: int = 8,
+    checkpoint: Path | None = None,
+    progress: Progress = quiet,
+    training: TrainingCallback | None = None,
 ) -> PatternAtlas:
     """The attention patterns of a ViT (or several, also with different grids) on pictures.
 
@@ -58,37 +71,64 @@ def patterns(
     """
     vits = list(vit) if isinstance(vit, (list, tuple)) else [vit]
     samples = [
-        collect_maps(v, images, per_head=per_head, batch_size=batch_size, name=_label(v, vits), progress=progress)
+        collect_maps(
+            v, images, per_head=per_head, batch_size=batch_size, name=_label(v, vits), progress=progress
+        )
         for v in vits
     ]
     atlas = fit_atlas(
-        MapSample.join(samples), form=form, coder=coder, k=k, options=options, held_out=held_out, repeats=repeats,
-        stability_maps=stability_maps, display=display, checkpoint=checkpoint, training=training,
+        MapSample.join(samples),
+        form=form,
+        coder=coder,
+        k=k,
+        options=options,
+        held_out=held_out,
+        repeats=repeats,
+        stability_maps=stability_maps,
+        display=display,
+        checkpoint=checkpoint,
+        training=training,
     )
     if null:
         from vitscope.heads.null import null_mixes
 
-        atlas = atlas.with_null(null_mixes(atlas, vits[0], images, per_head=per_head, batch_size=batch_size,
-                                           progress=progress))
+        atlas = atlas.with_null(
+            null_mixes(atlas, vits[0], images, per_head=per_head, batch_size=batch_size, progress=progress)
+        )
     return atlas
 
 
 def _label(vit: Vit, vits: list[Vit]) -> str:
     """The model's name, with its fingerprint where two of the models share one."""
-    return vit.source if sum(v.source == vit.source for v in vits) == 1 else f"{vit.source}#{vit.fingerprint[:6]}"
+    return (
+        vit.source
+        if sum(v.source == vit.source for v in vits) == 1
+        else f"{vit.source}#{vit.fingerprint[:6]}"
+    )
 
 
 def fit_atlas(
-    sample: MapSample, *, form: str = "pooled", coder: str = "best", k: int | None = None,
-    options: AutoencoderOptions | None = None, held_out: float = 0.25, repeats: int = 2, display: str = "umap",
-    stability_maps: int = 4000, checkpoint: Path | None = None, training: TrainingCallback | None = None,
+    sample: MapSample,
+    *,
+    form: str = "pooled",
+    coder: str = "best",
+    k: int | None = None,
+    options: AutoencoderOptions | None = None,
+    held_out: float = 0.25,
+    repeats: int = 2,
+    display: str = "umap",
+    stability_maps: int = 4000,
+    checkpoint: Path | None = None,
+    training: TrainingCallback | None = None,
 ) -> PatternAtlas:
     """Fit both coders, cluster, name and judge maps that were collected already. See `patterns`.
 
     stability_maps: at most so many training maps for each of the repetitions that measure stability.
     """
     if coder not in (*CODERS, "best"):
-        raise HeadsError(f"expected a coder among {', '.join(CODERS)} or best, got {coder!r}; choose one of them")
+        raise HeadsError(
+            f"expected a coder among {', '.join(CODERS)} or best, got {coder!r}; choose one of them"
+        )
     maps = sample.form(form)
     train, held = split_pictures(sample.picture, held_out, (options or AutoencoderOptions()).seed)
     options = options or AutoencoderOptions(latent=min(24, max(2, len(train) // 4)))
@@ -97,21 +137,40 @@ def fit_atlas(
     seconds: dict[str, float] = {}
     for name in CODERS:
         started = time.monotonic()
-        fitted[name] = fit_coder(name, maps[torch.from_numpy(train)], maps[torch.from_numpy(held)], options,
-                                 checkpoint=checkpoint, progress=report)
+        fitted[name] = fit_coder(
+            name,
+            maps[torch.from_numpy(train)],
+            maps[torch.from_numpy(held)],
+            options,
+            checkpoint=checkpoint,
+            progress=report,
+        )
         seconds[name] = time.monotonic() - started
     errors = {name: _errors(fitted[name], maps, train, held) for name in CODERS}
     first = coder if coder != "best" else min(CODERS, key=lambda name: errors[name][1])
     codes = fitted[first].encode(maps).numpy()
-    choice = None if k is not None else choose_clusters(codes[train], groups=sample.picture[train], seed=options.seed)
+    choice = (
+        None
+        if k is not None
+        else choose_clusters(codes[train], groups=sample.picture[train], seed=options.seed)
+    )
     clusters = k if choice is None else choice.chosen
     assert clusters is not None
     reports = {}
     for name in CODERS:
         seeds, halves = float("nan"), float("nan")
         if repeats > 0:
-            seeds, halves = stability(name, maps, sample.picture, clusters, options, share=held_out, seeds=repeats,
-                                      limit=stability_maps, progress=training)
+            seeds, halves = stability(
+                name,
+                maps,
+                sample.picture,
+                clusters,
+                options,
+                share=held_out,
+                seeds=repeats,
+                limit=stability_maps,
+                progress=training,
+            )
         reports[name] = CoderReport(name, options.latent, *errors[name], seeds, halves, seconds[name])
     winner, sentence = verdict(reports["autoencoder"], reports["pca"])
     chosen = winner if coder == "best" else coder
@@ -128,18 +187,34 @@ def fit_atlas(
     autoencoder, principal = fitted["autoencoder"], fitted["pca"]
     assert isinstance(autoencoder, AutoencoderCoder) and isinstance(principal, PrincipalCoder)
     return PatternAtlas(
-        autoencoder.model, principal, chosen, form, clustering, tuple(named),
-        decoded(fitted[chosen], clustering.centres, form), _examples(maps, labels, clusters, form), codes, frame,
+        autoencoder.model,
+        principal,
+        chosen,
+        form,
+        clustering,
+        tuple(named),
+        decoded(fitted[chosen], clustering.centres, form),
+        _examples(maps, labels, clusters, form),
+        codes,
+        frame,
         head_mixes(sample, labels, names),
         {
-            "verdict": sentence, "winner": winner, "coders": {n: asdict(r) for n, r in reports.items()},
-            "clusters": clusters, "cluster_rule": "given" if choice is None else choice.rule,
+            "verdict": sentence,
+            "winner": winner,
+            "coders": {n: asdict(r) for n, r in reports.items()},
+            "clusters": clusters,
+            "cluster_rule": "given" if choice is None else choice.rule,
             "cluster_stability": {} if choice is None else {str(n): v for n, v in choice.stability.items()},
-            "display": how, "options": asdict(options), "held_out_share": held_out,
+            "display": how,
+            "options": asdict(options),
+            "held_out_share": held_out,
         },
         None,
-        {"models": [asdict(record) for record in sample.models], "maps": len(sample),
-         "pictures": len(sample.picture_names)},
+        {
+            "models": [asdict(record) for record in sample.models],
+            "maps": len(sample),
+            "pictures": len(sample.picture_names),
+        },
     )
 
 
@@ -168,7 +243,9 @@ def _name_clusters(sample: MapSample, labels: NDArray[np.int64], k: int) -> list
         base = uniform[sample.model[members]].mean(0)
         # The median, so that a few stray maps in a cluster do not rename it.
         name = name_pattern(np.median(sample.features[members], 0), base, float(dependence[cluster]))
-        named.append(Pattern(cluster, name.name, name.because, int(members.sum()), float(dependence[cluster])))
+        named.append(
+            Pattern(cluster, name.name, name.because, int(members.sum()), float(dependence[cluster]))
+        )
     return named
 
 

@@ -28,7 +28,9 @@ class PrincipalCoder:
 
     def encode(self, maps: Tensor) -> Tensor:
         """(n, side, side) -> (n, latent)."""
-        return torch.cat([(part.flatten(1).float() - self.mean) @ self.directions.T for part in maps.split(4096)])
+        return torch.cat(
+            [(part.flatten(1).float() - self.mean) @ self.directions.T for part in maps.split(4096)]
+        )
 
     def decode(self, codes: Tensor) -> Tensor:
         """(n, latent) -> (n, side, side), clamped at zero as the autoencoder's."""

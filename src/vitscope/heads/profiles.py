@@ -38,7 +38,9 @@ def row_entropy(rows: Tensor) -> Tensor:
     return -(rows * rows.clamp_min(torch.finfo(rows.dtype).tiny).log2()).sum(-1)
 
 
-def start_sums(batch: int, heads: int, prefix: int, geometry: GridGeometry, device: torch.device) -> ProfileSums:
+def start_sums(
+    batch: int, heads: int, prefix: int, geometry: GridGeometry, device: torch.device
+) -> ProfileSums:
     """Empty sums for a batch."""
 
     def zeros(*tail: int) -> Tensor:
@@ -46,7 +48,13 @@ def start_sums(batch: int, heads: int, prefix: int, geometry: GridGeometry, devi
 
     height, width = geometry.offset_shape
     return ProfileSums(
-        zeros(geometry.rings), zeros(height * width), zeros(prefix), zeros(prefix), zeros(prefix), zeros(prefix), zeros()
+        zeros(geometry.rings),
+        zeros(height * width),
+        zeros(prefix),
+        zeros(prefix),
+        zeros(prefix),
+        zeros(prefix),
+        zeros(),
     )
 
 
@@ -116,7 +124,9 @@ class PictureProfiles:
 def finish(sums: ProfileSums, geometry: GridGeometry) -> PictureProfiles:
     """Per-picture profiles once every patch query has been added."""
     if sums.queries != geometry.patches:
-        raise HeadsError(f"expected {geometry.patches} patch queries, got {sums.queries}; add every query once.")
+        raise HeadsError(
+            f"expected {geometry.patches} patch queries, got {sums.queries}; add every query once."
+        )
     # The hop of a pair depends on its offset only: ring masses are sums of the offset histogram.
     ring_mass = torch.zeros_like(sums.ring_strength)
     ring_mass.index_add_(2, geometry.offset_hops.to(ring_mass.device), sums.offsets)

@@ -36,7 +36,9 @@ def heads_to_remove(table: HeadTable, metric: str, keep: float) -> list[Head]:
     Every block keeps at least one head, so that the pruned model is still a transformer in every block.
     """
     if not 0 < keep <= 1:
-        raise HeadsError(f"expected keep to be a share above 0 and at most 1, got {keep:g}; for example --keep 0.7")
+        raise HeadsError(
+            f"expected keep to be a share above 0 and at most 1, got {keep:g}; for example --keep 0.7"
+        )
     order = table.order(metric, most_important_first=False)
     L, H = table.shape
     wanted = round((1 - keep) * len(order))
@@ -70,7 +72,9 @@ def attention_modules(vit: Vit) -> list[Any]:
                 f"{vit.source}; use importance and cumulative pruning, which mask heads on any model"
             )
         if not isinstance(module.norm, nn.Identity):
-            raise HeadsError(f"expected no norm after the attention, got one at {info.path}; it mixes the heads")
+            raise HeadsError(
+                f"expected no norm after the attention, got one at {info.path}; it mixes the heads"
+            )
         found.append(module)
     return found
 
@@ -108,7 +112,9 @@ def _fold_means(module: Any, block: int, heads: Sequence[int], means: Tensor | N
     if means is None:
         return
     if means.dim() != 3:
-        raise HeadsError("expected means (L, H, d) over all queries, got one per query; a bias has no position")
+        raise HeadsError(
+            "expected means (L, H, d) over all queries, got one per query; a bias has no position"
+        )
     if module.proj.bias is None:
         module.proj.bias = nn.Parameter(torch.zeros_like(module.proj.weight[:, 0]))
     weight = module.proj.weight[:, _columns(heads, module.head_dim).to(module.proj.weight.device)]
@@ -134,7 +140,9 @@ def _shrink(module: Any, heads: Sequence[int]) -> None:
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=weight.device, dtype=weight.dtype)
+    layer = nn.Linear(
+        weight.shape[1], weight.shape[0], bias=bias is not None, device=weight.device, dtype=weight.dtype
+    )
     layer.weight = nn.Parameter(weight.detach().clone())
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone())
@@ -142,7 +150,12 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def save_pruned(
-    module: nn.Module, path: str | Path, *, architecture: str, remove: Sequence[Head], form: str,
+    module: nn.Module,
+    path: str | Path,
+    *,
+    architecture: str,
+    remove: Sequence[Head],
+    form: str,
     note: dict[str, Any] | None = None,
 ) -> Path:
     """Write weights and what was removed to one .safetensors file. A masked one loads as `weights=` of the same timm
@@ -150,8 +163,12 @@ def save_pruned(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise OutputError(f"expected a file ending in .safetensors, got {path.name!r}; rename --out")
-    record = {"architecture": architecture, "removed": [list(head) for head in sorted(set(remove))], "form": form,
-              **(note or {})}
+    record = {
+        "architecture": architecture,
+        "removed": [list(head) for head in sorted(set(remove))],
+        "form": form,
+        **(note or {}),
+    }
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,7 +200,10 @@ def load_pruned(path: str | Path, **options: Any) -> nn.Module:
         for block, heads in by_block.items():
             _shrink(model.blocks[block].attn, heads)
     for block in model.blocks:
-        if f"blocks.{list(model.blocks).index(block)}.attn.proj.bias" in state and block.attn.proj.bias is None:
+        if (
+            f"blocks.{list(model.blocks).index(block)}.attn.proj.bias" in state
+            and block.attn.proj.bias is None
+        ):
             block.attn.proj.bias = nn.Parameter(torch.zeros_like(block.attn.proj.weight[:, 0]))
     model.load_state_dict(state)
     return model.eval()  # type: ignore[no-any-return]

@@ -104,7 +104,9 @@ class Resumer:
         if self.savings.one_picture is None:
             self.savings.one_picture = self.savings.allowed and self._check(short_tail=False)
         if self.savings.short_tail is None:
-            self.savings.short_tail = self.savings.allowed and self._may_shorten() and self._check(short_tail=True)
+            self.savings.short_tail = (
+                self.savings.allowed and self._may_shorten() and self._check(short_tail=True)
+            )
 
     def run(
         self, block: int, ablation: Ablation, index: Tensor, *, patches: bool = False
@@ -120,7 +122,9 @@ class Resumer:
     def cost(self, block: int, patches: bool = False) -> float:
         """Share of a full forward that one copy costs, by counting blocks (the last one's attention as 0.4)."""
         blocks = self.last + 1 - block
-        return (blocks - 0.6 if self.savings.short_tail and not patches and block < self.last else blocks) / (self.last + 1)
+        return (blocks - 0.6 if self.savings.short_tail and not patches and block < self.last else blocks) / (
+            self.last + 1
+        )
 
     # ---- inside ----------------------------------------------------------------------------------------------
     def _tokens(self, block: int, index: Tensor) -> Tensor | None:
@@ -139,12 +143,21 @@ class Resumer:
         """Run blocks block ... end on `tokens`; skip_last lets the last block hand its input on."""
         cache, anatomy = self.clean.cache, self.clean.anatomy
         inputs = select(cache.inputs, index[:1] if tokens is not None and self.savings.one_picture else index)
-        skip = shortcuts(anatomy, cache, block, None if tokens is not None and self.savings.one_picture else index, tokens)
+        skip = shortcuts(
+            anatomy, cache, block, None if tokens is not None and self.savings.one_picture else index, tokens
+        )
         if skip_last:
-            skip[anatomy.blocks[self.last].path] = _hand_on(cache.outputs[self.last], anatomy.blocks[self.last].width)
+            skip[anatomy.blocks[self.last].path] = _hand_on(
+                cache.outputs[self.last], anatomy.blocks[self.last].width
+            )
         return run_pass(
-            self.vit.model, anatomy, inputs, precision=self.vit.precision, capture=STREAMS,
-            ablations=[] if ablation is None else [ablation], skip=skip,
+            self.vit.model,
+            anatomy,
+            inputs,
+            precision=self.vit.precision,
+            capture=STREAMS,
+            ablations=[] if ablation is None else [ablation],
+            skip=skip,
         )
 
     def _run_short(self, block: int, ablation: Ablation, index: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
@@ -157,7 +170,9 @@ class Resumer:
         attended = self._attention_output(tokens, index)[:, :, prefix]
         if isinstance(ablation, HeadAblation):
             attended = _for_prefix(ablation, layout.prefix_count).apply(attended, self.last)
-        after = self._resume(self.last, tokens[:, prefix], _Given(self._nobody, None, self.last, attended), index)
+        after = self._resume(
+            self.last, tokens[:, prefix], _Given(self._nobody, None, self.last, attended), index
+        )
         outputs = {b: out for b, out in before.block_outputs.items() if b < self.last}
         outputs[self.last] = after.block_outputs[self.last]
         return after.logits.float(), outputs
@@ -178,14 +193,21 @@ class Resumer:
         anatomy, layout = self.clean.anatomy, self.clean.anatomy.layout
         block = anatomy.blocks[self.last]
         return (
-            layout is not None and layout.prefix_count > 0 and self.last >= 1 and block.tokens == layout.tokens
-            and anatomy.pooling in READS_PREFIX and block.kind == "self" and len(block.sites) == 1
+            layout is not None
+            and layout.prefix_count > 0
+            and self.last >= 1
+            and block.tokens == layout.tokens
+            and anatomy.pooling in READS_PREFIX
+            and block.kind == "self"
+            and len(block.sites) == 1
         )
 
     def _check(self, short_tail: bool) -> bool:
         """Whether a saving gives the full run's logits on two copies of the first picture and one of the last."""
         anatomy = self.clean.anatomy
-        if self.last < 1 or (not short_tail and len({b.path.rpartition(".")[0] for b in anatomy.blocks}) != 1):
+        if self.last < 1 or (
+            not short_tail and len({b.path.rpartition(".")[0] for b in anatomy.blocks}) != 1
+        ):
             return False
         index = torch.tensor([0, self.clean.pictures - 1, 0])
         before = self.savings.one_picture
@@ -194,7 +216,9 @@ class Resumer:
                 logits, _ = self._run_short(self.last - 1, None, index)
             else:
                 self.savings.one_picture = True
-                record = self._resume(max(1, self.last - 1), self._tokens(max(1, self.last - 1), index), None, index)
+                record = self._resume(
+                    max(1, self.last - 1), self._tokens(max(1, self.last - 1), index), None, index
+                )
                 logits = record.logits.float()
         except (RuntimeError, IndexError, ValueError, TypeError, VitscopeError):
             # Models that insist on the whole grid (relative positions, rotary tables) or on the batch they began with.
@@ -209,7 +233,9 @@ class Resumer:
 def _for_prefix(ablation: HeadAblation, prefix: int) -> HeadAblation:
     """The same ablation for the prefix queries alone."""
     means = ablation.replacement
-    return HeadAblation(ablation.keep, means[:, :, :prefix] if means is not None and means.dim() == 4 else means)
+    return HeadAblation(
+        ablation.keep, means[:, :, :prefix] if means is not None and means.dim() == 4 else means
+    )
 
 
 def _hand_on(structure: Any, width: int) -> Callable[..., Any]:

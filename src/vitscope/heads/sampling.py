@@ -98,10 +98,16 @@ class MapSample:
             pictures.append(lookup[sample.picture])
             base += len(sample.models)
         return cls(
-            torch.cat([s.pooled for s in samples]), torch.cat([s.offsets for s in samples]),
-            np.concatenate([s.features for s in samples]), np.concatenate(models), np.concatenate(pictures),
-            np.concatenate([s.block for s in samples]), np.concatenate([s.head for s in samples]), names,
-            tuple(r for s in samples for r in s.models), tuple(m for s in samples for m in s.means),
+            torch.cat([s.pooled for s in samples]),
+            torch.cat([s.offsets for s in samples]),
+            np.concatenate([s.features for s in samples]),
+            np.concatenate(models),
+            np.concatenate(pictures),
+            np.concatenate([s.block for s in samples]),
+            np.concatenate([s.head for s in samples]),
+            names,
+            tuple(r for s in samples for r in s.models),
+            tuple(m for s in samples for m in s.means),
         )
 
 
@@ -130,7 +136,13 @@ class Reservoir:
 
 
 def collect_maps(
-    vit: Vit, images: Any, *, per_head: int = 100, batch_size: int = 8, seed: int = 0, name: str | None = None,
+    vit: Vit,
+    images: Any,
+    *,
+    per_head: int = 100,
+    batch_size: int = 8,
+    seed: int = 0,
+    name: str | None = None,
     progress: Progress = quiet,
 ) -> MapSample:
     """Trace the pictures and keep canonical maps of at most `per_head` pictures for every (block, head).
@@ -211,15 +223,25 @@ class _Sampler:
         def grown(old: Tensor) -> Tensor:
             return torch.cat([old, old.new_zeros(old.shape[0], extra, *old.shape[2:])], 1)
 
-        self.pooled, self.offsets, self.features = grown(self.pooled), grown(self.offsets), grown(self.features)
+        self.pooled, self.offsets, self.features = (
+            grown(self.pooled),
+            grown(self.offsets),
+            grown(self.features),
+        )
 
     def sample(self, record: ModelRecord, names: tuple[str, ...]) -> MapSample:
         """What was kept, flat: stream after stream."""
         kept = min(self.reservoir.seen, self.reservoir.capacity)
         stream = np.repeat(np.arange(len(self.block)), kept)
         return MapSample(
-            self.pooled[:, :kept].flatten(0, 1), self.offsets[:, :kept].flatten(0, 1),
-            self.features[:, :kept].flatten(0, 1).numpy(), np.zeros(len(stream), np.int64),
-            self.reservoir.picture[:, :kept].reshape(-1), self.block[stream], self.head[stream], names, (record,),
+            self.pooled[:, :kept].flatten(0, 1),
+            self.offsets[:, :kept].flatten(0, 1),
+            self.features[:, :kept].flatten(0, 1).numpy(),
+            np.zeros(len(stream), np.int64),
+            self.reservoir.picture[:, :kept].reshape(-1),
+            self.block[stream],
+            self.head[stream],
+            names,
+            (record,),
             (HeadMeans(self.block, self.head, self.mean_root),),
         )

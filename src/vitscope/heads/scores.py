@@ -1,4 +1,4 @@
-"""Head scores that come with a trace: GMAR's weights, DAAM's shares, gradient-weighted attention, first order, strength.
+"""Head scores that come with a trace: GMAR, DAAM, gradient-weighted attention, first order, strength.
 
 All from one forward and one backward per batch; together with the exact pruning metrics they are what `agreement`
 compares.
@@ -37,8 +37,14 @@ SCORES: Mapping[str, str] = {
 }
 
 DEFAULT_AGREEMENT = (
-    "probability_drop_label", "probability_drop_top", "js_divergence", "logit_drop_top", "class_cosine_block",
-    "class_cosine_last", "patch_l2_block", *SCORES,
+    "probability_drop_label",
+    "probability_drop_top",
+    "js_divergence",
+    "logit_drop_top",
+    "class_cosine_block",
+    "class_cosine_last",
+    "patch_l2_block",
+    *SCORES,
 )
 
 
@@ -72,7 +78,9 @@ def trace_scores(trace: Trace) -> dict[str, Tensor]:
         return scores
     for name in SCALARS:
         if name in SCORES:
-            scores[name] = _rows(getattr(profiles, name).float().cpu(), [blocks.index(b) for b in profiled], L, H)
+            scores[name] = _rows(
+                getattr(profiles, name).float().cpu(), [blocks.index(b) for b in profiled], L, H
+            )
     return scores
 
 
@@ -86,9 +94,7 @@ def _rows(values: Tensor, rows: list[int], L: int, H: int) -> Tensor:
     return full
 
 
-def head_scores(
-    vit: Vit, images: Any, *, batch_size: int = 16, progress: Progress = quiet
-) -> HeadTable:
+def head_scores(vit: Vit, images: Any, *, batch_size: int = 16, progress: Progress = quiet) -> HeadTable:
     """The scores of SCORES per picture for the predicted class: one forward and one backward per picture."""
     source = picture_source(images)
     parts: list[dict[str, Tensor]] = []
@@ -98,15 +104,31 @@ def head_scores(
         names += batch.names
         progress("head scores", len(names), len(source))
     values = {name: torch.cat([part[name] for part in parts]).numpy().astype(np.float32) for name in parts[0]}
-    return HeadTable(values, tuple(names), {
-        "analysis": "scores", "model": vit.source, "fingerprint": vit.fingerprint, "pictures": len(names),
-    })
+    return HeadTable(
+        values,
+        tuple(names),
+        {
+            "analysis": "scores",
+            "model": vit.source,
+            "fingerprint": vit.fingerprint,
+            "pictures": len(names),
+        },
+    )
 
 
 def agreement(
-    vit: Vit, images: Any, labels: Any = None, *, table: HeadTable | None = None, scores: tuple[str, ...] | None = None,
-    replacement: str | Tensor = "zero", resample: str = "pictures", rounds: int = 300, batch_size: int = 16,
-    seed: int = 0, progress: Progress = quiet,
+    vit: Vit,
+    images: Any,
+    labels: Any = None,
+    *,
+    table: HeadTable | None = None,
+    scores: tuple[str, ...] | None = None,
+    replacement: str | Tensor = "zero",
+    resample: str = "pictures",
+    rounds: int = 300,
+    batch_size: int = 16,
+    seed: int = 0,
+    progress: Progress = quiet,
 ) -> Agreement:
     """Rank correlations between pruning metrics, GMAR, DAAM, first-order scores, strength and entropy.
 
@@ -115,8 +137,15 @@ def agreement(
     """
     source = picture_source(images)
     if table is None:
-        table = importance(vit, source, labels, replacement=replacement, gradient=False, batch_size=batch_size,
-                           progress=progress)
+        table = importance(
+            vit,
+            source,
+            labels,
+            replacement=replacement,
+            gradient=False,
+            batch_size=batch_size,
+            progress=progress,
+        )
     extra = head_scores(vit, source, batch_size=batch_size, progress=progress)
     if extra.pictures != table.pictures:
         raise HeadsError(

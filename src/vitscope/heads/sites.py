@@ -23,7 +23,8 @@ def spatial_sites(
         )
     tokens = (layout.tokens, layout.patches)
     chosen = [
-        site for site in sites
+        site
+        for site in sites
         if site.info.kind == "self" and site.queries == site.keys and site.keys in tokens
     ]
     if not chosen:

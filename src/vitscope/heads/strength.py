@@ -59,7 +59,9 @@ class StrengthProfile:
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         if name not in self.values:
-            raise HeadsError(f"expected one of {', '.join(self.values)}, got {name!r}; name a profile of this record")
+            raise HeadsError(
+                f"expected one of {', '.join(self.values)}, got {name!r}; name a profile of this record"
+            )
         return self.values[name]
 
     @property
@@ -76,8 +78,10 @@ class StrengthProfile:
         """One row per head and hop k: mass, strength, their spread, the uniform baseline, and the head's scalars."""
         L, H, K = self["mass"].shape
         columns: dict[str, Any] = {
-            "block": np.repeat(np.asarray(self.blocks), H * K), "head": np.tile(np.repeat(np.arange(H), K), L),
-            "k": np.tile(np.arange(K), L * H), "n": len(self.pictures),
+            "block": np.repeat(np.asarray(self.blocks), H * K),
+            "head": np.tile(np.repeat(np.arange(H), K), L),
+            "k": np.tile(np.arange(K), L * H),
+            "n": len(self.pictures),
         }
         for name in ("mass", "strength"):
             columns[name] = self.values[name].ravel()
@@ -88,8 +92,11 @@ class StrengthProfile:
     def summary(self) -> pd.DataFrame:
         """One row per head: scalars with spread, mass given and taken by every prefix token, and the uniform value."""
         L, H = self["expected_distance"].shape
-        columns: dict[str, Any] = {"block": np.repeat(np.asarray(self.blocks), H), "head": np.tile(np.arange(H), L),
-                                   "n": len(self.pictures)}
+        columns: dict[str, Any] = {
+            "block": np.repeat(np.asarray(self.blocks), H),
+            "head": np.tile(np.arange(H), L),
+            "n": len(self.pictures),
+        }
         for name in SCALARS:
             columns[name] = self.values[name].ravel()
             columns[f"{name}_std"] = self.spreads[name].ravel()
@@ -123,16 +130,31 @@ class StrengthProfile:
     def save(self, path: str | Path) -> Path:
         """Write everything to one .safetensors file."""
         path = Path(path)
-        arrays = {f"{kind}.{name}": torch.tensor(np.asarray(array)) for kind, group in (
-            ("values", self.values), ("spreads", self.spreads), ("uniform", self.uniform), ("scalars", self.scalars)
-        ) for name, array in group.items()}
-        note = {"blocks": self.blocks, "prefix": self.prefix, "grid": self.grid, "distance": self.distance,
-                "pictures": self.pictures, "metadata": dict(self.metadata)}
+        arrays = {
+            f"{kind}.{name}": torch.tensor(np.asarray(array))
+            for kind, group in (
+                ("values", self.values),
+                ("spreads", self.spreads),
+                ("uniform", self.uniform),
+                ("scalars", self.scalars),
+            )
+            for name, array in group.items()
+        }
+        note = {
+            "blocks": self.blocks,
+            "prefix": self.prefix,
+            "grid": self.grid,
+            "distance": self.distance,
+            "pictures": self.pictures,
+            "metadata": dict(self.metadata),
+        }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(arrays, path, metadata={"vitscope": json.dumps(note, default=str)})
         except OSError as error:
-            raise OutputError(f"cannot write {path} ({error.strerror or error}); choose another folder") from error
+            raise OutputError(
+                f"cannot write {path} ({error.strerror or error}); choose another folder"
+            ) from error
         return path
 
     @classmethod
@@ -145,14 +167,23 @@ class StrengthProfile:
                 note = json.loads((file.metadata() or {})["vitscope"])
             arrays = load_file(path)
         except (OSError, KeyError, SafetensorError) as error:
-            raise HeadsError(f"expected a saved strength profile at {path}, got none; make one first") from error
+            raise HeadsError(
+                f"expected a saved strength profile at {path}, got none; make one first"
+            ) from error
         groups: dict[str, dict[str, Any]] = {"values": {}, "spreads": {}, "uniform": {}, "scalars": {}}
         for name, tensor in arrays.items():
             kind, _, rest = name.partition(".")
             groups[kind][rest] = tensor.numpy()
         return cls(
-            groups["values"], groups["spreads"], groups["uniform"], groups["scalars"], tuple(note["blocks"]),
-            tuple(note["prefix"]), (note["grid"][0], note["grid"][1]), note["distance"], tuple(note["pictures"]),
+            groups["values"],
+            groups["spreads"],
+            groups["uniform"],
+            groups["scalars"],
+            tuple(note["blocks"]),
+            tuple(note["prefix"]),
+            (note["grid"][0], note["grid"][1]),
+            note["distance"],
+            tuple(note["pictures"]),
             note["metadata"],
         )
 
@@ -182,12 +213,23 @@ def strength(
         progress("attention strength", len(names), len(source))
     uniform = uniform_profiles(prefix, grid_geometry(layout.grid, distance))
     return StrengthProfile(
-        {name: m.mean.numpy() for name, m in moments.items()}, {name: m.spread().numpy() for name, m in moments.items()},
+        {name: m.mean.numpy() for name, m in moments.items()},
+        {name: m.spread().numpy() for name, m in moments.items()},
         {name: value[0, 0].numpy() for name, value in vars(uniform).items()},
         {name: torch.cat(parts).numpy() for name, parts in scalars.items()},
-        blocks, layout.prefix[:prefix], layout.grid, distance, tuple(names),
-        {"analysis": "strength", "model": vit.source, "fingerprint": vit.fingerprint, "pictures": len(names),
-         "distance": distance, "skipped": {source.names[i]: why for i, why in source.skipped.items()}},
+        blocks,
+        layout.prefix[:prefix],
+        layout.grid,
+        distance,
+        tuple(names),
+        {
+            "analysis": "strength",
+            "model": vit.source,
+            "fingerprint": vit.fingerprint,
+            "pictures": len(names),
+            "distance": distance,
+            "skipped": {source.names[i]: why for i, why in source.skipped.items()},
+        },
     )
 
 
@@ -201,7 +243,8 @@ def trace_profiles(trace: Trace, distance: str = "chebyshev") -> tuple[PicturePr
     found = [_site_profiles(site, layout, distance) for site in sites]
     most = max(site.heads for site in sites)
     stacked = {
-        name: torch.stack([_padded(getattr(profile, name), most) for profile in found], 1) for name in vars(found[0])
+        name: torch.stack([_padded(getattr(profile, name), most) for profile in found], 1)
+        for name in vars(found[0])
     }
     return PictureProfiles(**stacked), tuple(int(site.info.block or 0) for site in sites)
 

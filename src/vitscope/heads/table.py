@@ -78,7 +78,10 @@ class HeadTable:
 
     def interval(self, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(low, high), each (L, H): 95 % normal interval of the mean over pictures."""
-        mean, half = self.mean(metric), 1.96 * self.spread(metric) / np.sqrt(np.maximum(1, self.counted(metric)))
+        mean, half = (
+            self.mean(metric),
+            1.96 * self.spread(metric) / np.sqrt(np.maximum(1, self.counted(metric))),
+        )
         return mean - half, mean + half
 
     def order(self, metric: str, *, most_important_first: bool = True) -> list[tuple[int, int]]:
@@ -121,7 +124,9 @@ class HeadTable:
         rows = [METRICS[name] for name in self.values if name in METRICS]
         return pd.DataFrame([vars(row) for row in rows])
 
-    def with_columns(self, extra: Mapping[str, Values], metadata: Mapping[str, Any] | None = None) -> HeadTable:
+    def with_columns(
+        self, extra: Mapping[str, Values], metadata: Mapping[str, Any] | None = None
+    ) -> HeadTable:
         """A table with more metrics for the same pictures."""
         return HeadTable({**self.values, **extra}, self.pictures, {**self.metadata, **(metadata or {})})
 
@@ -129,7 +134,9 @@ class HeadTable:
         """Write .parquet (per picture by default; loads back whole) or .csv (aggregated by default), atomically."""
         path = Path(path)
         if path.suffix not in (".parquet", ".csv"):
-            raise OutputError(f"expected a file ending in .parquet or .csv, got {path.name!r}; choose one of them")
+            raise OutputError(
+                f"expected a file ending in .parquet or .csv, got {path.name!r}; choose one of them"
+            )
         long = path.suffix == ".parquet" if per_picture is None else per_picture
         frame = self.per_picture() if long else self.to_pandas()
         write_frame(frame, path, {**self.metadata, "table": "per picture" if long else "aggregated"})
@@ -140,13 +147,16 @@ class HeadTable:
         """Read a per-picture Parquet file back. Raises HeadsError when it is not one."""
         frame, metadata = read_frame(Path(path))
         if not {"picture", "block", "head"} <= set(frame.columns):
-            raise HeadsError(f"expected a per-picture head table in {path}, got other columns; use table.save(….parquet)")
+            raise HeadsError(
+                f"expected a per-picture head table in {path}, got other columns; use table.save(….parquet)"
+            )
         blocks, heads = int(frame["block"].max()) + 1, int(frame["head"].max()) + 1
         count = len(frame) // (blocks * heads)
         names = tuple(frame["picture"].iloc[:: blocks * heads].astype(str))
         values = {
             name: frame[name].to_numpy(np.float32).reshape(count, blocks, heads)
-            for name in frame.columns if name not in ("picture", "block", "head")
+            for name in frame.columns
+            if name not in ("picture", "block", "head")
         }
         return cls(values, names, metadata)
 
@@ -176,10 +186,14 @@ def write_frame(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any] | N
         else:
             table = pa.Table.from_pandas(frame, preserve_index=False)
             note = json.dumps(dict(metadata or {}), default=str).encode()
-            pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), b"vitscope": note}), part)
+            pq.write_table(
+                table.replace_schema_metadata({**(table.schema.metadata or {}), b"vitscope": note}), part
+            )
         os.replace(part, path)
     except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror or error}); choose another folder") from error
+        raise OutputError(
+            f"cannot write {path} ({error.strerror or error}); choose another folder"
+        ) from error
 
 
 def read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -187,6 +201,8 @@ def read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise HeadsError(f"expected a Parquet table at {path}, got none that can be read; check the path") from error
+        raise HeadsError(
+            f"expected a Parquet table at {path}, got none that can be read; check the path"
+        ) from error
     note = (table.schema.metadata or {}).get(b"vitscope", b"{}")
     return table.to_pandas(), dict(json.loads(note))
