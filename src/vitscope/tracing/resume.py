@@ -93,6 +93,10 @@ def _chosen(structure: Any, index: Tensor | None, info: BlockInfo) -> Any:
     """What a block returned, for the chosen pictures."""
     if index is None:
         return structure
+    if info.kind == "window":
+        raise TraceError(
+            f"block '{info.path}' works on windows, perhaps laid out as a batch; resume all pictures (index=None)"
+        )
     tokens = first_tensor(structure)
     assert tokens is not None
     batch = tokens.shape[1 if info.tokens_first else 0]
