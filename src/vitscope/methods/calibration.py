@@ -133,7 +133,8 @@ def _solve(vit: Vit, inputs: Inputs, count: int) -> Calibration:
     whole = excess(1.0)
     try:
         excess(0.5)
-    except TraceError:  # no MLP branch can be told from the attention's (parallel blocks): nothing is there to scale
+    except TraceError:
+        # no MLP branch can be told from the attention's (parallel blocks): nothing is there to scale
         return Calibration(1.0, whole + scores[-1], scores[-1], count)
     kappa, difference = find_root(excess, *RANGE, start=(1.0, 0.5), tolerance=TOLERANCE)
     return Calibration(round(kappa, 2), difference + scores[-1], scores[-1], count)
