@@ -66,6 +66,10 @@ def method(vit: Vit, images: torch.Tensor, names: list[str]) -> None:
     vs.explain(vit, images, names, batch_size=len(images), keep_pictures=False)
 
 
+def consume(result: object) -> None:
+    """Take a result and drop it."""
+
+
 def peer_gradcam(vit: Vit) -> Callable[[torch.Tensor], None] | None:
     """pytorch-grad-cam's GradCAM on the same ViT, None when it is not installed."""
     try:
@@ -77,20 +81,23 @@ def peer_gradcam(vit: Vit) -> Callable[[torch.Tensor], None] | None:
         return tokens[:, 1:].reshape(tokens.shape[0], 14, 14, -1).permute(0, 3, 1, 2)
 
     cam = GradCAM(model=vit.model, target_layers=[vit.model.blocks[-1].norm1], reshape_transform=reshape)
-    return lambda images: cam(input_tensor=images)
+    return lambda images: cam(input_tensor=images, targets=None)
 
 
 def saved_bytes(vit: Vit, size: int) -> int:
     """Bytes that the graph of one traced picture keeps at ``size`` pixels."""
     kept: dict[int, int] = {}
+    alive: list[torch.Tensor] = []  # a freed tensor's address could be given out again and counted once only
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
+        alive.append(tensor)
         return tensor
 
     parameters = {p.untyped_storage().data_ptr() for p in vit.model.parameters()}
     image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    vit.probe_for(image)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         vit.trace(image, capture=Capture())
     return sum(count for pointer, count in kept.items() if pointer not in parameters)
@@ -130,7 +137,7 @@ def main() -> None:
         "forward": lambda: plain_forward(vit, images),
         "both": lambda: plain_both(vit, images),
         "rollout": lambda: method(vit, images, ["rollout"]),
-        "forward with removal": lambda: vit.forward(images, removal=TokenRemoval(keep)) and None,
+        "forward with removal": lambda: consume(vit.forward(images, removal=TokenRemoval(keep))),
     }
     for name in ("gmar", "daam", "gae", "dart", "legrad"):
         contenders[name] = lambda name=name: method(vit, images, [name])
@@ -154,13 +161,12 @@ def main() -> None:
     forward_only = ("forward", "both", "rollout", "forward with removal")
     for name in [n for n in contenders if n not in forward_only]:
         ratios[f"{name} / (forward + backward)"] = ratio(name, "both")
-    small, large = (
-        saved_bytes(vit, 224),
-        saved_bytes(vs.open_model("timm/deit_tiny_patch16_224", pretrained=False, image_size=448), 448),
-    )
+    wide = vs.open_model("timm/deit_tiny_patch16_224", pretrained=False, image_size=448)
+    small, large = saved_bytes(vit, 224), saved_bytes(wide, 448)
     ratios["kept for the backward, 785 / 197 tokens"] = large / small
+    machine = platform.processor() or platform.machine()
     print(
-        f"DeiT-Tiny, batch {options.batch}, {options.repeats} rounds, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}"
+        f"DeiT-Tiny, batch {options.batch}, {options.repeats} rounds, {torch.get_num_threads()} threads, {machine}"
     )
     for name, value in ratios.items():
         bar = BARS.get(name)
