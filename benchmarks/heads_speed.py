@@ -22,7 +22,9 @@ from vitscope import heads
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--assets", type=Path, default=Path("../shared"))
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
@@ -53,7 +55,10 @@ def main() -> None:
                 vit.forward(x, ablation=vs.HeadAblation(keep))
 
     tasks: dict[str, Callable[[], Any]] = {
-        "plain forward": plain, "none": sweep("none"), "standard": sweep("standard"), "all": sweep("all"),
+        "plain forward": plain,
+        "none": sweep("none"),
+        "standard": sweep("standard"),
+        "all": sweep("all"),
         "naive full runs": naive,
         "first order": lambda: heads.importance(vit, x, exact=False, batch_size=arguments.batch_size),
     }
@@ -67,11 +72,14 @@ def main() -> None:
             best[name] = min(best[name], time.process_time() - started)
     forward = best["plain forward"] / 4
     found = {
-        "batch_size": arguments.batch_size, "heads": count, "plain_forward_seconds": forward,
+        "batch_size": arguments.batch_size,
+        "heads": count,
+        "plain_forward_seconds": forward,
         "per_head_over_one_forward": {
             name: best[name] / count / forward for name in ("none", "standard", "all", "naive full runs")
         },
-        "first_order_all_heads_over_one_forward": best["first order"] / forward, "bar": 0.55,
+        "first_order_all_heads_over_one_forward": best["first order"] / forward,
+        "bar": 0.55,
     }
     text = json.dumps(found, indent=1)
     print(text)

@@ -89,12 +89,16 @@ class MapAutoencoder(nn.Module):
 
     def encode(self, maps: Tensor) -> Tensor:
         """(n, side, side) -> (n, latent). Maps are scaled so that their mean square is about one."""
-        return self.to_code(self.encoder((maps - self.mean)[:, None] * math.sqrt(self.side)).flatten(1))
+        codes: Tensor = self.to_code(
+            self.encoder((maps - self.mean)[:, None] * math.sqrt(self.side)).flatten(1)
+        )
+        return codes
 
     def decode(self, codes: Tensor) -> Tensor:
         """(n, latent) -> (n, side, side)."""
         hidden = nn.functional.gelu(self.from_code(codes)).unflatten(1, self.small)
-        return self.mean + self.decoder(hidden).squeeze(1) / math.sqrt(self.side)
+        residual: Tensor = self.decoder(hidden).squeeze(1)
+        return self.mean + residual / math.sqrt(self.side)
 
     def forward(self, maps: Tensor) -> Tensor:
         return self.decode(self.encode(maps))

@@ -170,7 +170,7 @@ class _Sweep:
         for batch in self.source.batches(self.vit, self.batch_size):
             targets: list[Any] = [TopK(1)]
             if self.labels is not None:
-                targets.append(ClassIndex(self.labels[list(batch.positions)]))
+                targets.append(ClassIndex(tuple(self.labels[list(batch.positions)].tolist())))
             traces = self.vit.traces(batch.pixels, targets)
             parts.append(first_order_scores(traces[0], self.means))
             if self.labels is not None:

@@ -97,4 +97,8 @@ def name_pattern(
         )
     if times("far") >= 1.2:
         return PatternName("distant", f"{times('far'):.1f} x uniform further than half the grid")
-    return PatternName("mixed", "no rule fires")
+    return PatternName(
+        "mixed",
+        f"no rule fires: row entropy {value['row_entropy']:.0%} of the largest, {times('self', 'ring'):.1f} x uniform "
+        f"within one hop, similarity of the queries' rows {value['stripe']:.2f}",
+    )

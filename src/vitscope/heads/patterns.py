@@ -69,7 +69,7 @@ def patterns(
     null: also place the maps of the same model with shuffled weights. checkpoint: file to resume training from.
     Raises HeadsError for unknown options and for fewer than two pictures.
     """
-    vits = list(vit) if isinstance(vit, (list, tuple)) else [vit]
+    vits: list[Vit] = [vit] if isinstance(vit, Vit) else list(vit)
     samples = [
         collect_maps(
             v, images, per_head=per_head, batch_size=batch_size, name=_label(v, vits), progress=progress

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from vitscope.heads.agreement import Agreement
 from vitscope.heads.atlas import PatternAtlas
@@ -195,12 +196,12 @@ def distance_trend(profile: StrengthProfile) -> Drawn:
 
 
 def image_grid(
-    images: np.ndarray,
+    images: NDArray[np.float64],
     titles: Sequence[str],
     *,
     columns: int,
     title: str,
-    colour: str = "viridis",  # type: ignore[type-arg]
+    colour: str = "viridis",
     size: float = 1.55,
 ) -> Drawn:
     """Small square maps side by side, each on its own scale from 0 to its largest value, with a line of text."""

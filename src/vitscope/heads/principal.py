@@ -34,7 +34,8 @@ class PrincipalCoder:
 
     def decode(self, codes: Tensor) -> Tensor:
         """(n, latent) -> (n, side, side), clamped at zero as the autoencoder's."""
-        return (codes @ self.directions + self.mean).unflatten(1, (self.side, self.side)).clamp_min(0)
+        flat: Tensor = codes @ self.directions + self.mean
+        return flat.reshape(-1, self.side, self.side).clamp_min(0)
 
     def mean_error(self, maps: Tensor) -> float:
         """Mean over maps of the squared error, without the clamp's help (the plain PCA reconstruction)."""

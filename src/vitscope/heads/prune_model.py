@@ -63,7 +63,7 @@ def attention_modules(vit: Vit) -> list[Any]:
     found = []
     for info in vit.anatomy.blocks:
         block = vit.model.get_submodule(info.path)
-        module = getattr(block, "attn", None)
+        module: Any = getattr(block, "attn", None)
         needed = ("qkv", "proj", "num_heads", "head_dim", "attn_dim")
         plain = module is not None and all(hasattr(module, name) for name in needed)
         if not plain or not isinstance(module.qkv, nn.Linear) or getattr(module, "gate", None) is not None:
@@ -192,18 +192,17 @@ def load_pruned(path: str | Path, **options: Any) -> nn.Module:
             f"expected a file written by vitscope heads prune at {path}, got {type(error).__name__}; check the path"
         ) from error
     name = str(record["architecture"]).removeprefix("timm/")
-    model = timm.create_model(name, pretrained=False, **options)
+    model: Any = timm.create_model(name, pretrained=False, **options)
     if record["form"] == "smaller":
         by_block: dict[int, list[int]] = {}
         for block, head in record["removed"]:
             by_block.setdefault(block, []).append(head)
-        for block, heads in by_block.items():
-            _shrink(model.blocks[block].attn, heads)
-    for block in model.blocks:
-        if (
-            f"blocks.{list(model.blocks).index(block)}.attn.proj.bias" in state
-            and block.attn.proj.bias is None
-        ):
+        for index, heads in by_block.items():
+            _shrink(model.blocks[index].attn, heads)
+    for index, block in enumerate(model.blocks):
+        # Mean replacement gave a bias to projections that had none.
+        if f"blocks.{index}.attn.proj.bias" in state and block.attn.proj.bias is None:
             block.attn.proj.bias = nn.Parameter(torch.zeros_like(block.attn.proj.weight[:, 0]))
     model.load_state_dict(state)
-    return model.eval()  # type: ignore[no-any-return]
+    pruned: nn.Module = model.eval()
+    return pruned

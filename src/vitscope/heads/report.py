@@ -88,7 +88,8 @@ class HeadsStory:
             "Which heads matter",
             (
                 f"Every head was taken away in turn and the model run again. By {plots.title_of(metric)} "
-                f"the most important heads are {names}; the first fifth of the heads carries {share:.0%} of the sum over all heads."
+                f"the most important heads are {names}; the first fifth of the heads carries "
+                f"{share:.0%} of the sum over all heads."
             ),
         )
         drop = next((m for m in MAIN_METRICS if m in table.metrics and "drop" in m), None)
@@ -174,7 +175,8 @@ class HeadsStory:
             row = self.joint.set_index("metric").iloc[0]
             page.text(
                 f"Single scores do not add up: taking the chosen heads away together changes "
-                f"{self.joint['metric'].iloc[0]} by {row['joint']:.3f}, the sum of taking each alone is {row['sum_of_singles']:.3f}."
+                f"{self.joint['metric'].iloc[0]} by {row['joint']:.3f}, "
+                f"the sum of taking each alone is {row['sum_of_singles']:.3f}."
             )
             page.table(
                 [
@@ -199,7 +201,8 @@ class HeadsStory:
             (
                 f"Distances are {found.distance} hops on the {found.grid[0]} x {found.grid[1]} patch grid; uniform "
                 f"attention would look {float(found.uniform['patch_distance']):.2f} hops far. The most local head is "
-                f"{near[0]}.{near[1]} ({near[2]:.2f} hops), the furthest {far[0]}.{far[1]} ({far[2]:.2f}). Over the blocks the mean "
+                f"{near[0]}.{near[1]} ({near[2]:.2f} hops), the furthest {far[0]}.{far[1]} ({far[2]:.2f}). "
+                f"Over the blocks the mean "
                 f"distance "
                 f"{'rises' if rho > 0.3 else 'falls' if rho < -0.3 else 'shows no steady trend'} "
                 f"(rank correlation {rho:.2f})."

@@ -28,7 +28,7 @@ def spatial_sites(
         if site.info.kind == "self" and site.queries == site.keys and site.keys in tokens
     ]
     if not chosen:
-        kinds = sorted({site.info.kind for site in sites}) or ["none"]
+        kinds = sorted({str(site.info.kind) for site in sites}) or ["no"]
         raise HeadsError(
             f"expected attention from every patch to every patch, got {', '.join(kinds)} attention in {source}; "
             "distance and pattern analyses need a plain ViT (heads importance may still work)"

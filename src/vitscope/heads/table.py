@@ -74,7 +74,8 @@ class HeadTable:
 
     def counted(self, metric: str) -> NDArray[np.int64]:
         """(L, H) number of pictures measured."""
-        return np.isfinite(self[metric]).sum(0).astype(np.int64)
+        measured: NDArray[np.int64] = np.isfinite(self[metric]).sum(0).astype(np.int64)
+        return measured
 
     def interval(self, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(low, high), each (L, H): 95 % normal interval of the mean over pictures."""

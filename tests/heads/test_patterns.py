@@ -1,0 +1,249 @@
+"""Reservoir, autoencoder, clusters and names on made-up maps; two models with different grids in one atlas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from scipy.stats import kendalltau, spearmanr
+from sklearn.metrics import adjusted_rand_score
+
+import vitscope as vs
+from vitscope import heads
+from vitscope.heads.autoencoder import AutoencoderOptions, mean_error, squared_error, train_autoencoder
+from vitscope.heads.clustering import choose_clusters, fit_clusters, mean_pairwise_agreement
+from vitscope.heads.coding import CoderReport, split_pictures, verdict
+from vitscope.heads.correlation import kendall, spearman
+from vitscope.heads.moments import Moments
+from vitscope.heads.pattern_names import name_pattern
+from vitscope.heads.principal import fit_principal
+from vitscope.heads.sampling import Reservoir
+
+
+def test_a_reservoir_keeps_every_picture_with_equal_chance() -> None:
+    counts = np.zeros(30)
+    for seed in range(200):
+        reservoir = Reservoir(streams=4, capacity=6, seed=seed)
+        for picture in range(30):
+            reservoir.slots(picture)
+        for stream in reservoir.picture:
+            assert len(set(stream.tolist())) == 6
+            counts[stream] += 1
+    expected = 200 * 4 * 6 / 30
+    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_streamed_moments_equal_numpy() -> None:
+    values = torch.randn(17, 3, 2, generator=torch.Generator().manual_seed(0)) + 100
+    moments = Moments()
+    for part in values.split(5):
+        moments.add(part)
+    np.testing.assert_allclose(moments.mean, values.double().mean(0), rtol=1e-12)
+    np.testing.assert_allclose(moments.spread(), values.double().std(0), rtol=1e-9)
+
+
+def made_up_maps(count: int = 96, seed: int = 0) -> torch.Tensor:
+    """(count, 27, 27) root maps of three kinds."""
+    generator = torch.Generator().manual_seed(seed)
+    maps = 0.2 * torch.rand(count, 27, 27, generator=generator)
+    for i in range(count):
+        maps[i, 13 if i % 3 == 0 else slice(None), 13 if i % 3 == 1 else slice(None)] += 1.0
+    return (maps / maps.sum((1, 2), keepdim=True)).sqrt()
+
+
+def test_training_resumes_bit_equal_from_its_checkpoint(tmp_path: Path) -> None:
+    maps, held = made_up_maps(), made_up_maps(24, 1)
+    options = AutoencoderOptions(latent=4, width=4, epochs=6, patience=9)
+    random = torch.random.get_rng_state()
+    whole, history = train_autoencoder(maps, held, options)
+    assert torch.equal(torch.random.get_rng_state(), random)
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: object) -> None:
+        if getattr(step, "epoch") == 3:  # noqa: B009
+            raise Stop
+
+    file = tmp_path / "training.pt"
+    with pytest.raises(Stop):
+        train_autoencoder(maps, held, options, checkpoint=file, progress=stop)
+    again, second = train_autoencoder(maps, held, options, checkpoint=file)
+    assert [step.epoch for step in second] == [1, 2, 3, 4, 5, 6]
+    assert [step.held_out_error for step in second] == [step.held_out_error for step in history]
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+    assert history[-1].best_error < history[0].held_out_error
+    with pytest.raises(heads.HeadsError, match="delete it"):
+        train_autoencoder(maps, held, AutoencoderOptions(latent=5, width=4), checkpoint=file)
+    file.write_bytes(b"nothing")
+    with pytest.raises(heads.HeadsError, match="delete it"):
+        train_autoencoder(maps, held, options, checkpoint=file)
+
+
+def test_errors_of_both_coders_equal_their_formula() -> None:
+    maps = made_up_maps(40)
+    model, _ = train_autoencoder(maps, maps[:8], AutoencoderOptions(latent=3, width=4, epochs=1))
+    with torch.no_grad():
+        twin = sum(float(((m - model(m[None])[0]) ** 2).sum()) for m in maps) / 40
+    assert mean_error(model, maps) == pytest.approx(twin, rel=1e-4)
+    principal = fit_principal(maps, 3)
+    flat = maps.flatten(1).double()
+    centred = flat - flat.mean(0)
+    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+    rest = centred - centred @ directions[:3].T @ directions[:3]
+    assert principal.mean_error(maps) == pytest.approx(float(rest.square().sum(1).mean()), rel=1e-3)
+    assert float(squared_error(maps[:1], maps[:1])) == 0
+
+
+def test_clusters_are_found_counted_and_stable() -> None:
+    random = np.random.default_rng(0)
+    truth = np.repeat(np.arange(4), 40)
+    codes = (np.eye(4)[truth] * 10 + random.normal(size=(160, 4))).astype(np.float32)
+    choice = choose_clusters(codes, range(2, 8), groups=np.tile(np.arange(40), 4), rounds=4)
+    assert choice.chosen == 4 and choice.stability[4] > 0.99
+    labels = fit_clusters(codes, 4).assign(codes)
+    assert adjusted_rand_score(labels, truth) == 1
+    assert mean_pairwise_agreement([labels, truth]) == 1
+    with pytest.raises(heads.HeadsError, match="change k"):
+        fit_clusters(codes, 999)
+
+
+def test_held_out_pictures_are_never_trained_on() -> None:
+    pictures = np.repeat(np.arange(20), 7)
+    train, held = split_pictures(pictures, 0.25, 0)
+    assert not set(pictures[train]) & set(pictures[held]) and len(set(pictures[held])) == 5
+    assert sorted([*train, *held]) == list(range(140))
+
+
+def test_the_verdict_names_the_better_coder() -> None:
+    def report(name: str, error: float, ari: float) -> CoderReport:
+        return CoderReport(name, 8, error, error, ari, ari, 1.0)
+
+    assert verdict(report("autoencoder", 0.5, 0.9), report("pca", 0.4, 0.8))[0] == "pca"
+    winner, words = verdict(report("autoencoder", 0.3, 0.9), report("pca", 0.4, 0.8))
+    assert winner == "autoencoder" and words.startswith("The autoencoder wins")
+    assert verdict(report("autoencoder", 0.4, 0.9), report("pca", 0.4, 0.8))[0] == "autoencoder"
+    assert "more stable" in verdict(report("autoencoder", 0.3, 0.2), report("pca", 0.4, 0.8))[1]
+
+
+def hand_made(kind: str, side: int = 8) -> torch.Tensor:
+    """One (P, P) attention per pattern, written pair by pair."""
+    P = side * side
+    A = torch.full((P, P), 1e-3)
+    for q in range(P):
+        y, x = divmod(q, side)
+        for n in range(P):
+            v, u = divmod(n, side)
+            here = {
+                "self": q == n,
+                "left neighbour": (v, u) == (y, max(0, x - 1)),
+                "right neighbour": (v, u) == (y, min(side - 1, x + 1)),
+                "up neighbour": (v, u) == (max(0, y - 1), x),
+                "down neighbour": (v, u) == (min(side - 1, y + 1), x),
+                "local ring": max(abs(v - y), abs(u - x)) == 1,
+                "row": v == y,
+                "column": u == x,
+                "fixed-key stripe": n in (9, 30),
+                "uniform": True,
+            }[kind]
+            A[q, n] += float(here)
+    return A / A.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "self",
+        "left neighbour",
+        "right neighbour",
+        "up neighbour",
+        "down neighbour",
+        "local ring",
+        "row",
+        "column",
+        "fixed-key stripe",
+        "uniform",
+    ],
+)
+def test_hand_made_patterns_get_their_names(kind: str) -> None:
+    from vitscope.heads.features import map_features, uniform_features
+
+    features = map_features(hand_made(kind), (8, 8)).numpy()
+    found = name_pattern(features, uniform_features((8, 8)).numpy(), 0.0)
+    assert found.name == kind and found.because
+
+
+def test_rank_correlations_equal_scipy() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(5):
+        a, b = random.integers(0, 9, 40).astype(float), random.normal(size=40)
+        assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
+        assert kendall(a, b) == pytest.approx(kendalltau(a, b).statistic)
+    assert np.isnan(spearman(np.ones(5), np.arange(5.0)))
+
+
+def test_agreement_intervals_hold_the_value_and_shrink_with_pictures() -> None:
+    random = np.random.default_rng(2)
+    truth = random.normal(size=(1, 4, 3))
+    widths = []
+    for n in (10, 160):
+        values = {name: (truth + random.normal(size=(n, 4, 3))).astype(np.float32) for name in ("a", "b")}
+        table = heads.HeadTable(values, tuple(str(i) for i in range(n)))
+        found = heads.agree(table, rounds=80).correlation("a", "b")
+        means = [array.mean(0).ravel() for array in values.values()]
+        assert found.value == pytest.approx(spearmanr(*means).statistic)
+        assert found.low <= found.value <= found.high
+        widths.append(found.high - found.low)
+    assert widths[1] < widths[0]
+
+
+def test_two_models_with_different_grids_share_an_atlas() -> None:
+    def model(size: tuple[int, int], depth: int) -> vs.Vit:
+        torch.manual_seed(depth)
+        made = timm.create_model(
+            "vit_tiny_patch16_224", img_size=size, embed_dim=24, depth=depth, num_heads=2, num_classes=3
+        )
+        return vs.open_model(made, image_size=size)
+
+    wide, square = model((48, 80), 2), model((64, 64), 3)
+    samples = [
+        heads.collect_maps(vit, torch.randn(4, 3, *vit.image_size), per_head=3, name=name)
+        for vit, name in ((wide, "wide"), (square, "square"))
+    ]
+    joined = heads.MapSample.join(samples)
+    assert len(joined) == 3 * (2 * 2 + 3 * 2)
+    options = AutoencoderOptions(latent=3, width=4, epochs=2)
+    atlas = heads.fit_atlas(joined, options=options, k=3, repeats=2, display="pca", form="offset")
+    assert set(atlas.maps["model"]) == {"wide", "square"} and len(atlas.heads) == 10
+    assert np.isfinite(atlas.report["coders"]["pca"]["halves_ari"])
+    placed = atlas.map_pictures(square, torch.randn(2, 3, 64, 64))
+    assert len(placed.heads) == 6
+    shares = placed.heads[[f"share_{c}" for c in range(3)]].sum(1)
+    np.testing.assert_allclose(shares, 1)
+
+
+def test_strength_streams_and_survives_a_round_trip(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = timm.create_model(
+        "vit_tiny_patch16_224", img_size=48, embed_dim=24, depth=2, num_heads=2, num_classes=3
+    )
+    vit = vs.open_model(made, image_size=48)
+    x = torch.randn(7, 3, 48, 48)
+    whole, streamed = heads.strength(vit, x, batch_size=7), heads.strength(vit, x, batch_size=2)
+    for name, value in whole.values.items():
+        np.testing.assert_allclose(streamed[name], value, rtol=1e-5, atol=1e-8, equal_nan=True)
+        np.testing.assert_allclose(
+            streamed.spreads[name], whole.spreads[name], rtol=1e-3, atol=1e-7, equal_nan=True
+        )
+    again = heads.StrengthProfile.load(whole.save(tmp_path / "strength.safetensors"))
+    assert again.prefix == ("class",) and again.grid == (3, 3)
+    np.testing.assert_array_equal(again["mass"], whole["mass"])
+    assert len(again.to_pandas()) == 2 * 2 * 3 and len(again.trend()) == 2
+    total = again["mass"].sum(-1) + again["to_prefix"].sum(-1)
+    np.testing.assert_allclose(total, 1, atol=1e-5)
