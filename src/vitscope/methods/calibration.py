@@ -117,7 +117,8 @@ def _length(output: Any) -> Tensor:
     vector = output_tensor(output).float()
     vector = vector.flatten(1)
     direction = vector.detach() / vector.detach().norm(dim=1, keepdim=True).clamp_min(1e-12)
-    return (vector * direction).sum(1)
+    length: Tensor = (vector * direction).sum(1)
+    return length
 
 
 def _solve(vit: Vit, inputs: Inputs, count: int) -> Calibration:

@@ -50,7 +50,7 @@ def to_grid(values: Tensor, grid: tuple[int, int]) -> Tensor:
         return values
     if values.shape[-2] % grid[0] == 0 and values.shape[-1] % grid[1] == 0:
         rows, columns = values.shape[-2] // grid[0], values.shape[-1] // grid[1]
-        return values.unflatten(1, (grid[0], rows)).unflatten(3, (grid[1], columns)).sum((2, 4))
+        return values.reshape(-1, grid[0], rows, grid[1], columns).sum((2, 4))
     resized = interpolate(values[:, None], size=grid, mode="bilinear", align_corners=False)[:, 0]
     before, after = values.sum((1, 2), keepdim=True), resized.sum((1, 2), keepdim=True)
     scale = torch.where(after > 0, before / after.clamp_min(1e-12), torch.ones_like(after))
