@@ -1,23 +1,36 @@
-"""What the commands of ``vitscope heads`` start from, and the pruned model that one of them writes."""
+"""What the commands of ``vitscope heads`` share: their options, their input, and how they end."""
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from vitscope.cli import console
 from vitscope.cli.application import OK, PARTIAL
 from vitscope.cli.session import open_vit
+from vitscope.errors import PictureError, VitscopeError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from vitscope.heads import HeadTable
     from vitscope.heads.batches import PictureSource
     from vitscope.tracing import Vit
+
+MODEL = "--model timm/deit_tiny_patch16_224 --weights deit.safetensors"
+SKIPS = "Exit code 3: some of many pictures could not be read and were skipped."
+
+Pictures = Annotated[list[str], typer.Argument(help="Pictures, folders (searched below, too) and globs.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option("--labels", help="CSV with file and class_index; without it, labels.csv or class folders."),
+]
+Out = Annotated[Path, typer.Option("--out", "-O", help="Folder for the results.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many pictures.")]
+Replacement = Annotated[str, typer.Option(help="What stands in for a head: zero, mean or mean-per-query.")]
 
 
 @dataclass(frozen=True)
@@ -29,24 +42,9 @@ class HeadsInput:
     labels: list[int] | None
 
     @property
-    def exit_code(self) -> int:
-        """0 when every picture was read, 3 when some were skipped."""
-        return PARTIAL if self.source.skipped else OK
-
-    @property
     def commands(self) -> tuple[str, ...]:
         """The command that is running, for the report."""
         return (shlex.join(["vitscope", *sys.argv[1:]]),)
-
-    def skipped_records(self) -> list[dict[str, str]]:
-        """The skipped pictures for ``--json``."""
-        names = self.source.names
-        return [{"picture": names[index], "reason": why} for index, why in self.source.skipped.items()]
-
-    def tell_skipped(self) -> None:
-        """One line on stderr for every skipped picture."""
-        for reason in self.source.skipped.values():
-            console.note(f"skipped: {reason}")
 
 
 def open_input(
@@ -70,67 +68,82 @@ def open_input(
     paths = find_pictures(pictures)[:limit]
     console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_options)
+    source = picture_source(list(paths), skip_bad=len(paths) > 1)
     classes: Any = None
     if labelled and vit.anatomy.classes is not None:
-        from vitscope.evaluation.truth import read_truth
-
-        classes = read_truth(paths, labels, None, vit.anatomy.classes).labels
+        classes = _classes(paths, labels, vit.anatomy.classes)
         if classes is None:
             console.note("no classes are known for these pictures (--labels); metrics of the true class are left out")
-    return HeadsInput(vit, picture_source(list(paths), skip_bad=len(paths) > 1), classes)
+    return HeadsInput(vit, source, classes)
 
 
-def prune_to_file(
-    given: HeadsInput,
-    table: HeadTable,
-    metric: str,
-    keep: float,
-    form: str,
-    replacement: str,
-    out: Path,
-    batch_size: int,
-) -> dict[str, Any]:
-    """Write the model without its least important heads; returns what changed.
+def _classes(paths: list[Path], labels: Path | None, count: int) -> list[int] | None:
+    """One class for each path. A file that no list knows and that is no picture either gets class 0: it is skipped."""
+    from vitscope.evaluation.truth import read_truth
+    from vitscope.models import read_picture
 
-    ``same_answer``: the share of pictures whose prediction is that of the whole model; ``accuracy`` where classes
-    are known."""
-    import vitscope as vs
-    from vitscope import heads
-
-    vit = given.vit
-    remove = heads.heads_to_remove(table, metric, keep)
-    means = heads.mean_outputs(vit, given.source) if replacement == "mean" else None
-    module = heads.prune_module(vit, remove, form=form, means=means)
-    pruned = vs.open_model(module, preprocess=vit.preprocessor)
-    before, truth = _answers(vit, given, batch_size)
-    after, _ = _answers(pruned, given, batch_size)
-    total = sum(block.heads for block in vit.anatomy.blocks)
-    note = {"model": vit.source, "weights": vit.fingerprint, "metric": metric, "keep": keep}
-    file = heads.save_pruned(
-        module, out, architecture=vit.source.partition("/")[2], remove=remove, form=form, note=note
-    )
-    return {
-        "file": file,
-        "removed": [list(head) for head in remove],
-        "heads_before": total,
-        "heads_after": total - len(remove),
-        "parameters_before": vit.anatomy.parameters,
-        "parameters_after": sum(parameter.numel() for parameter in module.parameters()),
-        "accuracy_before": None if truth is None else float((before == truth).float().mean()),
-        "accuracy_after": None if truth is None else float((after == truth).float().mean()),
-        "same_answer_before": 1.0,
-        "same_answer_after": float((before == after).float().mean()),
-    }
+    try:
+        return _listed(read_truth(paths, labels, None, count))
+    except VitscopeError:
+        readable = []
+        for path in paths:
+            try:
+                read_picture(path)
+                readable.append(path)
+            except PictureError:
+                continue
+        if len(readable) in (0, len(paths)):
+            raise
+        found = _listed(read_truth(readable, labels, None, count))
+        known = None if found is None else dict(zip(readable, found, strict=True))
+        return None if known is None else [known.get(path, 0) for path in paths]
 
 
-def _answers(vit: Vit, given: HeadsInput, batch_size: int) -> tuple[Tensor, Tensor | None]:
-    """The most likely class of every readable picture, and the true ones."""
-    import torch
+def _listed(truth: Any) -> list[int] | None:
+    return None if truth.labels is None else [int(label) for label in truth.labels]
 
-    found: list[Tensor] = []
-    positions: list[int] = []
-    for batch in given.source.batches(vit, batch_size):
-        found.append(vit.forward(batch.pixels).argmax(1).cpu())
-        positions += batch.positions
-    truth = None if given.labels is None else torch.tensor([given.labels[index] for index in positions])
-    return torch.cat(found), truth
+
+def parse_head(text: str) -> tuple[int, int]:
+    """``"3.2"`` to (3, 2): block and head, both from 0; else a usage error."""
+    match = re.fullmatch(r"(\d+)\.(\d+)", text.strip())
+    if match is None:
+        raise typer.BadParameter(f"a head is named block.head, both from 0, such as 3.2, not {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def parse_heads(text: str) -> list[tuple[int, int]]:
+    """A comma list of heads."""
+    return [parse_head(part) for part in text.split(",") if part.strip()]
+
+
+def finish(
+    given: HeadsInput, json: bool, files: list[Path], columns: list[str], rows: list[list[Any]], **found: Any
+) -> None:
+    """Print what was found and where it is, and leave: code 0, or 3 when pictures were skipped."""
+    source = given.source
+    skipped = [{"picture": source.names[index], "reason": why} for index, why in source.skipped.items()]
+    for entry in skipped:
+        console.note(f"skipped: {entry['reason']}")
+    if json:
+        records = {key: value.to_dict("records") if hasattr(value, "to_dict") else value for key, value in found.items()}
+        document = {"model": given.vit.source, "weights": given.vit.fingerprint, "pictures": len(source)}
+        console.emit_json({**document, **records, "files": files, "skipped": skipped})
+    else:
+        console.table(columns, rows)
+        console.out().print("\n" + "\n".join(str(file) for file in files), markup=False)
+    raise typer.Exit(PARTIAL if skipped else OK)
+
+
+def save_plot(drawn: Any, path: Path) -> Path:
+    """Draw one of the plots of the heads room to a file."""
+    from vitscope.rendering import save_figure
+
+    save_figure(drawn("light"), path)
+    return path
+
+
+def save_csv(frame: Any, path: Path) -> Path:
+    """Write a table as CSV, whole or not at all."""
+    from vitscope.rendering import write_atomically
+
+    return write_atomically(path, frame.to_csv(index=False))

@@ -1,0 +1,188 @@
+"""``vitscope heads strength``, ``patterns`` and ``agreement``: what heads look at, and whether their scores agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vitscope.cli import console, options
+from vitscope.cli.heads_input import (
+    Labels,
+    Limit,
+    Out,
+    Pictures,
+    Replacement,
+    finish,
+    open_input,
+    save_csv,
+    save_plot,
+)
+
+
+def strength(
+    pictures: Pictures,
+    model: options.Model,
+    distance: Annotated[str, typer.Option(help="chebyshev (hops), manhattan or euclidean.")] = "chebyshev",
+    out: Out = Path("vitscope-heads"),
+    limit: Limit = None,
+    weights: options.Weights = None,
+    random_weights: options.RandomWeights = False,
+    model_option: options.ModelOptions = None,
+    image_size: options.ImageSize = None,
+    batch_size: options.BatchSize = 16,
+    device: options.Device = "auto",
+    precision: options.Precision = "float32",
+    json: options.Json = False,
+) -> None:
+    """How far every head looks: mass and strength by distance, entropy, offsets, class-token mass."""
+    from vitscope import heads
+    from vitscope.heads import plots
+    from vitscope.heads.distance import check_distance
+    from vitscope.heads.report import HeadsStory
+    from vitscope.heads.table import write_frame
+
+    check_distance(distance)
+    given = open_input(
+        pictures, None, limit, out, model, weights, image_size, device, precision, random_weights, model_option,
+        labelled=False,
+    )  # fmt: skip
+    with console.reporter("attention strength") as progress:
+        found = heads.strength(
+            given.vit, given.source, distance=distance, batch_size=batch_size, progress=progress
+        )
+    summary = found.summary()
+    by_distance = out / "strength-by-head.parquet"
+    write_frame(found.to_pandas(), by_distance, found.metadata)
+    files = [found.save(out / "strength.safetensors"), by_distance, save_csv(summary, out / "strength.csv")]
+    drawn = {
+        "strength": plots.strength_curves(found),
+        "strength-trend": plots.distance_trend(found),
+        "strength-offsets": plots.offset_grid(found),
+    }
+    files += [save_plot(figure, out / f"{name}.png") for name, figure in drawn.items()]
+    story = HeadsStory(given.vit.source, len(found.pictures), strength=found, commands=given.commands)
+    files.append(story.write(out / "strength.html"))
+    rows = [
+        [f"{row['block']}.{row['head']}", f"{row['expected_distance']:.3g}", f"{row['entropy']:.3g}"]
+        for row in summary.to_dict("records")
+    ]
+    finish(given, json, files, ["head", "expected hops", "entropy"], rows, heads=summary)
+
+
+def patterns(
+    pictures: Pictures,
+    model: options.Model,
+    out: Out = Path("vitscope-heads"),
+    atlas: Annotated[
+        Path | None, typer.Option("--atlas", help="Place the pictures in this atlas instead of making a new one.")
+    ] = None,
+    form: Annotated[str, typer.Option(help="pooled (49 x 49) or offset (27 x 27).")] = "pooled",
+    coder: Annotated[str, typer.Option(help="autoencoder, pca, or best on held-out pictures.")] = "best",
+    clusters: Annotated[
+        int | None, typer.Option("--clusters", "-k", min=2, help="Number of patterns; else chosen by stability.")
+    ] = None,
+    per_head: Annotated[int, typer.Option(min=1, help="At most so many maps of each head.")] = 100,
+    epochs: Annotated[int, typer.Option(min=1, help="Most epochs of the autoencoder.")] = 60,
+    latent: Annotated[int | None, typer.Option(min=1, help="Numbers in a code.")] = None,
+    repeats: Annotated[int, typer.Option(min=0, help="Seeds for the stability; 0 skips it.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of the split, the coder and the clusters.")] = 0,
+    null: Annotated[bool, typer.Option("--null", help="Also place maps of shuffled weights.")] = False,
+    limit: Limit = None,
+    weights: options.Weights = None,
+    random_weights: options.RandomWeights = False,
+    model_option: options.ModelOptions = None,
+    image_size: options.ImageSize = None,
+    batch_size: options.BatchSize = 8,
+    device: options.Device = "auto",
+    precision: options.Precision = "float32",
+    json: options.Json = False,
+) -> None:
+    """Learn the patterns of attention maps: autoencoder beside PCA, clusters with names, the mix of every head."""
+    from vitscope import heads
+    from vitscope.heads import plots
+    from vitscope.heads.report import HeadsStory
+    from vitscope.heads.table import write_frame
+
+    known = None if atlas is None else heads.PatternAtlas.load(atlas)
+    given = open_input(
+        pictures, None, limit, out, model, weights, image_size, device, precision, random_weights, model_option,
+        labelled=False,
+    )  # fmt: skip
+    with console.reporter("attention maps") as progress:
+        if known is not None:
+            placed = known.map_pictures(
+                given.vit, given.source, per_head=per_head, batch_size=batch_size, seed=seed, progress=progress
+            )
+            mixes, made = placed.heads, known
+            write_frame(placed.maps, out / "maps.parquet")
+            files = [out / "maps.parquet", save_csv(mixes, out / "pattern-mix.csv")]
+        else:
+            sizes: dict[str, Any] = {} if latent is None else {"latent": latent}
+            made = heads.patterns(
+                given.vit, given.source, per_head=per_head, form=form, coder=coder, k=clusters,
+                options=heads.AutoencoderOptions(epochs=epochs, seed=seed, **sizes), repeats=repeats, null=null,
+                batch_size=batch_size, checkpoint=out / "autoencoder.pt", progress=progress,
+                training=lambda stage, now: progress(stage, now.epoch, now.epochs),
+            )  # fmt: skip
+            mixes = made.heads
+            files = [made.save(out / "atlas"), save_csv(mixes, out / "pattern-mix.csv")]
+            drawn = {
+                "patterns": plots.prototype_grid(made),
+                "pattern-mix": plots.pattern_mix(made),
+                "codes": plots.code_map(made),
+            }
+            files += [save_plot(figure, out / f"{name}.png") for name, figure in drawn.items()]
+            story = HeadsStory(given.vit.source, len(given.source), atlas=made, commands=given.commands)
+            files.append(story.write(out / "patterns.html"))
+    if not json:
+        console.out().print(made.verdict, markup=False)
+    rows = [
+        [f"{int(row['block'])}.{int(row['head'])}", row["pattern"]] for row in mixes.to_dict("records")
+    ]
+    finish(given, json, files, ["head", "pattern"], rows, heads=mixes, verdict=made.verdict, names=made.names)
+
+
+def agreement(
+    pictures: Pictures,
+    model: options.Model,
+    labels: Labels = None,
+    out: Out = Path("vitscope-heads"),
+    replacement: Replacement = "zero",
+    limit: Limit = None,
+    weights: options.Weights = None,
+    random_weights: options.RandomWeights = False,
+    model_option: options.ModelOptions = None,
+    image_size: options.ImageSize = None,
+    batch_size: options.BatchSize = 16,
+    device: options.Device = "auto",
+    precision: options.Precision = "float32",
+    json: options.Json = False,
+) -> None:
+    """Do the scores of heads agree? Rank correlations of pruning, GMAR, DAAM, first-order scores and strength."""
+    from vitscope import heads
+    from vitscope.heads import plots
+    from vitscope.heads.report import HeadsStory
+
+    given = open_input(
+        pictures, labels, limit, out, model, weights, image_size, device, precision, random_weights, model_option
+    )
+    with console.reporter("head scores") as progress:
+        found = heads.agreement(
+            given.vit, given.source, given.labels, replacement=replacement, batch_size=batch_size,
+            progress=progress,
+        )  # fmt: skip
+    disagreements = found.disagreements()
+    files = [found.save(out / "agreement.csv"), save_csv(disagreements, out / "disagreements.csv")]
+    files.append(save_plot(plots.agreement_matrix(found), out / "agreement.png"))
+    story = HeadsStory(given.vit.source, len(given.source), agreement=found, commands=given.commands)
+    files.append(story.write(out / "agreement.html"))
+    pairs = found.to_pandas()
+    rows = [[_number(value) for value in row] for row in pairs.head(20).itertuples(index=False)]
+    columns = [str(name).replace("_", " ") for name in pairs.columns]
+    finish(given, json, files, columns, rows, pairs=pairs, disagreements=disagreements)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
