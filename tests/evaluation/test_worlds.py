@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import timm
@@ -52,3 +55,21 @@ def test_a_world_is_scored() -> None:
 def test_unknown_world() -> None:
     with pytest.raises(VitscopeError, match="moon"):
         world_set("moon")
+
+
+def test_the_examples_of_the_page_run(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vitscope.evaluation import metric
+
+    monkeypatch.chdir(tmp_path)
+    vs.evaluation.metrics()
+    monkeypatch.setattr(metric, "_METRICS", dict(metric._METRICS))
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (repository / "docs" / "metrics.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "docs/metrics.md", "exec"), {})
+    assert (tmp_path / "board" / "index.html").is_file()
+    assert vs.evaluation.get_metric("peak").title == "largest value"
