@@ -29,10 +29,16 @@ if TYPE_CHECKING:
     from vitscope.tracing.trace import Trace
 
 DIVIDE: frozenset[Any] = frozenset({torch.div, Tensor.div, Tensor.__truediv__, torch.true_divide})
-HANDED_ON: frozenset[Any] = frozenset({*LAYER_NORM, *RMS_NORM, *ACTIVATION, *SQUASH, F.normalize, F.batch_norm, torch.batch_norm})
-BILINEAR: frozenset[Any] = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm, torch.einsum})
+HANDED_ON: frozenset[Any] = frozenset(
+    {*LAYER_NORM, *RMS_NORM, *ACTIVATION, *SQUASH, F.normalize, F.batch_norm, torch.batch_norm}
+)
+BILINEAR: frozenset[Any] = frozenset(
+    {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm, torch.einsum}
+)
 MEAN: frozenset[Any] = frozenset({torch.mean, Tensor.mean, torch.sum, Tensor.sum, F.adaptive_avg_pool1d})
-UNKNOWN: frozenset[Any] = frozenset({torch.conv1d, F.conv1d, torch.conv2d, F.conv2d, torch.baddbmm, Tensor.baddbmm, torch.addmm})
+UNKNOWN: frozenset[Any] = frozenset(
+    {torch.conv1d, F.conv1d, torch.conv2d, F.conv2d, torch.baddbmm, Tensor.baddbmm, torch.addmm}
+)
 SMALLEST = 1e-9
 
 
@@ -99,7 +105,7 @@ class _LinearPositive(torch.autograd.Function):
 
 
 class _ResidualShare(torch.autograd.Function):
-    """a + b: relevance by parts of the value, then each side rescaled so that its sum is |sum a| : |sum b|, per picture."""
+    """a + b: relevance by parts of the value, each side then rescaled to |sum a| : |sum b|, per picture."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
@@ -115,7 +121,9 @@ class _ResidualShare(torch.autograd.Function):
         sums = [part.sum(axes, keepdim=True) for part in parts]
         size = sums[0].abs() + sums[1].abs()
         total = relevance[0].sum(axes, keepdim=True)
-        first, second = (part * ratio(ratio(s.abs(), size) * total, s) for part, s in zip(parts, sums, strict=True))
+        first, second = (
+            part * ratio(ratio(s.abs(), size) * total, s) for part, s in zip(parts, sums, strict=True)
+        )
         return first, second
 
 
@@ -171,7 +179,9 @@ class ZPlusSurgeon:
         attention = _hand_on(scores, inputs.attention) if scores.requires_grad else inputs.attention.detach()
         return self._product(attention, inputs.v, plain)
 
-    def other(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Callable[..., Any]) -> Any:
+    def other(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Callable[..., Any]
+    ) -> Any:
         """Every other function of the model."""
         given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         active = [value for value in given if value.requires_grad]
@@ -192,7 +202,9 @@ class ZPlusSurgeon:
         if func in MEAN:
             return _whole(call(_part(args[0], 1.0), *args[1:], **kwargs))
         if func in UNKNOWN:
-            raise TraceError(f"no relevance rule for '{getattr(func, '__name__', func)}' inside the blocks; use another method")
+            raise TraceError(
+                f"no relevance rule for '{getattr(func, '__name__', func)}' inside the blocks; use another method"
+            )
         return call(*args, **kwargs)
 
     def _product(self, attention: Tensor, v: Tensor, plain: Tensor) -> Tensor:
@@ -216,14 +228,18 @@ class _ZPlusInterceptor(Interceptor):
         weights = call["in_proj_weight"].chunk(3)
         biases = call["in_proj_bias"].chunk(3) if call["in_proj_bias"] is not None else (None,) * 3
         projected = []
-        for value, weight, bias in zip((call["query"], call["key"], call["value"]), weights, biases, strict=True):
+        for value, weight, bias in zip(
+            (call["query"], call["key"], call["value"]), weights, biases, strict=True
+        ):
             y = _linear(value, weight, bias)  # (tokens, batch, width)
             projected.append(y.unflatten(-1, (heads, -1)).permute(1, 2, 0, 3))
         mask = call.get("attn_mask")
         if call.get("key_padding_mask") is not None:
             raise TraceError("no relevance rule for a key padding mask; use another method")
         output = self._fused(*projected, mask, is_causal=bool(call.get("is_causal")) and mask is None)
-        return _linear(output.permute(2, 0, 1, 3).flatten(2), call["out_proj_weight"], call["out_proj_bias"]), None
+        return _linear(
+            output.permute(2, 0, 1, 3).flatten(2), call["out_proj_weight"], call["out_proj_bias"]
+        ), None
 
 
 def _is_sum(given: list[Tensor]) -> bool:
@@ -252,7 +268,9 @@ def relevance_sites(trace: Trace, target: ResolvedTarget) -> dict[int, Attention
         output = call_model(model, inputs)
     calls, known = len(surgeon.outputs), len(trace.anatomy.sites)
     if calls != known:
-        raise TraceError(f"{calls} attention calls were seen where the anatomy knows {known}; use another method")
+        raise TraceError(
+            f"{calls} attention calls were seen where the anatomy knows {known}; use another method"
+        )
     with torch.enable_grad():
         score = target.score(output, output_tensor(output)).sum()
     found = torch.autograd.grad(score, surgeon.outputs, allow_unused=True)
