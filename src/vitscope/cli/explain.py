@@ -63,6 +63,9 @@ def explain(
     ] = "nearest",
     size: Annotated[int, typer.Option(help="Size of the drawings: 1, 2 or 4.")] = 1,
     draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Write PNGs beside the raw maps.")] = True,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Give high-norm outlier patches the median of their neighbours.")
+    ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Also write report.html, one page with up to 100 pictures.")
     ] = False,
@@ -92,7 +95,7 @@ def explain(
     records: list[dict[str, Any]] = []
     cards: list[ReportPicture] = []
     for read, opened in batches:
-        results = explain_batch(vit, opened, shared, aim, batch_size)
+        results = explain_batch(vit, opened, shared, aim, batch_size, clean)
         for index, (path, picture) in enumerate(zip(read, opened, strict=True)):
             single = {name: result[index] for name, result in results.items()}
             record = {
@@ -122,12 +125,19 @@ def default_method(anatomy: Anatomy) -> str:
 
 
 def explain_batch(
-    vit: Vit, pictures: list[Image.Image], shared: dict[str, dict[str, Any]], target: Any, batch_size: int
+    vit: Vit,
+    pictures: list[Image.Image],
+    shared: dict[str, dict[str, Any]],
+    target: Any,
+    batch_size: int,
+    clean: bool = False,
 ) -> dict[str, Explanation]:
     """Every method on one batch, from as few forward and backward passes as they need."""
     import vitscope as vs
 
-    return vs.explain(vit, pictures, method=shared, target=target, batch_size=batch_size, keep_pictures=False)
+    return vs.explain(
+        vit, pictures, method=shared, target=target, batch_size=batch_size, keep_pictures=False, clean=clean
+    )
 
 
 def write_report(vit: Vit, cards: list[ReportPicture], methods: list[str], folder: Path) -> Path:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import vitscope
 from vitscope.errors import MethodError, TraceError
+from vitscope.methods import diagnostics
 from vitscope.methods.explanation import Explanation, as_uint8, concatenate
 from vitscope.methods.registry import MethodInfo, get_method
 from vitscope.methods.relevance import Needs, Relevance
@@ -42,12 +43,14 @@ def explain(
     *,
     batch_size: int = 16,
     keep_pictures: bool = True,
+    clean: bool = False,
     **options: Any,
 ) -> Explanation | dict[str, Explanation]:
     """Maps of one method, or of several from shared traces.
 
     ``images``: paths, Pillow images, arrays or a ready tensor (B, 3, H, W), or a mapping of tensors for a text
     model. ``method``: a name, several, or a mapping from names to options. ``target``: see ``parse_target``.
+    ``clean``: give high-norm outlier patches the median of their neighbours, see ``diagnostics.clean``.
     ``options`` go to every named method that has them. Returns an Explanation, or a dict of them by name for
     several methods. Raises MethodError for a method that is unknown or does not apply, or for an option that no
     named method has."""
@@ -56,7 +59,7 @@ def explain(
     parts: dict[str, list[Explanation]] = {name: [] for name in request}
     for start, inputs in _batches(vit, images, batch_size):
         for name, explanation in _explain_batch(
-            vit, inputs, request, _slice(aim, start, batch_of(inputs))
+            vit, inputs, request, _slice(aim, start, batch_of(inputs)), clean
         ).items():
             if keep_pictures and isinstance(inputs, Tensor):
                 pictures = as_uint8(to_pictures(inputs.detach().float().cpu(), vit.preprocessor))
@@ -117,19 +120,21 @@ def _slice(target: Target, start: int, count: int) -> Target:
     return target
 
 
-def _explain_batch(vit: Vit, inputs: Inputs, request: Request, target: Target) -> dict[str, Explanation]:
+def _explain_batch(
+    vit: Vit, inputs: Inputs, request: Request, target: Target, clean: bool = False
+) -> dict[str, Explanation]:
     infos = {name: get_method(name) for name in request}
     anatomy = vit.probe_for(inputs).anatomy
     for name, info in infos.items():
         reason = info.why_not(anatomy)
         if reason is not None:
             raise MethodError(f"method '{name}' does not apply to '{vit.source}': {reason}")
-    groups: dict[tuple[Rules | None, int, str | None], list[tuple[MethodInfo, Needs]]] = {}
+    groups: dict[tuple[Rules | None, int, str], list[tuple[MethodInfo, Needs]]] = {}
     for name, info in infos.items():
         with _refused_by_name(info, vit):
             needs = info.needs_for(vit, inputs, request[name])
         own = id(needs.target) if needs.target else 0
-        groups.setdefault((needs.rules, own, needs.precision), []).append((info, needs))
+        groups.setdefault((needs.rules, own, needs.precision or vit.precision), []).append((info, needs))
     made: dict[str, Explanation] = {}
     for (rules, _, precision), members in groups.items():
         capture = Capture()
@@ -137,12 +142,22 @@ def _explain_batch(vit: Vit, inputs: Inputs, request: Request, target: Target) -
             capture = capture | needs.capture
         gradient = any(needs.gradient for _, needs in members)
         aim = members[0][1].target or target
-        trace = vit.trace(inputs, aim, gradient=gradient, rules=rules, capture=capture, precision=precision)
+        diagnosed = any(info.family in diagnostics.FAMILIES for info, _ in members)
+        with diagnostics.watch_norms(vit.model, anatomy, diagnosed or clean) as seen:
+            trace = vit.trace(
+                inputs, aim, gradient=gradient, rules=rules, capture=capture, precision=precision
+            )
+        if diagnosed and anatomy.layout is not None:
+            seen.sinks = diagnostics.sink_masses(trace)
         for info, _ in members:
             options = {**info.options, **request[info.name]}
             with _refused_by_name(info, vit):
                 relevance = info.run(trace, options)
-            made[info.name] = to_explanation(trace, info, relevance, options)
+            explanation = to_explanation(trace, info, relevance, options)
+            if info.family in diagnostics.FAMILIES and anatomy.layout is not None:
+                records = {"diagnostics": seen.records(trace.batch)}
+                explanation = dataclasses.replace(explanation, metadata={**explanation.metadata, **records})
+            made[info.name] = diagnostics.clean(explanation, seen.outliers) if clean else explanation
     return {name: made[name] for name in request}
 
 

@@ -21,6 +21,8 @@ from vitscope.errors import OutputError, PictureError
 from vitscope.models.anatomy import TokenLayout
 
 FORMAT = "vitscope-explanation-1"
+PER_PICTURE = ("prefix_share", "diagnostics")
+"""Metadata with one entry per picture."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Explanation:
     """Maps of one method for a batch of pictures.
 
     ``maps`` (B, h, w) float32, raw, prefix tokens left out (their share of the absolute relevance is
-    ``metadata["prefix_share"]``, one per picture); ``flow`` (B, L, h, w) or None; ``classes`` (B,) the explained
+    ``metadata["prefix_share"]``, one per picture, and attention-based maps have ``metadata["diagnostics"]``);
+    ``flow`` (B, L, h, w) or None; ``classes`` (B,) the explained
     classes or None; ``scores`` (B,); ``logits`` (B, C) or None; ``extras``: tensors with the batch first, such as
     ``head_weights`` (B, L, H); ``pictures`` (B, H, W, 3) uint8, what overlays are drawn on, or None."""
 
@@ -58,10 +61,7 @@ class Explanation:
         def part(value: Tensor | None) -> Tensor | None:
             return None if value is None else value[pick]
 
-        metadata = {
-            key: value[pick] if isinstance(value, list) and len(value) == len(self) else value
-            for key, value in self.metadata.items()
-        }
+        metadata = {key: value[pick] if key in PER_PICTURE else value for key, value in self.metadata.items()}
         return Explanation(
             self.method, self.maps[pick], part(self.flow), self.target, part(self.classes), self.scores[pick],
             part(self.logits), self.layout, self.options, metadata, {k: v[pick] for k, v in self.extras.items()},
@@ -177,8 +177,8 @@ def concatenate(parts: list[Explanation]) -> Explanation:
         return None if any(value is None for value in values) else torch.cat(values)
 
     metadata = dict(first.metadata)
-    for key, value in first.metadata.items():
-        if isinstance(value, list) and len(value) == len(first):
+    for key in PER_PICTURE:
+        if key in first.metadata:
             metadata[key] = [entry for part in parts for entry in part.metadata[key]]
     extras = {name: torch.cat([part.extras[name] for part in parts]) for name in first.extras}
     maps, scores = join("maps"), join("scores")
