@@ -18,16 +18,17 @@ import vitscope as vs
 from vitscope.data import world
 from vitscope.rendering import flow_strip, method_sheet, save_png
 
-SEED, COUNT = 11, 3
+SEED, COUNT = 11, 2
 SHEETS: dict[str, list[str]] = {
     "attention": ["raw-attention", "rollout", "attention-flow"],
     "gmar": ["rollout", "gmar", "gmar-paper", "gmar-official", "gmar-plus"],
     "gradients": ["gradient-rollout", "gae", "legrad", "attcat", "agcam", "tokentm"],
     "cam": ["gradcam", "hirescam", "xgradcam", "layercam", "attention-gradcam"],
     "pixels": ["saliency", "input-x-gradient", "integrated-gradients", "smoothgrad"],
-    "black-box": ["leave-one-out", "rise", "occlusion", "kernel-shap"],
     "controls": ["random", "uniform", "centre-gaussian", "edges"],
+    "black-box": ["leave-one-out", "rise", "occlusion", "kernel-shap"],
 }
+OPTIONS: dict[str, dict[str, int]] = {"black-box": {"masks": 200, "samples": 300}}
 
 
 class Bench:
@@ -53,13 +54,12 @@ class Bench:
         return [Image.fromarray(picture.numpy()) for picture in found.pictures]
 
     def save(self, picture: Image.Image, name: str) -> None:
-        # An adaptive palette keeps the repository small; the drawing is display anyway.
-        save_png(picture.quantize(128).convert("RGB").quantize(128), self.out / f"{name}.png")
+        save_png(picture, self.out / f"{name}.png")
 
 
 def draw_sheet(bench: Bench, name: str) -> None:
     """One column per method of a family, one row per picture."""
-    found = bench.explain(SHEETS[name])
+    found = bench.explain(SHEETS[name], **OPTIONS.get(name, {}))
     signed = {method: "signed" for method, one in found.items() if bool((one.maps < 0).any())}
     maps = {method: one.maps.numpy() for method, one in found.items()}
     pictures = bench.pictures(next(iter(found.values())))
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, nargs="+", default=None)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in options.names or [*SHEETS, *DRAWINGS]:
+    for name in options.names or [*DRAWINGS, *SHEETS]:
         bench = Bench(options)
         if name in SHEETS:
             draw_sheet(bench, name)

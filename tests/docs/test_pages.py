@@ -1,0 +1,90 @@
+"""The pages hold together: links, pictures, one page for every method, snippets and examples that run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vitscope.methods.registry import methods
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "examples").glob("*.md")]
+)
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
+RUNNABLE = [*sorted((REPOSITORY / "docs" / "methods").glob("*.md")), REPOSITORY / "docs" / "text-encoders.md"]
+NEEDS = {
+    "examples/text_encoder.py": "transformers",
+    "docs/text-encoders.md": "transformers",
+    "examples/clip_text.py": "open_clip",
+    "docs/methods/pixels.md": "captum",
+    "docs/methods/black-box.md": "captum",
+}
+
+
+def name_of(path: Path) -> str:
+    """The path as one reads it."""
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+def without_code(text: str) -> str:
+    """A page without its fenced blocks, whose brackets are no links."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_and_pictures_are_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", without_code(page.read_text())):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{name_of(page)} points to {target}"
+
+
+def test_no_drawing_is_left_unused() -> None:
+    shown = "\n".join(page.read_text() for page in PAGES)
+    for picture in sorted((REPOSITORY / "docs" / "images" / "methods").glob("*.png")):
+        assert picture.name in shown, f"no page shows {name_of(picture)}"
+
+
+def test_every_method_has_a_page() -> None:
+    families = "\n".join(page.read_text() for page in sorted((REPOSITORY / "docs" / "methods").glob("*.md")))
+    missing = [info.name for info in methods() if f"`{info.name}`" not in families]
+    assert not missing, f"no page of docs/methods names {', '.join(missing)}"
+
+
+def test_options_on_the_pages_exist() -> None:
+    known = {option for info in methods() for option in info.options}
+    for page in sorted((REPOSITORY / "docs" / "methods").glob("*.md")):
+        rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page.read_text(), flags=re.MULTILINE)
+        for row in rows:
+            for option in re.findall(r"`(\w+)`", row):
+                assert option in known or any(info.name == option for info in methods()), (
+                    name_of(page),
+                    option,
+                )
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
+def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name_of(page) in NEEDS:
+        pytest.importorskip(NEEDS[name_of(page)])
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for code in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE):
+        exec(compile(code, name_of(page), "exec"), names)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+def test_examples_run(example: Path, tmp_path: Path) -> None:
+    if name_of(example) in NEEDS:
+        pytest.importorskip(NEEDS[name_of(example)])
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(example)], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() and not list(tmp_path.iterdir())
