@@ -57,14 +57,14 @@ def main() -> None:
     pictures, labels = [record.path for record in records], [record.label for record in records]
     clock = Clock(out / "figures.json")
 
-    def importance(replacement: str) -> heads.HeadTable:
+    def importance(replacement: str, step: int = 1) -> heads.HeadTable:
         path = out / f"importance-{replacement}.parquet"
         if not path.exists():
             clock.run(
                 f"importance-{replacement}",
-                lambda: heads.importance(vit, pictures, labels, replacement=replacement, batch_size=20).save(
-                    path
-                ),
+                lambda: heads.importance(
+                    vit, pictures[::step], labels[::step], replacement=replacement, batch_size=20
+                ).save(path),
             )
         return heads.HeadTable.load(path)
 
@@ -125,7 +125,7 @@ def main() -> None:
     path = out / "pruned.json"
     if not path.exists():
         clock.run("prune", lambda: prune(vit, table, pictures, labels, out, path))
-    mean = importance("mean")
+    mean = importance("mean", 4)
     if arguments.stage == "rest":
         return
     atlas = patterns(vit, pictures, out, arguments.epochs, clock)
