@@ -327,6 +327,7 @@ def main() -> None:
     parser.add_argument("--model", default="deit_tiny_patch16_224")
     parser.add_argument("--pictures", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--small", action="store_true", help="the small model alone")
     parser.add_argument("--out", type=Path, default=None)
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -340,6 +341,8 @@ def main() -> None:
         f"{arguments.model}, 224 px": Setting(arguments.model, arguments.pictures, 14),
         "3 blocks, 64 px": Setting("deit_tiny_patch16_224", arguments.pictures, 16, size=64, patch=8),
     }
+    if arguments.small:
+        settings = dict(list(settings.items())[-1:])
     for name, setting in settings.items():
         times = speed(setting, arguments.repeats)
         result["speed"][name] = times
