@@ -236,7 +236,8 @@ class _ZPlusInterceptor(Interceptor):
         mask = call.get("attn_mask")
         if call.get("key_padding_mask") is not None:
             raise TraceError("no relevance rule for a key padding mask; use another method")
-        output = self._fused(*projected, mask, is_causal=bool(call.get("is_causal")) and mask is None)
+        q, k, v = projected
+        output = self._fused(q, k, v, mask, is_causal=bool(call.get("is_causal")) and mask is None)
         return _linear(
             output.permute(2, 0, 1, 3).flatten(2), call["out_proj_weight"], call["out_proj_bias"]
         ), None
