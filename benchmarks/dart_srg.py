@@ -22,9 +22,10 @@ from torch import Tensor
 import vitscope as vs
 from vitscope.tracing import TokenRemoval
 
-METHODS = (
-    "dart dart:kappa=0.5 dart:kappa=1,gate=False gmar-plus gae gradcam legrad gmar rollout daam raw-attention random"
-).split()
+METHODS = [
+    *("dart", "dart:kappa=0.5", "dart:kappa=1,gate=False", "gmar-plus", "gae", "gradcam"),
+    *("legrad", "gmar", "rollout", "daam", "raw-attention", "random"),
+]
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -80,7 +81,8 @@ def main() -> None:
         ]
         areas[text] = torch.cat(parts)
         srg = areas[text][:, 0] - areas[text][:, 1]
-        print(f"{text:28s} SRG {srg.mean():6.3f} ± {half_width(srg):.3f}  {time.perf_counter() - start:5.1f} s", flush=True)
+        seconds = time.perf_counter() - start
+        print(f"{text:28s} SRG {srg.mean():6.3f} ± {half_width(srg):.3f}  {seconds:5.1f} s", flush=True)
     report(areas, given)
 
 
