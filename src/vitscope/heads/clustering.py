@@ -109,7 +109,7 @@ def choose_clusters(
     limit: int = 6000,
     seed: int = 0,
 ) -> ClusterChoice:
-    """The largest k whose bootstrap stability reaches `threshold`, else the most stable k.
+    """The largest k whose bootstrap stability reaches `threshold` and is within 0.1 of the best; else the most stable.
 
     The plain maximum would nearly always be the smallest k. At most `limit` items (drawn by seed) are judged.
     """
@@ -122,9 +122,12 @@ def choose_clusters(
             f"expected more maps than clusters, got {len(codes)} maps; give more pictures or a smaller k"
         )
     stability = {k: bootstrap_stability(codes, k, groups=groups, rounds=rounds, seed=seed) for k in usable}
-    passed = [k for k, value in stability.items() if value >= threshold]
+    best_value = max((value for value in stability.values() if value == value), default=0.0)
+    passed = [k for k, value in stability.items() if value >= max(threshold, best_value - 0.1)]
     if passed:
-        return ClusterChoice(stability, max(passed), f"largest k with stability of at least {threshold:g}")
+        return ClusterChoice(
+            stability, max(passed), f"largest k with stability of at least {threshold:g}, near the best"
+        )
     known = {k: value for k, value in stability.items() if value == value} or {usable[0]: 0.0}
     best = max(known, key=lambda k: known[k])
     return ClusterChoice(stability, best, f"no k reached {threshold:g}; the most stable one was taken")
