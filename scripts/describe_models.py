@@ -93,6 +93,17 @@ def describe(folder: Path) -> str:
                 f"| `{card['name']}` | {number} | {run['start'] or 'nothing'} | `{run['arguments']}` | "
                 f"{run['minutes']} | {run['torch']}, {run['timm']} |\n"
             )
+    notes = sorted({run["note"] for card in cards for run in card["training"]["rounds"] if "note" in run})
+    for note in notes:
+        marked = sorted(
+            {
+                run["arguments"]
+                for card in cards
+                for run in card["training"]["rounds"]
+                if run.get("note") == note
+            }
+        )
+        text += f"\n`{marked[0]}`: {note}.\n"
     return text + LIMITS
 
 
