@@ -125,13 +125,18 @@ def finish(
     for entry in skipped:
         console.note(f"skipped: {entry['reason']}")
     if json:
-        records = {key: value.to_dict("records") if hasattr(value, "to_dict") else value for key, value in found.items()}
+        records = {key: _records(value) for key, value in found.items()}
         document = {"model": given.vit.source, "weights": given.vit.fingerprint, "pictures": len(source)}
         console.emit_json({**document, **records, "files": files, "skipped": skipped})
     else:
         console.table(columns, rows)
         console.out().print("\n" + "\n".join(str(file) for file in files), markup=False)
     raise typer.Exit(PARTIAL if skipped else OK)
+
+
+def _records(value: Any) -> Any:
+    """A data frame as a list of rows; anything else as it is."""
+    return value.to_dict("records") if hasattr(value, "to_dict") else value
 
 
 def save_plot(drawn: Any, path: Path) -> Path:
