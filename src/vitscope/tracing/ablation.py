@@ -18,7 +18,7 @@ class HeadAblation:
 
     ``keep`` (B or 1, L, H): 1 leaves a head as it is, 0 takes it away; one row per batch item, so that many
     ablations are one batch. ``replacement`` None means zero; (L, H, d) one vector for all queries, or
-    (L, H, Nq, d) one per query (mean ablation), or (B, L, H, Nq, d) one per batch item. L counts blocks."""
+    (L, H, Nq, d) one per query (mean ablation). L counts blocks."""
 
     keep: Tensor
     replacement: Tensor | None = None
