@@ -237,6 +237,11 @@ positive relevance on the planted evidence, `rank-accuracy` the share of the mos
 compares pixels on it with pixels off it; SRG asks the model itself. `leave-one-out` is the black-box oracle.
 """
 
+UNMEASURED = """
+Not measured yet: `python benchmarks/leaderboard.py worlds` measures every method on every world, shard by shard, and
+`python benchmarks/leaderboard.py pages` adds the tables here.
+"""
+
 SPEED = """## Speed
 
 `python benchmarks/evaluation_peers.py` measures SRG and deletion against Quantus, grad-cam and torch-cam on the same
