@@ -339,6 +339,7 @@ def main() -> None:
     made = world(options.world)
     began = time.monotonic()
     model = begin(made, options.start, options.seed)
+    before = earlier_rounds(options.start)  # a missing card is noticed before the work, not after it
     options.steps = train(model, made, options, began)
     run = {
         "arguments": f"{made.name} " + " ".join(f"--{name} {vars(options)[name]}" for name in ARGUMENTS),
@@ -348,7 +349,7 @@ def main() -> None:
         "torch": torch.__version__,
         "timm": timm.__version__,
     }
-    rounds = [*earlier_rounds(options.start), run]
+    rounds = [*before, run]
     card = write(model, made, options.out, rounds)
     print(json.dumps(card["test"], indent=2))
 
