@@ -90,7 +90,7 @@ def draw_flow(bench: Bench) -> None:
 def draw_stages(bench: Bench) -> None:
     """DAAM stage by stage on an untrained CNN: the form of the flow, not a meaning."""
     torch.manual_seed(0)
-    bench.vit = vs.open_model("timm/resnet10t", image_size=96)
+    bench.vit = vs.open_model("timm/resnet10t", image_size=96, pretrained=False)
     found = bench.explain(["daam"])["daam"]
     assert found.flow is not None
     labels = [f"stage {index + 1}" for index in range(found.flow.shape[1])]
