@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import open_clip
 import timm
 import torchvision
 from torch import nn
@@ -28,6 +27,8 @@ def _maxvit() -> nn.Module:
 
 
 def _open_clip(**options: object) -> nn.Module:
+    import open_clip
+
     tower: nn.Module = open_clip.model.VisionTransformer(
         image_size=64, patch_size=16, width=48, layers=2, heads=3, mlp_ratio=2, output_dim=20, **options
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import transformers
 from torch import nn
 
 from tests.zoo.entry import Entry
@@ -26,6 +25,8 @@ TEXT: dict[str, Any] = {
 
 
 def _build(model: str, config: str, attention: str, **options: Any) -> nn.Module:
+    import transformers  # seconds long, and many tests need none of these models
+
     made = getattr(transformers, f"{config}Config")(**options)
     built: nn.Module = getattr(transformers, model)._from_config(made, attn_implementation=attention)
     return built
