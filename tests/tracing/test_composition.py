@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+import vitscope as vs
 from tests.tracing.literal_vit import literal_forward
 from tests.zoo import PICTURES, ZOO, build, open_zoo, pictures
 from vitscope.errors import TraceError
@@ -121,8 +124,8 @@ def test_dropping_is_refused_where_positions_are_inside(name: str) -> None:
 def test_removing_everything(name: str) -> None:
     vit, x = open_zoo(name), pictures(name)
     nothing = TokenRemoval(torch.zeros(2, 16, dtype=torch.bool))
-    if not ZOO[name].prefix:
-        with pytest.raises(TraceError, match="at least one patch"):
+    if not ZOO[name].prefix or ZOO[name].pooling == "mean":
+        with pytest.raises(TraceError, match="must keep at least one"):
             vit.forward(x, removal=nothing)
         return
     logits = vit.forward(x, removal=nothing)
@@ -229,3 +232,50 @@ def test_convolutions_between_blocks_forbid_removal() -> None:
     with pytest.raises(TraceError, match="cannot be removed"):
         vit.forward(pictures("timm-xcit"), removal=TokenRemoval(torch.ones(2, 16).bool()))
     assert build("timm-xcit") is vit.model
+
+
+class Pooled(torch.nn.Module):
+    """A ViT without class token that pools its tokens as asked."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.inner = copy.deepcopy(build("hand-average"))
+        self.way = way
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.inner.patch(images).flatten(2).transpose(1, 2) + self.inner.positions  # type: ignore[operator]
+        for layer in self.inner.layers:  # type: ignore[union-attr]
+            x = layer(x)
+        return self.inner.head(WAYS[self.way](x))  # type: ignore[operator,no-any-return]
+
+
+WAYS: dict[str, Any] = {
+    "mean": lambda x: x.mean(dim=1),
+    "keepdim": lambda x: torch.mean(x, 1, keepdim=True).squeeze(1),
+    "transposed": lambda x: x.transpose(1, 2).mean(-1),
+    "tokens first": lambda x: x.transpose(0, 1).mean(0),
+    "grid": lambda x: x.unflatten(1, (4, 4)).mean((1, 2)),
+    "channels first": lambda x: x.transpose(1, 2).unflatten(2, (4, 4)).mean([2, 3]),
+    "adaptive 1d": lambda x: F.adaptive_avg_pool1d(x.transpose(1, 2), 1).flatten(1),
+    "adaptive 2d": lambda x: F.adaptive_avg_pool2d(x.transpose(1, 2).unflatten(2, (4, 4)), (1, 1)).flatten(1),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_spelling_of_a_mean_leaves_removed_tokens_out(way: str) -> None:
+    vit, x = vs.open_model(Pooled(way), image_size=64), pictures("hand-average")
+    keep = random_keep(2, 16)
+    expected = vs.open_model(Pooled("mean"), image_size=64).forward(x, removal=TokenRemoval(keep))
+    assert vit.anatomy.pooling == "mean"
+    torch.testing.assert_close(vit.forward(x, removal=TokenRemoval(keep)), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(vit.forward(x), vit.model(x).detach())
+
+
+def test_a_mean_that_is_not_seen_is_refused() -> None:
+    WAYS["sum"] = lambda x: x.sum(1) / 16
+    try:
+        vit, x = vs.open_model(Pooled("sum"), image_size=64), pictures("hand-average")
+        with pytest.raises(TraceError, match="would still be read; remove them with mode='drop'"):
+            vit.forward(x, removal=TokenRemoval(random_keep(2, 16)))
+    finally:
+        del WAYS["sum"]

@@ -84,7 +84,9 @@ class EagerTracker:
                 if moved is None:
                     return
                 axis = moved
-            elif result.shape[axis] != argument.shape[axis] and func is not Tensor.__getitem__:
+            elif -axis > result.dim() or (
+                result.shape[axis] != argument.shape[axis] and func is not Tensor.__getitem__
+            ):
                 return
             self._origin[result] = SoftmaxOrigin(origin.scores, axis)
             return

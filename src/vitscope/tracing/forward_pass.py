@@ -162,6 +162,7 @@ def run_pass(
     surgeon = PassSurgeon(
         anatomy,
         layout=layout,
+        batch=batch_of(inputs),
         record=record,
         gradient=gradient,
         rules=rules,
@@ -214,6 +215,11 @@ def run_pass(
             stack.enter_context(skip_blocks(model, skip))
         stack.enter_context(Interceptor(surgeon))
         record_.output = _call(model, inputs, removal)
+    if removal is not None and removal.mode == "mask" and "mean" in anatomy.pooling and not surgeon.pooled:
+        raise TraceError(
+            f"the mean over patches of '{anatomy.source}' is written in a way that was not seen, so removed tokens "
+            "would still be read; remove them with mode='drop', or by pixels"
+        )
     if surgeon.book and surgeon.rules.mlp_scale != 1.0 and not surgeon.book.branches and anatomy.blocks:
         raise TraceError(
             f"no MLP branch was recognised in '{anatomy.source}', so its gradient cannot be scaled; take mlp_scale=1"

@@ -45,8 +45,9 @@ class TokenRemoval:
                 f"TokenRemoval expects keep ({batch}, {layout.patches}) for {layout.describe()}, "
                 f"got {tuple(self.keep.shape)}"
             )
-        if not layout.prefix_count and not bool(self.keep.any(1).all()):
-            raise TraceError("a model without class token must keep at least one patch; nothing would be left to read")
+        reads_patches = not layout.prefix_count or "mean" in anatomy.pooling
+        if reads_patches and not bool(self.keep.any(1).all()):
+            raise TraceError("a model that reads its patches must keep at least one; nothing would be left to read")
 
     def kept_tokens(self, layout: TokenLayout, length: int, device: torch.device) -> Tensor | None:
         """Which of ``length`` tokens stay, (B, length) bool; None when that many are not this layout's tokens."""

@@ -31,6 +31,7 @@ class PassSurgeon:
         anatomy: Anatomy,
         *,
         layout: TokenLayout | None,
+        batch: int,
         record: bool = False,
         gradient: bool = False,
         rules: Rules | None = None,
@@ -39,7 +40,7 @@ class PassSurgeon:
         norms: bool = False,
         grid_tap: Callable[[Any, Any], Any] | None = None,
     ) -> None:
-        self.anatomy, self.layout = anatomy, layout
+        self.anatomy, self.layout, self.batch = anatomy, layout, batch
         self.record, self.gradient = record, gradient
         self.rules = rules or Rules()
         self.book = RuleBook(self.rules) if gradient and rules is not None else None
@@ -48,6 +49,8 @@ class PassSurgeon:
         self.removal = removal
         self.keep_norms = norms
         self.grid_tap = grid_tap
+        self.pooled = False
+        """True when a pooling left removed tokens out."""
         self.block: int | None = None
         self.order = 0
         self.loose = 0
@@ -118,8 +121,9 @@ class PassSurgeon:
         """Norms, activations, additions and poolings; everything else runs as it is."""
         if self._pools(func):
             assert self.layout is not None and self.removal is not None
-            pooled = pool_without(func, args, kwargs, self.layout, self.removal)
+            pooled = pool_without(func, args, kwargs, self.layout, self.removal, self.batch)
             if pooled is not None:
+                self.pooled = True
                 return pooled
         result = self.book.apply(func, args, kwargs, call) if self.book else call(*args, **kwargs)
         if self.grid_tap is not None and isinstance(result, Tensor):
