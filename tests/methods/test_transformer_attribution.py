@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import vitscope as vs
 from tests.zoo import ZOO, inputs, open_zoo
 from vitscope.errors import MethodError
+from vitscope.tracing.guard import quiet
 from vitscope.tracing.zplus import ZPlusSurgeon, _ZPlusInterceptor, relevance_sites
 
 
@@ -122,7 +123,7 @@ def test_relevance_reaches_every_attention_and_values_stay(name):
     trace = vit.trace(given, 0 if ZOO[name].classes else lambda output: output[:, 0])
     for site in relevance_sites(trace, trace.resolved).values():
         assert site.output_gradient.isfinite().all() and site.output_gradient.abs().sum() > 0
-    with _ZPlusInterceptor(ZPlusSurgeon()), torch.enable_grad():
+    with quiet(vit.model, gradient=True), _ZPlusInterceptor(ZPlusSurgeon()):
         output = vit.model(given)
     if name == "torchvision-vit":  # nn.MultiheadAttention is opened, its products run in another order
         assert torch.allclose(output, trace.output, atol=1e-5)
