@@ -28,7 +28,9 @@ class Keep:
     def fused(self, inputs: FusedInputs, run: Callable[[FusedInputs], Tensor]) -> Tensor:
         output = run(inputs)
         heads = inputs.q.shape[-3]
-        info = SiteInfo(0, "x", "self", 0, heads, inputs.q.shape[-1], inputs.q.shape[-2], inputs.k.shape[-2], True)
+        info = SiteInfo(
+            0, "x", "self", 0, heads, inputs.q.shape[-1], inputs.q.shape[-2], inputs.k.shape[-2], True
+        )
         self.sites.append(AttentionSite(info, inputs, None, output))
         return output
 
@@ -107,7 +109,9 @@ def test_other_numbers_of_axes(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close((site.attention() @ site.v).reshape(shape), expected)
 
 
-def multihead(call: Callable[[nn.MultiheadAttention], Any], **options: Any) -> tuple[Any, Any, list[AttentionSite]]:
+def multihead(
+    call: Callable[[nn.MultiheadAttention], Any], **options: Any
+) -> tuple[Any, Any, list[AttentionSite]]:
     torch.manual_seed(0)
     module = nn.MultiheadAttention(24, 3, dropout=0.2, **options).eval()
     with torch.no_grad():
