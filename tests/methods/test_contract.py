@@ -31,6 +31,8 @@ UNEVEN = {"timm-xcit"}
 attention kernel too, while its output does not: not ours to mend, so pixel gradients are left out there."""
 NO_NORMS = {"hand-functional-norm-outside"}
 """Its norms lie outside the modules that count as blocks: methods that read them refuse by name."""
+NO_RULE = {"open-clip-pooler", "hand-bmm"}
+"""Layer-wise relevance needs a rule for every product; these write one that has none, and are refused by name."""
 OWN_SCORE = {name for name in METHODS if name == "daam-self"}
 
 
@@ -41,6 +43,8 @@ def applying(name: str) -> list[MethodInfo]:
         chosen = [info for info in chosen if info.family != "cam"]
     if name in UNEVEN:
         chosen = [info for info in chosen if info.family != "pixel-gradient"]
+    if name in NO_RULE:
+        chosen = [info for info in chosen if info.name != "transformer-attribution"]
     if name in NO_NORMS:
         vit, batch = open_zoo(name), inputs(name)
         chosen = [info for info in chosen if not info.needs_for(vit, batch, {}).capture.norms]
@@ -78,6 +82,10 @@ def pick(batch, index: int):
     return {key: value[index : index + 1] for key, value in batch.items()}
 
 
+LOOSE = {"transformer-attribution": 5e-2}
+"""It divides relevance by sums that come close to zero, where the order of float32 additions shows."""
+
+
 def alike(a: torch.Tensor, b: torch.Tensor, tolerance: float = 2e-3) -> bool:
     scale = max(float(a.abs().max()), float(b.abs().max()), 1e-9)
     return float((a - b).abs().max()) <= tolerance * scale
@@ -106,7 +114,8 @@ def test_every_method_on_this_anatomy(name):
             assert explanation.flow.shape[0] == 2, method
             assert explanation.flow.shape[2:] == maps.shape[1:], method
         for index in range(2):
-            assert alike(maps[index], singles[index][method].maps[0]), f"{method}: batch is not a loop"
+            close = alike(maps[index], singles[index][method].maps[0], LOOSE.get(method, 2e-3))
+            assert close, f"{method}: batch is not a loop"
     assert vit.model is not None
 
 
@@ -176,3 +185,9 @@ def test_methods_that_read_norms_say_so_where_none_is_seen():
     name = sorted(NO_NORMS)[0]
     with pytest.raises(MethodError, match=r"'gradcam' does not apply to .*no LayerNorm"):
         vs.explain(open_zoo(name), inputs(name), "gradcam", target=target_for(name))
+
+
+@pytest.mark.parametrize("name", sorted(NO_RULE))
+def test_a_product_without_a_relevance_rule_is_refused_by_name(name):
+    with pytest.raises(MethodError, match=r"'transformer-attribution' does not apply to .*no relevance rule"):
+        vs.explain(open_zoo(name), inputs(name), "transformer-attribution", target=target_for(name))

@@ -7,7 +7,7 @@ from torch import Tensor
 from vitscope.errors import MethodError
 from vitscope.methods.chain import chain_sites, check_start, rollout_rows, rows_through
 from vitscope.methods.registry import chained_methods, register
-from vitscope.methods.relevance import Relevance
+from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import AttentionSite, Trace
 from vitscope.tracing.zplus import ratio, relevance_sites
@@ -36,6 +36,7 @@ def attention_relevance(site: AttentionSite, queries: slice) -> Tensor:
     forwards=2,
     backwards=2,
     has_flow=True,
+    needs=Needs(gradient=True, precision="float32"),
     applies=_applies,
 )
 def transformer_attribution(trace: Trace, *, start_block: int = 0) -> Relevance:
@@ -55,7 +56,9 @@ def transformer_attribution(trace: Trace, *, start_block: int = 0) -> Relevance:
         known = relevant[site.info.index]
 
         def matrix(queries: slice) -> Tensor:
-            return (site.attention_gradient(queries) * attention_relevance(known, queries)).clamp_min(0).mean(1)
+            return (
+                (site.attention_gradient(queries) * attention_relevance(known, queries)).clamp_min(0).mean(1)
+            )
 
         return rows + rows_through(rows, site, trace.layout, matrix)
 
