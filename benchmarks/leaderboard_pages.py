@@ -245,5 +245,6 @@ Not measured yet: `python benchmarks/leaderboard.py worlds` measures every metho
 SPEED = """## Speed
 
 `python benchmarks/evaluation_peers.py` measures SRG and deletion against Quantus, grad-cam and torch-cam on the same
-removals in one run, after checking that the values are equal (they are). Times are not published yet. See [metrics](../metrics.md#the-same-as-others-measure).
+removals in one run, after checking that the values are equal (they are). Times are not published yet. See
+[metrics](../metrics.md#the-same-as-others-measure).
 """
