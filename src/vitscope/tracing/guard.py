@@ -90,19 +90,3 @@ def quiet(model: nn.Module, *, gradient: bool, precision: str = "float32") -> It
                 parameter.requires_grad_(True)
             for module in training:
                 module.training = True
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The eager model behind ``torch.compile`` or ``DataParallel``; scripted models are refused."""
-    while True:
-        if isinstance(model, torch.jit.ScriptModule):
-            raise TraceError(
-                f"'{type(model).__name__}' is a scripted model, whose attention cannot be seen; "
-                "pass the eager nn.Module it was made from"
-            )
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            inner = model.module
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner

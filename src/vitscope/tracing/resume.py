@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vitscope.errors import TraceError
@@ -181,8 +180,3 @@ def _detached(output: Any) -> Any:
 def no_blocks(anatomy: Anatomy) -> TraceError:
     """The error for a model in which no block was found."""
     return TraceError(f"'{anatomy.source}' cannot be resumed from a block, because none was found in it")
-
-
-def expand(tokens: Tensor, count: int) -> Tensor:
-    """(B, ...) tokens repeated for ``count`` runs of the batch, first run first: (count * B, ...)."""
-    return torch.cat([tokens] * count, 0) if count > 1 else tokens

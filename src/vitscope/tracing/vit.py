@@ -13,9 +13,10 @@ from vitscope.models.anatomy import Anatomy
 from vitscope.models.fingerprint import fingerprint
 from vitscope.models.inputs import to_batch
 from vitscope.models.loaded import LoadedModel
+from vitscope.models.module_source import refuse_unseeable, unwrapped
 from vitscope.tracing.ablation import Ablation, as_list
 from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
-from vitscope.tracing.guard import AUTOCAST, quiet, unwrap
+from vitscope.tracing.guard import AUTOCAST, quiet
 from vitscope.tracing.probe import Overrides, Probe, probe
 from vitscope.tracing.removal import TokenRemoval
 from vitscope.tracing.resume import (
@@ -53,7 +54,8 @@ class Vit:
         if precision not in ("float32", *AUTOCAST):
             raise ModelError(f"expected precision float32, bf16 or fp16, got '{precision}'")
         self.loaded = loaded
-        self.model: nn.Module = unwrap(loaded.module)
+        refuse_unseeable(loaded.module)
+        self.model: nn.Module = unwrapped(loaded.module)
         if device is not None:
             self.model.to(device)
         self.precision = precision
