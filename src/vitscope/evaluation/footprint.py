@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import time
@@ -29,6 +30,7 @@ class Footprint:
             torch.cuda.reset_peak_memory_stats(self._cuda)
             self._start = torch.cuda.memory_allocated(self._cuda)
         elif _STATUS.exists():
+            _give_back_freed_memory()
             self._start = self._peak = _resident()
             self._watcher = threading.Thread(target=self._watch, daemon=True)
             self._watcher.start()
@@ -48,6 +50,13 @@ class Footprint:
     def _watch(self) -> None:
         while not self._stop.wait(0.002):
             self._peak = max(self._peak, _resident())
+
+
+def _give_back_freed_memory() -> None:
+    """Without this a piece of work that fits into what earlier work has freed would seem to need no memory."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; elsewhere figures are lower bounds
+    if trim is not None:
+        trim(0)
 
 
 def _resident() -> int:
