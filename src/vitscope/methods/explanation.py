@@ -25,7 +25,7 @@ PER_PICTURE = ("prefix_share", "diagnostics")
 """Metadata with one entry per picture."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Maps of one method for a batch of pictures.
 
@@ -46,8 +46,14 @@ class Explanation:
     options: Mapping[str, Any]
     metadata: Mapping[str, Any]
     extras: Mapping[str, Tensor] = field(default_factory=dict)
-    pictures: Tensor | None = field(default=None, repr=False)
-    class_names: tuple[str, ...] | None = field(default=None, repr=False)
+    pictures: Tensor | None = None
+    class_names: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        h, w = self.maps.shape[-2:]
+        flow = f", flow over {self.flow.shape[1]} blocks" if self.flow is not None else ""
+        pictures = f"{len(self)} picture{'s' * (len(self) != 1)}"
+        return f"<Explanation by {self.method} of {pictures}, target {self.target}, maps {h}x{w}{flow}>"
 
     def __len__(self) -> int:
         return int(self.maps.shape[0])

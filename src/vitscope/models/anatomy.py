@@ -102,7 +102,7 @@ class BlockInfo:
     tokens_first: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Anatomy:
     """Everything a probe learned about one model at one input size.
 
@@ -127,6 +127,11 @@ class Anatomy:
     output_width: int | None = None
     convolves: bool = False
     notes: tuple[str, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        tokens = self.layout.describe() if self.layout is not None else "no tokens"
+        blocks = f"{len(self.blocks)} blocks x {self.heads} heads, width {self.width}"
+        return f"<Anatomy of {self.source}: {self.family}, {tokens}, {blocks}, pooling {self.pooling}>"
 
     @property
     def heads(self) -> int:
