@@ -116,6 +116,7 @@ def _needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
     has_flow=True,
     needs=_needs,
     applies=_applies,
+    takes_libra=True,
 )
 def daam_self(
     trace: Trace,

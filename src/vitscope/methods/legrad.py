@@ -35,6 +35,7 @@ def _applies(anatomy: Anatomy) -> str | None:
     has_flow=True,
     needs=Needs(),
     applies=_applies,
+    takes_libra=True,
 )
 def legrad(trace: Trace, *, start_block: int = 0) -> Relevance:
     """Mean over blocks of E_l = mean over heads and queries of relu(ds_l/dA_l).
@@ -47,7 +48,7 @@ def legrad(trace: Trace, *, start_block: int = 0) -> Relevance:
     check_start(start_block, len(chain_sites(trace)))
     maps = []
     layout = trace.layout
-    for site in local_sites(trace.vit, trace.inputs, trace.resolved)[start_block:]:
+    for site in local_sites(trace.vit, trace.inputs, trace.resolved, trace.rules)[start_block:]:
         total = torch.zeros(site.batch, site.keys, device=site.raw_output.device)
         for queries in site.chunks():
             total += site.attention_gradient(queries).clamp_min(0).sum((1, 2))

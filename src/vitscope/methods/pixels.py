@@ -14,6 +14,7 @@ from vitscope.methods.registry import pictures_only, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.optional import require
 from vitscope.tracing import Trace
+from vitscope.tracing.forward_pass import run_pass
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.targets import output_tensor
 
@@ -47,8 +48,15 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
     chosen = torch.arange(trace.batch) if only is None else torch.tensor([only])
     chosen = chosen.to(trace.logits.device)
 
+    def run_model(images: Tensor) -> Any:
+        if trace.rules is None:
+            return vit.model(images)
+        return run_pass(
+            vit.model, trace.anatomy, images, precision=vit.precision, gradient=True, rules=trace.rules
+        ).output
+
     def score(images: Tensor) -> Tensor:
-        output = vit.model(images)
+        output = run_model(images)
         # Captum stacks whole batches, so row i belongs to picture i mod B
         target = resolved.select(chosen[torch.arange(images.shape[0], device=images.device) % len(chosen)])
         return target.score(output, output_tensor(output))
@@ -67,6 +75,7 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
     backwards=1,
     needs=Needs(),
     applies=pictures_only,
+    takes_libra=True,
 )
 def saliency(trace: Trace) -> Relevance:
     """Sum of |dy/dx| over a patch's pixels and channels."""
@@ -83,6 +92,7 @@ def saliency(trace: Trace) -> Relevance:
     backwards=1,
     needs=Needs(),
     applies=pictures_only,
+    takes_libra=True,
 )
 def input_x_gradient(trace: Trace) -> Relevance:
     """Sum of x * dy/dx over a patch's pixels and channels; x is the normalised picture."""
@@ -100,6 +110,7 @@ def input_x_gradient(trace: Trace) -> Relevance:
     backwards=20,
     needs=Needs(),
     applies=pictures_only,
+    takes_libra=True,
 )
 def integrated_gradients(trace: Trace, *, steps: int = 20, baseline: float = 0.0) -> Relevance:
     """Path integral of the gradient from a constant picture (``baseline`` in normalised units) to the picture.
@@ -127,6 +138,7 @@ def integrated_gradients(trace: Trace, *, steps: int = 20, baseline: float = 0.0
     backwards=10,
     needs=Needs(),
     applies=pictures_only,
+    takes_libra=True,
 )
 def smoothgrad(trace: Trace, *, samples: int = 10, noise: float = 0.15, seed: int = 0) -> Relevance:
     """Mean of |dy/dx| over ``samples`` noisy copies; ``noise``: deviation as a share of the picture's range."""

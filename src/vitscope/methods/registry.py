@@ -35,6 +35,11 @@ class MethodInfo:
     function: Function
     needs: Needs | NeedsOf
     applies: Applies
+    takes_libra: bool = False
+    """True for methods on the model's own gradient: LibraGrad's (CVPR 2025) can take its place.
+
+    With the option ``libra=True`` softmax, the activations' gates and LayerNorm's std are constant on the way back;
+    the formula of the method stays."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -42,15 +47,6 @@ class MethodInfo:
         parameters = list(inspect.signature(self.function).parameters.values())[1:]
         own = {p.name: p.default for p in parameters}
         return {**own, "libra": False} if self.takes_libra else own
-
-    @property
-    def takes_libra(self) -> bool:
-        """True for methods on the model's own gradient: LibraGrad's (CVPR 2025) can take its place.
-
-        With the option ``libra=True`` softmax, the activations' gates and LayerNorm's std are constant on the way
-        back; the formula of the method stays."""
-        needs = self.needs
-        return isinstance(needs, Needs) and needs.gradient and needs.rules is None
 
     @property
     def summary(self) -> str:
@@ -63,10 +59,11 @@ class MethodInfo:
 
     def needs_for(self, vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
         """What the trace must hold for these inputs and options."""
-        if not isinstance(self.needs, Needs):
-            return self.needs(vit, inputs, {**self.options, **options})
+        needs = self.needs
+        if not isinstance(needs, Needs):
+            needs = needs(vit, inputs, {**self.options, **options})
         libra = self.takes_libra and options.get("libra", False)
-        return replace(self.needs, rules=constant_gate()) if libra else self.needs
+        return replace(needs, rules=constant_gate()) if libra else needs
 
     def run(self, trace: Trace, options: Mapping[str, Any]) -> Relevance:
         """The method's relevance on a trace that holds what ``needs_for`` told."""
@@ -114,17 +111,23 @@ def register(
     has_flow: bool = False,
     needs: Needs | NeedsOf | None = None,
     applies: Applies = token_methods,
+    takes_libra: bool | None = None,
 ) -> Callable[[Function], Function]:
     """Register ``function(trace, *, options…) -> Relevance`` under ``name``.
 
-    Raises MethodError when the name is taken."""
+    ``takes_libra``: the method has the option ``libra``. None: when its needs are a gradient without rules. A method
+    that runs passes of its own, or whose needs depend on its options, says so itself; ``trace.rules`` then holds
+    Libra's rules. Raises MethodError when the name is taken."""
+    held = needs or Needs(gradient=backwards > 0)
+    if takes_libra is None:
+        takes_libra = isinstance(held, Needs) and held.gradient and held.rules is None
 
     def add(function: Function) -> Function:
         if name in _METHODS and _METHODS[name].function.__module__ != function.__module__:
             raise MethodError(f"a method named '{name}' is registered already; choose another name")
         _METHODS[name] = MethodInfo(
-            name, family, title, citation, class_specific, signed, forwards, backwards, has_flow, function,
-            needs or Needs(gradient=backwards > 0), applies,
+            name, family, title, citation, class_specific, signed, forwards, backwards, has_flow, function, held,
+            applies, takes_libra,
         )  # fmt: skip
         return function
 

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from vitscope.tracing.vit import Vit
 
 
-def local_sites(vit: Vit, inputs: Inputs, target: ResolvedTarget) -> list[AttentionSite]:
+def local_sites(
+    vit: Vit, inputs: Inputs, target: ResolvedTarget, rules: Rules | None = None
+) -> list[AttentionSite]:
     """One site per block whose ``output_gradient`` is that of s_l = target(read out of block l's output).
 
     Block inputs are detached, so the sum over blocks and pictures needs one backward; the read-outs of all blocks
-    run as one batch behind the last block."""
+    run as one batch behind the last block. ``rules`` hold in the blocks and in the read-out."""
     probe = vit.probe_for(inputs)
     anatomy = probe.anatomy
     capture = Capture(streams=True)
@@ -34,7 +36,7 @@ def local_sites(vit: Vit, inputs: Inputs, target: ResolvedTarget) -> list[Attent
         gradient=True,
         record=True,
         capture=capture,
-        rules=Rules(detach_blocks=True),
+        rules=replace(rules or Rules(), detach_blocks=True),
     )
     L, B = len(anatomy.blocks), batch_of(inputs)
     tokens = torch.cat(
@@ -51,6 +53,7 @@ def local_sites(vit: Vit, inputs: Inputs, target: ResolvedTarget) -> list[Attent
         select(inputs, index),
         precision=vit.precision,
         gradient=True,
+        rules=rules,
         skip=shortcuts(anatomy, cache, L, index, tokens),
     )
     with torch.inference_mode(False), torch.enable_grad():
