@@ -60,16 +60,14 @@ def cross_entropy_bits(first: Tensor, second_log: Tensor) -> Tensor:
     return -terms.sum(-1) / torch.log(torch.tensor(2.0, dtype=first.dtype))
 
 
-def kl_bits(logits: Tensor, changed: Tensor) -> Tensor:
-    """KL(p || q) in bits from logits (n, C); in [0, inf)."""
-    p_log, q_log = logits.double().log_softmax(-1), changed.double().log_softmax(-1)
+def kl_bits(p_log: Tensor, q_log: Tensor) -> Tensor:
+    """KL(p || q) in bits from natural logarithms of probabilities (n, C); in [0, inf)."""
     p = p_log.exp()
     return (cross_entropy_bits(p, q_log) - cross_entropy_bits(p, p_log)).clamp_min(0)
 
 
-def js_bits(logits: Tensor, changed: Tensor) -> Tensor:
-    """Jensen-Shannon divergence, base 2, from logits (n, C); in [0, 1]."""
-    p_log, q_log = logits.double().log_softmax(-1), changed.double().log_softmax(-1)
+def js_bits(p_log: Tensor, q_log: Tensor) -> Tensor:
+    """Jensen-Shannon divergence, base 2, from natural logarithms of probabilities (n, C); in [0, 1]."""
     p, q = p_log.exp(), q_log.exp()
     half = torch.log(torch.tensor(2.0, dtype=torch.float64))
     mixture_log = torch.logaddexp(p_log, q_log) - half
@@ -123,8 +121,8 @@ def output_changes(logits: Tensor, changed: Tensor, labels: Tensor | None = None
         labels = labels.to(before.device)
         add("label", labels)
         values["accuracy_drop"] = (top == labels).double() - (changed_top == labels).double()
-    values["js_divergence"] = js_bits(before, after)
-    values["kl_divergence"] = kl_bits(before, after)
+    values["js_divergence"] = js_bits(p_log, q_log)
+    values["kl_divergence"] = kl_bits(p_log, q_log)
     values["flip"] = (top != changed_top).double()
     return values
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from vitscope.heads.batches import PictureSource, Progress, picture_source, quiet
-from vitscope.heads.change_metrics import check_labels
+from vitscope.heads.change_metrics import check_labels, js_bits
 from vitscope.heads.importance import resolve_replacement
 from vitscope.heads.problems import HeadsError
-from vitscope.heads.resuming import Resumer, Savings
+from vitscope.heads.resuming import Resumer
 from vitscope.heads.sites import head_grid
 from vitscope.heads.sweep import clean_run, measure
 from vitscope.heads.table import HeadTable, write_frame
@@ -109,10 +109,10 @@ def cumulative_pruning(
     means = resolve_replacement(vit, source, replacement, batch_size, progress)
     given = None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
     totals: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
-    savings, seen, done = Savings(), 0, 0
+    seen, done = 0, 0
     for batch in source.batches(vit, batch_size):
         clean = clean_run(vit, batch.pixels, None if given is None else given[list(batch.positions)])
-        resumer = Resumer(vit, clean, savings)
+        resumer = Resumer(vit, clean)
         seen += clean.pictures
         for run, (_, _, order) in enumerate(runs):
             for count in counts.tolist():
@@ -165,14 +165,13 @@ def _masked_logits(resumer: Resumer, heads: Sequence[Head], means: Tensor | None
 
 def _answers(full: Tensor, logits: Tensor, labels: Tensor | None) -> Tensor:
     """(n, 4): probability of the reference class, accuracy, agreement, Jensen-Shannon divergence."""
-    from vitscope.heads.change_metrics import js_bits
-
+    p_log, q_log = full.double().log_softmax(-1), logits.double().log_softmax(-1)
     reference = full.argmax(-1) if labels is None else labels
-    probability = logits.double().softmax(-1).gather(1, reference[:, None]).squeeze(1)
+    probability = q_log.exp().gather(1, reference[:, None]).squeeze(1)
     predicted = logits.argmax(-1)
     accuracy = torch.full_like(probability, torch.nan) if labels is None else (predicted == labels).double()
     return torch.stack(
-        [probability, accuracy, (predicted == full.argmax(-1)).double(), js_bits(full, logits)], 1
+        [probability, accuracy, (predicted == full.argmax(-1)).double(), js_bits(p_log, q_log)], 1
     )
 
 
@@ -202,10 +201,9 @@ def joint_effect(
     given = None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
     joint: dict[str, list[Tensor]] = {}
     single: dict[str, list[Tensor]] = {}
-    savings = Savings()
     for batch in source.batches(vit, batch_size):
         clean = clean_run(vit, batch.pixels, None if given is None else given[list(batch.positions)])
-        resumer = Resumer(vit, clean, savings)
+        resumer = Resumer(vit, clean)
         index = torch.arange(clean.pictures)
 
         def effect(

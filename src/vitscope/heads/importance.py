@@ -18,9 +18,16 @@ from vitscope.heads.correlation import spearman
 from vitscope.heads.first_order import first_order_scores
 from vitscope.heads.means import mean_outputs
 from vitscope.heads.problems import HeadsError
-from vitscope.heads.resuming import Resumer, Savings, head_masks
+from vitscope.heads.resuming import TAILS, Resumer, Started, head_masks
 from vitscope.heads.sites import head_grid
-from vitscope.heads.sweep import check_representation, clean_run, groups, measure, stacked_index
+from vitscope.heads.sweep import (
+    check_representation,
+    clean_run,
+    groups,
+    measure_output,
+    measure_tokens,
+    stacked_index,
+)
 from vitscope.heads.table import HeadTable
 from vitscope.tracing import ClassIndex, HeadAblation, TopK, Vit
 
@@ -89,7 +96,7 @@ def importance(
         "representation": representation,
         "full_forwards": sweep.forwards,
         "seconds": round(time.monotonic() - started, 3),
-        "savings": {"one_picture": sweep.savings.one_picture, "short_tail": sweep.savings.short_tail},
+        "savings": sweep.savings,
         "skipped": {source.names[i]: why for i, why in source.skipped.items()},
     }
     if exact and gradient:
@@ -160,7 +167,7 @@ class _Sweep:
         )
         self.names: list[str] = []
         self.forwards = 0.0
-        self.savings = Savings()
+        self.savings: dict[str, bool] = {}
 
     def first_order(self) -> dict[str, Any]:
         """first_order |<T, dT>| and its signed form of the top class, and of the label where there are labels."""
@@ -192,14 +199,19 @@ class _Sweep:
         done, total = 0, len(self.source) * len(heads)
         for batch in self.source.batches(self.vit, self.batch_size):
             labels = None if self.labels is None else self.labels[list(batch.positions)]
-            resumer = Resumer(self.vit, clean_run(self.vit, batch.pixels, labels), self.savings)
+            resumer = Resumer(self.vit, clean_run(self.vit, batch.pixels, labels))
+            self.savings = resumer.savings.as_dict()
             self.forwards += len(batch.names)
             values: dict[str, Any] = {}
+            waiting: list[tuple[int, list[int], Started]] = []
             for block in range(self.L):
                 mine = [head for b, head in heads if b == block]
-                if not mine:
-                    continue
-                self._block(resumer, block, mine, values)
+                size = self.batch_size if resumer.stacks else 1
+                for group in groups(mine, resumer.clean.pictures, size):
+                    waiting.append((block, group, self._start(resumer, block, group, values)))
+                if sum(len(started.index) for *_, started in waiting) >= TAILS or block == self.L - 1:
+                    self._finish(resumer, waiting, values)
+                    waiting = []
                 done += len(mine) * len(batch.names)
                 self.progress("pruning heads", done, total)
             collected.append(values)
@@ -207,20 +219,40 @@ class _Sweep:
         self.names = names
         return {name: np.concatenate([values[name] for values in collected]) for name in collected[0]}
 
-    def _block(self, resumer: Resumer, block: int, heads: list[int], values: dict[str, Any]) -> None:
-        """Every metric for the heads of one block, written into values[name] (n, L, H)."""
+    def _start(self, resumer: Resumer, block: int, heads: list[int], values: dict[str, Any]) -> Started:
+        """Run copies without each of the heads of one block up to a shortened last block, and measure the block."""
         n = resumer.clean.pictures
-        # Patch tokens after the last block itself need that block whole.
-        patches = self.representation == "all"
-        for group in groups(heads, n, self.batch_size):
-            index = stacked_index(n, len(group))
-            keep = head_masks([(block, head) for head in group], self.L, self.H)
-            ablation = HeadAblation(keep if len(group) == 1 else keep.repeat_interleave(n, 0), self.means)
-            logits, outputs = resumer.run(block, ablation, index, patches=patches)
-            self.forwards += len(index) * resumer.cost(block, patches)
-            for name, value in measure(
-                resumer.clean, logits, outputs, block, index, self.representation
-            ).items():
-                if name not in values:
-                    values[name] = np.full((n, self.L, self.H), np.nan, dtype=np.float32)
-                values[name][:, block, group] = value.reshape(len(group), n).T.float().numpy()
+        index = stacked_index(n, len(heads))
+        keep = head_masks([(block, head) for head in heads], self.L, self.H)
+        ablation = HeadAblation(keep if len(heads) == 1 else keep.repeat_interleave(n, 0), self.means)
+        # Patch tokens after the last block need that block whole.
+        patches = self.representation == "all" or (self.representation == "standard" and block == self.L - 1)
+        started = resumer.start(block, ablation, index, patches=patches)
+        self.forwards += len(index) * resumer.cost(block, patches)
+        if self.representation != "none":
+            after = started.outputs[block] if block == self.L - 1 else started.outputs.pop(block)
+            self._write(values, block, heads, measure_tokens(resumer.clean, after, block, index, "block"))
+        return started
+
+    def _finish(
+        self, resumer: Resumer, waiting: list[tuple[int, list[int], Started]], values: dict[str, Any]
+    ) -> None:
+        """The last block of what was started, and what is measured at the end."""
+        clean, last = resumer.clean, self.L - 1
+        finished = resumer.finish([started for *_, started in waiting])
+        for (block, heads, started), (logits, outputs) in zip(waiting, finished, strict=True):
+            found = measure_output(clean, logits, started.index)
+            if self.representation != "none":
+                every = self.representation == "all"
+                found.update(measure_tokens(clean, outputs[last], last, started.index, "last", every))
+            self._write(values, block, heads, found)
+
+    def _write(
+        self, values: dict[str, Any], block: int, heads: list[int], found: dict[str, Tensor]
+    ) -> None:
+        """Put values (heads * pictures,) into values[name] (n, L, H)."""
+        for name, value in found.items():
+            columns = value.reshape(len(heads), -1).T.float().numpy()
+            if name not in values:
+                values[name] = np.full((len(columns), self.L, self.H), np.nan, dtype=np.float32)
+            values[name][:, block, heads] = columns

@@ -22,7 +22,7 @@ from vitscope.heads.batches import Progress, picture_source, quiet
 from vitscope.heads.change_metrics import check_labels
 from vitscope.heads.distance import grid_geometry
 from vitscope.heads.problems import HeadsError
-from vitscope.heads.resuming import Resumer, Savings
+from vitscope.heads.resuming import Resumer
 from vitscope.heads.sites import head_grid
 from vitscope.heads.sweep import check_representation, clean_run, groups, measure, stacked_index
 from vitscope.heads.table import write_frame
@@ -158,7 +158,6 @@ def partial_pruning(
         )
     source = picture_source(images)
     given = None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
-    savings = Savings()
     collected: list[dict[str, NDArray[np.float32]]] = []
     names: list[str] = []
     steps: list[tuple[str, int]] = []
@@ -167,7 +166,7 @@ def partial_pruning(
         clean = clean_run(vit, batch.pixels, None if given is None else given[list(batch.positions)])
         if masks is None:
             steps, masks = _masks(clean.anatomy.layout, vit.source, parts, queries, hops, distance)
-        resumer = Resumer(vit, clean, savings)
+        resumer = Resumer(vit, clean)
         columns: dict[str, list[Tensor]] = {}
         n = clean.pictures
         for group in groups(range(len(steps)), n, batch_size):

@@ -1,47 +1,126 @@
-"""The engine of every pruning analysis: many changed copies of a batch resumed from one block, and what changed.
+"""What every pruning analysis starts from and ends with: the clean run of a batch, and what a changed copy changed.
 
-A changed copy is one (picture, ablation) pair. Copies are stacked into one batch and only the blocks from the changed
-one on are run again; the earlier ones give what they gave in the cache.
+A changed copy is one (picture, ablation) pair; `resuming` runs it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitscope.heads.change_metrics import class_changes, output_changes, patch_changes
 from vitscope.heads.problems import HeadsError
+from vitscope.heads.shortening import Watching
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import BlockCache, Vit
+from vitscope.tracing.blocks import first_tensor, is_tokens
+from vitscope.tracing.forward_pass import run_pass
+from vitscope.tracing.resume import collect_outputs, no_blocks
 
 REPRESENTATIONS = ("standard", "all", "none")
 
 
 @dataclass(frozen=True)
 class Clean:
-    """The full run of one batch: its cache, anatomy and labels (or None)."""
+    """The full run of one batch.
+
+    labels: one class index per picture, or None. entering[block]: the tokens that entered it, as it lays them out.
+    attended[block]: its attention output (B, H, Nq, d), for blocks with one attention. embedding: for each convolution
+    that ran once before the first block, by path, a forward that gives what it gave for the first picture."""
 
     cache: BlockCache
     anatomy: Anatomy
     labels: Tensor | None
+    entering: dict[int, Tensor]
+    attended: dict[int, Tensor]
+    embedding: dict[str, Callable[..., Any]]
 
     @property
     def pictures(self) -> int:
         return int(self.cache.logits.shape[0])
 
+    @property
+    def size(self) -> tuple[int, ...]:
+        """(H, W) of the pictures."""
+        assert isinstance(self.cache.inputs, Tensor)
+        return tuple(self.cache.inputs.shape[-2:])
+
 
 def clean_run(vit: Vit, pixels: Tensor, labels: Tensor | None) -> Clean:
-    """One full forward that keeps every block's output. Raises HeadsError for a model without class scores."""
+    """One full forward that keeps what changed copies need. Raises HeadsError for a model without class scores."""
     anatomy = vit.anatomy_for((int(pixels.shape[-2]), int(pixels.shape[-1])))
     if anatomy.classes is None:
         raise HeadsError(
             f"expected a model with class scores, got {vit.source} without a classifier; "
             "pass classes=C to open_model if its output are class scores"
         )
-    return Clean(vit.cache(pixels), anatomy, labels)
+    if not anatomy.blocks:
+        raise no_blocks(anatomy)
+    watching = Watching(torch.ones(1, len(anatomy.blocks), anatomy.heads))
+    with _Beginning(vit.model, anatomy) as beginning:
+        record, outputs = collect_outputs(
+            vit.model,
+            anatomy,
+            lambda: run_pass(vit.model, anatomy, pixels, precision=vit.precision, ablations=[watching]),
+        )
+    by_token = tuple(block.tokens_first for block in anatomy.blocks)
+    cache = BlockCache(pixels, record.logits.float(), tuple(outputs), by_token)
+    entering = {block + 1: first_tensor(output) for block, output in enumerate(outputs[:-1])}
+    entering[0] = beginning.tokens
+    attended = {
+        block.index: watching.seen[block.index]
+        for block in anatomy.blocks
+        if len(block.sites) == 1 and block.index in watching.seen
+    }
+    return Clean(
+        cache,
+        anatomy,
+        labels,
+        {block: tokens for block, tokens in entering.items() if tokens is not None},
+        attended,
+        beginning.convolutions,
+    )
+
+
+class _Beginning:
+    """Watches a run up to its first block: the tokens that enter it and the convolutions that ran before."""
+
+    def __init__(self, model: nn.Module, anatomy: Anatomy) -> None:
+        self.tokens: Tensor | None = None
+        self.convolutions: dict[str, Callable[..., Any]] = {}
+        self._model, self._first = model, anatomy.blocks[0]
+        self._over = False
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> _Beginning:
+        for path, module in self._model.named_modules():
+            if isinstance(module, nn.Conv2d):
+                self._handles.append(module.register_forward_hook(self._keep(path)))
+        first = self._model.get_submodule(self._first.path)
+        self._handles.append(first.register_forward_pre_hook(self._enter, with_kwargs=True))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _keep(self, path: str) -> Callable[..., None]:
+        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
+            if not self._over:
+                kept = output[:1].detach().clone()
+                self.convolutions[path] = lambda *args, **kwargs: kept.clone()
+
+        return hook
+
+    def _enter(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self._over:
+            given = [a for a in (*args, *kwargs.values()) if is_tokens(a, self._first.width)]
+            self.tokens = given[0].detach().clone() if len(given) == 1 else None
+            self._over = True
 
 
 def read_vector(tokens: Tensor, anatomy: Anatomy) -> Tensor | None:
@@ -57,6 +136,24 @@ def read_vector(tokens: Tensor, anatomy: Anatomy) -> Tensor | None:
     return tokens[:, layout.patch_slice].mean(1)
 
 
+def measure_output(clean: Clean, logits: Tensor, index: Tensor) -> dict[str, Tensor]:
+    """Every output metric for changed copies with logits (M, C) of the pictures `index` (M,): values (M,), CPU."""
+    labels = None if clean.labels is None else clean.labels[index.cpu()]
+    full = clean.cache.logits[index.to(clean.cache.logits.device)]
+    return output_changes(full.cpu(), logits.float().cpu(), labels)
+
+
+def measure_tokens(
+    clean: Clean, after: Tensor, block: int, index: Tensor, where: str, patches: bool = True
+) -> dict[str, Tensor]:
+    """Changes of what is read after `block` and, with `patches`, of the patch tokens; where: "block" or "last".
+
+    after: the copies' tokens (M, N, D), perhaps the prefix tokens alone. Values (M,) on the CPU."""
+    where_in = index.to(clean.cache.logits.device)
+    values = _token_metrics(clean, _tokens(after, clean, block), block, where_in, where, patches)
+    return {name: value.detach().cpu() for name, value in values.items()}
+
+
 def measure(
     clean: Clean, logits: Tensor, outputs: dict[int, Tensor], block: int, index: Tensor, representation: str
 ) -> dict[str, Tensor]:
@@ -65,18 +162,17 @@ def measure(
     representation: "standard", "all" (also the patch tokens of the last block) or "none" (output metrics only).
     Values are (M,) on the CPU.
     """
-    where = index.to(clean.cache.logits.device)
-    labels = None if clean.labels is None else clean.labels[index.cpu()]
-    values = output_changes(clean.cache.logits[where].cpu(), logits.float().cpu(), labels)
+    values = measure_output(clean, logits, index)
+    last = len(clean.anatomy.blocks) - 1
     if representation != "none":
-        last = len(clean.anatomy.blocks) - 1
-        for name, position in (("block", block), ("last", last)):
-            patches = representation == "all" or name == "block"
-            values.update(_token_metrics(clean, _tokens(outputs[position]), position, where, name, patches))
-    return {name: value.detach().cpu() for name, value in values.items()}
+        values.update(measure_tokens(clean, outputs[block], block, index, "block"))
+        values.update(measure_tokens(clean, outputs[last], last, index, "last", representation == "all"))
+    return values
 
 
-def _tokens(output: Tensor) -> Tensor:
+def _tokens(output: Tensor, clean: Clean, block: int) -> Tensor:
+    if clean.anatomy.blocks[block].tokens_first:
+        return output.transpose(0, 1)
     return output.flatten(1, 2) if output.dim() == 4 else output
 
 
