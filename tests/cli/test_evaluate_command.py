@@ -85,6 +85,60 @@ def test_several_removals_and_json(photos: Path, tmp_path: Path, capsys: pytest.
     assert (tmp_path / "out" / "zero" / "leaderboard.parquet").is_file()
 
 
+def test_scores_and_seeds_are_compared(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    words = ["--score", "logit,probability", "--seed", "0,1", "--mean-colour", "data", "--removal", "mean"]
+    code = run(["evaluate", str(photos), *MODEL, *QUICK, *words, "--out", str(out), "--json"])
+    boards = json.loads(capsys.readouterr().out)["boards"]
+    assert code == 0
+    assert [board["name"] for board in boards] == [
+        "logit-seed0", "logit-seed1", "probability-seed0", "probability-seed1",
+    ]  # fmt: skip
+    assert [board["protocol"]["seed"] for board in boards] == [0, 1, 0, 1]
+    pictures = [np.asarray(Image.open(photos / f"{index}.png")) / 255 for index in range(3)]
+    assert boards[0]["protocol"]["mean_colour"] == pytest.approx(np.mean(pictures, axis=(0, 1, 2)).tolist())
+    assert vs.Leaderboard.load(out / "logit-seed1").protocol.seed == 1
+
+
+def test_mosaics_of_nine_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--world", "shapes", "--limit", "20", "--metrics", "grid-pointing", "--mosaic", "3"]
+    code = run(["evaluate", *words, "--methods", "rollout", "--random-draws", "1", "--out", str(tmp_path), "--json"])
+    scores = json.loads(capsys.readouterr().out)["boards"][0]["scores"]
+    assert code == 0
+    (uniform,) = (row["value"] for row in scores if row["method"] == "uniform")
+    assert uniform == pytest.approx(1 / 9)
+
+
+def test_interrupted_and_gone_on(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vitscope.evaluation import checkpoint
+    from vitscope.evaluation.run import Run
+
+    monkeypatch.setattr(checkpoint, "SECONDS", 0)
+    command = ["evaluate", str(photos), *MODEL, *QUICK, "--batch-size", "1", "--out", str(tmp_path / "out")]
+    over, calls = Run.over, []
+
+    def stopped(self: Run, data: object) -> None:
+        calls.append(data)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        over(self, data)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Run, "over", stopped)
+    assert run(command) == 130
+    said = capsys.readouterr().err
+    assert "the same command goes on" in said
+    assert said.strip().splitlines()[-1].startswith("interrupted; ")
+    assert not (tmp_path / "out" / "protocol.json").exists()
+    assert run(command) == 0
+    captured = capsys.readouterr()
+    assert "going on after 2 pictures" in captured.err
+    assert "n = 3" in captured.out
+    assert len(calls) == 4, "only the third picture was left to do"
+    assert not (tmp_path / "out" / "unfinished").exists()
+
+
 def test_a_bad_picture_is_skipped(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.png").write_bytes(b"")
     places = [str(photos / "0.png"), str(photos / "1.png"), str(tmp_path / "bad.png")]
@@ -112,6 +166,10 @@ def test_list_metrics(capsys: pytest.CaptureFixture[str]) -> None:
         (["PHOTOS", *MODEL, "--methods", "gmarr"], "gmar"),
         (["PHOTOS", *MODEL, "--removal", "grey"], "expected removal"),
         (["PHOTOS", *MODEL, "--labels", "none.csv"], "no file none.csv"),
+        (["PHOTOS", *MODEL, "--seed", "one"], "--seed is a whole number"),
+        (["PHOTOS", *MODEL, "--removal", ","], "name at least one"),
+        (["PHOTOS", *MODEL, "--mean-colour", "red"], "--mean-colour"),
+        (["PHOTOS", *MODEL, "--metrics", "grid-pointing"], "pictures of 4 classes"),
         (["--world", "moon"], "moon"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -69,6 +70,38 @@ def test_drop_equals_mask(kind: str) -> None:
     assert torch.allclose(masked.normaliser, dropped.normaliser, atol=1e-4)
     assert torch.equal(masked.top, dropped.top)
     assert float((masked.logit - runner_of(vit, images, "mask").clean().logit[index]).abs().max()) > 1e-3
+
+
+def test_the_shorter_sequence_stands_for_the_mask_only_where_it_is_equal() -> None:
+    from vitscope.evaluation.run import shortens
+
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    for settings in KINDS.values():
+        assert shortens(small(**settings), images)
+    swin = timm.create_model(
+        "swin_tiny_patch4_window7_224", img_size=56, embed_dim=24, depths=(1, 1, 1, 1), num_classes=5
+    )
+    assert not shortens(vs.open_model(swin.eval(), image_size=56), torch.randn(2, 3, 56, 56))
+
+
+@pytest.mark.parametrize("removal", ["mask", "zero"])
+def test_the_scores_of_mask_do_not_depend_on_how_it_is_done(
+    removal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once by the shorter sequence, once with masked keys: the same protocol, the same scores."""
+    vit = small()
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    metrics = ["srg", "mrg", "leave-one-out", "saco", "mu-fidelity"]
+    protocol = Protocol(removal=removal, steps=5, random_draws=2)
+    short = vs.evaluate(vit, images, None, ["daam"], metrics, protocol)
+    module = sys.modules["vitscope.evaluation.evaluate"]  # its name is that of the function, too
+    monkeypatch.setattr(module, "shortens", lambda vit, images: False)
+    masked = vs.evaluate(vit, images, None, ["daam"], metrics, protocol)
+    assert short.protocol == masked.protocol
+    assert short.total_evaluations == masked.total_evaluations
+    for metric in metrics:
+        first, second = (board.interval("daam", metric).value for board in (short, masked))
+        assert first == pytest.approx(second, abs=1e-4)
 
 
 def test_a_removed_token_leaves_an_average() -> None:

@@ -9,7 +9,14 @@ import torch
 from scipy import stats
 
 from vitscope.evaluation.metric import mean_of
-from vitscope.evaluation.statistics import bootstrap, holm, kendall, paired_difference, resampling_weights
+from vitscope.evaluation.statistics import (
+    bootstrap,
+    holm,
+    kendall,
+    paired_difference,
+    resampled_sums,
+    resampling_weights,
+)
 
 
 def rows(values: torch.Tensor) -> torch.Tensor:
@@ -78,3 +85,13 @@ def test_kendall() -> None:
     assert kendall([1.0, float("nan"), 2], [3.0, 1, 4]) == 1
     assert math.isnan(kendall([1.0], [2.0]))
     assert math.isnan(kendall([1.0, 1.0], [2.0, 3.0]))
+
+
+def test_many_pictures_are_resampled_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same samples whatever the blocks are, so no number depends on the memory that is spent on it."""
+    values = torch.rand(13, 2, generator=torch.Generator().manual_seed(0))
+    expected = resampling_weights(13, 4, 50) @ values.double()
+    assert torch.equal(resampled_sums(values, 4, 50), expected)
+    for block in (1, 30, 200):
+        monkeypatch.setattr("vitscope.evaluation.statistics.BLOCK", block)
+        assert torch.allclose(resampled_sums(values, 4, 50), expected, atol=1e-12)

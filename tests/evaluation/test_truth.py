@@ -60,6 +60,70 @@ def test_class_folders(tmp_path: Path) -> None:
     assert read_truth([tmp_path / "0" / "x.png", tmp_path / "12" / "x.png"]).labels == [0, 12]
 
 
+def test_folders_named_as_the_classes(tmp_path: Path) -> None:
+    """By the model's class names, or ImageNet's WordNet ids where the model has its thousand classes."""
+    names = ["cat", "dog", "bird"]
+    for wanted, given in ((("dog", "bird"), names), (("n01440764", "n01443537"), None)):
+        paths = [tmp_path / name / "x.png" for name in wanted]
+        for path in paths:
+            path.parent.mkdir()
+            Image.new("RGB", (4, 4)).save(path)
+        classes = 1000 if given is None else 3
+        expected = [0, 1] if given is None else [1, 2]
+        assert read_truth(paths, classes=classes, class_names=given).labels == expected
+    mixed = [tmp_path / "dog" / "x.png", tmp_path / "n01440764" / "x.png"]
+    assert read_truth(mixed, classes=3, class_names=names).labels is None
+    assert read_truth(paths, classes=5).labels is None
+
+
+def test_a_found_file_that_does_not_fit_is_left_aside_unless_it_is_needed(pictures: list[Path]) -> None:
+    folder = pictures[0].parent
+    (folder / "labels.csv").write_text("file,class_index\na.jpg,3\n")
+    (folder / "boxes.csv").write_text("file,x0,y0,x1,y1\nz.jpg,1,2,5,6\n")
+    said: list[str] = []
+    data = read_truth(pictures, needs=(), tell=said.append)
+    assert data.labels is None
+    assert data.boxes is None
+    assert len(said) == 2
+    assert "nothing about b.jpg" in said[0]
+    assert "a.jpg and 1 others of 2" in said[1]
+    with pytest.raises(DataError, match=r"nothing about b\.jpg"):
+        read_truth(pictures, needs=("labels",))
+    with pytest.raises(DataError, match=r"nothing about a\.jpg and 1 others"):
+        read_truth(pictures, needs=("boxes",))
+    with pytest.raises(DataError, match=r"nothing about b\.jpg"):
+        read_truth(pictures, folder / "labels.csv", needs=())
+
+
+def test_masks_are_read_when_they_are_asked_for(pictures: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for name in ("a", "b"):
+        Image.new("L", (20, 10), 255).save(folder / f"{name}.png")
+    data = read_truth(pictures, masks=folder)
+    assert data.masks is not None
+    (folder / "b.png").write_bytes(b"no picture")
+    assert np.asarray(data.masks[0]).all()
+    assert np.asarray(data.part(0, 1).masks[0]).all()  # type: ignore[index]
+    with pytest.raises(DataError, match=r"b\.png cannot be read"):
+        data.masks[1]
+
+
+def test_the_size_of_a_turned_photograph(tmp_path: Path) -> None:
+    """A mask is of the picture as it is shown, its EXIF rotation applied."""
+    picture = Image.new("RGB", (20, 10))
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    path, folder = tmp_path / "a.jpg", tmp_path / "masks"
+    picture.save(path, exif=exif)
+    folder.mkdir()
+    Image.new("L", (10, 20), 1).save(folder / "a.png")
+    assert np.asarray(read_truth([path], masks=folder).masks[0]).shape == (20, 10)  # type: ignore[index]
+    Image.new("L", (20, 10), 1).save(folder / "a.png")
+    with pytest.raises(DataError, match="make them equal"):
+        read_truth([path], masks=folder)
+
+
 def test_equal_names_in_two_folders(tmp_path: Path) -> None:
     paths = []
     for name in ("one", "two"):

@@ -92,7 +92,7 @@ class Meter:
     """
 
     def __init__(self, label: str, total: int) -> None:
-        self.label, self.total, self.done = label, total, 0
+        self.label, self.total, self.done, self.before = label, total, 0, 0
         self.started = self.spoken = time.monotonic()
         self.bar: Progress | None = None
         self.task: Any = None
@@ -113,15 +113,20 @@ class Meter:
             self.task = self.bar.add_task(self.label, total=self.total)
         return self.advance
 
+    def forget(self, count: int) -> None:
+        """``count`` were done before this run: they are shown as done, and no estimate is made from them."""
+        self.done += count
+        self.before += count
+
     def advance(self, count: int) -> None:
         """Say that ``count`` more are done."""
         self.done += count
         now = time.monotonic()
         if self.bar is not None:
             self.bar.update(self.task, completed=self.done, total=self.total)
-        elif now - self.spoken > 30 and self.done:
+        elif now - self.spoken > 30 and self.done > self.before:
             self.spoken = now
-            left = (now - self.started) / self.done * max(0, self.total - self.done)
+            left = (now - self.started) / (self.done - self.before) * max(0, self.total - self.done)
             note(f"{self.label}: {self.done} of {self.total}, about {left:.0f} s left")
 
     def __exit__(self, *_: object) -> None:

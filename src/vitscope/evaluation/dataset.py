@@ -21,14 +21,13 @@ from vitscope.models.pictures import find_pictures, read_picture
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch in the model's own geometry. thumbnails: uint8 (H, W, 3), what the model sees."""
+    """One batch in the model's own geometry."""
 
     keys: list[str]
     images: Tensor
     labels: Tensor | None
     masks: Tensor | None
     boxes: list[list[Box]] | None
-    thumbnails: list[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -86,14 +85,13 @@ class EvaluationSet:
             yield self._batch(vit, range(start, min(start + size, len(self))))
 
     def _batch(self, vit: Any, indices: range) -> Batch:
-        images, thumbnails, masks, boxes = [], [], [], []
+        images, masks, boxes = [], [], []
         for index in indices:
             picture = self.pictures[index]
             ready = isinstance(picture, Tensor)
             opened = None if ready else as_picture(picture)
             image = vit.images(picture.unsqueeze(0) if isinstance(picture, Tensor) else [opened])[0]
             images.append(image)
-            thumbnails.append(_thumbnail(vit, image))
             place = None if opened is None else vit.preprocessor.geometry((opened.height, opened.width))
             if self.masks is not None:
                 mask = torch.as_tensor(np.asarray(self.masks[index])).bool()
@@ -111,7 +109,6 @@ class EvaluationSet:
             labels,
             torch.stack(masks) if self.masks is not None else None,
             boxes if self.boxes is not None else None,  # type: ignore[arg-type]
-            thumbnails,
         )
 
 
@@ -139,6 +136,20 @@ def evaluation_set(
     listed: Any = labels.tolist() if isinstance(labels, (Tensor, np.ndarray)) else labels
     known: Any = masks
     return EvaluationSet(pictures, found, listed, known, boxes)
+
+
+def mean_colour(data: EvaluationSet) -> tuple[float, float, float]:
+    """The mean RGB of the pictures, 0..1, each picture counted alike: ``Protocol(mean_colour=...)`` of the data set.
+
+    Raises EvaluationError for ready tensors, whose colours only the model's preprocessing knows.
+    """
+    total = np.zeros(3)
+    for picture in data.pictures:
+        if isinstance(picture, Tensor):
+            raise EvaluationError("a mean colour needs pictures, got ready tensors; give mean_colour yourself")
+        total += np.asarray(as_picture(picture), dtype=np.float64).mean(axis=(0, 1)) / 255
+    red, green, blue = (total / len(data)).tolist()
+    return red, green, blue
 
 
 def picture_keys(pictures: Sequence[Any]) -> list[str]:
@@ -173,7 +184,8 @@ def as_picture(picture: Any) -> Image.Image:
     return Image.fromarray(values)
 
 
-def _thumbnail(vit: Any, image: Tensor) -> np.ndarray:
+def thumbnail(vit: Any, image: Tensor) -> np.ndarray:
+    """What the model sees of a picture (3, H, W), as uint8 (H, W, 3)."""
     if vit.preprocessor is not None:
         image = vit.preprocessor.denormalise(image)
     else:

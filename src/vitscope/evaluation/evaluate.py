@@ -5,23 +5,28 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vitscope.errors import EvaluationError
+from vitscope.evaluation.cascade import Cascade
+from vitscope.evaluation.checkpoint import Checkpoint, grow
 from vitscope.evaluation.dataset import EvaluationSet, evaluation_set
 from vitscope.evaluation.leaderboard import Leaderboard
+from vitscope.evaluation.merging import side_by_side
 from vitscope.evaluation.metric import MetricInfo, get_metric
 from vitscope.evaluation.mosaics import mosaics_of
 from vitscope.evaluation.protocol import Protocol, pictures_digest
-from vitscope.evaluation.run import Run
+from vitscope.evaluation.run import Run, shortens
 from vitscope.evaluation.subjects import CONTROLS, contestants
 
 DEFAULT_METHODS = ("gmar", "daam", "rollout", "gae")
 DEFAULT_METRICS = ("srg",)
-KEPT_PICTURES = 64
+RESUMED = "resumed"
+"""What ``progress`` is told of the part that an interrupted run had finished."""
 
 
 def evaluate(
@@ -39,7 +44,8 @@ def evaluate(
     controls: Sequence[str] = CONTROLS,
     batch_size: int = 16,
     evaluation_batch: int = 64,
-    keep_pictures: int = KEPT_PICTURES,
+    keep_pictures: bool = True,
+    checkpoint: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Leaderboard:
     """Score methods on pictures: a leaderboard with the controls beside them.
@@ -52,6 +58,9 @@ def evaluate(
     controls: which controls share the table; all of them unless you know why not.
     batch_size: pictures explained together; evaluation_batch: perturbed pictures the model sees at once. Neither
         changes a result.
+    keep_pictures: whether the pictures on which each method does worst and best are kept for the page.
+    checkpoint: a folder in which the finished part is kept every while; a run that was interrupted goes on from it
+        when it is called again with the same arguments. Yours to remove afterwards.
     progress: called with (what, done, total) in pictures × methods.
 
     Raises EvaluationError for what does not fit together: a metric without the labels, masks or boxes it needs, a
@@ -64,23 +73,50 @@ def evaluate(
     _check(direct, data)
     bound = _bind(protocol or Protocol(), vit, data)
     rows = contestants(vit, methods, options or {}, controls)
-    run = Run(vit, bound, rows, direct, batch_size, evaluation_batch, keep_pictures, progress)
-    total = len(data) * len(rows)
     mosaics = mosaics_of(vit, data, bound.seed, bound.mosaic) if mosaic else None
-    if mosaics is not None:
-        total += len(mosaics) * len(rows)
-    run.total = total
-    if direct:
-        run.over(data)
+    total = (len(data) * bool(direct) + (len(mosaics) if mosaics is not None else 0)) * len(rows)
+    done = 0
+
+    def advance(what: str, count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(what, done, total)
+
+    def over(chosen: EvaluationSet, infos: list[MetricInfo], aim: str | int, place: str) -> Leaderboard:
+        whole = replace(bound, target=aim)
+        kept = Checkpoint(None if checkpoint is None else Path(checkpoint) / place)
+        board = kept.load(whole, [row.name for row in rows], [info.name for info in infos], chosen)
+        if board is not None:
+            advance(RESUMED, board.protocol.pictures * len(rows))
+        cascade = Cascade(vit, bound.seed) if any(info.family == "sanity" for info in infos) else None
+        first = torch.cat([batch.images for batch in chosen.part(0, 2).batches(vit, 2)])
+        shorten = bound.removal == "drop" or (bound.removal == "mask" and shortens(vit, first))
+
+        def make(part: EvaluationSet) -> Leaderboard:
+            run = Run(
+                vit,
+                replace(whole, images=pictures_digest(part.keys), pictures=len(part)),
+                rows,
+                infos,
+                batch_size,
+                evaluation_batch,
+                keep_pictures and chosen is data,
+                advance,
+                cascade,
+                shorten,
+            )
+            run.over(part)
+            return run.board()
+
+        return replace(grow(make, board, chosen, batch_size, kept), protocol=bound)
+
+    boards = [over(data, direct, bound.target, "pictures")] if direct else []
     if mosaics is not None:
         # The explained class of a mosaic is the class of the cell that is asked for.
-        second = Run(
-            vit, replace(bound, target="label"), rows, mosaic, batch_size, evaluation_batch, 0, progress
-        )
-        second.total, second.done = total, run.done
-        second.over(mosaics)
-        run.adopt(second)
-    return run.board([info.name for info in wanted])
+        boards.append(over(mosaics, mosaic, "label", "mosaics"))
+    board = boards[0] if len(boards) == 1 else side_by_side(*boards)
+    return replace(board, metrics=[info.name for info in wanted])
 
 
 def _with_companions(names: Sequence[str]) -> list[MetricInfo]:

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from vitscope.errors import EvaluationError, nearest
+from vitscope.evaluation import comparison, merging
 from vitscope.evaluation.metric import Metric, get_metric
 from vitscope.evaluation.protocol import Protocol
-from vitscope.evaluation.statistics import (
-    Difference,
-    Interval,
-    bootstrap,
-    holm,
-    paired_difference,
-    quantiles,
-    resampling_weights,
-)
+from vitscope.evaluation.statistics import Difference, Interval, bootstrap
 
 
 @dataclass(frozen=True)
@@ -54,7 +45,8 @@ class Leaderboard:
     """Scores of methods under one protocol. Made by :func:`vitscope.evaluation.evaluate` or loaded from a folder.
 
     states: one metric state per (method, metric); absent where a metric does not apply (shown as n/a).
-    evaluations: model evaluations made for (method, metric) beyond what was shared before it.
+    evaluations: model evaluations made for (method, metric) beyond what was shared before it. pictures, maps: what a
+    page shows, see :mod:`vitscope.evaluation.gallery`.
     """
 
     protocol: Protocol
@@ -66,6 +58,9 @@ class Leaderboard:
     curves: dict[tuple[str, str], CurveRecord] = field(default_factory=dict)
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
     maps: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    _intervals: dict[tuple[str, str], tuple[int, Interval]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def names(self) -> list[str]:
@@ -79,10 +74,14 @@ class Leaderboard:
 
     def interval(self, method: str, metric: str) -> Interval:
         """Value with its 95 % bootstrap interval; n is 0 and the value NaN where the metric does not apply."""
-        state = self._state(method, metric)
+        state = self.state(method, metric)
         if state is None:
             return Interval(float("nan"), float("nan"), float("nan"), 0)
-        return bootstrap(state.rows, state.info.finalise, self.protocol.seed)
+        count, known = self._intervals.get((method, metric), (-1, None))
+        if known is None or count != len(state.keys):
+            known = bootstrap(state.rows, state.info.finalise, self.protocol.seed)
+            self._intervals[(method, metric)] = (len(state.keys), known)
+        return known
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per method and metric.
@@ -96,7 +95,7 @@ class Leaderboard:
             info, best = get_metric(metric), set(self.best(metric))
             for record in self.methods:
                 interval = self.interval(record.name, metric)
-                state = self._state(record.name, metric)
+                state = self.state(record.name, metric)
                 curve = self.curves.get((record.name, metric))
                 rows.append(
                     {
@@ -125,7 +124,7 @@ class Leaderboard:
         """One row per picture, method and metric: key, method, metric, value (NaN where undefined)."""
         frames = []
         for metric, method in itertools.product(self.metrics, self.names):
-            state = self._state(method, metric)
+            state = self.state(method, metric)
             if state is not None and state.keys:
                 values = state.per_image().numpy()
                 frames.append(
@@ -136,22 +135,11 @@ class Leaderboard:
 
     def ranking(self, metric: str) -> list[str]:
         """Methods from best to worst by value; those without a value at the end."""
-        higher = get_metric(metric).higher_is_better
-        sign = -1.0 if higher in (True, None) else 1.0
-        values = {name: self.interval(name, metric).value for name in self.names}
-        return sorted(
-            self.names,
-            key=lambda n: (values[n] != values[n], sign * values[n] if values[n] == values[n] else 0),
-        )
+        return comparison.ranking(self, metric)
 
     def difference(self, first: str, second: str, metric: str) -> Difference:
         """Value of ``first`` minus value of ``second`` over the pictures that both have, with interval and p."""
-        rows, info = self._paired(first, second, metric), get_metric(metric)
-        if rows is None:
-            nan = float("nan")
-            return Difference(first, second, nan, nan, nan, nan, nan, 0)
-        difference, low, high, p = paired_difference(*rows, info.finalise, self.protocol.seed)
-        return Difference(first, second, difference, low, high, p, p, len(rows[0]))
+        return comparison.difference(self, first, second, metric)
 
     def compare(self, metric: str, pairs: Iterable[tuple[str, str]] | None = None) -> pd.DataFrame:
         """Paired differences of all pairs of methods (or the given ones), p values corrected by Holm together.
@@ -159,127 +147,44 @@ class Leaderboard:
         Columns: first, second, difference (first − second), low, high, p, p_holm, n, better (the better method, or
         an empty text within noise).
         """
-        chosen = list(itertools.combinations(self.ranking(metric), 2)) if pairs is None else list(pairs)
-        found = [self.difference(first, second, metric) for first, second in chosen]
-        corrected = holm([difference.p for difference in found])
-        sign = -1 if get_metric(metric).higher_is_better is False else 1
-        rows = []
-        for difference, p in zip(found, corrected, strict=True):
-            row = vars(replace(difference, p_holm=p))
-            winner = difference.first if sign * difference.difference > 0 else difference.second
-            rows.append({**row, "better": winner if p < 0.05 else ""})
-        columns = [*Difference.__dataclass_fields__, "better"]
-        return pd.DataFrame(rows, columns=columns)
+        return comparison.compare(self, metric, pairs)
 
     def best(self, metric: str) -> list[str]:
         """The first method and all that are not worse than it beyond noise (Holm over the comparisons with it).
 
         Empty for metrics that are described and not ranked, and where nothing has a value.
         """
-        if get_metric(metric).higher_is_better is None:
-            return []
-        ranked = [name for name in self.ranking(metric) if self.interval(name, metric).n > 0]
-        if len(ranked) < 2:
-            return ranked
-        leader, rest = ranked[0], ranked[1:]
-        corrected = holm([self.difference(leader, other, metric).p for other in rest])
-        return [leader] + [other for other, p in zip(rest, corrected, strict=True) if not p < 0.05]
-
-    def agreement(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
-        """Kendall's τ between the rankings of the methods by each pair of ranked metrics; better is always up."""
-        ranked = [m for m in (metrics or self.metrics) if get_metric(m).higher_is_better is not None]
-        from vitscope.evaluation.agreement import agreement
-
-        return agreement({metric: self.oriented(metric) for metric in ranked})
+        return comparison.best(self, metric)
 
     def rank_stability(self, metric: str, resamples: int = 500) -> pd.DataFrame:
         """How sure the ranking is: for each method the 95 % interval of its rank over resampled pictures."""
-        names = [name for name in self.names if self.interval(name, metric).n > 1]
-        shared = self._shared_keys(names, metric)
-        if not shared:
-            return pd.DataFrame(columns=["method", "rank", "low", "high"])
-        info = get_metric(metric)
-        weights = resampling_weights(len(shared), self.protocol.seed, resamples)
-        values = []
-        for name in names:
-            rows = self._rows_of(name, metric, shared)
-            values.append(torch.cat([info.finalise(rows.sum(0)).view(1), info.finalise(weights @ rows)]))
-        table = torch.stack(values, dim=1).nan_to_num(nan=-torch.inf if info.higher_is_better else torch.inf)
-        ranks = (
-            table.argsort(dim=1, descending=info.higher_is_better is not False, stable=True)
-            .argsort(1)
-            .double()
-            + 1
-        )
-        rows_out = []
-        for place, name in enumerate(names):
-            low, high = quantiles(ranks[1:, place])
-            rows_out.append({"method": name, "rank": int(ranks[0, place]), "low": low, "high": high})
-        return pd.DataFrame(rows_out).sort_values("rank", ignore_index=True)
+        return comparison.rank_stability(self, metric, resamples)
+
+    def agreement(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+        """Kendall's τ between the rankings of the methods by each pair of ranked metrics; better is always up."""
+        from vitscope.evaluation.agreement import agreement
+
+        ranked = [m for m in (metrics or self.metrics) if get_metric(m).higher_is_better is not None]
+        return agreement({metric: self.oriented(metric) for metric in ranked})
+
+    def oriented(self, metric: str) -> dict[str, float]:
+        """The value of each method with its sign turned so that more is better."""
+        sign = 1 if get_metric(metric).higher_is_better else -1
+        return {name: sign * self.interval(name, metric).value for name in self.names}
 
     def join(self, other: Leaderboard) -> Leaderboard:
         """Other methods or metrics of the same pictures under the same protocol, in one table.
 
         Raises EvaluationError when the protocols differ or a score is in both.
         """
-        self.protocol.require_equal(other.protocol)
-        twice = set(self.states) & set(other.states)
-        if twice:
-            raise EvaluationError(
-                f"both tables hold {' / '.join(min(twice))}; join tables without common scores"
-            )
-        known = {record.name for record in self.methods}
-        return Leaderboard(
-            self.protocol,
-            self.methods + [record for record in other.methods if record.name not in known],
-            self.metrics + [metric for metric in other.metrics if metric not in self.metrics],
-            {**self.states, **other.states},
-            {**self.evaluations, **other.evaluations},
-            self.shared_evaluations + other.shared_evaluations,
-            {**self.curves, **other.curves},
-            {**self.pictures, **other.pictures},
-            {**self.maps, **other.maps},
-        )
+        return merging.join(self, other)
 
     def merge(self, other: Leaderboard) -> Leaderboard:
         """The leaderboard of two shards of one data set: equal to that of the whole.
 
         Raises EvaluationError when protocols differ beyond the pictures, or methods or metrics do.
         """
-        protocol = self.protocol.merged(other.protocol)
-        if self.names != other.names or self.metrics != other.metrics:
-            raise EvaluationError(
-                "shards must hold the same methods and metrics; evaluate both with the same lists"
-            )
-        states: dict[tuple[str, str], Metric] = {}
-        for place in [*self.states, *(p for p in other.states if p not in self.states)]:
-            merged = Metric(place[1])
-            for state in (self.states.get(place), other.states.get(place)):
-                if state is not None:
-                    merged.merge(state)
-            states[place] = merged
-        curves = dict(self.curves)
-        for place, curve in other.curves.items():
-            mine = curves.get(place)
-            curves[place] = (
-                curve
-                if mine is None
-                else CurveRecord(
-                    mine.fractions, mine.keys + curve.keys, torch.cat([mine.values, curve.values])
-                )
-            )
-        counts = (self.protocol.pictures, other.protocol.pictures)
-        return Leaderboard(
-            protocol,
-            [_pooled(a, b, counts) for a, b in zip(self.methods, other.methods, strict=True)],
-            self.metrics,
-            states,
-            {p: self.evaluations.get(p, 0) + other.evaluations.get(p, 0) for p in states},
-            self.shared_evaluations + other.shared_evaluations,
-            curves,
-            {**self.pictures, **other.pictures},
-            {**self.maps, **other.maps},
-        )
+        return merging.merge(self, other)
 
     def save(self, folder: str | Path) -> Path:
         """Write leaderboard.parquet, per_image.parquet, statistics.parquet, curves.parquet and protocol.json."""
@@ -310,45 +215,11 @@ class Leaderboard:
         table = wide.reindex(index=self.names, columns=self.metrics)
         return str(table.to_html(na_rep="n/a", float_format="{:.3g}".format))
 
-    def _state(self, method: str, metric: str) -> Metric | None:
+    def state(self, method: str, metric: str) -> Metric | None:
+        """What a score is made of; None where the metric does not apply. Raises EvaluationError for unknown names."""
         for kind, value, known in (("method", method, self.names), ("metric", metric, self.metrics)):
             if value not in known:
                 raise EvaluationError(
                     f"this leaderboard has no {kind} {value!r}; did you mean {', '.join(nearest(value, known))}?"
                 )
         return self.states.get((method, metric))
-
-    def oriented(self, metric: str) -> dict[str, float]:
-        """The value of each method with its sign turned so that more is better."""
-        sign = 1 if get_metric(metric).higher_is_better else -1
-        return {name: sign * self.interval(name, metric).value for name in self.names}
-
-    def _shared_keys(self, names: Sequence[str], metric: str) -> list[str]:
-        states = [self._state(name, metric) for name in names]
-        if not states or any(state is None for state in states):
-            return []
-        defined = []
-        for state in states:
-            assert state is not None
-            used = (state.rows != 0).any(1).tolist()
-            defined.append({key for key, ok in zip(state.keys, used, strict=True) if ok})
-        return sorted(set.intersection(*defined))
-
-    def _rows_of(self, name: str, metric: str, keys: Sequence[str]) -> Tensor:
-        state = self._state(name, metric)
-        assert state is not None
-        place = {key: index for index, key in enumerate(state.keys)}
-        return state.rows[[place[key] for key in keys]]
-
-    def _paired(self, first: str, second: str, metric: str) -> tuple[Tensor, Tensor] | None:
-        keys = self._shared_keys([first, second], metric)
-        if len(keys) < 2:
-            return None
-        return self._rows_of(first, metric, keys), self._rows_of(second, metric, keys)
-
-
-def _pooled(first: MethodRecord, second: MethodRecord, counts: tuple[int, int]) -> MethodRecord:
-    total = max(1, sum(counts))
-    seconds = (first.seconds * counts[0] + second.seconds * counts[1]) / total
-    memory: Any = np.fmax(first.memory, second.memory)
-    return replace(first, seconds=seconds, memory=float(memory))

@@ -51,7 +51,8 @@ class Perturber:
     class_token: whether the model can answer with no patch at all. Without a class token the average over no
     patch is undefined, so there the empty end point is the picture of the mean colour, for every curve alike
     (the end point has the same weight in MIF and LIF, so SRG does not depend on this choice).
-    mean, std: (3,) of the normalisation, for colours.
+    mean, std: (3,) of the normalisation, for colours. equal_lengths: whether the model must be asked about equally
+    many kept patches at a time, as when the sequence is shortened; by default for the removal ``drop``.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Perturber:
         mean: Tensor | None = None,
         std: Tensor | None = None,
         batch_size: int = 64,
+        equal_lengths: bool | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         if batch_size < 1:
@@ -77,6 +79,7 @@ class Perturber:
             protocol,
         )
         self.evaluations = 0
+        self._equal_lengths = protocol.removal == "drop" if equal_lengths is None else equal_lengths
         self._model, self._class_token, self._batch_size, self._progress = (
             model,
             class_token,
@@ -151,7 +154,7 @@ class Perturber:
         if len(inner) == 0:
             return Outcome(logit, normaliser, top)
         groups = [inner]
-        if self.protocol.removal == "drop":
+        if self._equal_lengths:
             # Sequences in one batch must be of one length.
             groups = [inner[count[inner] == size] for size in count[inner].unique().tolist()]
         for group in groups:

@@ -11,8 +11,9 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from vitscope.evaluation import gallery
 from vitscope.evaluation.metric import get_metric
-from vitscope.evaluation.statistics import quantiles, resampling_weights
+from vitscope.evaluation.statistics import quantiles, resampled_sums
 from vitscope.rendering.html import Column, Measure, Page
 from vitscope.rendering.overlay import overlay
 from vitscope.rendering.plots import bars, curves
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from vitscope.evaluation.leaderboard import CurveRecord, Leaderboard
 
 CURVE_METHODS = 8
-SHOWN_PICTURES = 4
 
 _HOW_TO_READ = (
     "Every value is a mean over pictures with its 95 % bootstrap interval. Bold is the best number of a column and "
@@ -207,8 +207,8 @@ def _curves(made: Page, board: Leaderboard) -> None:
 
 
 def _pictures(made: Page, board: Leaderboard) -> None:
-    """The pictures on which the best method of the first metric does worst and best."""
-    metric = next((m for m in board.metrics if get_metric(m).higher_is_better is not None), None)
+    """The pictures on which the best method does worst and best."""
+    metric = gallery.ordering_metric(board.metrics)
     controls = {record.name for record in board.methods if record.control}
     if metric is None or not board.pictures:
         return
@@ -217,17 +217,11 @@ def _pictures(made: Page, board: Leaderboard) -> None:
         return
     state = board.states[(name, metric)]
     values = dict(zip(state.keys, state.per_image().tolist(), strict=True))
-    kept = [key for key in board.pictures if values.get(key, float("nan")) == values.get(key, float("nan"))]
-    if len(kept) < 2:
+    worst, best = gallery.extremes(state, {key: 0 for key in board.pictures if (name, key) in board.maps})
+    if not worst:
         return
-    sign = 1 if get_metric(metric).higher_is_better else -1
-    ordered = sorted(kept, key=lambda key: sign * values[key])
-    count = min(SHOWN_PICTURES, len(ordered) // 2)
-    made.section(
-        "Worst and best pictures",
-        f"By {metric} of {name}, among the {len(kept)} pictures that were kept to be shown.",
-    )
-    for title, keys in (("worst", ordered[:count]), ("best", ordered[::-1][:count])):
+    made.section("Worst and best pictures", f"By {metric} of {name}.")
+    for title, keys in (("worst", worst), ("best", best)):
         entries = []
         for key in keys:
             values_of = board.maps[(name, key)]
@@ -262,7 +256,6 @@ def _mean(curve: CurveRecord) -> np.ndarray:
 def _band(curve: CurveRecord, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if len(curve.keys) < 2:
         return _mean(curve), _mean(curve)
-    weights = resampling_weights(len(curve.keys), seed, 500)
-    samples = weights @ torch.nan_to_num(curve.values) / len(curve.keys)
+    samples = resampled_sums(torch.nan_to_num(curve.values), seed, 500) / len(curve.keys)
     ends = [quantiles(samples[:, place]) for place in range(samples.shape[1])]
     return np.array([low for low, _ in ends]), np.array([high for _, high in ends])

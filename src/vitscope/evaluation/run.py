@@ -9,10 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from vitscope.errors import EvaluationError
+from vitscope.errors import EvaluationError, VitscopeError
+from vitscope.evaluation import gallery
 from vitscope.evaluation.cascade import Cascade
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.dataset import Batch, EvaluationSet
+from vitscope.evaluation.dataset import Batch, EvaluationSet, thumbnail
+from vitscope.evaluation.draws import uniforms
 from vitscope.evaluation.footprint import Footprint
 from vitscope.evaluation.leaderboard import CurveRecord, Leaderboard, MethodRecord
 from vitscope.evaluation.metric import Metric, MetricInfo, statistics_of
@@ -31,10 +33,10 @@ class Run:
     metrics: list[MetricInfo]
     batch_size: int
     evaluation_batch: int
-    keep_pictures: int
-    progress: Callable[[str, int, int], None] | None
-    total: int = 0
-    done: int = 0
+    show: bool
+    advance: Callable[[str, int], None]
+    cascade: Cascade | None = None
+    shorten: bool = False
     shared: int = 0
     states: dict[tuple[str, str], Metric] = field(default_factory=dict)
     evaluations: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -47,27 +49,25 @@ class Run:
 
     def over(self, data: EvaluationSet) -> None:
         """Go through the pictures once."""
-        cascade = None
-        if any(info.family == "sanity" for info in self.metrics):
-            cascade = Cascade(self.vit, self.protocol.seed)
         for batch in data.batches(self.vit, self.batch_size):
-            case = self._case(batch, cascade)
-            self._keep_thumbnails(batch)
+            case = self._case(batch)
+            if self.show:
+                for key, image in zip(batch.keys, batch.images, strict=True):
+                    self.pictures[key] = thumbnail(self.vit, image)
             for contestant in self.rows:
                 self._score(case, contestant)
-                self.done += len(case)
-                if self.progress is not None:
-                    self.progress(contestant.name, self.done, self.total)
+                self.advance(contestant.name, len(case))
+            gallery.prune(self.states, [info.name for info in self.metrics], self.pictures, self.maps)
             self.shared += case.perturber.evaluations - sum(case.memory.get("charged", {}).values())
 
-    def _case(self, batch: Batch, cascade: Cascade | None) -> Case:
+    def _case(self, batch: Batch) -> Case:
         vit, protocol = self.vit, self.protocol
         logits = vit.forward(batch.images)
         classes = _classes(protocol, logits, batch.labels)
         anatomy = vit.anatomy_for(tuple(batch.images.shape[-2:]))
         mean, std = (None, None) if vit.preprocessor is None else vit.preprocessor.mean_std()
         runner = Perturber(
-            model_call(vit, protocol.removal),
+            model_call(vit, "drop" if self.shorten else protocol.removal),
             batch.images,
             classes,
             protocol.grid or (1, 1),
@@ -76,12 +76,19 @@ class Run:
             mean=None if mean is None else mean.flatten(),
             std=None if std is None else std.flatten(),
             batch_size=self.evaluation_batch,
+            equal_lengths=self.shorten,
         )
         runner.adopt_clean(logits)
         runner.evaluations = len(logits)
         labels = None if batch.labels is None else batch.labels.to(batch.images.device)
         return Case(
-            runner, batch.keys, labels, batch.masks, batch.boxes, class_count=logits.shape[1], cascade=cascade
+            runner,
+            batch.keys,
+            labels,
+            batch.masks,
+            batch.boxes,
+            class_count=logits.shape[1],
+            cascade=self.cascade,
         )
 
     def _score(self, case: Case, contestant: Contestant) -> None:
@@ -118,23 +125,8 @@ class Run:
                 kept.keys.extend(case.keys)
                 kept.values = torch.cat([kept.values, values])
 
-    def _keep_thumbnails(self, batch: Batch) -> None:
-        for key, thumbnail in zip(batch.keys, batch.thumbnails, strict=True):
-            if len(self.pictures) < self.keep_pictures:
-                self.pictures[key] = thumbnail
-
-    def adopt(self, other: Run) -> None:
-        """Take over the scores of the mosaics."""
-        self.states.update(other.states)
-        self.evaluations.update(other.evaluations)
-        self.shared += other.shared
-        for name, count in other.explained.items():
-            if name not in self.explained:
-                self.explained[name], self.seconds[name] = count, other.seconds[name]
-                self.memory[name] = other.memory[name]
-
-    def board(self, metrics: list[str]) -> Leaderboard:
-        """The finished leaderboard."""
+    def board(self) -> Leaderboard:
+        """The leaderboard of what was gone through."""
         records = [
             MethodRecord(
                 contestant.name,
@@ -149,7 +141,7 @@ class Run:
         return Leaderboard(
             self.protocol,
             records,
-            metrics,
+            [info.name for info in self.metrics],
             self.states,
             self.evaluations,
             self.shared,
@@ -170,6 +162,25 @@ def model_call(vit: Any, removal: str) -> ModelCall:
         return logits
 
     return ask
+
+
+def shortens(vit: Any, images: Tensor) -> bool:
+    """Whether the shorter sequence gives what masked keys give, so that it may be used in their place.
+
+    Asked of the model itself on ``images`` (B, 3, H, W) with random halves of the patches kept: the logits must be
+    equal to 1e-4 of their size. Only in float32: in half precision rounding alone is larger than that.
+    """
+    layout = vit.anatomy.layout
+    if layout is None or vit.precision != "float32":
+        return False
+    keep = uniforms([str(i) for i in range(len(images))], (layout.patches,), 0, "shortens")
+    keep = keep.argsort(1).argsort(1) < max(1, layout.patches // 2)
+    try:
+        masked, short = (model_call(vit, mode)(images, keep.to(images.device)) for mode in ("mask", "drop"))
+    except (VitscopeError, RuntimeError):
+        return False
+    size = float(masked.abs().amax().clamp_min(1e-12))
+    return bool(torch.isfinite(short).all()) and float((masked - short).abs().amax()) <= 1e-4 * size
 
 
 def _mean_over_draws(rows: list[Tensor]) -> Tensor:

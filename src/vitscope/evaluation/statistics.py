@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from vitscope.evaluation.metric import Finalise
 
 RESAMPLES = 2000
 LEVEL = 0.95
+BLOCK = 1 << 22
+"""Weights (bootstrap samples × pictures) that are held at a time: 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,29 @@ def resampling_weights(count: int, seed: int, resamples: int = RESAMPLES) -> Ten
     return weights.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
 
 
+def resampled_sums(rows: Tensor, seed: int, resamples: int = RESAMPLES) -> Tensor:
+    """Sums of the rows (n, K) over bootstrap samples of the pictures, (R, K) float64.
+
+    The samples of one seed and n are the same for all rows. Memory is bounded: many pictures go in several blocks.
+    """
+    count, rows = len(rows), rows.double()
+    block = max(1, min(resamples, BLOCK // max(1, count)))
+    if block == resamples:
+        return _remembered_weights(count, seed, resamples) @ rows
+    generator = torch.Generator().manual_seed(seed)
+    sums = []
+    for start in range(0, resamples, block):
+        drawn = torch.randint(count, (min(block, resamples - start), count), generator=generator)
+        weights = torch.zeros(drawn.shape, dtype=torch.float64)
+        sums.append(weights.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64)) @ rows)
+    return torch.cat(sums)
+
+
+@functools.lru_cache(maxsize=3)
+def _remembered_weights(count: int, seed: int, resamples: int) -> Tensor:
+    return resampling_weights(count, seed, resamples)
+
+
 def bootstrap(rows: Tensor, finalise: Finalise, seed: int, level: float = LEVEL) -> Interval:
     """Percentile interval of ``finalise(sum of rows)`` over resampled pictures; rows (n, K).
 
@@ -58,7 +84,7 @@ def bootstrap(rows: Tensor, finalise: Finalise, seed: int, level: float = LEVEL)
     value = float(finalise(rows.sum(0)))
     if used < 2:
         return Interval(value, float("nan"), float("nan"), used)
-    samples = finalise(resampling_weights(len(rows), seed) @ rows)
+    samples = finalise(resampled_sums(rows, seed))
     low, high = quantiles(samples, level)
     return Interval(value, low, high, used)
 
@@ -81,9 +107,10 @@ def paired_difference(
     The same resampled pictures for both. p is two-sided: twice the smaller share of resampled differences on one
     side of 0, counted so that it is never 0, and never below what n agreeing signs would give (2 / 2^n).
     """
-    weights = resampling_weights(len(first), seed, 2 * RESAMPLES)
     difference = float(finalise(first.sum(0)) - finalise(second.sum(0)))
-    samples = finalise(weights @ first.double()) - finalise(weights @ second.double())
+    samples = finalise(resampled_sums(first, seed, 2 * RESAMPLES)) - finalise(
+        resampled_sums(second, seed, 2 * RESAMPLES)
+    )
     samples = samples[torch.isfinite(samples)]
     if len(samples) == 0:
         return difference, float("nan"), float("nan"), float("nan")

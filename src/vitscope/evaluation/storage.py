@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -24,6 +25,17 @@ def save(board: Leaderboard, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _parquet(board.to_pandas(), folder / "leaderboard.parquet")
         _parquet(board.per_image(), folder / "per_image.parquet")
+    except OSError as error:
+        raise _no_place(folder, error) from None
+    return save_state(board, folder)
+
+
+def save_state(board: Leaderboard, folder: Path, pictures: bool = False) -> Path:
+    """Write what a leaderboard is made of and no tables; ``pictures``: also those that a page shows, and the maps."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if pictures:
+            _save_pictures(board, folder / "pictures.npz")
         statistics: dict[str, list[Any]] = {"key": [], "method": [], "metric": [], "row": []}
         for (method, metric), state in board.states.items():
             statistics["key"] += state.keys
@@ -52,11 +64,13 @@ def save(board: Leaderboard, folder: Path) -> Path:
         # Last: a folder without protocol.json is no leaderboard yet.
         waiting.replace(folder / "protocol.json")
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(
-            f"cannot write the leaderboard to {folder} ({reason}); choose another folder"
-        ) from None
+        raise _no_place(folder, error) from None
     return folder
+
+
+def _no_place(folder: Path, error: OSError) -> OutputError:
+    reason = error.strerror or type(error).__name__
+    return OutputError(f"cannot write the leaderboard to {folder} ({reason}); choose another folder")
 
 
 def load(folder: Path) -> Leaderboard:
@@ -86,6 +100,7 @@ def load(folder: Path) -> Leaderboard:
             list(part["key"]),
             torch.tensor([list(values) for values in part["values"]], dtype=torch.float64),
         )
+    pictures, maps = _load_pictures(folder / "pictures.npz")
     return Leaderboard(
         Protocol.from_dict(record["protocol"]),
         [MethodRecord(**method) for method in record["methods"]],
@@ -94,7 +109,33 @@ def load(folder: Path) -> Leaderboard:
         {(method, metric): count for method, metric, count in record["evaluations"]},
         record["shared_evaluations"],
         kept,
+        pictures,
+        maps,
     )
+
+
+def _save_pictures(board: Leaderboard, path: Path) -> None:
+    if not board.pictures:
+        return
+    waiting = path.with_name(f".{path.name}.part")
+    with waiting.open("wb") as file:
+        arrays: dict[str, Any] = {
+            "keys": np.array(list(board.pictures)),
+            "places": np.array(list(board.maps)).reshape(-1, 2),
+            **{f"picture {i}": picture for i, picture in enumerate(board.pictures.values())},
+            **{f"map {i}": values for i, values in enumerate(board.maps.values())},
+        }
+        np.savez(file, **arrays)
+    waiting.replace(path)
+
+
+def _load_pictures(path: Path) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
+    if not path.is_file():
+        return {}, {}
+    with np.load(path, allow_pickle=False) as file:
+        pictures = {str(key): file[f"picture {i}"] for i, key in enumerate(file["keys"])}
+        places = [(str(method), str(key)) for method, key in file["places"]]
+        return pictures, {place: file[f"map {i}"] for i, place in enumerate(places)}
 
 
 def _parquet(table: pd.DataFrame, path: Path) -> None:

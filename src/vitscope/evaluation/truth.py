@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-
-from PIL import Image
 
 from vitscope.data import PictureRecord, read_annotations, read_labels
 from vitscope.errors import DataError
 from vitscope.evaluation.dataset import EvaluationSet, picture_keys
+from vitscope.evaluation.mask_files import RecordMasks, mask_files
+from vitscope.models.class_names import imagenet_wnids
 
 
 def read_truth(
@@ -18,54 +18,90 @@ def read_truth(
     boxes: Path | None = None,
     classes: int | None = None,
     masks: Path | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    needs: Collection[str] = ("labels", "boxes"),
+    tell: Callable[[str], None] | None = None,
 ) -> EvaluationSet:
     """Pictures with their classes, boxes and masks.
 
     labels: a CSV with the columns ``file`` and ``class_index``; without it ``labels.csv`` beside the pictures or in
-        the folder above. Without any, class folders: named by class numbers, or as many as the model has
-        ``classes``, numbered in sorted order as everywhere. Fewer folders say nothing certain about a model's
-        class order and are not used.
+        the folder above. Without any, class folders: named by class numbers, by ``class_names``, by the WordNet ids
+        of ImageNet where the model has its 1000 ``classes``, or as many as the model has ``classes``, numbered in
+        sorted order as everywhere. Fewer folders say nothing certain about a model's class order and are not used.
     boxes: a CSV with ``file``, ``x0``, ``y0``, ``x1``, ``y1``, a COCO JSON file, or a folder of VOC XML files;
         without it ``boxes.csv`` beside the pictures. Masks come with them where the file has any.
     masks: a folder with one picture per picture, of its size and name (another suffix will do); what is not 0 is
         the object, and in palette pictures (VOC) 255 is undecided and counts as ground.
+    needs: what must be known, of ``labels`` and ``boxes``. A file that was only found, is not needed and does not
+        fit the pictures is left aside, and ``tell`` is told why.
 
     Raises DataError when a file cannot be read, or knows nothing about one of the pictures.
     """
-    listed = labels or _beside(paths, "labels.csv")
-    marked = boxes or _beside(paths, "boxes.csv")
-    known = None if marked is None else _matched(paths, read_annotations(marked), marked)
-    numbers: list[int] | None = None
-    if listed is not None:
-        numbers = [_number(record, listed) for record in _matched(paths, read_labels(listed), listed)]
+
+    def found(name: str, need: str, read: Callable[[Path], list[PictureRecord]]) -> list[PictureRecord] | None:
+        file = _beside(paths, name)
+        if file is None:
+            return None
+        try:
+            return _matched(paths, read(file), file)
+        except DataError as error:
+            if need in needs:
+                raise
+            if tell is not None:
+                tell(f"{name} is not used: {error}")
+            return None
+
+    if labels is None:
+        listed = found("labels.csv", "labels", read_labels)
     else:
-        numbers = _from_folders(paths, classes)
-        if numbers is None and known is not None and all(record.label is not None for record in known):
-            numbers = [int(record.label or 0) for record in known]
-    found: list[object] | None = None
+        listed = _matched(paths, read_labels(labels), labels)
+    if boxes is None:
+        known = found("boxes.csv", "boxes", read_annotations)
+    else:
+        known = _matched(paths, read_annotations(boxes), boxes)
+    numbers = None if listed is None else [_number(record) for record in listed]
+    if numbers is None:
+        numbers = _from_folders(paths, classes, class_names)
+    if numbers is None and known is not None and all(record.label is not None for record in known):
+        numbers = [_number(record) for record in known]
+    shapes: Sequence[object] | None = None
     if masks is not None:
-        found = [_mask_file(masks, path) for path in paths]
+        shapes = mask_files(masks, paths)
     elif known is not None and any(
         thing.polygons or thing.runs for record in known for thing in record.objects
     ):
-        found = [_mask(record, path) for record, path in zip(known, paths, strict=True)]
+        shapes = RecordMasks(known, paths)
     places = None if known is None else [record.boxes() for record in known]
-    return EvaluationSet(list(paths), picture_keys(list(paths)), numbers, found, places)
+    return EvaluationSet(list(paths), picture_keys(list(paths)), numbers, shapes, places)
 
 
 def _beside(paths: Sequence[Path], name: str) -> Path | None:
-    for folder in (paths[0].parent, paths[0].parent.parent):
+    for folder in (paths[0].parent, paths[0].absolute().parent.parent):
         if (folder / name).is_file():
             return folder / name
     return None
 
 
-def _from_folders(paths: Sequence[Path], classes: int | None) -> list[int] | None:
+def _from_folders(
+    paths: Sequence[Path], classes: int | None, class_names: Sequence[str] | None
+) -> list[int] | None:
+    """The class of each picture from the name or the place of its folder; None where that would be a guess."""
     places = [path.absolute().parent for path in paths]
-    if all(place.name.isdigit() for place in places):
-        return [int(place.name) for place in places]
+    names = [place.name for place in places]
+    if all(name.isdigit() for name in names):
+        return [int(name) for name in names]
+    if classes is None:
+        return None
+    tables = [] if class_names is None else [list(class_names)]
+    if classes == 1000:
+        tables.append(imagenet_wnids())
+    for table in tables:
+        number = {name: index for index, name in enumerate(table)}
+        if len(number) == len(table) == classes and all(name in number for name in names):
+            return [number[name] for name in names]
     roots = {place.parent for place in places}
-    if classes is None or len(roots) != 1:
+    if len(roots) != 1:
         return None
     folders = sorted(p for p in next(iter(roots)).iterdir() if p.is_dir() and not p.name.startswith("."))
     return [folders.index(place) for place in places] if len(folders) == classes else None
@@ -76,17 +112,12 @@ def _matched(paths: Sequence[Path], records: Sequence[PictureRecord], source: Pa
     by_name: dict[str, list[PictureRecord]] = {}
     for record in records:
         by_name.setdefault(record.path.name, []).append(record)
-    found = []
-    for path in paths:
-        candidates = by_name.get(path.name, [])
-        if len(candidates) > 1:
-            candidates = [max(candidates, key=lambda record: _common_end(record.path, path))]
-        if not candidates:
-            raise DataError(
-                f"{source} says nothing about {path.name}; add a line for it or leave the picture out"
-            )
-        found.append(candidates[0])
-    return found
+    missing = [path for path in paths if path.name not in by_name]
+    if missing:
+        others = "" if len(missing) == 1 else f" and {len(missing) - 1} others of {len(paths)} pictures"
+        remedy = "add a line for it or leave the picture out" if len(missing) == 1 else "add a line for each"
+        raise DataError(f"{source} says nothing about {missing[0].name}{others}; {remedy}")
+    return [max(by_name[path.name], key=lambda record: _common_end(record.path, path)) for path in paths]
 
 
 def _common_end(first: Path, second: Path) -> int:
@@ -98,46 +129,7 @@ def _common_end(first: Path, second: Path) -> int:
     return count
 
 
-def _number(record: PictureRecord, source: Path) -> int:
+def _number(record: PictureRecord) -> int:
     if record.label is None:
-        raise DataError(f"{source} gives no class for {record.path.name}; add its class_index")
+        raise DataError(f"there is no class for {record.path.name}; add its class_index")
     return record.label
-
-
-def _mask(record: PictureRecord, path: Path) -> object:
-    """The mask at the size of the picture; nothing where the file marks nothing."""
-    import numpy as np
-
-    with Image.open(path) as picture:
-        width, height = picture.size
-    mask = record.mask((height, width))
-    return np.zeros((height, width), dtype=bool) if mask is None else mask
-
-
-def _mask_file(folder: Path, path: Path) -> object:
-    import numpy as np
-
-    places = [path.relative_to(path.parents[depth]) for depth in range(min(2, len(path.parents)))]
-    candidates = [
-        folder / place.with_suffix(suffix) for place in places for suffix in (".png", ".bmp", path.suffix)
-    ]
-    file = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if file is None:
-        raise DataError(f"the folder {folder} has no mask for {path.name}; add {path.stem}.png")
-    try:
-        with Image.open(file) as picture:
-            values = np.asarray(picture if picture.mode in ("1", "L", "P") else picture.convert("L"))
-            undecided = values == 255 if picture.mode == "P" else np.zeros(values.shape, dtype=bool)
-        with Image.open(path) as picture:
-            width, height = picture.size
-    except OSError as error:
-        raise DataError(
-            f"the mask {file} cannot be read ({type(error).__name__}); save it again as PNG"
-        ) from None
-    if values.shape != (height, width):
-        raise DataError(
-            f"the mask {file.name} is {values.shape[1]}x{values.shape[0]}, its picture {width}x{height}; "
-            "make them equal"
-        )
-    mask: object = (values > 0) & ~undecided
-    return mask

@@ -1,0 +1,60 @@
+"""The pictures that a page shows: for each method those on which it does worst and best, and its maps on them.
+
+Kept while the run goes through the pictures: what a page can need is the extremes of every method, and those of a
+whole are among those of its parts. So memory does not grow with the number of pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vitscope.evaluation.metric import Metric, get_metric
+
+SHOWN = 4
+"""The worst and the best pictures of each method that are kept."""
+Place = tuple[str, str]
+
+
+def ordering_metric(metrics: Sequence[str]) -> str | None:
+    """By which metric pictures are called worst and best: the first that is ranked and scores pictures, no mosaics."""
+    for name in metrics:
+        info = get_metric(name)
+        if info.higher_is_better is not None and "mosaics" not in info.requires:
+            return name
+    return None
+
+
+def extremes(state: Metric, kept: Mapping[str, object], count: int = SHOWN) -> tuple[list[str], list[str]]:
+    """Keys of the worst pictures (worst first) and of the best (best first) among those that are ``kept``.
+
+    Never the same picture twice: with few pictures there are fewer of each. Those without a value are left out.
+    """
+    sign = 1 if state.info.higher_is_better else -1
+    values = dict(zip(state.keys, state.per_image().tolist(), strict=True))
+    known = [key for key in kept if values.get(key, float("nan")) == values.get(key, float("nan"))]
+    ordered = sorted(known, key=lambda key: (sign * values[key], key))
+    shown = min(count, len(ordered) // 2)
+    return ordered[:shown], ordered[::-1][:shown]
+
+
+def prune(
+    states: Mapping[Place, Metric],
+    metrics: Sequence[str],
+    pictures: dict[str, np.ndarray],
+    maps: dict[Place, np.ndarray],
+) -> None:
+    """Forget the pictures that are no extreme of any method, and the maps on them."""
+    metric = ordering_metric(metrics)
+    if len(pictures) <= 2 * SHOWN:
+        return
+    wanted: set[str] = set()
+    for method, name in states:
+        if name == metric:
+            for keys in extremes(states[(method, name)], pictures):
+                wanted.update(keys)
+    for key in [key for key in pictures if key not in wanted]:
+        del pictures[key]
+    for place in [place for place in maps if place[1] not in pictures]:
+        del maps[place]
