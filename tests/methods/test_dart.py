@@ -134,6 +134,20 @@ def test_interception_equals_the_handwritten_backward(vit, small, images, kappa)
     close(ungated.maps.flatten(1), torch.stack([sum(t.rho) for t in twins])[:, 1:])
 
 
+def test_centred_map_is_what_a_patch_holds_beyond_an_equal_share(vit, small, images):
+    e = vs.explain(vit, images, "dart", kappa=0.5, centre=True)
+    for i, twin in enumerate(written(small, images, e.classes, 0.5)):
+        total = torch.zeros(12)
+        for block in range(3):
+            step = twin.rho[block][1:] + twin.gamma[block][1:]
+            total += step - sum(step.tolist()) / 12
+            close(e.flow[i, block].flatten(), total)
+    assert e.maps.sum((1, 2)).abs().max() < 1e-4 * e.maps.abs().sum((1, 2)).min()
+    plain = vs.explain(vit, images, "dart", kappa=0.5)
+    assert torch.equal(e.maps.flatten(1).argsort(1), plain.maps.flatten(1).argsort(1))
+    close(e.extras["block_relevance"], plain.extras["block_relevance"])
+
+
 def test_signed_map_follows_the_logit(vit, images):
     def maps(target: object) -> Tensor:
         return vs.explain(vit, images, "dart", target, kappa=0.5).maps

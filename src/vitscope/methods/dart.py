@@ -43,19 +43,30 @@ def constant_gate_needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Ne
     applies=stream_methods,
 )
 def dart(
-    trace: Trace, *, kappa: float | str = "auto", gate: bool = True, refined: int = 0, seed: int = 0
+    trace: Trace,
+    *,
+    kappa: float | str = "auto",
+    gate: bool = True,
+    centre: bool = False,
+    refined: int = 0,
+    seed: int = 0,
 ) -> Relevance:
     """M[n] = sum_l (rho_l[n] + gamma_l[n]), signed; the flow's entry b is the sum over blocks up to b.
 
     rho_l[n] = <X_l[n], g_l[n]> on the block inputs, gamma_l the gate term of ``key_gate``. An attention pooling
     counts as one more block, which joins the last entry of the flow. ``kappa``: factor on the MLP branches, "auto"
-    finds it once per model by conservation. ``gate``: with the gate term. ``refined``: that many random half-token
+    finds it once per model by conservation. ``gate``: with the gate term. ``centre``: less the mean over the patches,
+    so that a patch is positive where it holds more than an equal share; the order of the patches, hence SRG, stays,
+    what cuts at zero (grid pointing, mass, pictures) changes. ``refined``: that many random half-token
     subsets in complementary pairs (even; 8 is good), each token's mean over the subsets that hold it; costs as many
     more passes. ``seed``: of the subsets. ``extras``: ``kappa`` (B,) and ``block_relevance`` (B, L), sum_n rho_l."""
     used = used_kappa(trace)
     if refined < 0 or refined % 2:
         raise MethodError(f"expected refined as an even number of half-token subsets (0: off), got {refined}")
     steps = _refine(trace, gate, refined, seed) if refined else block_relevance(trace, gate)
+    if centre:
+        patches = trace.layout.patch_slice
+        steps[..., patches] -= steps[..., patches].mean(2, keepdim=True)
     flow = steps.cumsum(1)
     extras = {
         "kappa": torch.full((trace.batch,), used),
