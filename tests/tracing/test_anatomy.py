@@ -7,6 +7,7 @@ import torch
 
 import vitscope as vs
 from tests.zoo import PICTURES, REFUSED, ZOO, build, inputs, open_zoo, pictures
+from tests.zoo.handwritten import HandVit
 from vitscope.errors import MethodError, ModelError, TraceError
 from vitscope.models.anatomy import Anatomy, TokenLayout
 
@@ -157,3 +158,56 @@ def test_layout_folds_tokens_and_patches() -> None:
 def test_size_is_guessed_when_nothing_tells_it() -> None:
     model = torch.nn.Sequential(build("hand-matmul"))
     assert vs.open_model(model).image_size == (64, 64)
+
+
+class ClassLast(HandVit):
+    """The class token behind the patches, and as many more tokens as told."""
+
+    def __init__(self, more: int = 0, in_place: bool = False) -> None:
+        super().__init__("fused")
+        self.more = torch.nn.Parameter(torch.randn(1, more, 48))
+        self.positions = torch.nn.Parameter(torch.randn(1, 17 + more, 48))
+        self.in_place = in_place
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.patch(images).flatten(2).transpose(1, 2)
+        B = len(x)
+        x = torch.cat([x, self.cls_token.expand(B, -1, -1), self.more.expand(B, -1, -1)], 1) + self.positions
+        for layer in self.layers:
+            if self.in_place:
+                x += layer(x) - x
+            else:
+                x = layer(x)
+        return self.head(self.norm(x)[:, 16])
+
+
+@pytest.mark.parametrize("more", [0, 3])
+@pytest.mark.parametrize("given", [{}, {"grid": (4, 4)}, {"grid": (4, 4), "pooling": "class"}])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_tokens_behind_the_patches_are_refused_not_misread(more: int, given: dict, in_place: bool) -> None:
+    torch.manual_seed(4)
+    vit = vs.open_model(ClassLast(more, in_place).eval(), image_size=64, **given)
+    assert vit.anatomy.trailing == 1 + more and vit.anatomy.layout is None
+    for info in vs.methods():
+        if info.family not in ("pixel-gradient", "control") and info.name not in ("occlusion", "kernel-shap"):
+            reason = str(info.why_not(vit.anatomy))
+            assert "follow the patches" in reason or "has a classifier" in reason, info.name
+    with pytest.raises(MethodError, match=f"{1 + more} of its tokens follow the patches"):
+        vs.explain(vit, torch.randn(1, 3, 64, 64), "gae")
+    if not in_place:  # autograd itself refuses to differentiate that form
+        assert vs.explain(vit, torch.randn(1, 3, 64, 64), "saliency").maps.shape == (1, 2, 2)
+
+
+def test_yolos_detection_tokens_are_refused_not_misread() -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 48}
+    config = transformers.YolosConfig(image_size=[64, 64], num_detection_tokens=5, **sizes)
+    vit = vs.open_model(transformers.YolosForObjectDetection(config).eval(), image_size=64)
+    assert vit.anatomy.trailing == 5
+    with pytest.raises(MethodError, match="5 of its tokens follow the patches"):
+        vs.explain(vit, torch.randn(1, 3, 64, 64), "dart", target=lambda output: output.logits[:, 0, 0])
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_nothing_trails_in_the_zoo(name: str) -> None:
+    assert anatomy_of(name).trailing == 0

@@ -69,7 +69,7 @@ def by_tokens(anatomy: Anatomy) -> bool:
 
 
 def _applies(anatomy: Anatomy) -> str | None:
-    if by_tokens(anatomy) or anatomy.image_size is not None:
+    if by_tokens(anatomy) or (anatomy.image_size is not None and not anatomy.trailing):
         return None
     return anatomy.why_no_tokens() or "none of its blocks has token attention"
 

@@ -109,7 +109,8 @@ class Anatomy:
     pooling: ``class``, ``class+distillation``, ``mean``, ``class+mean``, ``mean of all tokens``, ``attention``,
     ``other``, or ``none`` where no tokens were found. readout: the weight of each token in it (N,), None where it
     depends on the picture. convolves: patches also mix in convolutions after the first block, so that a token which
-    no attention sees is still not gone. output_width: size of the last axis of the output."""
+    no attention sees is still not gone. output_width: size of the last axis of the output. trailing: tokens that
+    follow the patches, which is not supported (layout is None then)."""
 
     family: str
     source: str
@@ -126,6 +127,7 @@ class Anatomy:
     post_norm: bool = False
     output_width: int | None = None
     convolves: bool = False
+    trailing: int = 0
     notes: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
@@ -159,6 +161,11 @@ class Anatomy:
             return "its attention works inside windows, so no row of attention spans the picture"
         if "reduced" in kinds:
             return "its attention reads a reduced set of keys (a hierarchical model)"
+        if self.trailing:
+            return (
+                f"{self.trailing} of its tokens follow the patches (a class token at the end, detection tokens); only "
+                "sequences that end with the patches are read"
+            )
         if self.layout is None:
             return "its tokens lie on no single grid (a pooling pyramid); pass grid=(h, w) if you know it"
         lengths = {s.keys for s in self.block_sites if s.kind in ("self", "class")}

@@ -93,6 +93,10 @@ class _Conclusion:
         sites = self._sites()
         blocks = self._blocks(sites)
         layout, embedding_call = self._layout(sites)
+        trailing = self._trailing(layout)
+        if trailing:
+            layout, embedding_call = None, None
+            self.notes.append(f"tokens that follow the patches: {trailing}; maps over tokens are refused")
         loose = next((block.path for block in blocks if not block.whole), None)
         if loose is not None:
             self.notes.append(f"the residual stream goes around '{loose}', so it is not what this block returns")
@@ -127,6 +131,7 @@ class _Conclusion:
             post_norm=last is not None and id(last.output) in self.recorder.normed,
             output_width=int(self.logits.shape[-1]) if self.logits is not None else None,
             convolves=self._convolves(layout),
+            trailing=trailing,
             notes=tuple(self.notes),
         )
         return Probe(anatomy, embedding_call)
@@ -184,6 +189,19 @@ class _Conclusion:
             self.recorder.grids, main, self.size, prefix_names(self.model), self.overrides.grid, self.overrides.prefix,
             self.notes,
         )  # fmt: skip
+
+    def _trailing(self, layout: TokenLayout | None) -> int:
+        """How many tokens follow the patches, where the tokens that are the same for every picture tell.
+
+        They are as many as the layout takes for prefix tokens, but lie elsewhere: a class token at the end, YOLOS's
+        detection tokens."""
+        for key in self.owners.blocks if layout is not None else ():
+            run = self.owners.run(key)
+            for fixed in run.fixed if run is not None else ():
+                if layout is None or fixed.numel() != layout.tokens or int(fixed.sum()) != layout.prefix_count:
+                    continue
+                return int(fixed[layout.patch_slice].sum())
+        return 0
 
     def _convolves(self, layout: TokenLayout | None) -> bool:
         """True when a spatial convolution runs over the patch grid between the blocks or inside them."""

@@ -41,11 +41,13 @@ class SiteSeen:
 @dataclass
 class ModuleRun:
     """What went into a module and came out. ``nodes``: the autograd nodes of each input and of the output then,
-    since a model may write into its tensors later."""
+    since a model may write into its tensors later; ``fixed`` likewise: which tokens of each input (..., N, D) were
+    the same for both pictures of the probe, (N,) each."""
 
     key: Key
     inputs: list[Tensor]
     input_nodes: list[Any]
+    fixed: list[Tensor]
     output: Tensor | None = None
     output_node: Any = None
 
@@ -132,6 +134,15 @@ def _start(result: Tensor) -> Tensor:
     return result if started else result.detach().requires_grad_().clone()
 
 
+def _fixed(tokens: Tensor) -> Tensor:
+    """Which tokens of (2, N, D) or (N, 2, D) do not depend on the picture, (N,); none for other shapes."""
+    with torch.no_grad():
+        if tokens.dim() == 3 and 2 in tokens.shape[:2]:
+            pair = tokens if tokens.shape[0] == 2 else tokens.transpose(0, 1)
+            return (pair[0] == pair[1]).all(-1)
+    return torch.zeros(0, dtype=torch.bool)
+
+
 def _unfold_grid(args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> tuple[int, int]:
     names = ("input", "kernel_size", "dilation", "padding", "stride")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -159,7 +170,7 @@ def watch_modules(model: nn.Module, recorder: Recorder) -> Iterator[None]:
             recorder.counts[path] = key[1] + 1
             recorder.stack.append(key)
             tensors = [t for t in (*args, *kwargs.values()) if is_tokens(t)]
-            open_runs.append(ModuleRun(key, tensors, [t.grad_fn for t in tensors]))
+            open_runs.append(ModuleRun(key, tensors, [t.grad_fn for t in tensors], [_fixed(t) for t in tensors]))
 
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             recorder.stack.pop()
