@@ -46,17 +46,19 @@ BLACK_BOXES = ["leave-one-out", "occlusion", "rise", "kernel-shap", "integrated-
 BESIDE = ["dart", "libra-fullgrad", "gae", "gradcam"]
 DEIT_BOARDS: dict[str, dict[str, Any]] = {
     "mask": {"metrics": ["srg"], "protocol": vs.Protocol(removal="drop", steps=10)},
-    "mean": {"metrics": ["srg"], "protocol": vs.Protocol(removal="mean", steps=7)},
-    "blur": {"metrics": ["srg"], "protocol": vs.Protocol(removal="blur", steps=7)},
+    "mean": {"metrics": ["srg"], "protocol": vs.Protocol(removal="mean", steps=5)},
+    "blur": {"metrics": ["srg"], "protocol": vs.Protocol(removal="blur", steps=5)},
     "probability": {
         "metrics": ["deletion-patch", "insertion-patch"],
-        "protocol": vs.Protocol(removal="zero", steps=7, score="probability"),
+        "protocol": vs.Protocol(removal="zero", steps=5, score="probability"),
     },
     "maps": {"metrics": ["class-sensitivity", "entropy", "gini"], "protocol": vs.Protocol()},
     "mosaics": {"metrics": ["grid-pointing"], "protocol": vs.Protocol(target="label")},
     "boxes": {"metrics": ["mass", "pointing", "max-box-acc-v2"], "protocol": vs.Protocol()},
 }
 PLACES = ("maps", "mosaics", "boxes")  # cheap: no removals, so the whole CAM family takes part
+PIXELS = ("mean", "blur", "probability")  # dear: whole pictures for every step, so no relatives of relatives
+RELATIVES = ("gradient-rollout", "attcat", "tokentm")
 
 
 def world_methods() -> list[str]:
@@ -153,6 +155,8 @@ def run_deit(seconds: float, only: list[str]) -> None:
         for name, data in list(open_boards.items()):
             setting = DEIT_BOARDS[name]
             methods = claimed + (family if name in PLACES else [])
+            if name in PIXELS:
+                methods = [method for method in methods if method not in RELATIVES]
 
             def make(part: EvaluationSet, setting: Any = setting, methods: Any = methods) -> vs.Leaderboard:
                 return vs.evaluate(
