@@ -479,3 +479,77 @@ def test_flow(make_case: MakeCase) -> None:
         assert math.isnan(value)
     else:
         assert value == next(b + 1 for b in range(3) if mean[b] >= 0.9 * mean[-1])
+
+
+def test_sanity(make_case: MakeCase) -> None:
+    """MPRT, its smooth and its efficient form, with the maps of a cascade of two levels given."""
+    from vitscope.evaluation.draws import normals
+
+    case = make_case(3)
+    subject = subject_of(case)
+    case.cascade = object()  # type: ignore[assignment]
+
+    def randomised(images: torch.Tensor, level: int) -> torch.Tensor:
+        pooled = torch.nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), GRID).squeeze(1)
+        return (3 * pooled + level).cos()
+
+    subject.cascade_maps = lambda images, classes: (randomised(images, level) for level in (1, 2))
+    subject.last_maps = lambda images, classes: randomised(images, 2)
+    assert subject.explain is not None
+    found = {name: value_of(name, subject) for name in ("mprt", "smprt", "emprt")}
+    noise = normals(case.keys, (5, 3, SIZE, SIZE), 0, "mprt")
+
+    def entropy(values: np.ndarray) -> float:
+        counts, _ = np.histogram((values - values.min()) / (values.max() - values.min()), bins=100, range=(0, 1))
+        return float(stats.entropy(counts))
+
+    for i in range(3):
+        image, chosen = case.images[i : i + 1], case.classes[i : i + 1]
+        original = subject.explain(image, chosen)[0].numpy().ravel()
+        levels = [randomised(image, level)[0].numpy().ravel() for level in (1, 2)]
+        similar = [stats.spearmanr(original, level).statistic for level in levels]
+        assert found["mprt"][i] == pytest.approx(np.mean(similar), abs=1e-5)
+        assert found["emprt"][i] == pytest.approx(entropy(levels[1]) / entropy(original) - 1, abs=1e-5)
+        span = float(image.max() - image.min())
+        copies = [image + 0.2 * span * noise[i, draw] for draw in range(5)]
+        smooth = np.mean([subject.explain(copy, chosen)[0].numpy().ravel() for copy in copies], axis=0)
+        similar = []
+        for level in (1, 2):
+            averaged = np.mean([randomised(copy, level)[0].numpy().ravel() for copy in copies], axis=0)
+            similar.append(stats.spearmanr(smooth, averaged).statistic)
+        assert found["smprt"][i] == pytest.approx(np.mean(similar), abs=1e-5)
+
+
+def test_weights_are_drawn_anew_from_the_top() -> None:
+    """Level by level: the classifier, the last block, the first block, the rest; what was drawn stays drawn."""
+    import timm
+
+    import vitscope as vs
+    from vitscope.evaluation.cascade import Cascade
+
+    torch.manual_seed(0)
+    model = timm.models.VisionTransformer(
+        img_size=16, patch_size=8, embed_dim=12, depth=2, num_heads=2, num_classes=3
+    )
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    vit = vs.open_model(model.eval(), image_size=16)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    cascade = Cascade(vit, seed=4)
+    assert cascade.names == ("head", "blocks.1", "blocks.0", "rest")
+    touched: set[str] = set()
+    for name, opened in zip(cascade.names, cascade.levels(), strict=True):
+        state = opened.model.state_dict()
+        changed = {key for key, value in state.items() if not torch.equal(value, before[key])}
+        expected = {key for key in before if key.startswith(f"{name}.")} if name != "rest" else set(before)
+        assert changed >= expected
+        assert changed == touched | expected
+        touched = changed
+        last = {key: value.clone() for key, value in state.items()}
+    (again,) = Cascade(vit, seed=4).last()
+    assert again is not vit
+    for key, value in last.items():
+        assert not torch.equal(value, before[key])
+        assert torch.equal(model.state_dict()[key], before[key]), "the user's model is as it was"
+    (other,) = (dict(opened.model.state_dict()) for opened in Cascade(vit, seed=4).last())
+    assert set(other) == set(last)

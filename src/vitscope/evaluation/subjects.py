@@ -86,7 +86,7 @@ class Contestant:
         info = get_method(self.method)
         needs = info.needs_for(vit, images, self.options)
         trace = vit.trace(images, classes, gradient=needs.gradient, rules=needs.rules, capture=needs.capture)
-        relevance = info.function(trace, **{**info.options, **self.options})
+        relevance = info.run(trace, {**info.options, **self.options})
         return None if relevance.tokens is None else relevance.tokens.detach().double().sum(1)
 
     def _fit(self, maps: Tensor, grid: tuple[int, int]) -> Tensor:
