@@ -1,6 +1,6 @@
 """Methods against public implementations of the same papers, in one run: largest differences, and where they differ.
 
-    pip install grad-cam captum lxt legrad-torch     # in an environment of their own, beside vitscope
+    pip install grad-cam captum lxt legrad-torch "transformers<5"     # in an environment of their own, with vitscope
     python benchmarks/parity.py --weights deit_tiny_patch16_224.safetensors --pictures photos/*.jpg \
         --chefer Transformer_MM_explainability_ViT.ipynb --vit-explain vit_rollout.py --out benchmarks/results
 
@@ -18,6 +18,7 @@ import copy
 import functools
 import importlib.metadata
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -213,29 +214,96 @@ def against_legrad(bench: Bench) -> list[Row]:
     return [row("legrad", "legrad-torch", large, theirs, note)]
 
 
-def first_block_product(vit: vs.Vit, images: Tensor, target: int) -> Tensor:
+def first_block_product(model: nn.Module, trace: vs.Trace, classes: Tensor) -> Tensor:
     """Input times gradient at the first block, (B, N), by a hook and autograd under whatever rules are patched in."""
     kept: list[Tensor] = []
 
-    def before(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        kept.append(args[0] if args else named["hidden_states"])
+    def before(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        tokens = args[0] if args else named["hidden_states"]
+        kept.append(tokens.detach().requires_grad_())
+        return ((kept[0], *args[1:]), named) if args else (args, {**named, "hidden_states": kept[0]})
 
-    block = vit.model.get_submodule(vit.anatomy.blocks[0].path)
+    block = model.get_submodule(trace.anatomy.blocks[0].path)
     handle = block.register_forward_pre_hook(before, with_kwargs=True)
     with torch.enable_grad():
-        output = vit.model(images.clone().requires_grad_())
+        inputs = trace.inputs
+        output = model(inputs) if isinstance(inputs, Tensor) else model(**inputs)
     handle.remove()
     logits = output if isinstance(output, Tensor) else output.logits
-    gradient = torch.autograd.grad(logits[:, target].sum(), kept[0])[0]
+    gradient = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), kept[0])[0]
     return (kept[0] * gradient).sum(-1)
 
 
-def against_lxt(bench: Bench) -> list[Row]:
-    """CP-LRP on torchvision's ViT and AttnLRP on a Hugging Face ViT by the authors' package LXT.
+def renamed(model: nn.Module, names: dict[str, str], split: bool) -> dict[str, Tensor]:
+    """A timm ViT's weights under other names; ``split``: its joint q, k, v apart."""
+    found: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        for old, new in names.items():
+            name = re.sub(old, new, name)
+        if split and ".qkv." in name:
+            for part, values in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                found[name.replace("qkv", part)] = values
+        else:
+            found[name] = value
+    return found
 
-    It rewrites classes of torch for the whole process, so it comes last."""
+
+def as_torchvision(model: nn.Module) -> nn.Module:
+    """The same DeiT-Tiny as torchvision's VisionTransformer."""
     import torchvision
+
+    names = {
+        r"^cls_token$": "class_token", r"^pos_embed$": "encoder.pos_embedding", r"^patch_embed\.proj": "conv_proj",
+        r"^norm\.": "encoder.ln.", r"^head\.": "heads.head.", r"^blocks\.(\d+)": r"encoder.layers.encoder_layer_\1",
+        r"norm([12])": r"ln_\1", r"attn\.qkv\.": "self_attention.in_proj_", r"attn\.proj": "self_attention.out_proj",
+        r"mlp\.fc1": "mlp.0", r"mlp\.fc2": "mlp.3",
+    }  # fmt: skip
+    other = torchvision.models.VisionTransformer(224, 16, 12, 3, 192, 768)
+    other.load_state_dict(renamed(model, names, split=False))
+    return other.eval()
+
+
+def as_hugging_face(model: nn.Module) -> nn.Module:
+    """The same DeiT-Tiny as Hugging Face's ViTForImageClassification."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(
+        hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768, num_labels=1000,
+        layer_norm_eps=1e-6, attn_implementation="eager",
+    )  # fmt: skip
+    names = {
+        r"^cls_token$": "vit.embeddings.cls_token", r"^pos_embed$": "vit.embeddings.position_embeddings",
+        r"^patch_embed\.proj": "vit.embeddings.patch_embeddings.projection", r"^norm\.": "vit.layernorm.",
+        r"^head\.": "classifier.", r"^blocks\.": "vit.encoder.layer.", r"norm1": "layernorm_before",
+        r"norm2": "layernorm_after", r"attn\.qkv": "attention.attention.qkv", r"attn\.proj": "attention.output.dense",
+        r"mlp\.fc1": "intermediate.dense", r"mlp\.fc2": "output.dense",
+    }  # fmt: skip
+    other = ViTForImageClassification(config)
+    other.load_state_dict(renamed(model, names, split=True))
+    return other.eval()
+
+
+def random_bert() -> tuple[nn.Module, dict[str, Tensor]]:
+    """A small random BERT classifier and two sentences, none padded."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        vocab_size=50, hidden_size=48, num_hidden_layers=3, num_attention_heads=3, intermediate_size=96,
+        num_labels=1000, attn_implementation="eager",
+    )  # fmt: skip
+    model = BertForSequenceClassification(config).eval()
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1 and "embeddings" not in name:
+            nn.init.normal_(parameter, std=0.15)
+    return model, {"input_ids": torch.randint(3, 50, (2, 9))}
+
+
+def against_lxt(bench: Bench) -> list[Row]:
+    """CP-LRP and AttnLRP by the authors' package LXT, on the same DeiT-Tiny in other libraries and on a BERT.
+
+    It rewrites classes of torch for the whole process, so it comes last and all of vitscope's maps come first."""
     from lxt.efficient import monkey_patch
+    from lxt.efficient.models.bert import attnLRP as bert_rules
     from lxt.efficient.models.vit_torch import cp_LRP
     from lxt.efficient.patches import (
         layer_norm_forward,
@@ -243,44 +311,44 @@ def against_lxt(bench: Bench) -> list[Row]:
         patch_method,
         wrap_attention_forward,
     )
-    from transformers import ViTConfig, ViTForImageClassification
     from transformers.activations import GELUActivation
+    from transformers.models.bert import modeling_bert
     from transformers.models.vit import modeling_vit
 
     torch.manual_seed(0)
-    images = torch.randn(2, 3, 64, 64)
-    config = ViTConfig(
-        hidden_size=48, num_hidden_layers=3, num_attention_heads=3, intermediate_size=96, image_size=64,
-        patch_size=16, num_labels=7, attn_implementation="eager",
-    )  # fmt: skip
-    models = {
-        "cp-lrp": torchvision.models.VisionTransformer(64, 16, 3, 3, 48, 96, num_classes=7),
-        "attnlrp": ViTForImageClassification(config),
-    }
-    vits, mine = {}, {}
-    for name, model in models.items():
-        for key, parameter in model.named_parameters():
-            if parameter.dim() > 1 and not key.endswith(("embedding", "embeddings", "token")):
-                nn.init.normal_(parameter, std=0.15)
-        vits[name] = vs.open_model(model.eval(), image_size=64)
-        mine[name] = vs.explain(vits[name], images, name, target=2, keep_pictures=False).maps
 
     def halved(module: Any) -> bool:
         module.eager_attention_forward = wrap_attention_forward(module.eager_attention_forward)
         return True
 
-    layer_norm = functools.partial(patch_method, layer_norm_forward)
-    activation = functools.partial(patch_method, non_linear_forward, keep_original=True)
-    maps = {nn.LayerNorm: layer_norm, GELUActivation: activation, modeling_vit: halved}
-    notes = {
-        "cp-lrp": "the package's own rules for torchvision's ViT; the same definition",
-        "attnlrp": "the package's rules by a map written here, since it has none for this class; the same definition",
+    own_map = {
+        nn.LayerNorm: functools.partial(patch_method, layer_norm_forward),
+        GELUActivation: functools.partial(patch_method, non_linear_forward, keep_original=True),
+        modeling_vit: halved,
     }
+    bert, sentences = random_bert()
+    cases = [
+        ("cp-lrp", "torchvision ViT", as_torchvision(bench.model), bench.images, None, cp_LRP, "its own rules"),
+        ("attnlrp", "Hugging Face ViT", as_hugging_face(bench.model), bench.images, None, own_map,
+         "its rules by a map written here, since it has none for this class"),
+        ("attnlrp", "Hugging Face BERT, random", bert, sentences, modeling_bert, bert_rules, "its own rules"),
+    ]  # fmt: skip
+    ready = []
+    for method, where, model, inputs, module, rules, note in cases:
+        vit = vs.open_model(model, image_size=224 if isinstance(inputs, Tensor) else None)
+        classes = vit.predict(inputs).argmax(1)
+        mine = vs.explain(vit, inputs, method, target=classes.tolist(), keep_pictures=False)
+        trace = vit.trace(inputs, gradient=False)
+        ready.append((method, where, vit, trace, classes, module or model, rules, note, mine))
     rows = []
-    for name, rules in (("cp-lrp", cp_LRP), ("attnlrp", maps)):
-        monkey_patch(models[name], rules)
-        theirs = first_block_product(vits[name], images, 2)[:, 1:]
-        rows.append(row(name, "lxt", mine[name], theirs, notes[name]))
+    for method, where, vit, trace, classes, module, rules, note, mine in ready:
+        monkey_patch(module, rules)
+        model = vit.model
+        if module is modeling_bert:  # the package puts classes of its own into that file's place
+            model = modeling_bert.BertForSequenceClassification(model.config).eval()
+            model.load_state_dict(vit.model.state_dict())
+        theirs = first_block_product(model, trace, classes)[:, trace.layout.prefix_count :]
+        rows.append(row(f"{method}, {where}", "lxt", mine.maps, theirs, f"{note}; the same definition"))
     return rows
 
 
