@@ -26,6 +26,8 @@ SHEETS: dict[str, list[str]] = {
     "cam": ["gradcam", "hirescam", "xgradcam", "layercam", "attention-gradcam"],
     "pixels": ["saliency", "input-x-gradient", "integrated-gradients", "smoothgrad"],
     "controls": ["random", "uniform", "centre-gaussian", "edges"],
+    "lrp": ["cp-lrp", "attnlrp", "reslrp", "transformer-attribution"],
+    "dart": ["dart", "gmar-plus", "libra-fullgrad", "gae", "daam"],
     "black-box": ["leave-one-out", "rise", "occlusion", "kernel-shap"],
 }
 OPTIONS: dict[str, dict[str, int]] = {"black-box": {"masks": 200, "samples": 300}}
@@ -79,12 +81,30 @@ def draw_classes(bench: Bench) -> None:
     bench.save(method_sheet(maps, bench.pictures(found["gae"]), rows), "gmar-two-classes")
 
 
-def draw_flow(bench: Bench) -> None:
-    """DAAM block by block."""
-    found = bench.explain(["daam"])["daam"]
+def draw_libra(bench: Bench) -> None:
+    """Methods with the model's own gradient and with Libra's, side by side."""
+    methods = ["gae", "daam", "gradcam", "fullgrad-plus"]
+    plain, libra = (bench.explain(methods, libra=on) for on in (False, True))
+    found = {
+        f"{method}{', libra' if one is libra else ''}": one[method].maps.numpy()
+        for method in methods
+        for one in (plain, libra)
+    }
+    signed = {name: "signed" for name, maps in found.items() if bool((maps < 0).any())}
+    bench.save(method_sheet(found, bench.pictures(plain["gae"]), bench.names, scaling=signed), "libra")
+
+
+def draw_flow(bench: Bench, method: str = "daam") -> None:
+    """A method's flow block by block."""
+    found = bench.explain([method])[method]
     assert found.flow is not None
-    strip = flow_strip(found.flow[0].numpy(), bench.pictures(found)[0], title=f"daam {found.class_name(0)}")
-    bench.save(strip, "daam")
+    strip = flow_strip(
+        found.flow[0].numpy(),
+        bench.pictures(found)[0],
+        title=f"{method} {found.class_name(0)}",
+        scaling="signed" if bool((found.flow < 0).any()) else "daam",
+    )
+    bench.save(strip, "daam" if method == "daam" else f"{method}-flow")
 
 
 def draw_stages(bench: Bench) -> None:
@@ -113,6 +133,8 @@ DRAWINGS: dict[str, Callable[[Bench], None]] = {
     "gmar-two-classes": draw_classes,
     "gmar-heads": draw_heads,
     "daam": draw_flow,
+    "dart-flow": lambda bench: draw_flow(bench, "dart"),
+    "libra": draw_libra,
     "daam-stages": draw_stages,
 }
 
