@@ -1,11 +1,12 @@
 """Metrics on a ViT whose attribution and whose answer to every removal are known in closed form.
 
-The model is that of the methods' tests: logit_c is the mean of colour c over all N tokens, the class token being 0. So
-without the patches S it is (sum of the rest) / N when their pixels are zero, and / (N - |S|) when their keys are masked.
+The model is that of the methods' tests: logit_c is the mean of colour c over all N tokens, the class token being 0.
+So without the patches S it is (sum of the rest) / N when their pixels are zero, / (N - |S|) when their keys are masked.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def scored(vit: Any, images: torch.Tensor, metrics: list[str], **settings: Any) 
 
 
 def trapezoid(values: list[float]) -> float:
-    return sum((a + b) / 2 for a, b in zip(values, values[1:], strict=False)) / (len(values) - 1)
+    return sum((a + b) / 2 for a, b in pairwise(values)) / (len(values) - 1)
 
 
 @pytest.mark.parametrize("removal", ["zero", "mask", "drop"])

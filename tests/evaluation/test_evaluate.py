@@ -263,6 +263,7 @@ def test_geometry_goes_with_the_picture(vit: Any) -> None:
         ({"metrics": "srg"}, "list of metric names"),
         ({"metrics": ["mass"]}, "needs masks"),
         ({"metrics": ["positive-perturbation"]}, "needs labels"),
+        ({"metrics": ["positive-perturbation"], "labels": [0, 7]}, r"class 7, but the model has 5 \(0 to 4\)"),
         ({"controls": ["nothing"]}, "no control"),
         ({"options": {"gmar": {"alpha": 2}}}, "not evaluated"),
         ({"options": {"daam": {"beta": 2}}}, "has no option"),

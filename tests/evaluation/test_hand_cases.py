@@ -167,6 +167,10 @@ def test_localisation() -> None:
     assert value("average-precision", four_patches([4, 0, 1, -1])) == pytest.approx((1 + 2 / 3) / 2)
     assert value("grid-pointing", subject) == pytest.approx(6 / 7)
     assert math.isnan(value("mass", four_patches([-1, -2, -3, -4]))), "no positive relevance: n/a"
+    nothing = four_patches([4, 2, 1, -1])
+    nothing.case.masks = torch.zeros(1, 2, 2, dtype=torch.bool)
+    for name in ("mass", "rank-accuracy", "pointing", "auroc", "average-precision"):
+        assert math.isnan(value(name, nothing)), "nothing to find: n/a"
 
 
 def test_segmentation() -> None:

@@ -95,6 +95,16 @@ def test_a_found_file_that_does_not_fit_is_left_aside_unless_it_is_needed(pictur
         read_truth(pictures, folder / "labels.csv", needs=())
 
 
+def test_boxes_of_pictures_of_another_size(pictures: list[Path], tmp_path: Path) -> None:
+    file, head = tmp_path / "b.csv", "file,x0,y0,x1,y1,width,height\n"
+    file.write_text(head + "a.jpg,1,2,5,6,20,10\nb.jpg,1,2,5,6,200,100\n")
+    with pytest.raises(DataError, match=r"marks b\.jpg as 200x100 pixels, but it has 20x10"):
+        read_truth(pictures, boxes=file)
+    file.write_text("file,x0,y0,x1,y1\na.jpg,1,2,5,6\nb.jpg,25,2,30,6\n")
+    with pytest.raises(DataError, match=r"b\.jpg from \(25, 2\) on, outside"):
+        read_truth(pictures, boxes=file)
+
+
 def test_masks_are_read_when_they_are_asked_for(pictures: list[Path], tmp_path: Path) -> None:
     folder = tmp_path / "masks"
     folder.mkdir()

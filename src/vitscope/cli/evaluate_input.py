@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vitscope.cli import console, options
-from vitscope.errors import PictureError
+from vitscope.errors import EvaluationError, PictureError
 
 if TYPE_CHECKING:
     from vitscope.evaluation import EvaluationSet, Protocol
@@ -119,7 +119,11 @@ def _worlds(
     chosen = options.parse_list(metrics) if metrics else list(WORLD_METRICS)
     _needs(chosen, variants)
     jobs = []
-    for name in list(world_names()) if world == "all" else options.parse_list(world):
+    names = list(world_names()) if world == "all" else options.parse_list(world)
+    unknown = [name for name in names if name not in world_names()]
+    if unknown:
+        raise EvaluationError(f"there is no world {unknown[0]!r}; known: {', '.join(world_names())}")
+    for name in names:
         # In a world the true class is explained, whose evidence is known, unless another is asked for.
         fitting = {
             key: replace(each, target="label") if each.target == "top1" else each

@@ -70,7 +70,7 @@ def evaluate(
     wanted = _with_companions(metrics)
     mosaic = [info for info in wanted if "mosaics" in info.requires and not data.mosaics]
     direct = [info for info in wanted if info not in mosaic]
-    _check(direct, data)
+    _check(wanted, data, vit.anatomy.classes)
     bound = _bind(protocol or Protocol(), vit, data)
     rows = contestants(vit, methods, options or {}, controls)
     mosaics = mosaics_of(vit, data, bound.seed, bound.mosaic) if mosaic else None
@@ -131,13 +131,21 @@ def _with_companions(names: Sequence[str]) -> list[MetricInfo]:
     return wanted
 
 
-def _check(metrics: Sequence[MetricInfo], data: EvaluationSet) -> None:
+def _check(metrics: Sequence[MetricInfo], data: EvaluationSet, classes: int | None) -> None:
     has = {
         "labels": data.labels is not None,
         "masks": data.masks is not None or data.boxes is not None,
         "boxes": data.masks is not None or data.boxes is not None,
     }
     remedy = {"labels": "labels=", "masks": "masks= or boxes=", "boxes": "boxes= or masks="}
+    by_class = [info.name for info in metrics if {"labels", "mosaics"} & set(info.requires)]
+    if by_class and data.labels is not None and classes is not None:
+        wrong = [int(label) for label in data.labels if not 0 <= int(label) < classes]
+        if wrong:
+            raise EvaluationError(
+                f"the metric {by_class[0]!r} was given the class {wrong[0]}, but the model has {classes} (0 to "
+                f"{classes - 1}); check the label file"
+            )
     for info in metrics:
         for need in info.requires:
             if not has.get(need, True):

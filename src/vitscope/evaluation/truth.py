@@ -8,7 +8,7 @@ from pathlib import Path
 from vitscope.data import PictureRecord, read_annotations, read_labels
 from vitscope.errors import DataError
 from vitscope.evaluation.dataset import EvaluationSet, picture_keys
-from vitscope.evaluation.mask_files import RecordMasks, mask_files
+from vitscope.evaluation.mask_files import RecordMasks, mask_files, upright_size
 from vitscope.models.class_names import imagenet_wnids
 
 
@@ -39,12 +39,18 @@ def read_truth(
     Raises DataError when a file cannot be read, or knows nothing about one of the pictures.
     """
 
+    def fitting(file: Path, read: Callable[[Path], list[PictureRecord]]) -> list[PictureRecord]:
+        records = _matched(paths, read(file), file)
+        for record, path in zip(records, paths, strict=True):
+            _check_size(record, path, file)
+        return records
+
     def found(name: str, need: str, read: Callable[[Path], list[PictureRecord]]) -> list[PictureRecord] | None:
         file = _beside(paths, name)
         if file is None:
             return None
         try:
-            return _matched(paths, read(file), file)
+            return fitting(file, read)
         except DataError as error:
             if need in needs:
                 raise
@@ -52,14 +58,8 @@ def read_truth(
                 tell(f"{name} is not used: {error}")
             return None
 
-    if labels is None:
-        listed = found("labels.csv", "labels", read_labels)
-    else:
-        listed = _matched(paths, read_labels(labels), labels)
-    if boxes is None:
-        known = found("boxes.csv", "boxes", read_annotations)
-    else:
-        known = _matched(paths, read_annotations(boxes), boxes)
+    listed = found("labels.csv", "labels", read_labels) if labels is None else fitting(labels, read_labels)
+    known = found("boxes.csv", "boxes", read_annotations) if boxes is None else fitting(boxes, read_annotations)
     numbers = None if listed is None else [_number(record) for record in listed]
     if numbers is None:
         numbers = _from_folders(paths, classes, class_names)
@@ -118,6 +118,24 @@ def _matched(paths: Sequence[Path], records: Sequence[PictureRecord], source: Pa
         remedy = "add a line for it or leave the picture out" if len(missing) == 1 else "add a line for each"
         raise DataError(f"{source} says nothing about {missing[0].name}{others}; {remedy}")
     return [max(by_name[path.name], key=lambda record: _common_end(record.path, path)) for path in paths]
+
+
+def _check_size(record: PictureRecord, path: Path, source: Path) -> None:
+    """Raise DataError where the objects of a record were marked on a picture of another size."""
+    if not record.objects:
+        return
+    height, width = upright_size(path)
+    if record.size is not None and record.size != (height, width):
+        raise DataError(
+            f"{source} marks {path.name} as {record.size[1]}x{record.size[0]} pixels, but it has {width}x{height}; "
+            "use the pictures that were marked"
+        )
+    for x0, y0, _, _ in record.boxes():
+        if x0 >= width or y0 >= height:
+            raise DataError(
+                f"{source} has a box of {path.name} from ({x0:g}, {y0:g}) on, outside its {width}x{height} pixels; "
+                "use the pictures that were marked"
+            )
 
 
 def _common_end(first: Path, second: Path) -> int:

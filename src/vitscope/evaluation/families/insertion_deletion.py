@@ -79,49 +79,27 @@ def _patchwise(subject: Subject, kind: str) -> Tensor:
     return area(values, fractions)
 
 
-@register_metric(
-    "deletion",
-    family="insertion-deletion",
-    title="RISE deletion, area of the probability",
-    citation=_CITATION,
-    higher_is_better=False,
-)
-def deletion(subject: Subject) -> Tensor:
-    """Area of the probability while the most relevant pixels are set to zero, (B,)."""
-    return _pixelwise(subject, "deletion")
+def _register(kind: str, higher_is_better: bool) -> None:
+    def pixelwise(subject: Subject) -> Tensor:
+        """Area of the probability while pixels go, or come back into a blurred picture, by relevance, (B,)."""
+        return _pixelwise(subject, kind)
+
+    def patchwise(subject: Subject) -> Tensor:
+        """The same patch by patch in the protocol's steps, trapezoid over the fraction, (B,)."""
+        return _patchwise(subject, kind)
+
+    for ending, words, function in (
+        ("", f"RISE {kind}", pixelwise),
+        ("-patch", f"{kind} of whole patches", patchwise),
+    ):
+        register_metric(
+            f"{kind}{ending}",
+            family="insertion-deletion",
+            title=f"{words}, area of the probability",
+            citation=_CITATION,
+            higher_is_better=higher_is_better,
+        )(function)
 
 
-@register_metric(
-    "insertion",
-    family="insertion-deletion",
-    title="RISE insertion, area of the probability",
-    citation=_CITATION,
-    higher_is_better=True,
-)
-def insertion(subject: Subject) -> Tensor:
-    """Area of the probability while the most relevant pixels are put into a blurred picture, (B,)."""
-    return _pixelwise(subject, "insertion")
-
-
-@register_metric(
-    "deletion-patch",
-    family="insertion-deletion",
-    title="deletion of whole patches, area of the probability",
-    citation=_CITATION,
-    higher_is_better=False,
-)
-def deletion_patch(subject: Subject) -> Tensor:
-    """Deletion patch by patch in the protocol's steps, trapezoid over the fraction, (B,)."""
-    return _patchwise(subject, "deletion")
-
-
-@register_metric(
-    "insertion-patch",
-    family="insertion-deletion",
-    title="insertion of whole patches, area of the probability",
-    citation=_CITATION,
-    higher_is_better=True,
-)
-def insertion_patch(subject: Subject) -> Tensor:
-    """Insertion patch by patch in the protocol's steps, trapezoid over the fraction, (B,)."""
-    return _patchwise(subject, "insertion")
+_register("deletion", higher_is_better=False)
+_register("insertion", higher_is_better=True)

@@ -27,11 +27,11 @@ _ARRAS = "Arras et al. 2022, arXiv 2003.07258"
     requires=("masks",),
 )
 def mass(subject: Subject) -> Tensor:
-    """Σ relu(m) inside the mask / Σ relu(m), (B,); undefined without positive relevance."""
-    positive = subject.pixels.clamp_min(0).double()
-    inside = (positive * subject.case.require_masks()).sum(dim=(1, 2))
+    """Σ relu(m) inside the mask / Σ relu(m), (B,); undefined without positive relevance, and for an empty mask."""
+    positive, masks = subject.pixels.clamp_min(0).double(), subject.case.require_masks()
+    inside = (positive * masks).sum(dim=(1, 2))
     total = positive.sum(dim=(1, 2))
-    return torch.where(total > 0, inside / total.clamp_min(1e-300), torch.nan)
+    return torch.where((total > 0) & masks.any(2).any(1), inside / total.clamp_min(1e-300), torch.nan)
 
 
 @register_metric(

@@ -63,32 +63,26 @@ def pxap_of(sums: Tensor) -> Tensor:
     )
 
 
-@register_metric(
-    "segmentation-accuracy",
-    family="segmentation",
-    title="pixel accuracy, threshold = map mean",
-    citation=_CHEFER,
-    higher_is_better=True,
-    requires=("masks",),
-    finalise=accuracy_of,
-)
-def segmentation_accuracy(subject: Subject) -> Tensor:
-    """Counts for the pixel accuracy at the map's mean, (B, 6)."""
-    return _counts(subject, "mean")
+def _register(rule: str, ending: str, threshold: str, citation: str) -> None:
+    """Pixel accuracy and mean IoU at one threshold."""
+
+    def counts(subject: Subject) -> Tensor:
+        """Counts of the map cut at the threshold, (B, 6)."""
+        return _counts(subject, rule)
+
+    for name, words, finalise in (("accuracy", "pixel accuracy", accuracy_of), ("miou", "mean IoU", mean_iou_of)):
+        register_metric(
+            f"segmentation-{name}{ending}",
+            family="segmentation",
+            title=f"{words}, threshold = {threshold}",
+            citation=citation,
+            higher_is_better=True,
+            requires=("masks",),
+            finalise=finalise,
+        )(counts)
 
 
-@register_metric(
-    "segmentation-miou",
-    family="segmentation",
-    title="mean IoU, threshold = map mean",
-    citation=_CHEFER,
-    higher_is_better=True,
-    requires=("masks",),
-    finalise=mean_iou_of,
-)
-def segmentation_miou(subject: Subject) -> Tensor:
-    """Counts for the mean IoU at the map's mean, (B, 6)."""
-    return _counts(subject, "mean")
+_register("mean", "", "map mean", _CHEFER)
 
 
 @register_metric(
@@ -105,32 +99,7 @@ def segmentation_map(subject: Subject) -> Tensor:
     return average_precision(torch.cat([1 - maps, maps], dim=1), torch.cat([~masks, masks], dim=1))
 
 
-@register_metric(
-    "segmentation-accuracy-half",
-    family="segmentation",
-    title="pixel accuracy, threshold = 0.5",
-    citation=_LEGRAD,
-    higher_is_better=True,
-    requires=("masks",),
-    finalise=accuracy_of,
-)
-def segmentation_accuracy_half(subject: Subject) -> Tensor:
-    """Counts for the pixel accuracy at 0.5, (B, 6)."""
-    return _counts(subject, "half")
-
-
-@register_metric(
-    "segmentation-miou-half",
-    family="segmentation",
-    title="mean IoU, threshold = 0.5",
-    citation=_LEGRAD,
-    higher_is_better=True,
-    requires=("masks",),
-    finalise=mean_iou_of,
-)
-def segmentation_miou_half(subject: Subject) -> Tensor:
-    """Counts for the mean IoU at 0.5, (B, 6)."""
-    return _counts(subject, "half")
+_register("half", "-half", "0.5", _LEGRAD)
 
 
 @register_metric(
