@@ -134,7 +134,7 @@ def _metric(made: Page, board: Leaderboard, metric: str) -> None:
             values,
             [low for low, _ in ends],
             [high for _, high in ends],
-            title=f"{metric}: {info.title}",
+            title=metric,
             label={True: "higher is better", False: "lower is better", None: "described, not ranked"}[
                 info.higher_is_better
             ],
@@ -148,7 +148,9 @@ def _metric(made: Page, board: Leaderboard, metric: str) -> None:
     count = f"n = {largest}" if smallest == largest else f"n from {smallest} to {largest}"
     within = f" Best within noise: {', '.join(best)}." if best else ""
     made.figure(
-        draw, alt=f"{metric} of each method with intervals", caption=f"{count}.{within} {info.citation}."
+        draw,
+        alt=f"{metric} of each method with intervals",
+        caption=f"{metric}: {info.title}. {count}.{within} {info.citation}.",
     )
     if best:
         rows = []
