@@ -228,6 +228,8 @@ VARIANTS: dict[str, Callable[[Case], Tensor]] = {
     "mean origin": exchanged("rho-mean-origin"),
     "mean origin, no gate": part("rho-mean-origin"),
     "mean gradient": exchanged("rho-mean-gradient"),
+    "absolute": lambda case: aimed()(case).abs(),
+    "absolute per block": lambda case: case.steps().abs().sum(1),
     "positive per block": lambda case: case.steps().clamp_min(0).sum(1),
     "empty origin": exchanged("rho-empty-origin"),
     "centred": centred(aimed()),
@@ -328,14 +330,16 @@ def table(values: dict[str, Tensor], groups: int, against: tuple[str, ...]) -> d
     """Means and paired differences with 95 % intervals; the i-th of every ``groups`` values belong together.
 
     A variant's p is of the paired t statistic, normal approximation, Holm over the variants."""
-    grouped = {name: v.double().view(-1, groups).mean(0) for name, v in values.items()}
+    grouped = {name: v.double().view(-1, groups).nanmean(0) for name, v in values.items()}
+    defined = {name: v[v.isfinite()] for name, v in grouped.items()}  # a map of zeros has no share in a mask
     rows: dict[str, Any] = {
-        name: {"mean": round(float(v.mean()), 4), "half_width_95": round(half_width(v), 4)}
-        for name, v in grouped.items()
+        name: {"mean": round(float(v.mean()), 4), "half_width_95": round(half_width(v), 4), "n": len(v)}
+        for name, v in defined.items()
     }
     for reference in against:
         others = [name for name in grouped if name != reference]
         differences = [grouped[name] - grouped[reference] for name in others]
+        differences = [d[d.isfinite()] for d in differences]
         p = [two_sided(d) for d in differences]
         for name, d, corrected in zip(others, differences, holm(p), strict=True):
             rows[name][f"minus {reference}"] = [round(float(d.mean()), 4), round(half_width(d), 4), round(corrected, 5)]
@@ -362,6 +366,7 @@ def main() -> None:
     parser.add_argument("variants", nargs="*")
     parser.add_argument("--parts", default="mosaics,srg,worlds")
     parser.add_argument("--assets", default=os.environ.get("VITSCOPE_ASSETS", str(ROOT.parent / "shared")))
+    parser.add_argument("--worlds", default=",".join(WORLDS))
     parser.add_argument("--count", type=int, default=100, help="pictures per world")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "dart_variants.json"))
     given = parser.parse_args()
@@ -396,7 +401,7 @@ def main() -> None:
             classes = vit.predict(images).argmax(1)
             whole = ((images[i : i + 17], classes[i : i + 17], None) for i in range(0, len(images), 17))
             keep("srg", measure(vit, whole, names, kappa, srg_scores), len(images))
-    for world in WORLDS if "worlds" in parts else ():
+    for world in given.worlds.split(",") if "worlds" in parts else ():
         vit = vs.open_model(f"bundled/{world}")
         ready = list(world_set(world, given.count, 1 if confirm else 0).batches(vit, 50))
         kappa = calibrate_kappa(vit, ready[0].images).kappa
