@@ -39,13 +39,14 @@ def main() -> None:
         "--images", type=Path, default=None, help="also write the plots of the docs page here"
     )
     parser.add_argument("--limit", type=int, default=None)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=120, help="most epochs; early stopping ends it sooner")
     parser.add_argument("--steps", type=int, default=9, help="steps of a cumulative curve")
+    parser.add_argument("--every", type=int, default=2, help="cumulative curves take each so many-th photograph")
     parser.add_argument(
         "--stage",
         choices=("all", "patterns", "rest"),
         default="all",
-        help="patterns and the rest may run side by side into one --out; then all draws",
+        help="patterns and the rest may run one after the other into one --out; then all draws",
     )
     arguments = parser.parse_args()
     out = arguments.out
@@ -57,13 +58,13 @@ def main() -> None:
     pictures, labels = [record.path for record in records], [record.label for record in records]
     clock = Clock(out / "figures.json")
 
-    def importance(replacement: str, step: int = 1) -> heads.HeadTable:
+    def importance(replacement: str) -> heads.HeadTable:
         path = out / f"importance-{replacement}.parquet"
         if not path.exists():
             clock.run(
                 f"importance-{replacement}",
                 lambda: heads.importance(
-                    vit, pictures[::step], labels[::step], replacement=replacement, batch_size=20
+                    vit, pictures, labels, replacement=replacement, batch_size=20
                 ).save(path),
             )
         return heads.HeadTable.load(path)
@@ -97,18 +98,22 @@ def main() -> None:
     if not path.exists():
         clock.run(
             "partial",
-            lambda: heads.partial_pruning(vit, pictures[:20], *top, labels[:20], hops=range(0, 14, 2)).save(
+            lambda: heads.partial_pruning(vit, pictures, *top, labels, hops=range(0, 14, 2), batch_size=20).save(
                 path
             ),
         )
     path = out / "cumulative.parquet"
-    chosen = ("probability_drop_label", "js_divergence", "class_cosine_last", "first_order", "gmar_norm")
+    chosen = (
+        "probability_drop_label", "js_divergence", "logit_drop_label", "class_cosine_block", "class_cosine_last",
+        "patch_cosine_block", "first_order", "gmar_norm",
+    )  # fmt: skip
     if not path.exists():
         orders = {name: joined.order(name, most_important_first=False) for name in chosen}
         clock.run(
             "cumulative",
             lambda: heads.cumulative_pruning(
-                vit, pictures[::4], orders, labels[::4], steps=arguments.steps, random_orders=2, batch_size=25
+                vit, pictures[:: arguments.every], orders, labels[:: arguments.every], steps=arguments.steps,
+                random_orders=4, batch_size=25,
             ).save(path),
         )
     frame, metadata = read_frame(path)
@@ -125,7 +130,7 @@ def main() -> None:
     path = out / "pruned.json"
     if not path.exists():
         clock.run("prune", lambda: prune(vit, table, pictures, labels, out, path))
-    mean = importance("mean", 4)
+    mean = importance("mean")
     if arguments.stage == "rest":
         return
     atlas = patterns(vit, pictures, out, arguments.epochs, clock)
@@ -240,13 +245,12 @@ def draw(
     """Every plot of the docs page."""
     folder.mkdir(parents=True, exist_ok=True)
     top = table.order("js_divergence")[:3]
-    near = [(strength.blocks[i], h) for i, h in _extreme(strength)]
     figures: dict[str, Callable[[str], Any]] = {
         "importance": plots.importance_matrix(table, "js_divergence", "probability_drop_label"),
         "label-drop": plots.importance_matrix(table, "probability_drop_label"),
         "first-order": plots.metric_scatter(table, "first_order", "js_divergence"),
         "cumulative": plots.cumulative_curves(cumulative, "accuracy"),
-        "strength": plots.strength_curves(strength, "strength", [*near, top[0]]),
+        "strength": plots.strength_curves(strength, "strength", [*strength.nearest_and_furthest(), top[0]]),
         "trend": plots.distance_trend(strength),
         "offsets": plots.offset_grid(strength),
         "prototypes": plots.prototype_grid(atlas),
@@ -259,13 +263,6 @@ def draw(
     figures["partial"] = plots.partial_frame_curves(frame, "probability_drop_label")
     for name, figure in figures.items():
         save_figure(figure("light"), folder / f"{name}.png", dots_per_inch=130)
-
-
-def _extreme(strength: heads.StrengthProfile) -> list[tuple[int, int]]:
-    values = strength["patch_distance"]
-    flat = [(i, h) for i in range(values.shape[0]) for h in range(values.shape[1])]
-    ranked = sorted(flat, key=lambda item: values[item])
-    return [ranked[0], ranked[-1]]
 
 
 class Clock:

@@ -75,6 +75,11 @@ def test_importance_writes_tables_plots_and_a_page(
     document = json.loads(out)
     assert document["pictures"] == 4 and document["skipped"] == []
     assert all(Path(name).exists() for name in document["files"])
+    for stem in ("heads", "partial", "cumulative", "joint"):
+        parquet, csv = pd.read_parquet(tmp_path / f"{stem}.parquet"), pd.read_csv(tmp_path / f"{stem}.csv")
+        assert list(parquet.columns) == list(csv.columns) and len(parquet) == len(csv) > 0
+    for stem in ("importance", "first-order", "partial", "cumulative-accuracy", "cumulative-probability"):
+        assert Image.open(tmp_path / f"{stem}.png").size > (300, 200)
     table = heads.HeadTable.load(tmp_path / "heads-per-picture.parquet")
     assert (
         "probability_drop_label" in table.metrics
@@ -82,9 +87,9 @@ def test_importance_writes_tables_plots_and_a_page(
     )
     frame = pd.read_csv(tmp_path / "heads.csv")
     np.testing.assert_allclose(frame["js_divergence"], table.mean("js_divergence").ravel(), rtol=1e-5)
-    page = (tmp_path / "index.html").read_text()
-    for words in ("Which heads matter", "Taking away many heads", "Why the important ones"):
-        assert words in page or words == "Why the important ones"
+    page = (tmp_path / "importance.html").read_text()
+    for words in ("Which heads matter", "Taking away many heads", "dissected", "Single scores do not add up"):
+        assert words in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
@@ -93,10 +98,15 @@ def test_strength_and_agreement(folder: Path, tmp_path: Path, capsys: pytest.Cap
     assert code == 0, err
     assert "expected hops" in out
     assert heads.StrengthProfile.load(tmp_path / "strength.safetensors").distance == "manhattan"
-    assert len(pd.read_parquet(tmp_path / "strength-by-head.parquet")) > 0
+    for name in ("strength.parquet", "strength-by-hop.parquet"):
+        assert len(pd.read_parquet(tmp_path / name)) == len(pd.read_csv(tmp_path / name.replace("parquet", "csv"))) > 0
+    assert "How far they look" in (tmp_path / "strength.html").read_text()
     code, out, err = call(capsys, "heads", "agreement", *options(folder, tmp_path), "--json")
     assert code == 0, err
     assert len(json.loads(out)["pairs"]) > 20 and (tmp_path / "agreement.png").exists()
+    for name in ("agreement", "disagreements"):
+        assert len(pd.read_parquet(tmp_path / f"{name}.parquet")) == len(pd.read_csv(tmp_path / f"{name}.csv")) > 0
+    assert "Do the scores agree?" in (tmp_path / "agreement.html").read_text()
 
 
 def test_patterns_are_learned_and_new_pictures_placed(
@@ -119,6 +129,9 @@ def test_patterns_are_learned_and_new_pictures_placed(
     )
     assert code == 0, err
     assert "wins" in out and (tmp_path / "atlas" / "null.parquet").exists()
+    assert len(pd.read_csv(tmp_path / "pattern-mix.csv")) == len(pd.read_parquet(tmp_path / "pattern-mix.parquet"))
+    page = (tmp_path / "patterns.html").read_text()
+    assert "wins" in page and "The null" in page
     code, out, err = call(
         capsys,
         "heads",
@@ -132,6 +145,22 @@ def test_patterns_are_learned_and_new_pictures_placed(
     assert {row["pattern"] for row in json.loads(out)["heads"]} <= set(
         heads.PatternAtlas.load(tmp_path / "atlas").names
     )
+    placed = pd.read_parquet(tmp_path / "new" / "maps.parquet")
+    assert len(placed) == len(pd.read_csv(tmp_path / "new" / "maps.csv")) > 0
+    assert "nothing was fitted again" in (tmp_path / "new" / "patterns.html").read_text()
+    assert not (tmp_path / "new" / "atlas").exists()
+
+
+def test_the_report_has_every_part(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "heads", "report", *options(folder, tmp_path), "--epochs", 1, "--json")
+    assert code == 0, err
+    page = (tmp_path / "report.html").read_text()
+    for words in (
+        "Which heads matter", "Taking away many heads", "How far they look", "Which patterns they have",
+        "Why the important ones are important", "Do the scores agree?", "vitscope",
+    ):  # fmt: skip
+        assert words in page
+    assert all(Path(name).exists() for name in json.loads(out)["files"])
 
 
 def test_prune_writes_a_model_that_opens_again(
@@ -145,6 +174,9 @@ def test_prune_writes_a_model_that_opens_again(
     assert {"accuracy_before", "accuracy_after", "same_prediction"} <= set(document)
     model = heads.load_pruned(tmp_path / "small.safetensors")
     assert sum(p.numel() for p in model.parameters()) == document["parameters_after"]
+    beside = tmp_path / "small-heads"
+    assert len(pd.read_csv(beside / "heads.csv")) == len(pd.read_parquet(beside / "heads.parquet")) > 0
+    assert "What was pruned" in (beside / "pruned.html").read_text() and (beside / "importance.png").exists()
 
 
 def test_a_bad_picture_is_skipped_and_the_exit_code_says_so(
@@ -178,9 +210,19 @@ def test_a_bad_picture_is_skipped_and_the_exit_code_says_so(
         (["importance", "--screen", "7"], "screen=0.2"),
         (["importance", "--dissect", "head"], "block.head"),
         (["importance", "--dissect", "9.9"], "expected a block"),
+        (["importance", "--joint", "0.0,0.7"], "got 0.7"),
+        (["importance", "--labels", "nowhere.csv"], "nowhere.csv"),
+        (["importance", "--replacement", "median"], "zero, mean"),
         (["strength", "--distance", "miles"], "chebyshev"),
         (["patterns", "--atlas", "nowhere"], "heads patterns"),
+        (["patterns", "--form", "round"], "pooled or offset"),
+        (["patterns", "--coder", "tea"], "autoencoder, pca"),
+        (["patterns", "-k", "999"], "change k"),
         (["prune", "--keep", "0"], "--keep 0.7"),
+        (["prune", "--keep", "1.5"], "--keep 0.7"),
+        (["prune", "--keep", "0.1"], "or more"),
+        (["prune", "--form", "round"], "smaller or masked"),
+        (["prune", "--metric", "probability_drop_label", "--labels", "nowhere.csv"], "nowhere.csv"),
         (["prune", "--metric", "js_divergenc"], "js_divergence"),
     ],
 )
@@ -191,6 +233,51 @@ def test_bad_input_is_one_line(
     code, _, err = call(capsys, "heads", arguments[0], *options(folder, out), *arguments[1:])
     last = err.strip().splitlines()[-1]
     assert code in (1, 2) and last.startswith("error: ") and words in last, err
+
+
+@pytest.mark.parametrize("command", ["importance", "strength", "patterns", "agreement", "prune", "report"])
+def test_one_picture_without_labels(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Everything but patterns needs one picture; those need two, and say so before any training."""
+    place = tmp_path / "one"
+    place.mkdir()
+    (place / "picture.png").write_bytes((folder / "picture0.png").read_bytes())
+    out = tmp_path / ("x.safetensors" if command == "prune" else "out")
+    code, _, err = call(capsys, "heads", command, *options(folder, out), "--limit", 1)
+    assert code == (1 if command in ("patterns", "report") else 0), err
+    if code:
+        assert "at least 2 pictures" in err.strip().splitlines()[-1]
+    code, _, err = call(capsys, "heads", command, place, *options(folder, out)[1:])
+    assert code == (1 if command in ("patterns", "report") else 0), err
+
+
+@pytest.mark.parametrize("command", ["importance", "strength", "patterns", "agreement", "prune", "report"])
+def test_results_that_cannot_be_written_and_a_folder_without_pictures(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "file").write_text("precious")
+    out = tmp_path / "file" / ("x.safetensors" if command == "prune" else "out")
+    code, _, err = call(capsys, "heads", command, *options(folder, out))
+    last = err.strip().splitlines()[-1]
+    assert code == 1 and last.startswith("error: ") and (tmp_path / "file").read_text() == "precious"
+    (tmp_path / "empty").mkdir()
+    code, _, err = call(capsys, "heads", command, tmp_path / "empty", *options(folder, tmp_path / "x.safetensors")[1:])
+    assert code == 1 and err.strip().splitlines()[-1].startswith("error: ")
+
+
+def test_a_model_that_cannot_be_rewritten_is_told_before_the_work(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [folder, "--model", "timm/test_vit2", "--random-weights", "--out", tmp_path / "x.bin"]
+    code, _, err = call(capsys, "heads", "prune", *arguments)
+    assert code == 1 and ".safetensors" in err.strip().splitlines()[-1]
+    arguments[1:3] = ["--model", "torchvision/vit_b_16"]
+    arguments[-1] = tmp_path / "x.safetensors"
+    code, _, err = call(capsys, "heads", "prune", *arguments)
+    last = err.strip().splitlines()[-1]
+    assert code == 1 and "timm ViT" in last and "pruning heads" not in err
+    assert not (tmp_path / "x.safetensors").exists()
 
 
 def test_an_empty_folder_and_a_model_without_attention(

@@ -57,7 +57,9 @@ def _timm(name: str = "vit_tiny_patch16_224", **options: Any) -> nn.Module:
     model = timm.create_model(name, img_size=64, depth=3, embed_dim=48, num_heads=3, num_classes=7, **options)
     with torch.no_grad():
         for path, parameter in model.named_parameters():
-            if parameter.dim() == 2:
+            if path == "head.weight":  # begins near zero in some
+                parameter.normal_()
+            elif parameter.dim() == 2:
                 parameter.mul_(4)
             elif "gamma" in path:  # LayerScale begins at 1e-5, which would hide every head
                 parameter.fill_(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from vitscope.heads.autoencoder import AutoencoderOptions, mean_error, squared_e
 from vitscope.heads.clustering import choose_clusters, fit_clusters, mean_pairwise_agreement
 from vitscope.heads.coding import CoderReport, split_pictures, verdict
 from vitscope.heads.correlation import kendall, spearman
+from vitscope.heads.display import layout_codes
 from vitscope.heads.moments import Moments
 from vitscope.heads.pattern_names import name_pattern
 from vitscope.heads.principal import fit_principal
@@ -86,6 +88,48 @@ def test_training_resumes_bit_equal_from_its_checkpoint(tmp_path: Path) -> None:
         train_autoencoder(maps, held, options, checkpoint=file)
 
 
+def test_a_checkpoint_of_other_maps_or_of_something_else_is_refused(tmp_path: Path) -> None:
+    """As many maps of another model would otherwise get this model's autoencoder."""
+    options = AutoencoderOptions(latent=3, width=4, epochs=1)
+    file = tmp_path / "training.pt"
+    train_autoencoder(made_up_maps(), made_up_maps(24, 1), options, checkpoint=file)
+    for train, held in ((made_up_maps(seed=5), made_up_maps(24, 1)), (made_up_maps(), made_up_maps(24, 2))):
+        with pytest.raises(heads.HeadsError, match="another run's; delete it"):
+            train_autoencoder(train, held, options, checkpoint=file)
+    torch.save({"settings": 3}, file)
+    with pytest.raises(heads.HeadsError, match="delete it"):
+        train_autoencoder(made_up_maps(), made_up_maps(24, 1), options, checkpoint=file)
+
+
+def test_codes_shrink_with_few_maps_unless_their_size_is_given() -> None:
+    assert [AutoencoderOptions().code_size(maps) for maps in (4, 12, 60, 2700)] == [2, 3, 15, 24]
+    assert AutoencoderOptions(latent=5).code_size(4) == 5
+
+
+def test_training_stops_early_keeps_the_best_weights_and_tells_what_is_left() -> None:
+    """Held-out maps that are noise cannot be learned, so the error stops falling long before the last epoch."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(24, 27, 27, generator=generator)
+    noise = (noise / noise.sum((1, 2), keepdim=True)).sqrt()
+    options = AutoencoderOptions(latent=4, width=4, epochs=60, patience=2, learning_rate=2e-2)
+    told: list[object] = []
+    model, history = train_autoencoder(made_up_maps(32), noise, options, progress=told.append)
+    errors = [step.held_out_error for step in history]
+    best = int(np.argmin(errors))
+    assert len(history) == best + 1 + 1 + options.patience < 60
+    assert told == history
+    assert mean_error(model, noise) == pytest.approx(errors[best], rel=1e-5)
+    for number, step in enumerate(history, 1):
+        spent = sum(earlier.seconds for earlier in history[:number])
+        assert step.seconds_left == pytest.approx(spent / number * (60 - number))
+    again, _ = train_autoencoder(made_up_maps(32), noise, options)
+    other, _ = train_autoencoder(
+        made_up_maps(32), noise, AutoencoderOptions(**{**vars(options), "seed": 1})
+    )
+    weights = [twin.state_dict()["to_code.weight"] for twin in (model, again, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
 def test_errors_of_both_coders_equal_their_formula() -> None:
     maps = made_up_maps(40)
     model, _ = train_autoencoder(maps, maps[:8], AutoencoderOptions(latent=3, width=4, epochs=1))
@@ -130,6 +174,89 @@ def test_the_verdict_names_the_better_coder() -> None:
     assert winner == "autoencoder" and words.startswith("The autoencoder wins")
     assert verdict(report("autoencoder", 0.4, 0.9), report("pca", 0.4, 0.8))[0] == "autoencoder"
     assert "more stable" in verdict(report("autoencoder", 0.3, 0.2), report("pca", 0.4, 0.8))[1]
+
+
+def test_umap_is_for_display_and_changes_nothing_else() -> None:
+    pytest.importorskip("umap")
+    random = np.random.default_rng(0)
+    truth = np.repeat(np.arange(3), 20)
+    codes = (np.eye(3)[truth] * 20 + random.normal(size=(60, 3))).astype(np.float32)
+    placed, how = layout_codes(codes, "umap", seed=0)
+    assert how == "umap" and placed.shape == (60, 2)
+    centres = np.stack([placed[truth == c].mean(0) for c in range(3)])
+    nearest = ((placed[:, None] - centres[None]) ** 2).sum(-1).argmin(1)
+    assert (nearest == truth).all()
+    assert layout_codes(codes, "pca")[1] == "pca" and layout_codes(codes[:5], "umap")[1] == "pca"
+    with pytest.raises(heads.HeadsError, match="umap or pca"):
+        layout_codes(codes, "tsne")
+    sample = heads.collect_maps(small_vit(), torch.randn(6, 3, 64, 64), per_head=6)
+    options = AutoencoderOptions(latent=3, width=4, epochs=1)
+    one, two = (
+        heads.fit_atlas(sample, options=options, k=3, repeats=0, display=display) for display in ("umap", "pca")
+    )
+    np.testing.assert_array_equal(one.maps["cluster"], two.maps["cluster"])
+    np.testing.assert_array_equal(one.codes, two.codes)
+    assert not np.allclose(one.maps[["x", "y"]], two.maps[["x", "y"]])
+
+
+def test_dependence_on_content_is_the_variance_over_pictures_at_a_fixed_query() -> None:
+    vit = small_vit()
+    x = torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    same = heads.collect_maps(vit, x[:1].repeat(4, 1, 1, 1)).means[0].content_dependence()
+    np.testing.assert_allclose(same, 0, atol=1e-4)
+    found = heads.collect_maps(vit, x, batch_size=2).means[0]
+    trace = vit.trace(x, gradient=False)
+    for stream, (block, head) in enumerate(zip(found.block, found.head, strict=True)):
+        A = trace.sites[block].attention()[:, head, 1:, 1:]
+        A = (A / A.sum(-1, keepdim=True)).double()
+        # A 4 x 4 grid on 7 x 7 cells: overlapping shares of a patch go to each cell, queries are averages.
+        U = torch.zeros(7, 4, dtype=torch.float64)
+        for cell in range(7):
+            for patch in range(4):
+                low, high = max(cell / 7, patch / 4), min((cell + 1) / 7, (patch + 1) / 4)
+                U[cell, patch] = max(0.0, high - low)
+        keys = torch.kron(U * 4, U * 4)
+        queries = torch.kron(U * 7, U * 7)
+        root = (queries @ A @ keys.T).sqrt()
+        variance = (root - root.mean(0)).square().sum(-1).mean()
+        assert found.content_dependence()[stream] == pytest.approx(float(variance), abs=1e-3)
+
+
+def small_vit() -> vs.Vit:
+    torch.manual_seed(0)
+    made = timm.create_model(
+        "vit_tiny_patch16_224", img_size=64, embed_dim=24, depth=2, num_heads=2, num_classes=3
+    )
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(6)
+    return vs.open_model(made, image_size=64)
+
+
+@pytest.mark.parametrize("harm", ["json", "key", "arrays", "shape", "form", "format", "table"])
+def test_a_damaged_atlas_is_refused_in_one_line(tmp_path: Path, harm: str) -> None:
+    sample = heads.collect_maps(small_vit(), torch.randn(4, 3, 64, 64))
+    options = AutoencoderOptions(latent=2, width=4, epochs=1)
+    folder = heads.fit_atlas(sample, options=options, k=2, repeats=0, display="pca").save(tmp_path / "atlas")
+    document = json.loads((folder / "atlas.json").read_text())
+    if harm == "json":
+        (folder / "atlas.json").write_text("{")
+    elif harm == "arrays":
+        (folder / "arrays.safetensors").write_bytes(b"x" * 40)
+    elif harm == "table":
+        (folder / "maps.parquet").write_bytes(b"x" * 40)
+    else:
+        if harm == "key":
+            del document["patterns"]
+        elif harm == "shape":
+            document["autoencoder"]["latent"] = 7
+        else:
+            document[harm] = "other"
+        (folder / "atlas.json").write_text(json.dumps(document))
+    with pytest.raises(heads.HeadsError) as caught:
+        heads.PatternAtlas.load(folder)
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
 def hand_made(kind: str, side: int = 8) -> torch.Tensor:

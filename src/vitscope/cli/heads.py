@@ -17,12 +17,11 @@ from vitscope.cli.heads_input import (
     Out,
     Pictures,
     Replacement,
+    check_heads,
     finish,
     open_input,
     parse_head,
     parse_heads,
-    save_csv,
-    save_plot,
 )
 from vitscope.cli.heads_looks import agreement, patterns, strength
 
@@ -67,7 +66,7 @@ def importance(
 ) -> None:
     """Take every head away in turn and measure what changes: tables, plots and a page."""
     from vitscope import heads
-    from vitscope.heads import plots
+    from vitscope.heads.plots import title_of
     from vitscope.heads.report import HeadsStory, main_metric
 
     chosen = None if dissect in (None, "top") else parse_head(dissect or "")
@@ -75,44 +74,34 @@ def importance(
     given = open_input(
         pictures, labels, limit, out, model, weights, image_size, device, precision, random_weights, model_option
     )
-    shared: dict[str, Any] = {"batch_size": batch_size}
+    vit, source = given.vit, given.source
+    check_heads(vit.anatomy, [*([chosen] if chosen else []), *(together or [])])
+    partial = many = several = None
     with console.reporter("head importance") as progress:
+        shared: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
         table = heads.importance(
-            given.vit, given.source, given.labels, replacement=replacement, screen=screen, exact=exact,
-            progress=progress, **shared,
-        )  # fmt: skip
+            vit, source, given.labels, replacement=replacement, screen=screen, exact=exact, **shared
+        )
+        table.save(out / "heads-per-picture.parquet")  # the long part is kept whatever comes after
         metric = main_metric(table)
-        drawn = {"importance": plots.importance_matrix(table, metric)}
-        files = [table.save(out / "heads-per-picture.parquet"), table.save(out / "heads.csv")]
-        partial = many = several = None
         if dissect is not None:
-            block, head = chosen or table.order(metric)[0]
-            partial = heads.partial_pruning(
-                given.vit, given.source, block, head, given.labels, progress=progress, **shared
-            )
-            files.append(partial.save(out / "partial.parquet"))
-            drawn["partial"] = plots.partial_curves(partial, metric if metric in partial.values else "js_divergence")
+            partial = heads.partial_pruning(vit, source, *(chosen or table.order(metric)[0]), given.labels, **shared)
         if cumulative:
             many = heads.cumulative_pruning(
-                given.vit, given.source, orders(table, metric), given.labels, replacement=replacement, steps=12,
-                progress=progress, **shared,
-            )  # fmt: skip
-            files.append(many.save(out / "cumulative.parquet"))
-            drawn["cumulative"] = plots.cumulative_curves(many, "probability")
-    if together is not None:
-        several = heads.joint_effect(
-            given.vit, given.source, together, given.labels, replacement=replacement, **shared
-        )
-        files.append(save_csv(several, out / "joint.csv"))
-    files += [save_plot(figure, out / f"{name}.png") for name, figure in drawn.items()]
+                vit, source, orders(table, metric), given.labels, replacement=replacement, steps=12, **shared
+            )
+        if together is not None:
+            several = heads.joint_effect(
+                vit, source, together, given.labels, replacement=replacement, batch_size=batch_size
+            )
     story = HeadsStory(
-        given.vit.source, len(table.pictures), table, cumulative=many, joint=several, partial=partial,
+        vit.source, len(table.pictures), table, cumulative=many, joint=several, partial=partial,
         commands=given.commands,
     )  # fmt: skip
-    files.append(story.write(out / "index.html"))
+    files = story.save(out, "importance")
     best = [[f"{b}.{h}", f"{table.mean(metric)[b, h]:.4g}"] for b, h in table.order(metric)[:10]]
     more = {} if several is None else {"joint": several.to_dict("records")}
-    finish(given, json, files, ["head", plots.title_of(metric)], best, heads=table.to_pandas(), **more)
+    finish(given, json, files, ["head", title_of(metric)], best, heads=table.to_pandas(), **more)
 
 
 def orders(table: HeadTable, metric: str) -> dict[str, list[tuple[int, int]]]:
@@ -148,6 +137,8 @@ def prune(
 ) -> None:
     """Write a timm ViT without its least important heads, with its accuracy before and after."""
     from vitscope import heads
+    from vitscope.errors import OutputError
+    from vitscope.heads.report import HeadsStory
 
     if not 0 < keep <= 1:
         raise heads.HeadsError(f"expected keep to be a share above 0 and at most 1, got {keep:g}; try --keep 0.7")
@@ -155,23 +146,35 @@ def prune(
         from vitscope.errors import nearest
 
         raise heads.HeadsError(f"unknown metric {metric!r}; nearest: {', '.join(nearest(metric, heads.METRICS))}")
+    if form not in heads.PRUNED_FORMS:
+        raise heads.HeadsError(f"expected the form {' or '.join(heads.PRUNED_FORMS)}, got {form!r}; choose one of them")
+    if out.suffix != ".safetensors":
+        raise OutputError(f"expected a file ending in .safetensors, got {out.name!r}; rename --out")
     folder = out.absolute().parent
     given = open_input(
         pictures, labels, limit, folder, model, weights, image_size, device, "float32", random_weights, model_option
     )
+    heads.attention_modules(given.vit)  # a model that cannot be rewritten is told before the work, not after
     with console.reporter("head importance") as progress:
         table = heads.importance(
-            given.vit, given.source, given.labels, replacement=replacement, gradient=False, batch_size=batch_size,
-            progress=progress,
+            given.vit, given.source, given.labels, replacement=replacement, gradient=metric.startswith("first_order"),
+            batch_size=batch_size, progress=progress,
         )  # fmt: skip
     record = prune_to_file(given, table, metric, keep, form, replacement, out, batch_size)
-    rows = [
-        [name, record[f"{name}_before"], record[f"{name}_after"]]
+    changed = {
+        name: (record[f"{name}_before"], record[f"{name}_after"])
         for name in ("heads", "parameters", "accuracy")
         if record[f"{name}_after"] is not None
-    ]
+    }
+    story = HeadsStory(
+        given.vit.source, len(table.pictures), table, commands=given.commands,
+        pruned={**changed, "same prediction": ("", record["same_prediction"])},
+        removed=tuple(record.pop("heads_removed")),
+    )  # fmt: skip
+    files = [record.pop("file"), *story.save(folder / f"{out.stem}-heads", "pruned")]
+    rows = [[name, *values] for name, values in changed.items()]
     rows.append(["same prediction", "", f"{record['same_prediction']:.3g}"])
-    finish(given, json, [record.pop("file")], ["", "before", "after"], rows, **record)
+    finish(given, json, files, ["", "before", "after"], rows, **record)
 
 
 def prune_to_file(
@@ -203,6 +206,7 @@ def prune_to_file(
     architecture = vit.source.partition("/")[2]
     return {
         "file": heads.save_pruned(module, out, architecture=architecture, remove=remove, form=form, note=note),
+        "heads_removed": remove,
         "removed": [f"{block}.{head}" for block, head in remove],
         "heads_before": total,
         "heads_after": total - len(remove),
@@ -237,13 +241,15 @@ def report(
     from vitscope.heads.report import HeadsStory, main_metric
 
     given = open_input(
-        pictures, labels, limit, out, model, weights, image_size, device, precision, random_weights, model_option
-    )
+        pictures, labels, limit, out, model, weights, image_size, device, precision, random_weights, model_option,
+        least=2,
+    )  # fmt: skip
     vit, source = given.vit, given.source
     shared: dict[str, Any] = {"batch_size": batch_size}
     with console.reporter("heads") as progress:
         shared["progress"] = progress
         table = heads.importance(vit, source, given.labels, replacement=replacement, **shared)
+        table.save(out / "heads-per-picture.parquet")  # the long part is kept whatever comes after
         profile = heads.strength(vit, source, **shared)
         found = heads.agreement(vit, source, given.labels, table=table, **shared)
         metric = main_metric(table)
@@ -252,14 +258,10 @@ def report(
             vit, source, options=heads.AutoencoderOptions(epochs=epochs), checkpoint=out / "autoencoder.pt",
             training=lambda stage, now: progress(stage, now.epoch, now.epochs), **shared,
         )  # fmt: skip
-    files = [
-        table.save(out / "heads-per-picture.parquet"), table.save(out / "heads.csv"),
-        profile.save(out / "strength.safetensors"), found.save(out / "agreement.csv"),
-        many.save(out / "cumulative.parquet"), atlas.save(out / "atlas"),
-    ]  # fmt: skip
     story = HeadsStory(
-        vit.source, len(table.pictures), table, profile, atlas, found, many, commands=given.commands
-    )
-    files.append(story.write(out / "index.html"))
+        vit.source, len(table.pictures), table, profile, atlas, agreement=found, cumulative=many,
+        commands=given.commands,
+    )  # fmt: skip
+    files = story.save(out)
     rows = [[f"{b}.{h}", f"{table.mean(metric)[b, h]:.4g}"] for b, h in table.order(metric)[:5]]
     finish(given, json, files, ["head", metric.replace("_", " ")], rows, heads=table.to_pandas())

@@ -18,6 +18,7 @@ from vitscope.errors import PictureError, VitscopeError
 
 if TYPE_CHECKING:
     from vitscope.heads.batches import PictureSource
+    from vitscope.models.anatomy import Anatomy
     from vitscope.tracing import Vit
 
 MODEL = "--model timm/deit_tiny_patch16_224 --weights deit.safetensors"
@@ -60,12 +61,15 @@ def open_input(
     random_weights: bool,
     model_options: list[str] | None,
     labelled: bool = True,
+    least: int = 1,
 ) -> HeadsInput:
     """Find the pictures, see that results can be written, open the model, and read the classes if there are any."""
     from vitscope.heads.batches import picture_source
     from vitscope.models import find_pictures
 
     paths = find_pictures(pictures)[:limit]
+    if len(paths) < least:
+        raise PictureError(f"expected at least {least} pictures, got {len(paths)}; patterns need held-out ones")
     console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_options)
     source = picture_source(list(paths), skip_bad=len(paths) > 1)
@@ -116,6 +120,18 @@ def parse_heads(text: str) -> list[tuple[int, int]]:
     return [parse_head(part) for part in text.split(",") if part.strip()]
 
 
+def check_heads(anatomy: Anatomy, heads: list[tuple[int, int]]) -> None:
+    """Raise HeadsError for a head that the model does not have, before any work is done."""
+    from vitscope.heads import HeadsError
+
+    for block, head in heads:
+        if block >= len(anatomy.blocks) or head >= anatomy.blocks[block].heads:
+            raise HeadsError(
+                f"expected a block from 0 to {len(anatomy.blocks) - 1} and a head from 0 to {anatomy.heads - 1}, "
+                f"got {block}.{head}; heads are counted from 0"
+            )
+
+
 def finish(
     given: HeadsInput, json: bool, files: list[Path], columns: list[str], rows: list[list[Any]], **found: Any
 ) -> None:
@@ -137,18 +153,3 @@ def finish(
 def _records(value: Any) -> Any:
     """A data frame as a list of rows; anything else as it is."""
     return value.to_dict("records") if hasattr(value, "to_dict") else value
-
-
-def save_plot(drawn: Any, path: Path) -> Path:
-    """Draw one of the plots of the heads room to a file."""
-    from vitscope.rendering import save_figure
-
-    save_figure(drawn("light"), path)
-    return path
-
-
-def save_csv(frame: Any, path: Path) -> Path:
-    """Write a table as CSV, whole or not at all."""
-    from vitscope.rendering import write_atomically
-
-    return write_atomically(path, frame.to_csv(index=False))

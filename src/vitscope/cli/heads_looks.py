@@ -8,17 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vitscope.cli import console, options
-from vitscope.cli.heads_input import (
-    Labels,
-    Limit,
-    Out,
-    Pictures,
-    Replacement,
-    finish,
-    open_input,
-    save_csv,
-    save_plot,
-)
+from vitscope.cli.heads_input import Labels, Limit, Out, Pictures, Replacement, finish, open_input
 
 
 def strength(
@@ -38,10 +28,8 @@ def strength(
 ) -> None:
     """How far every head looks: mass and strength by distance, entropy, offsets, class-token mass."""
     from vitscope import heads
-    from vitscope.heads import plots
     from vitscope.heads.distance import check_distance
     from vitscope.heads.report import HeadsStory
-    from vitscope.heads.table import write_frame
 
     check_distance(distance)
     given = open_input(
@@ -52,18 +40,9 @@ def strength(
         found = heads.strength(
             given.vit, given.source, distance=distance, batch_size=batch_size, progress=progress
         )
-    summary = found.summary()
-    by_distance = out / "strength-by-head.parquet"
-    write_frame(found.to_pandas(), by_distance, found.metadata)
-    files = [found.save(out / "strength.safetensors"), by_distance, save_csv(summary, out / "strength.csv")]
-    drawn = {
-        "strength": plots.strength_curves(found),
-        "strength-trend": plots.distance_trend(found),
-        "strength-offsets": plots.offset_grid(found),
-    }
-    files += [save_plot(figure, out / f"{name}.png") for name, figure in drawn.items()]
     story = HeadsStory(given.vit.source, len(found.pictures), strength=found, commands=given.commands)
-    files.append(story.write(out / "strength.html"))
+    files = story.save(out, "strength")
+    summary = found.summary()
     rows = [
         [f"{row['block']}.{row['head']}", f"{row['expected_distance']:.3g}", f"{row['entropy']:.3g}"]
         for row in summary.to_dict("records")
@@ -101,23 +80,20 @@ def patterns(
 ) -> None:
     """Learn the patterns of attention maps: autoencoder beside PCA, clusters with names, the mix of every head."""
     from vitscope import heads
-    from vitscope.heads import plots
     from vitscope.heads.report import HeadsStory
-    from vitscope.heads.table import write_frame
 
     known = None if atlas is None else heads.PatternAtlas.load(atlas)
     given = open_input(
         pictures, None, limit, out, model, weights, image_size, device, precision, random_weights, model_option,
-        labelled=False,
+        labelled=False, least=1 if known else 2,
     )  # fmt: skip
+    placed = None
     with console.reporter("attention maps") as progress:
         if known is not None:
+            made = known
             placed = known.map_pictures(
                 given.vit, given.source, per_head=per_head, batch_size=batch_size, seed=seed, progress=progress
             )
-            mixes, made = placed.heads, known
-            write_frame(placed.maps, out / "maps.parquet")
-            files = [out / "maps.parquet", save_csv(mixes, out / "pattern-mix.csv")]
         else:
             sizes: dict[str, Any] = {} if latent is None else {"latent": latent}
             made = heads.patterns(
@@ -126,16 +102,9 @@ def patterns(
                 batch_size=batch_size, checkpoint=out / "autoencoder.pt", progress=progress,
                 training=lambda stage, now: progress(stage, now.epoch, now.epochs),
             )  # fmt: skip
-            mixes = made.heads
-            files = [made.save(out / "atlas"), save_csv(mixes, out / "pattern-mix.csv")]
-            drawn = {
-                "patterns": plots.prototype_grid(made),
-                "pattern-mix": plots.pattern_mix(made),
-                "codes": plots.code_map(made),
-            }
-            files += [save_plot(figure, out / f"{name}.png") for name, figure in drawn.items()]
-            story = HeadsStory(given.vit.source, len(given.source), atlas=made, commands=given.commands)
-            files.append(story.write(out / "patterns.html"))
+    mixes = made.heads if placed is None else placed.heads
+    story = HeadsStory(given.vit.source, len(given.source), atlas=made, placed=placed, commands=given.commands)
+    files = story.save(out, "patterns")
     if not json:
         console.out().print(made.verdict, markup=False)
     rows = [
@@ -162,7 +131,6 @@ def agreement(
 ) -> None:
     """Do the scores of heads agree? Rank correlations of pruning, GMAR, DAAM, first-order scores and strength."""
     from vitscope import heads
-    from vitscope.heads import plots
     from vitscope.heads.report import HeadsStory
 
     given = open_input(
@@ -174,10 +142,8 @@ def agreement(
             progress=progress,
         )  # fmt: skip
     disagreements = found.disagreements()
-    files = [found.save(out / "agreement.csv"), save_csv(disagreements, out / "disagreements.csv")]
-    files.append(save_plot(plots.agreement_matrix(found), out / "agreement.png"))
-    story = HeadsStory(given.vit.source, len(given.source), agreement=found, commands=given.commands)
-    files.append(story.write(out / "agreement.html"))
+    story = HeadsStory(given.vit.source, found.pictures, agreement=found, commands=given.commands)
+    files = story.save(out, "agreement")
     pairs = found.to_pandas()
     rows = [[_number(value) for value in row] for row in pairs.head(20).itertuples(index=False)]
     columns = [str(name).replace("_", " ") for name in pairs.columns]

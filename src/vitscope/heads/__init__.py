@@ -17,7 +17,14 @@ from vitscope.heads.null import null_mixes, shuffled_module
 from vitscope.heads.partial import PARTS, PartialPruning, partial_pruning
 from vitscope.heads.patterns import fit_atlas, patterns
 from vitscope.heads.problems import HeadsError
-from vitscope.heads.prune_model import heads_to_remove, load_pruned, prune_module, save_pruned
+from vitscope.heads.prune_model import (
+    PRUNED_FORMS,
+    attention_modules,
+    heads_to_remove,
+    load_pruned,
+    prune_module,
+    save_pruned,
+)
 from vitscope.heads.sampling import MapSample, collect_maps
 from vitscope.heads.scores import SCORES, agreement, head_scores
 from vitscope.heads.strength import StrengthProfile, strength
@@ -26,6 +33,7 @@ from vitscope.heads.table import HeadTable
 __all__ = [
     "METRICS",
     "PARTS",
+    "PRUNED_FORMS",
     "SCORES",
     "Agreement",
     "AutoencoderOptions",
@@ -41,6 +49,7 @@ __all__ = [
     "StrengthProfile",
     "agree",
     "agreement",
+    "attention_modules",
     "collect_maps",
     "cumulative_pruning",
     "fit_atlas",

@@ -22,11 +22,11 @@ from vitscope.heads.autoencoder import MapAutoencoder
 from vitscope.heads.batches import Progress, quiet
 from vitscope.heads.canonical import from_hellinger
 from vitscope.heads.clustering import Clustering
-from vitscope.heads.coding import AutoencoderCoder, Coder
+from vitscope.heads.coding import CODERS, AutoencoderCoder, Coder
 from vitscope.heads.mixing import head_mixes
 from vitscope.heads.principal import PrincipalCoder
 from vitscope.heads.problems import HeadsError
-from vitscope.heads.sampling import MapSample, collect_maps
+from vitscope.heads.sampling import FORMS, MapSample, collect_maps
 from vitscope.heads.table import read_frame, write_frame
 from vitscope.tracing import Vit
 
@@ -187,26 +187,25 @@ class PatternAtlas:
         folder = Path(folder)
         try:
             document = json.loads((folder / "atlas.json").read_text())
-            arrays = load_file(folder / "arrays.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
+            found = document.get("format")
+            if found == FORMAT:
+                return cls._read(folder, document, load_file(folder / "arrays.safetensors"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
             raise HeadsError(
                 f"expected a saved pattern atlas in {folder}, got none that can be read ({type(error).__name__}); "
                 "make one with vitscope heads patterns"
             ) from error
-        if document.get("format") != FORMAT:
-            raise HeadsError(
-                f"expected an atlas of format {FORMAT}, got {document.get('format')}; make it again"
-            )
+        raise HeadsError(f"expected an atlas of format {FORMAT} in {folder}, got {found}; make it again")
+
+    @classmethod
+    def _read(cls, folder: Path, document: dict[str, Any], arrays: dict[str, Tensor]) -> PatternAtlas:
         model = MapAutoencoder(**document["autoencoder"])
-        model.load_state_dict(
-            {
-                name.removeprefix("autoencoder."): value
-                for name, value in arrays.items()
-                if name.startswith("autoencoder.")
-            }
-        )
+        own = "autoencoder."
+        model.load_state_dict({n.removeprefix(own): v for n, v in arrays.items() if n.startswith(own)})
         model.eval().requires_grad_(False)
         null = folder / "null.parquet"
+        if document["coder"] not in CODERS or document["form"] not in FORMS:
+            raise ValueError("unknown coder or form")
         return cls(
             model,
             PrincipalCoder(

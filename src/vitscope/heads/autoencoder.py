@@ -7,6 +7,7 @@ thing linearly: the two are comparable on held-out pictures.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import time
@@ -22,15 +23,21 @@ from vitscope.heads.problems import HeadsError
 
 @dataclass(frozen=True)
 class AutoencoderOptions:
-    """How the autoencoder is built and trained. Early stopping watches the held-out error."""
+    """How the autoencoder is built and trained. Early stopping watches the held-out error.
 
-    latent: int = 24
+    latent: numbers in a code; None takes 24, and fewer where there are few maps."""
+
+    latent: int | None = None
     width: int = 16
     epochs: int = 60
     patience: int = 6
     batch_size: int = 128
     learning_rate: float = 2e-3
     seed: int = 0
+
+    def code_size(self, maps: int) -> int:
+        """Numbers in a code learned from so many maps."""
+        return min(24, max(2, maps // 4)) if self.latent is None else self.latent
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,7 @@ def train_autoencoder(
     The caller's random state is not touched.
     """
     options = options or AutoencoderOptions()
+    options = replace(options, latent=options.code_size(len(train)))
     if len(train) < 2 or len(held_out) < 1:
         raise HeadsError(
             f"expected at least 2 training maps and 1 held-out map, got {len(train)} and {len(held_out)}; "
@@ -159,13 +167,13 @@ def train_autoencoder(
     side = int(train.shape[-1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        model = MapAutoencoder(side, options.latent, options.width)
+        model = MapAutoencoder(side, options.code_size(len(train)), options.width)
     model.mean.copy_(torch.stack([part.float().sum(0) for part in train.split(4096)]).sum(0) / len(train))
     # Few maps still get some sixteen steps an epoch.
     batch_size = min(options.batch_size, max(16, len(train) // 16))
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=1e-4)
     order = torch.Generator().manual_seed(options.seed)
-    run = _Run(model, optimiser, order, {**asdict(options), "maps": len(train), "held_out": len(held_out)})
+    run = _Run(model, optimiser, order, {**asdict(options), "maps": _digest(train), "held_out": _digest(held_out)})
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     steps = math.ceil(len(train) / batch_size)
@@ -204,7 +212,7 @@ class _Run:
         model: MapAutoencoder,
         optimiser: torch.optim.Optimizer,
         order: torch.Generator,
-        settings: dict[str, float],
+        settings: dict[str, float | str],
     ) -> None:
         self.model, self.optimiser, self.order, self.settings = model, optimiser, order, settings
         self.epoch, self.best_epoch, self.best_error = 0, 0, math.inf
@@ -244,26 +252,33 @@ class _Run:
     def load(self, path: Path) -> None:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
+            settings = state["settings"]
+            if settings == self.settings:
+                self.best_state = state["best_state"]
+                self.model.load_state_dict(state["model"])
+                self.optimiser.load_state_dict(state["optimiser"])
+                self.order.set_state(state["order"])
+                self.history = [TrainingProgress(**entry) for entry in state["history"]]
+                self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
+                self.best_error = state["best_error"]
         except Exception as error:
             raise HeadsError(
                 f"expected a training checkpoint in {path}, got a file that cannot be read "
                 f"({type(error).__name__}); delete it to start afresh"
             ) from error
-        if state["settings"] != self.settings:
+        if settings != self.settings:
             raise HeadsError(
-                f"expected a checkpoint made with the same options and number of maps in {path}, got another run's; "
+                f"expected a checkpoint made with the same options on the same maps in {path}, got another run's; "
                 "delete it or choose another path"
             )
-        self.epoch, self.best_epoch, self.best_error = (
-            state["epoch"],
-            state["best_epoch"],
-            state["best_error"],
-        )
-        self.best_state = state["best_state"]
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.order.set_state(state["order"])
-        self.history = [TrainingProgress(**entry) for entry in state["history"]]
+
+
+def _digest(maps: Tensor) -> str:
+    """Short hash of maps: a checkpoint belongs to the maps that it was trained on."""
+    digest = hashlib.sha256(repr((tuple(maps.shape), str(maps.dtype))).encode())
+    for part in maps.split(4096):
+        digest.update(part.contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def with_seed(options: AutoencoderOptions, seed: int) -> AutoencoderOptions:

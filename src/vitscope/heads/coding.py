@@ -107,7 +107,7 @@ def fit_coder(
 ) -> Coder:
     """Fit one coder; PCA ignores the held-out maps."""
     if name == "pca":
-        return fit_principal(train, options.latent, options.seed)
+        return fit_principal(train, options.code_size(len(train)), options.seed)
     if name != "autoencoder":
         raise HeadsError(f"expected a coder among {', '.join(CODERS)}, got {name!r}; choose one of them")
     model, _ = train_autoencoder(train, held_out, options, checkpoint=checkpoint, progress=progress)

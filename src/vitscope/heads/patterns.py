@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from vitscope.heads.mixing import cluster_content_dependence, head_mixes
 from vitscope.heads.pattern_names import name_pattern
 from vitscope.heads.principal import PrincipalCoder
 from vitscope.heads.problems import HeadsError
-from vitscope.heads.sampling import MapSample, collect_maps
+from vitscope.heads.sampling import FORMS, MapSample, collect_maps
 from vitscope.tracing import Vit
 
 TrainingCallback = Callable[[str, TrainingProgress], None]
@@ -69,6 +69,7 @@ def patterns(
     null: also place the maps of the same model with shuffled weights. checkpoint: file to resume training from.
     Raises HeadsError for unknown options and for fewer than two pictures.
     """
+    check_choices(form, coder)
     vits: list[Vit] = [vit] if isinstance(vit, Vit) else list(vit)
     samples = [
         collect_maps(
@@ -125,13 +126,14 @@ def fit_atlas(
 
     stability_maps: at most so many training maps for each of the repetitions that measure stability.
     """
-    if coder not in (*CODERS, "best"):
-        raise HeadsError(
-            f"expected a coder among {', '.join(CODERS)} or best, got {coder!r}; choose one of them"
-        )
+    check_choices(form, coder)
     maps = sample.form(form)
     train, held = split_pictures(sample.picture, held_out, (options or AutoencoderOptions()).seed)
-    options = options or AutoencoderOptions(latent=min(24, max(2, len(train) // 4)))
+    if k is not None and not 1 <= k <= len(train):
+        raise HeadsError(f"expected between 1 and {len(train)} clusters for {len(train)} maps, got {k}; change k")
+    options = options or AutoencoderOptions()
+    latent = options.code_size(len(train))
+    options = replace(options, latent=latent)  # the same for every repetition on fewer maps
     report = None if training is None else lambda step: training("autoencoder", step)
     fitted: dict[str, Coder] = {}
     seconds: dict[str, float] = {}
@@ -171,7 +173,7 @@ def fit_atlas(
                 limit=stability_maps,
                 progress=training,
             )
-        reports[name] = CoderReport(name, options.latent, *errors[name], seeds, halves, seconds[name])
+        reports[name] = CoderReport(name, latent, *errors[name], seeds, halves, seconds[name])
     winner, sentence = verdict(reports["autoencoder"], reports["pca"])
     chosen = winner if coder == "best" else coder
     if chosen != first:
@@ -216,6 +218,16 @@ def fit_atlas(
             "pictures": len(sample.picture_names),
         },
     )
+
+
+def check_choices(form: str, coder: str) -> None:
+    """Raise HeadsError for an unknown canonical form or coder."""
+    if coder not in (*CODERS, "best"):
+        raise HeadsError(
+            f"expected a coder among {', '.join(CODERS)} or best, got {coder!r}; choose one of them"
+        )
+    if form not in FORMS:
+        raise HeadsError(f"expected the form pooled or offset, got {form!r}; choose one of them")
 
 
 def _errors(

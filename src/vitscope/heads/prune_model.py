@@ -27,7 +27,7 @@ from vitscope.heads.table import HeadTable
 from vitscope.tracing import Vit
 
 Head = tuple[int, int]
-FORMS = ("smaller", "masked")
+PRUNED_FORMS = ("smaller", "masked")
 
 
 def heads_to_remove(table: HeadTable, metric: str, keep: float) -> list[Head]:
@@ -83,7 +83,7 @@ def prune_module(
     vit: Vit, remove: Sequence[Head], *, form: str = "smaller", means: Tensor | None = None
 ) -> nn.Module:
     """A pruned copy of the model; the original is not touched. means: (L, H, d) for mean replacement."""
-    if form not in FORMS:
+    if form not in PRUNED_FORMS:
         raise HeadsError(f"expected the form smaller or masked, got {form!r}; choose one of them")
     L, H = head_grid(vit.anatomy)
     gone: dict[int, list[int]] = {}

@@ -19,6 +19,8 @@ from vitscope.heads.sites import prefix_of, spatial_sites
 from vitscope.models.anatomy import TokenLayout
 from vitscope.tracing import AttentionSite, Vit
 
+FORMS = ("pooled", "offset")
+"""Canonical forms: 49 x 49 by position, 27 x 27 by relative offset."""
 MAP_ELEMENTS = 24_000_000
 """Attention values of one block held at once (about 100 MB); the batch is cut down to stay below."""
 
@@ -78,7 +80,7 @@ class MapSample:
 
     def form(self, name: str) -> Tensor:
         """The maps that are coded: "pooled" or "offset"."""
-        if name not in ("pooled", "offset"):
+        if name not in FORMS:
             raise HeadsError(f"expected the form pooled or offset, got {name!r}; choose one of them")
         return self.pooled if name == "pooled" else self.offsets
 

@@ -123,6 +123,12 @@ class StrengthProfile:
         """Spearman's rho between block number and the block's mean of a scalar: above 0, later blocks look further."""
         return spearman(np.asarray(self.blocks, dtype=np.float64), self.values[name].mean(1))
 
+    def nearest_and_furthest(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The (block, head) that looks the shortest and the longest way, by patch_distance."""
+        values = self.values["patch_distance"]
+        low, high = (np.unravel_index(int(pick(values)), values.shape) for pick in (np.nanargmin, np.nanargmax))
+        return (self.blocks[low[0]], int(low[1])), (self.blocks[high[0]], int(high[1]))
+
     def as_table(self) -> HeadTable:
         """The scalars per picture as a HeadTable (for agreement with importance)."""
         return HeadTable(dict(self.scalars), self.pictures, self.metadata)
