@@ -71,6 +71,10 @@ def test_folders_named_as_the_classes(tmp_path: Path) -> None:
         classes = 1000 if given is None else 3
         expected = [0, 1] if given is None else [1, 2]
         assert read_truth(paths, classes=classes, class_names=given).labels == expected
+    flat = [tmp_path / "n01443537_7.png", tmp_path / "n01440764_tench.png"]
+    assert read_truth(flat, classes=1000).labels == [1, 0]
+    assert read_truth([*flat, tmp_path / "n1_x.png"], classes=1000).labels is None
+    assert read_truth(flat, classes=10).labels is None
     mixed = [tmp_path / "dog" / "x.png", tmp_path / "n01440764" / "x.png"]
     assert read_truth(mixed, classes=3, class_names=names).labels is None
     assert read_truth(paths, classes=5).labels is None

@@ -27,8 +27,9 @@ def read_truth(
 
     labels: a CSV with the columns ``file`` and ``class_index``; without it ``labels.csv`` beside the pictures or in
         the folder above. Without any, class folders: named by class numbers, by ``class_names``, by the WordNet ids
-        of ImageNet where the model has its 1000 ``classes``, or as many as the model has ``classes``, numbered in
-        sorted order as everywhere. Fewer folders say nothing certain about a model's class order and are not used.
+        of ImageNet where the model has its 1000 ``classes`` (file names that begin with them will do), or as many as
+        the model has ``classes``, numbered in sorted order as everywhere. Fewer folders say nothing certain about a
+        model's class order and are not used.
     boxes: a CSV with ``file``, ``x0``, ``y0``, ``x1``, ``y1``, a COCO JSON file, or a folder of VOC XML files;
         without it ``boxes.csv`` beside the pictures. Masks come with them where the file has any.
     masks: a folder with one picture per picture, of its size and name (another suffix will do); what is not 0 is
@@ -93,15 +94,18 @@ def _from_folders(
         return [int(name) for name in names]
     if classes is None:
         return None
-    tables = [] if class_names is None else [list(class_names)]
+    spoken = [] if class_names is None else [(list(class_names), names)]
     if classes == 1000:
-        tables.append(imagenet_wnids())
-    for table in tables:
+        ids = imagenet_wnids()
+        # ImageNet's own files are called n01440764_10026.JPEG.
+        spoken += [(ids, names), (ids, [path.name.partition("_")[0] for path in paths])]
+    for table, words in spoken:
         number = {name: index for index, name in enumerate(table)}
-        if len(number) == len(table) == classes and all(name in number for name in names):
-            return [number[name] for name in names]
+        if len(number) == len(table) == classes and all(word in number for word in words):
+            return [number[word] for word in words]
     roots = {place.parent for place in places}
-    if len(roots) != 1:
+    # Pictures of one folder alone are no classes, however many folders lie beside it.
+    if len(roots) != 1 or len(set(places)) < 2:
         return None
     folders = sorted(p for p in next(iter(roots)).iterdir() if p.is_dir() and not p.name.startswith("."))
     return [folders.index(place) for place in places] if len(folders) == classes else None
