@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from vitscope.tracing.backward import FP16_SCALE, backward
 from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
 from vitscope.tracing.resume import BlockCache, select, shortcuts
 from vitscope.tracing.rules import Rules
 from vitscope.tracing.site import AttentionSite
 from vitscope.tracing.targets import ResolvedTarget
-from vitscope.tracing.trace import FP16_SCALE, backward
 
 if TYPE_CHECKING:
     from vitscope.tracing.vit import Vit

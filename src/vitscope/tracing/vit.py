@@ -15,9 +15,11 @@ from vitscope.models.inputs import to_batch
 from vitscope.models.loaded import LoadedModel
 from vitscope.models.module_source import refuse_unseeable, unwrapped
 from vitscope.tracing.ablation import Ablation, as_list
+from vitscope.tracing.backward import FP16_SCALE, backward
 from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
-from vitscope.tracing.guard import AUTOCAST, quiet
-from vitscope.tracing.probe import Overrides, Probe, probe
+from vitscope.tracing.guard import AUTOCAST
+from vitscope.tracing.probe import Overrides, Probe
+from vitscope.tracing.probes import Probes
 from vitscope.tracing.removal import TokenRemoval
 from vitscope.tracing.resume import (
     BlockCache,
@@ -29,11 +31,9 @@ from vitscope.tracing.resume import (
     shortcuts,
 )
 from vitscope.tracing.rules import Rules
-from vitscope.tracing.stages import Stage, find_stages
+from vitscope.tracing.stages import Stage
 from vitscope.tracing.targets import ResolvedTarget, Target, TargetLike, parse_target
-from vitscope.tracing.trace import FP16_SCALE, Trace, backward
-
-GUESSED_SIZES = (224, 256, 384, 96, 64, 32, 336, 448, 512, 128, 48, 28)
+from vitscope.tracing.trace import Trace
 
 
 class Vit:
@@ -60,8 +60,7 @@ class Vit:
             self.model.to(device)
         self.precision = precision
         self.overrides = overrides or Overrides()
-        self._probes: dict[tuple[Any, ...], Probe] = {}
-        self._stages: dict[tuple[int, int], tuple[Stage, ...]] = {}
+        self._probes = Probes(self.model, loaded.source, loaded.family, self.overrides)
         self._fingerprint: str | None = None
         self._size: tuple[int, int] | None = loaded.image_size
 
@@ -110,8 +109,7 @@ class Vit:
     def image_size(self) -> tuple[int, int]:
         """The input size (H, W) that the model is looked at with by default."""
         if self._size is None:
-            self._probe_guessing()
-        assert self._size is not None
+            self._size = self._probes.guess_size()
         return self._size
 
     @property
@@ -121,7 +119,7 @@ class Vit:
 
     def anatomy_for(self, size: tuple[int, int]) -> Anatomy:
         """What a probe learned at another input size (H, W)."""
-        return self.probe_for(self._blank(size)).anatomy
+        return self._probes.at(self._probes.blank(size)).anatomy
 
     # ---- input -----------------------------------------------------------------------------------------------
     def images(self, images: Any) -> Tensor:
@@ -325,15 +323,13 @@ class Vit:
             skip=skip,
         )
 
+    def probe_for(self, inputs: Inputs) -> Probe:
+        """The probe at the size of these inputs; run once per size."""
+        return self._probes.at(inputs)
+
     def stages_for(self, inputs: Inputs) -> tuple[Stage, ...]:
         """The feature maps of a CNN or hierarchical model at each resolution; none for a text model."""
-        if not isinstance(inputs, Tensor):
-            return ()
-        key = (inputs.shape[-2], inputs.shape[-1])
-        if key not in self._stages:
-            with quiet(self.model, gradient=False):
-                self._stages[key] = find_stages(self.model, self._blank(key))
-        return self._stages[key]
+        return self._probes.stages_at(inputs)
 
     # ---- inside ----------------------------------------------------------------------------------------------
     def _check_targets(self, targets: list[Target], anatomy: Anatomy, gradient: bool) -> None:
@@ -352,43 +348,3 @@ class Vit:
         with torch.inference_mode(False), torch.set_grad_enabled(gradient):
             resolved = target.resolve(record.logits)
             return resolved, resolved.score(record.output, record.logits)
-
-    def _blank(self, size: tuple[int, int]) -> Tensor:
-        generator = torch.Generator().manual_seed(0)
-        with torch.inference_mode(False):
-            return torch.randn(2, self._channels, *size, generator=generator).to(self.device, self.dtype)
-
-    @property
-    def _channels(self) -> int:
-        first = next((m for m in self.model.modules() if isinstance(m, nn.Conv2d)), None)
-        return first.in_channels if first is not None and first.groups == 1 else 3
-
-    def probe_for(self, inputs: Inputs) -> Probe:
-        """The probe at the size of these inputs; run once per size."""
-        if isinstance(inputs, Tensor):
-            key: tuple[Any, ...] = tuple(inputs.shape[1:])
-        else:
-            key = tuple((name, tuple(value.shape[1:])) for name, value in inputs.items())
-        if key not in self._probes:
-            sample: Inputs
-            if isinstance(inputs, Tensor):
-                sample = self._blank((inputs.shape[-2], inputs.shape[-1]))
-            else:
-                sample = {name: torch.cat([value[:1], value[:1]]) for name, value in inputs.items()}
-            self._probes[key] = probe(
-                self.model, sample, source=self.source, family=self.family, overrides=self.overrides
-            )
-        return self._probes[key]
-
-    def _probe_guessing(self) -> None:
-        """Find an input size that the model runs on, when nothing tells it."""
-        for size in GUESSED_SIZES:
-            try:
-                self.probe_for(self._blank((size, size)))
-            except ModelError:
-                continue
-            self._size = (size, size)
-            return
-        raise ModelError(
-            f"'{self.source}' ran on none of the usual picture sizes; give its own with image_size="
-        )

@@ -1,0 +1,78 @@
+"""A model's probes, one for each size of input, run when they are first asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitscope.errors import ModelError
+from vitscope.tracing.forward_pass import Inputs
+from vitscope.tracing.guard import quiet
+from vitscope.tracing.probe import Overrides, Probe, probe
+from vitscope.tracing.stages import Stage, find_stages
+
+GUESSED_SIZES = (224, 256, 384, 96, 64, 32, 336, 448, 512, 128, 48, 28)
+
+
+class Probes:
+    """What was learned of one model, by the size of its inputs."""
+
+    def __init__(self, model: nn.Module, source: str, family: str, overrides: Overrides) -> None:
+        self.model, self.source, self.family, self.overrides = model, source, family, overrides
+        self._probes: dict[tuple[Any, ...], Probe] = {}
+        self._stages: dict[tuple[int, int], tuple[Stage, ...]] = {}
+
+    def at(self, inputs: Inputs) -> Probe:
+        """The probe at the size of these inputs."""
+        if isinstance(inputs, Tensor):
+            key: tuple[Any, ...] = tuple(inputs.shape[1:])
+        else:
+            key = tuple((name, tuple(value.shape[1:])) for name, value in inputs.items())
+        if key not in self._probes:
+            sample: Inputs
+            if isinstance(inputs, Tensor):
+                sample = self.blank((inputs.shape[-2], inputs.shape[-1]))
+            else:
+                sample = {name: torch.cat([value[:1], value[:1]]) for name, value in inputs.items()}
+            self._probes[key] = probe(
+                self.model, sample, source=self.source, family=self.family, overrides=self.overrides
+            )
+        return self._probes[key]
+
+    def stages_at(self, inputs: Inputs) -> tuple[Stage, ...]:
+        """The feature maps at each resolution for the size of these inputs; none for a text model."""
+        if not isinstance(inputs, Tensor):
+            return ()
+        key = (inputs.shape[-2], inputs.shape[-1])
+        if key not in self._stages:
+            with quiet(self.model, gradient=False):
+                self._stages[key] = find_stages(self.model, self.blank(key))
+        return self._stages[key]
+
+    def guess_size(self) -> tuple[int, int]:
+        """An input size that the model runs on. Raises ModelError when it runs on none of the usual ones."""
+        for size in GUESSED_SIZES:
+            try:
+                self.at(self.blank((size, size)))
+            except ModelError:
+                continue
+            return (size, size)
+        raise ModelError(
+            f"'{self.source}' ran on none of the usual picture sizes; give its own with image_size="
+        )
+
+    def blank(self, size: tuple[int, int]) -> Tensor:
+        """Two different random pictures of that size, the same every time, where the model lies and of its type."""
+        generator = torch.Generator().manual_seed(0)
+        first = next(self.model.parameters(), None)
+        floating = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
+        device = first.device if first is not None else torch.device("cpu")
+        with torch.inference_mode(False):
+            return torch.randn(2, self._channels, *size, generator=generator).to(device, floating)
+
+    @property
+    def _channels(self) -> int:
+        first = next((m for m in self.model.modules() if isinstance(m, nn.Conv2d)), None)
+        return first.in_channels if first is not None and first.groups == 1 else 3
