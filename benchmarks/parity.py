@@ -126,6 +126,12 @@ def against_vit_explain(bench: Bench, path: Path) -> list[Row]:
     return rows
 
 
+def unit(maps: Tensor) -> Tensor:
+    """Each map's minimum to 0, its maximum to 1."""
+    lifted = maps - maps.amin((1, 2), keepdim=True)
+    return lifted / lifted.amax((1, 2), keepdim=True)
+
+
 def against_grad_cam(bench: Bench) -> list[Row]:
     """GradCAM of the pip package grad-cam at the same layer."""
     from pytorch_grad_cam import GradCAM
@@ -143,11 +149,11 @@ def against_grad_cam(bench: Bench) -> list[Row]:
         raw = torch.from_numpy(cam.get_cam_image(bench.images, layer, targets, *values, False))
     mine = bench.maps("gradcam", relu=False)
     rows = [row("gradcam, before the relu", "grad-cam", mine, raw, "the same definition at blocks[-1].norm1")]
-    scaled = mine.clamp(min=0)
-    scaled = scaled - scaled.amin((1, 2), keepdim=True)
-    scaled = scaled / scaled.amax((1, 2), keepdim=True)
-    large = F.interpolate(scaled[:, None], size=(224, 224), mode="bilinear", align_corners=False)[:, 0]
-    note = "what it hands out: relu, min-max, bilinear to 224x224, done here to ours as well (raw maps are our output)"
+    large = F.interpolate(
+        unit(mine.clamp(min=0))[:, None], size=(224, 224), mode="bilinear", align_corners=False
+    )[:, 0]
+    large = unit(large)
+    note = "what it hands out: relu, min-max, bilinear to 224x224, min-max again; done here to our raw maps"
     return [*rows, row("gradcam, as displayed", "grad-cam", large, shown, note)]
 
 
