@@ -21,6 +21,7 @@ from vitscope.heads.correlation import kendall, spearman
 from vitscope.heads.display import layout_codes
 from vitscope.heads.moments import Moments
 from vitscope.heads.pattern_names import name_pattern
+from vitscope.heads.plots.common import few_groups
 from vitscope.heads.principal import fit_principal
 from vitscope.heads.sampling import Reservoir
 
@@ -104,6 +105,13 @@ def test_a_checkpoint_of_other_maps_or_of_something_else_is_refused(tmp_path: Pa
 def test_codes_shrink_with_few_maps_unless_their_size_is_given() -> None:
     assert [AutoencoderOptions().code_size(maps) for maps in (4, 12, 60, 2700)] == [2, 3, 15, 24]
     assert AutoencoderOptions(latent=5).code_size(4) == 5
+
+
+def test_a_plot_of_many_patterns_keeps_the_commonest_nine() -> None:
+    names = [f"pattern {i}" for i in range(12) for _ in range(12 - i)]
+    found = few_groups(names)
+    assert [a for a, b in zip(found, names, strict=True) if a == b] == names[:72] and len(set(found)) == 10
+    assert few_groups(names[:75]) == names[:75]
 
 
 def test_training_stops_early_keeps_the_best_weights_and_tells_what_is_left() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from matplotlib.figure import Figure
 
@@ -16,3 +17,10 @@ Drawn = Callable[[str], Figure]
 def title_of(metric: str) -> str:
     """A metric's or score's title."""
     return METRICS[metric].title if metric in METRICS else SCORES.get(metric, metric.replace("_", " "))
+
+
+def few_groups(names: Iterable[str], most: int = 9) -> list[str]:
+    """The same names, those beyond the `most` commonest as "other": a plot has ten colours."""
+    given = list(names)
+    kept = {name for name, _ in Counter(given).most_common(most if len(set(given)) > most + 1 else most + 1)}
+    return [name if name in kept else "other" for name in given]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vitscope.heads.atlas import PatternAtlas, PatternMapping
-from vitscope.heads.plots.common import Drawn
+from vitscope.heads.plots.common import Drawn, few_groups
 from vitscope.heads.strength import StrengthProfile
 from vitscope.rendering.figure import new_figure, style_axes, theme_of
 from vitscope.rendering.plots import curves, scatter
@@ -152,7 +152,7 @@ def code_map(atlas: PatternAtlas) -> Drawn:
     return lambda theme: scatter(
         frame["x"],
         frame["y"],
-        groups=list(frame["pattern"]),
+        groups=few_groups(frame["pattern"]),
         theme=theme,
         title=f"All maps by code ({atlas.report['display']})",
     )

@@ -13,7 +13,7 @@ from vitscope.heads.atlas import PatternAtlas
 from vitscope.heads.correlation import rank_heads
 from vitscope.heads.cumulative import CumulativePruning
 from vitscope.heads.partial import HOP_PARTS, PartialPruning
-from vitscope.heads.plots.common import Drawn, title_of
+from vitscope.heads.plots.common import Drawn, few_groups, title_of
 from vitscope.heads.table import HeadTable
 from vitscope.rendering.plots import correlation_matrix, curves, head_matrix, scatter
 
@@ -138,7 +138,7 @@ def importance_by_pattern(table: HeadTable, atlas: PatternAtlas, metric: str) ->
     return lambda theme: scatter(
         frame["content_dependence"],
         y,
-        groups=list(frame["pattern"]),
+        groups=few_groups(frame["pattern"]),
         names=names,
         theme=theme,
         x_label="dependence on content (variance over pictures)",
