@@ -4,8 +4,8 @@
     python benchmarks/evaluation_peers.py --model deit_tiny_patch16_224 --pictures 4 --out benchmarks/results
 
 Everything is asked of the same model with the same maps and the same removals in one run; weights are random, since
-neither equality nor speed depends on them. A peer that is not installed is left out. Times are the median of
-``--repeats`` runs, taken in turn; ratios are what to read, seconds are of one machine.
+neither equality nor speed depends on them. A peer that is not installed is left out. Times are processor seconds,
+medians of ``--repeats`` rounds in which everyone has one turn; ratios within a round are what to read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import torch
 
 import vitscope as vs
 from vitscope.evaluation.case import Case, Subject
+from vitscope.evaluation.curves import keep_masks
 from vitscope.evaluation.metric import get_metric
 from vitscope.evaluation.perturbation import Perturber
 from vitscope.evaluation.removal_pixels import rise_blur, unit_range
@@ -59,16 +61,20 @@ class Setting:
         self.maps = torch.rand(pictures, *grid)
         self.masks = torch.rand(pictures, side, side) > 0.7
         self.protocol = vs.Protocol(removal="zero", score="probability", steps=steps)
-        self.classes = self.vit.forward(self.images).argmax(1)
+        self.logits = self.vit.forward(self.images)
+        self.classes = self.logits.argmax(1)
 
-    def subject(self, removal: str = "zero", pixels: torch.Tensor | None = None) -> Subject:
-        """A fresh subject, nothing remembered. ``pixels`` replaces the upsampled maps by a map without ties."""
-        from dataclasses import replace
-
+    def subject(
+        self, removal: str = "zero", pixels: torch.Tensor | None = None, shorten: bool | None = None
+    ) -> Subject:
+        """A fresh subject, nothing remembered but the clean score, as in a run of several methods. ``pixels`` replaces
+        the upsampled maps by a map without ties; ``shorten``: removal by mask is done by the shorter sequence."""
         runner = Perturber(
-            model_call(self.vit, removal), self.images, self.classes, tuple(self.maps.shape[-2:]),
-            replace(self.protocol, removal=removal), class_token=True, batch_size=64,
+            model_call(self.vit, "drop" if shorten else removal), self.images, self.classes,
+            tuple(self.maps.shape[-2:]), replace(self.protocol, removal=removal), class_token=True, batch_size=64,
+            equal_lengths=shorten,
         )  # fmt: skip
+        runner.adopt_clean(self.logits)
         case = Case(runner, [str(i) for i in range(len(self.images))], None, self.masks, class_count=10)
         subject = Subject(case, "maps", self.maps)
         if pixels is not None:
@@ -243,81 +249,174 @@ def equality(setting: Setting) -> list[dict[str, Any]]:
     return rows
 
 
-def contenders(setting: Setting) -> dict[str, Callable[[], Any]]:
-    """The same patch-by-patch removals to zero by everyone, and the plain forward passes that they need."""
-    steps, count = setting.protocol.steps, len(setting.images)
+@dataclass(frozen=True)
+class Contender:
+    """One way to the same numbers. group: what is compared with each other; run: gives the values, or None."""
+
+    group: str
+    name: str
+    run: Callable[[], Any]
+
+
+def contenders(setting: Setting) -> list[Contender]:
+    """The same patch-by-patch removals by everyone, and the plain forward passes that they need.
+
+    ``plain forwards`` ask the module itself, in batches of 64, as often as vitscope's runner has asked.
+    """
+    steps = setting.protocol.steps
     patches = setting.maps[0].numel()
     assert patches % steps == 0, "choose steps that divide the number of patches"
     side = setting.images.shape[-1]
     flat = setting.maps.repeat_interleave(side // setting.maps.shape[-2], 1).repeat_interleave(
         side // setting.maps.shape[-1], 2
     )
-    many = setting.images.repeat_interleave(steps, 0)
 
-    def forwards(times: int) -> None:
+    def forwards(asked: int) -> None:
         with torch.no_grad():
-            for start in range(0, len(many) * times, 64):
-                index = torch.arange(start, min(start + 64, len(many) * times)) % len(many)
-                setting.module(many[index])
+            for start in range(0, asked, 64):
+                setting.module(setting.images[torch.arange(start, min(start + 64, asked)) % len(setting.images)])
 
-    made: dict[str, Callable[[], Any]] = {
-        "plain forwards of deletion": lambda: forwards(1),
-        "vitscope deletion (zero)": lambda: value("deletion-patch", setting.subject()),
-        "plain forwards of SRG": lambda: forwards(2),
-        "vitscope SRG (zero)": lambda: value("srg", setting.subject()),
-        "vitscope SRG (mask)": lambda: value("srg", setting.subject("mask")),
-        "vitscope SRG (drop)": lambda: value("srg", setting.subject("drop")),
-    }
+    def asked(name: str) -> int:
+        subject = setting.subject()
+        value(name, subject)
+        return subject.case.perturber.evaluations
+
+    regions = min(patches, 2 * steps)
+
+    def one_by_one() -> torch.Tensor:
+        """Probability after each of the first patches in order of relevance, (B, regions)."""
+        subject = setting.subject()
+        keep = keep_masks(subject.order(), range(1, regions + 1))
+        index = torch.arange(len(keep)).repeat_interleave(regions)
+        runner = subject.case.perturber
+        return runner.remove(index, keep.flatten(0, 1)).score("probability").view(-1, regions)
+
+    def curve(removal: str = "zero", shorten: bool | None = None) -> torch.Tensor:
+        return value("srg", setting.subject(removal, shorten=shorten))
+
+    counts = {name: asked(name) for name in ("deletion-patch", "srg")}
+    made = [
+        Contender("deletion", "plain forwards", lambda: forwards(counts["deletion-patch"])),
+        Contender("deletion", "vitscope", lambda: value("deletion-patch", setting.subject())),
+        Contender("SRG", "plain forwards", lambda: forwards(counts["srg"])),
+        Contender("SRG", "vitscope", curve),
+        Contender("SRG by attention mask", "plain forwards", lambda: forwards(counts["srg"])),
+        Contender("SRG by attention mask", "vitscope, masked keys", lambda: curve("mask", False)),
+        Contender("SRG by attention mask", "vitscope, shorter sequence", lambda: curve("mask", True)),
+        Contender("patch by patch", "plain forwards", lambda: forwards(len(setting.images) * (regions + 1))),
+        Contender("patch by patch", "vitscope", one_by_one),
+        Contender("ROAD", "vitscope", lambda: value("road", setting.subject())),
+    ]
     if "quantus" in present():
         import quantus
 
-        def flip(maps: torch.Tensor) -> Any:
-            tool = quantus.PixelFlipping(
-                features_in_step=3 * side * side // steps, perturb_baseline=0.0, normalise=False,
-                disable_warnings=True, display_progressbar=False,
-            )  # fmt: skip
-            tool.custom_preprocess = _accept
-            return tool(
-                model=setting.module, x_batch=setting.images.numpy(), y_batch=setting.classes.numpy(),
-                a_batch=maps.unsqueeze(1).numpy(), softmax=True, channel_first=True, batch_size=64,
-            )  # fmt: skip
+        common: dict[str, Any] = {
+            "model": setting.module, "x_batch": setting.images.numpy(), "y_batch": setting.classes.numpy(),
+            "softmax": True, "channel_first": True, "batch_size": 64,
+        }  # fmt: skip
+        quiet = {"disable_warnings": True, "display_progressbar": False}
 
-        made["Quantus PixelFlipping, deletion"] = lambda: flip(flat)
-        made["Quantus PixelFlipping, SRG (two runs)"] = lambda: (flip(flat), flip(1 - flat))
+        def flip(maps: torch.Tensor) -> np.ndarray:
+            tool = quantus.PixelFlipping(
+                features_in_step=3 * side * side // steps, perturb_baseline=0.0, normalise=False, **quiet
+            )
+            tool.custom_preprocess = _accept
+            return np.array(tool(a_batch=maps.unsqueeze(1).numpy(), **common))
+
+        def area_of(values: np.ndarray) -> torch.Tensor:
+            clean = setting.subject().case.perturber.clean().score("probability").view(-1, 1)
+            full = torch.cat([clean, torch.as_tensor(values)], dim=1).double()
+            return torch.trapezoid(full, dim=1) / steps
+
+        def regional() -> np.ndarray:
+            tool = quantus.RegionPerturbation(
+                patch_size=side // setting.maps.shape[-1], order="morf", regions_evaluation=regions,
+                perturb_baseline=0.0, normalise=False, **quiet,
+            )  # fmt: skip
+            return np.array(tool(a_batch=flat.unsqueeze(1).numpy(), **common))
+
+        def probabilities() -> torch.Tensor:
+            clean = setting.subject().case.perturber.clean().score("probability").view(-1, 1)
+            return clean - torch.as_tensor(regional())
+
+        made += [
+            Contender("deletion", "Quantus PixelFlipping", lambda: area_of(flip(flat))),
+            Contender(
+                "SRG", "Quantus PixelFlipping, twice", lambda: area_of(flip(1 - flat)) - area_of(flip(flat))
+            ),
+            Contender("patch by patch", "Quantus RegionPerturbation", probabilities),
+        ]
     if "torchcam" in present():
         from functools import partial
 
         from torchcam.metrics import DeletionInsertionMetric
 
-        def torch_cam() -> None:
+        def torch_cam() -> torch.Tensor:
             tool = DeletionInsertionMetric(
                 StandIn(setting.module, flat), partial(torch.softmax, dim=-1), steps=steps, batch_size=64
             )
             tool.update(setting.images, setting.classes.tolist())
+            return torch.tensor(tool.summary()["deletion_auc"])
 
-        made["torch-cam deletion + insertion"] = torch_cam
-    made["vitscope ROAD"] = lambda: value("road", setting.subject())
+        made.append(Contender("deletion", "torch-cam, deletion and insertion", torch_cam))
     if "pytorch_grad_cam" in present():
         from pytorch_grad_cam.metrics.road import ROADCombined
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 
         cams = vs.evaluation.removal_pixels.upsample(setting.maps, (side, side)).numpy()
         targets = [ClassifierOutputSoftmaxTarget(int(c)) for c in setting.classes]
-        made["grad-cam ROADCombined"] = lambda: ROADCombined()(setting.images, cams, targets, setting.module)
-    del count
+        made.append(
+            Contender(
+                "ROAD",
+                "grad-cam ROADCombined",
+                lambda: torch.as_tensor(ROADCombined()(setting.images, cams, targets, setting.module)),
+            )
+        )
     return made
 
 
-def speed(setting: Setting, repeats: int) -> dict[str, float]:
-    """Median seconds of each, taken in turn."""
-    runs = contenders(setting)
-    times: dict[str, list[float]] = {name: [] for name in runs}
+def disagreement(runs: list[Contender]) -> dict[str, dict[str, float]]:
+    """Largest difference of each peer's values from vitscope's, relative to the largest value: {group: {peer: gap}}.
+
+    torch-cam gives one mean over the pictures, so means are compared there; its insertion is not compared here.
+    """
+    found: dict[str, dict[str, float]] = {}
+    ours = {run.group: run.run() for run in reversed(runs) if run.name.startswith("vitscope")}
+    for run in runs:
+        if run.name == "plain forwards" or ours[run.group] is None:
+            continue
+        theirs, mine = run.run().double(), ours[run.group].double()
+        if theirs.ndim < mine.ndim:
+            mine = mine.mean()
+        gap = float((theirs - mine).abs().max() / mine.abs().max())
+        found.setdefault(run.group, {})[run.name] = gap
+    return found
+
+
+def speed(runs: list[Contender], repeats: int) -> dict[str, dict[str, dict[str, float]]]:
+    """{group: {name: seconds, ratio}}: medians of processor seconds, taken in turn.
+
+    ratio: median over the rounds of this one's seconds over those of vitscope's first entry in the same round.
+    """
+    rounds: list[dict[tuple[str, str], float]] = []
     for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+        times = {}
+        for run in runs:
+            start = time.process_time()
+            run.run()
+            times[run.group, run.name] = time.process_time() - start
+        rounds.append(times)
+    first = {run.group: run.name for run in reversed(runs) if run.name.startswith("vitscope")}
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for run in runs:
+        ratios = [times[run.group, run.name] / times[run.group, first[run.group]] for times in rounds]
+        result.setdefault(run.group, {})[run.name] = {
+            "seconds": statistics.median(times[run.group, run.name] for times in rounds),
+            "ratio": statistics.median(ratios),
+            "lowest": min(ratios),
+            "highest": max(ratios),
+        }
+    return result
 
 
 def main() -> None:
@@ -336,19 +435,31 @@ def main() -> None:
         print(
             f"{row['peer']:18} {row['what']:52} {row['ours']:10.6f} {row['theirs']:10.6f} {row['relative']:.1e}"
         )
-    result: dict[str, Any] = {"equality": rows, "speed": {}, "threads": torch.get_num_threads()}
+    result: dict[str, Any] = {"equality": rows, "settings": {}, "threads": torch.get_num_threads()}
     settings = {
+        "3 blocks, 64 px, 8x8 patches": Setting("deit_tiny_patch16_224", arguments.pictures, 16, size=64, patch=8),
         f"{arguments.model}, 224 px": Setting(arguments.model, arguments.pictures, 14),
-        "3 blocks, 64 px": Setting("deit_tiny_patch16_224", arguments.pictures, 16, size=64, patch=8),
     }
     if arguments.small:
-        settings = dict(list(settings.items())[-1:])
+        settings = dict(list(settings.items())[:1])
     for name, setting in settings.items():
-        times = speed(setting, arguments.repeats)
-        result["speed"][name] = times
+        runs = contenders(setting)
+        gaps = disagreement(runs)
+        times = speed(runs, arguments.repeats)
+        result["settings"][name] = {
+            "pictures": arguments.pictures, "steps": setting.protocol.steps, "repeats": arguments.repeats,
+            "disagreement": gaps, "speed": times,
+        }  # fmt: skip
         print(name)
-        for what, seconds in times.items():
-            print(f"  {what:42} {seconds:8.3f} s")
+        for group, entries in times.items():
+            for what, entry in entries.items():
+                gap = gaps.get(group, {}).get(what)
+                print(
+                    f"  {group:22} {what:34} {entry['seconds']:8.3f} s  x {entry['ratio']:6.2f} "
+                    f"[{entry['lowest']:.2f}, {entry['highest']:.2f}]"
+                    + ("" if gap is None else f"  values within {gap:.1e}"),
+                    flush=True,
+                )
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         versions = {
