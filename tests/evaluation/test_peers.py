@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ def _benchmark(repository: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its records look themselves up there
     spec.loader.exec_module(module)
     return module
 
