@@ -306,8 +306,8 @@ def speed(results: Path) -> str:
         "model evaluations cost; so do the peers but for what they compute in numpy between them, and on a processor",
         "that is a small part. The bar of five times a numpy-bound peer is therefore **not met** on a processor and",
         "was not measured on a GPU. What does save time: removal by attention mask through the shorter sequence.",
-        "ROAD's conjugate gradients are meant for many pictures on a device; on a processor they beat grad-cam's direct",
-        "solve on small pictures and lose to it at 224 px.",
+        "ROAD's conjugate gradients are meant for many pictures on a device; on a processor they beat grad-cam's",
+        "direct solve on small pictures and lose to it at 224 px.",
     ]
     return SPEED.format(speed="\n".join(lines))
 
