@@ -40,7 +40,7 @@ class CurveRecord:
     values: Tensor
 
 
-@dataclass
+@dataclass(repr=False)
 class Leaderboard:
     """Scores of methods under one protocol. Made by :func:`vitscope.evaluation.evaluate` or loaded from a folder.
 
@@ -61,6 +61,10 @@ class Leaderboard:
     _intervals: dict[tuple[str, str], tuple[int, Interval]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def __repr__(self) -> str:
+        table = f"{len(self.methods)} methods and controls x {', '.join(self.metrics)}"
+        return f"<Leaderboard: {table}, {self.protocol.pictures} pictures, protocol {self.protocol.digest}>"
 
     @property
     def names(self) -> list[str]:

@@ -21,7 +21,7 @@ from vitscope.heads.problems import HeadsError
 from vitscope.heads.table import HeadTable, write_frame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Agreement:
     """names: the scores. matrices[statistic]: (value, low, high), each (M, M). ranks: (M, L, H) in [0, 1].
 
@@ -36,6 +36,10 @@ class Agreement:
     resample: str
     pictures: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        statistics = ", ".join(self.matrices)
+        return f"<Agreement of {len(self.names)} head scores: {statistics}, {self.pictures} pictures>"
 
     def correlation(self, first: str, second: str, statistic: str = "spearman") -> Correlation:
         """One entry of the matrix with its interval."""

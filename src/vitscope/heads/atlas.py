@@ -53,7 +53,7 @@ class PatternMapping:
     codes: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PatternAtlas:
     """What `patterns` learned.
 
@@ -78,6 +78,9 @@ class PatternAtlas:
     report: Mapping[str, Any]
     null: pd.DataFrame | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<PatternAtlas: {len(self.codes)} maps in {len(self.patterns)} patterns, coded by {self.coder_name}>"
 
     @property
     def verdict(self) -> str:

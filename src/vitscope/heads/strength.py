@@ -36,7 +36,7 @@ CHUNK = 4_000_000
 """Attention values of one chunk of queries (16 MB in float32)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StrengthProfile:
     """Mean and spread over pictures of every profile, first axes (L, H); L counts the blocks that were profiled.
 
@@ -56,6 +56,11 @@ class StrengthProfile:
     distance: str
     pictures: tuple[str, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        L, H, K = self["mass"].shape
+        grid = "x".join(map(str, self.grid))
+        return f"<StrengthProfile: {L} blocks x {H} heads, {K} hops on {grid}, {len(self.pictures)} pictures>"
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         if name not in self.values:

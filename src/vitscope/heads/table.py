@@ -22,7 +22,7 @@ from vitscope.heads.problems import HeadsError
 Values = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadTable:
     """values[name] has shape (n, L, H): one number per picture, block and head; NaN where it was not measured.
 
@@ -41,6 +41,11 @@ class HeadTable:
                 f"expected arrays (pictures, blocks, heads) of one shape for {len(self.pictures)} pictures, got "
                 f"{sorted({a.shape for a in self.values.values()})}; build the table from one sweep"
             )
+
+    def __repr__(self) -> str:
+        L, H = self.shape
+        metrics = f"{len(self.values)} metric{'s' * (len(self.values) != 1)}"
+        return f"<HeadTable: {L} blocks x {H} heads, {metrics}, {len(self.pictures)} pictures>"
 
     @property
     def metrics(self) -> list[str]:

@@ -56,6 +56,11 @@ class Trace:
                 gradient = torch.zeros_like(site.raw_output)
             self._sites[index] = replace(site, raw_gradient=gradient)
 
+    def __repr__(self) -> str:
+        asked = self.target.describe() if self.target is not None else ""
+        gradient = f"gradient of {asked}" if self._gradients is not None else "no gradient"
+        return f"<Trace of {self.batch} inputs through {self.anatomy.source}: {len(self.sites)} sites, {gradient}>"
+
     # ---- what was run ----------------------------------------------------------------------------------------
     @property
     def images(self) -> Tensor:
