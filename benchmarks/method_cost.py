@@ -1,6 +1,7 @@
 """Time and memory of every registered method on DeiT-Tiny, as ratios of the model's own forward, in one run.
 
     python benchmarks/method_cost.py [--weights FILE] [--repeats 5] [--out benchmarks/results/method_cost.json]
+        [--page docs/methods/cost.md]     # put what --out holds into the table of this page
 
 Time: every round runs each method once through ``explain``, and the plain forward of the same pictures just before it;
 the ratio of the two is taken per round. Reported are the median over rounds and the lowest and highest. Methods of
@@ -84,6 +85,24 @@ def write(path: Path, record: dict[str, Any]) -> None:
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 
+def number(value: float) -> str:
+    """Three figures, no decimals from 10 on."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2f}"
+
+
+def write_table(page: Path, found: dict[str, dict[str, Any]]) -> None:
+    """Replace the page's table, cheapest method first."""
+    text = page.read_text(encoding="utf-8")
+    start = text.index("| method | time | memory |")
+    end = text.index("\n\n", start)
+    rows = ["| method | time | memory | pictures, rounds |", "| --- | --- | --- | --- |"]
+    for name, row in sorted(found.items(), key=lambda item: float(item[1]["time"])):
+        time_, low, high = (number(row[key]) for key in ("time", "time_lowest", "time_highest"))
+        memory = f"{row['memory']:.1f}"
+        rows.append(f"| `{name}` | {time_} ({low} to {high}) | {memory} | {row['pictures']}, {row['rounds']} |")
+    page.write_text(text[:start] + "\n".join(rows) + text[end:], encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", help="these methods again; all by default")
@@ -91,6 +110,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--page", type=Path)
     options = parser.parse_args()
     given = {"weights": options.weights} if options.weights else {"pretrained": False}
     vit = vs.open_model("timm/deit_tiny_patch16_224", **given)
@@ -136,6 +156,8 @@ def main() -> None:
         )
         if options.out:
             write(options.out, record)
+    if options.page:
+        write_table(options.page, found)
 
 
 if __name__ == "__main__":
