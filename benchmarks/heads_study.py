@@ -140,12 +140,12 @@ def main() -> None:
     story = HeadsStory(
         vit.source,
         len(pictures),
-        table,
-        strength,
-        atlas,
-        agreement,
-        cumulative,
-        pd.read_csv(out / "joint.csv"),
+        table=table,
+        strength=strength,
+        atlas=atlas,
+        agreement=agreement,
+        cumulative=cumulative,
+        joint=pd.read_csv(out / "joint.csv"),
     )
     story.write(out / "report.html")
     draw(out / "plots", table, strength, atlas, agreement, cumulative, out)
