@@ -14,7 +14,7 @@ from vitscope.cli.evaluate_run import evaluate_job
 
 EPILOG = (
     "Example: vitscope evaluate photos --model timm/deit_tiny_patch16_224 --weights deit.safetensors "
-    "--methods gmar,daam,rollout,gae --metrics srg,deletion-patch --out board. "
+    "--methods dart,gmar,daam,rollout,gae --metrics srg,deletion-patch --out board. "
     "Without pictures of your own: vitscope evaluate --world shapes. "
     "Labels and boxes are found as labels.csv and boxes.csv beside the pictures. "
     "A run that was interrupted goes on when the same command is given again. "
@@ -33,7 +33,7 @@ def evaluate(
         typer.Option(
             "--methods", "--method", help="Comma list of methods, or all. With options: gmar:norm=l1;alpha=2."
         ),
-    ] = "gmar,daam,rollout,gae",
+    ] = "dart,gmar,daam,rollout,gae",
     metrics: Annotated[
         str | None,
         typer.Option("--metrics", "--metric", help="Comma list of metrics; --list-metrics lists them."),

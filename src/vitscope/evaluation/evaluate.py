@@ -23,7 +23,7 @@ from vitscope.evaluation.protocol import Protocol, pictures_digest
 from vitscope.evaluation.run import Run, shortens
 from vitscope.evaluation.subjects import CONTROLS, contestants
 
-DEFAULT_METHODS = ("gmar", "daam", "rollout", "gae")
+DEFAULT_METHODS = ("dart", "gmar", "daam", "rollout", "gae")
 DEFAULT_METRICS = ("srg",)
 RESUMED = "resumed"
 """What ``progress`` is told of the part that an interrupted run had finished."""
