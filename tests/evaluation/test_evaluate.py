@@ -313,6 +313,7 @@ def test_one_method_with_two_sets_of_options(vit: Any, pictures: torch.Tensor) -
     from vitscope.evaluation.subjects import parse_spec
 
     assert parse_spec("gmar:norm=l1;alpha=0.5") == ("gmar", {"norm": "l1", "alpha": 0.5})
+    assert parse_spec("gradcam:relu=false") == ("gradcam", {"relu": False})
     with pytest.raises(EvaluationError, match="name:option=value"):
         parse_spec("gmar:norm")
     names = ["rollout", "rollout:fusion=max"]
@@ -353,3 +354,12 @@ def test_dart_comes_first_where_nothing_is_named(vit: Any, pictures: torch.Tenso
     board = vs.evaluate(vit, pictures[:2], metrics=["entropy"], protocol=vs.Protocol(random_draws=1))
     assert board.names[:5] == ["dart", "gmar", "daam", "rollout", "gae"]
     assert "inverse of dart" in board.names
+
+
+def test_a_switch_in_a_specification_switches(vit: Any, pictures: torch.Tensor) -> None:
+    board = vs.evaluate(
+        vit, pictures[:2], methods=["gradcam", "gradcam:relu=false"], metrics=["entropy"], controls=()
+    )
+    assert board.interval("gradcam", "entropy").value != board.interval("gradcam:relu=false", "entropy").value
+    with pytest.raises(VitscopeError, match="option 'relu' of 'gradcam' is True or False, got 'no'"):
+        vs.evaluate(vit, pictures[:2], methods=["gradcam:relu=no"], metrics=["entropy"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,24 +77,15 @@ def parse_list(text: str) -> list[str]:
 def parse_assignments(items: list[str] | None) -> dict[str, Any]:
     """``["alpha=0.5", "gmar.norm=l1"]`` to a dict; values are Python literals where they can be, else text."""
     options: dict[str, Any] = {}
+    if items:
+        from vitscope.methods.registry import option_value  # torch comes with it; --help does without
     for item in items or []:
         name, equals, value = item.partition("=")
         name = name.strip().replace("-", "_")
         if not equals or not re.fullmatch(r"[A-Za-z_][\w]*(\.[A-Za-z_]\w*)?", name):
             raise typer.BadParameter(f"-o takes option=value or method.option=value, not {item!r}")
-        options[name] = parse_value(value.strip())
+        options[name] = option_value(value.strip())
     return options
-
-
-def parse_value(text: str) -> Any:
-    """A number, true/false/none, or a literal list; else the text itself."""
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def parse_target(text: str) -> str | int:

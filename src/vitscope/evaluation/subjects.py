@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from vitscope.errors import EvaluationError
 from vitscope.evaluation.case import Case, Explainer, Subject
 from vitscope.methods import explain, get_method
 from vitscope.methods import methods as registered
+from vitscope.methods.registry import option_value
 
 CONTROLS = ("raw-attention", "random", "uniform", "centre-gaussian", "edges", "inverse")
 """What shares every table. ``random`` is the mean over the protocol's seeds, ``inverse`` is minus the map of the
@@ -162,10 +162,7 @@ def parse_spec(text: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = item.partition("=")
         if not key.strip() or not equals:
             raise EvaluationError(f"expected a method as name:option=value;option=value, got {text!r}")
-        try:
-            options[key.strip()] = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
-            options[key.strip()] = value.strip()
+        options[key.strip()] = option_value(value.strip())
     return name.strip(), options
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -71,11 +72,25 @@ class MethodInfo:
         return self.function(trace, **own)
 
     def check_options(self, options: Mapping[str, Any]) -> None:
-        """Raise MethodError for an option that the method does not have."""
-        for name in options:
+        """Raise MethodError for an option that the method does not have, and for a switch that is no True or False."""
+        for name, value in options.items():
             if name not in self.options:
                 known = ", ".join(self.options) or "none"
                 raise MethodError(f"method '{self.name}' has no option '{name}'; its options: {known}")
+            if isinstance(self.options[name], bool) and not isinstance(value, bool):
+                raise MethodError(f"option '{name}' of '{self.name}' is True or False, got {value!r}")
+
+
+def option_value(text: str) -> Any:
+    """An option's value as it is written on a command line or in ``gmar:norm=l1``: a number, true, false or none in
+    any case, a literal list; else the text itself."""
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 _METHODS: dict[str, MethodInfo] = {}
