@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -182,3 +183,10 @@ def test_wrong_usage(
     assert code in (1, 2)
     assert error.startswith("error: ")
     assert message in error
+
+
+def test_the_command_and_the_library_begin_with_the_same_methods() -> None:
+    from vitscope.cli.evaluate import evaluate
+    from vitscope.evaluation.evaluate import DEFAULT_METHODS
+
+    assert inspect.signature(evaluate).parameters["methods"].default == ",".join(DEFAULT_METHODS)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import timm
 import torch
 from torch import Tensor
 
+import vitscope as vs
 from vitscope.evaluation.case import Case, Subject
 from vitscope.evaluation.perturbation import Perturber
 from vitscope.evaluation.protocol import Protocol
@@ -82,3 +84,17 @@ def subject_of(case: Case, maps: Tensor | None = None, seed: int = 0, flow: bool
     found = explain(case.images, case.classes) if maps is None else maps
     layers = torch.stack([found * 0.2 + 0.1 * found.flip(-1), found * 0.7, found], dim=1) if flow else None
     return Subject(case, "test", found, layers, signed=True, explain=explain)
+
+
+def random_vit(image_size: int, **settings: int) -> vs.Vit:
+    """A tiny ViT with patches of 8 pixels and weights that are drawn: its answers depend on the picture."""
+    torch.manual_seed(0)
+    model = timm.models.VisionTransformer(img_size=image_size, patch_size=8, **settings)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return vs.open_model(model.eval(), image_size=image_size)
+
+
+@pytest.fixture(scope="module")
+def vit() -> vs.Vit:
+    return random_vit(32, embed_dim=24, depth=2, num_heads=3, num_classes=5)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 
 import vitscope as vs
@@ -18,17 +17,6 @@ from vitscope.evaluation.metric import Metric, statistics_of
 QUICK = vs.Protocol(steps=3, random_draws=1)
 METRICS = ["srg", "grid-pointing"]
 LABELS = [0, 1, 2, 3, 4, 0, 1]
-
-
-@pytest.fixture(scope="module")
-def vit() -> Any:
-    torch.manual_seed(0)
-    model = timm.models.VisionTransformer(
-        img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=5
-    )
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    return vs.open_model(model.eval(), image_size=32)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 
 import vitscope as vs
@@ -17,17 +16,6 @@ from vitscope.evaluation.mosaics import mosaics_of
 
 QUICK = vs.Protocol(steps=4, random_draws=2)
 METRICS = ["srg", "mrg", "deletion-patch", "average-drop", "mass", "class-sensitivity", "segmentation-miou"]
-
-
-@pytest.fixture(scope="module")
-def vit() -> Any:
-    torch.manual_seed(0)
-    model = timm.models.VisionTransformer(
-        img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=5, init_values=None
-    )
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    return vs.open_model(model.eval(), image_size=32)
 
 
 @pytest.fixture(scope="module")

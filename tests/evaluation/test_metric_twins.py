@@ -13,7 +13,7 @@ from sklearn import metrics as sklearn_metrics
 
 from vitscope.evaluation.metric import get_metric
 
-from .conftest import GRID, SIZE, MakeCase, subject_of
+from .conftest import GRID, SIZE, MakeCase, random_vit, subject_of
 
 
 def value_of(name: str, subject: Any) -> np.ndarray:
@@ -522,18 +522,10 @@ def test_sanity(make_case: MakeCase) -> None:
 
 def test_weights_are_drawn_anew_from_the_top() -> None:
     """Level by level: the classifier, the last block, the first block, the rest; what was drawn stays drawn."""
-    import timm
-
-    import vitscope as vs
     from vitscope.evaluation.cascade import Cascade
 
-    torch.manual_seed(0)
-    model = timm.models.VisionTransformer(
-        img_size=16, patch_size=8, embed_dim=12, depth=2, num_heads=2, num_classes=3
-    )
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    vit = vs.open_model(model.eval(), image_size=16)
+    vit = random_vit(16, embed_dim=12, depth=2, num_heads=2, num_classes=3)
+    model = vit.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     cascade = Cascade(vit, seed=4)
     assert cascade.names == ("head", "blocks.1", "blocks.0", "rest")

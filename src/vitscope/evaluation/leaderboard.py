@@ -198,7 +198,7 @@ class Leaderboard:
 
     @classmethod
     def load(cls, folder: str | Path) -> Leaderboard:
-        """Read back what :meth:`save` wrote (pictures and maps are not stored)."""
+        """Read back what :meth:`save` wrote; pictures and maps only where a checkpoint holds them."""
         from vitscope.evaluation.storage import load
 
         return load(Path(folder))

@@ -4,82 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 from PIL import Image
 
 from vitscope.data import PictureRecord
 from vitscope.errors import DataError
+from vitscope.evaluation.on_demand import OnDemand
 
 Mask = np.ndarray
 TURNED = (5, 6, 7, 8)
 """EXIF orientations in which width and height change places."""
 
 
-class _Masks(Sequence[Mask]):
-    """Masks of pictures by their number: none is held in memory."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    @overload
-    def __getitem__(self, index: int) -> Mask: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Mask]: ...
-    def __getitem__(self, index: int | slice) -> Mask | Sequence[Mask]:
-        return self._part(index) if isinstance(index, slice) else self._read(index)
-
-    def _part(self, index: slice) -> Sequence[Mask]:
-        raise NotImplementedError
-
-    def _read(self, index: int) -> Mask:
-        raise NotImplementedError
-
-
-class RecordMasks(_Masks):
+def record_masks(records: Sequence[PictureRecord], paths: Sequence[Path]) -> Sequence[Mask]:
     """Masks from the polygons and runs of records, at the size of the pictures; empty where nothing is marked."""
 
-    def __init__(self, records: Sequence[PictureRecord], paths: Sequence[Path]) -> None:
-        super().__init__(paths)
-        self._records = records
-
-    def _part(self, index: slice) -> RecordMasks:
-        return RecordMasks(self._records[index], self._paths[index])
-
-    def _read(self, index: int) -> Mask:
-        size = upright_size(self._paths[index])
-        mask = self._records[index].mask(size)
+    def read(source: tuple[PictureRecord, Path]) -> Mask:
+        record, path = source
+        size = upright_size(path)
+        mask = record.mask(size)
         return np.zeros(size, dtype=bool) if mask is None else mask
 
-
-class FileMasks(_Masks):
-    """Masks from picture files: what is not 0 is the object, and in palette pictures (VOC) 255 is undecided."""
-
-    def __init__(self, files: Sequence[Path], paths: Sequence[Path]) -> None:
-        super().__init__(paths)
-        self._files = files
-
-    def _part(self, index: slice) -> FileMasks:
-        return FileMasks(self._files[index], self._paths[index])
-
-    def _read(self, index: int) -> Mask:
-        file = self._files[index]
-        try:
-            with Image.open(file) as picture:
-                values = np.asarray(picture if picture.mode in ("1", "L", "P") else picture.convert("L"))
-                mask: Mask = values > 0
-                return mask & (values != 255) if picture.mode == "P" else mask
-        except (OSError, SyntaxError, ValueError) as error:
-            raise _unreadable(file, error) from None
+    return OnDemand(list(zip(records, paths, strict=True)), read)
 
 
-def mask_files(folder: Path, paths: Sequence[Path]) -> FileMasks:
+def mask_files(folder: Path, paths: Sequence[Path]) -> Sequence[Mask]:
     """The mask of each picture in a folder: of its name, ending in .png, .bmp or as the picture.
 
+    What is not 0 is the object, and in palette pictures (VOC) 255 is undecided.
     Raises DataError when one is missing, cannot be opened, or has another size than its picture.
     """
     files = []
@@ -97,7 +50,17 @@ def mask_files(folder: Path, paths: Sequence[Path]) -> FileMasks:
                 f"the mask {file.name} is {wide}x{high}, its picture {width}x{height}; make them equal"
             )
         files.append(file)
-    return FileMasks(files, list(paths))
+    return OnDemand(files, _read_mask)
+
+
+def _read_mask(file: Path) -> Mask:
+    try:
+        with Image.open(file) as picture:
+            values = np.asarray(picture if picture.mode in ("1", "L", "P") else picture.convert("L"))
+            mask: Mask = values > 0
+            return mask & (values != 255) if picture.mode == "P" else mask
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(file, error) from None
 
 
 def upright_size(path: Path) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from vitscope.data import PictureRecord, read_annotations, read_labels
 from vitscope.errors import DataError
 from vitscope.evaluation.dataset import EvaluationSet, picture_keys
-from vitscope.evaluation.mask_files import RecordMasks, mask_files, upright_size
+from vitscope.evaluation.mask_files import mask_files, record_masks, upright_size
 from vitscope.models.class_names import imagenet_wnids
 
 
@@ -72,7 +72,7 @@ def read_truth(
     elif known is not None and any(
         thing.polygons or thing.runs for record in known for thing in record.objects
     ):
-        shapes = RecordMasks(known, paths)
+        shapes = record_masks(known, paths)
     places = None if known is None else [record.boxes() for record in known]
     return EvaluationSet(list(paths), picture_keys(list(paths)), numbers, shapes, places)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from vitscope.errors import OutputError
 
 
 def cache_folder() -> Path | None:
@@ -44,13 +45,7 @@ def save(name: str, record: Mapping[str, Any]) -> None:
     folder = cache_folder()
     if folder is None:
         return
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, path = tempfile.mkstemp(prefix=f"{name}.", suffix=".part", dir=folder)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(dict(record), file)
-            os.replace(path, folder / f"{name}.json")
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+    from vitscope.rendering.files import write_atomically
+
+    with contextlib.suppress(OutputError):
+        write_atomically(folder / f"{name}.json", json.dumps(dict(record)))
