@@ -57,6 +57,7 @@ class Setting:
         self.vit = vs.open_model(self.module, image_size=size or 224)
         grid = self.vit.anatomy.layout.grid
         side = size or 224
+        self.cells = self.vit.anatomy.layout.cells_at((side, side))
         self.images = torch.randn(pictures, 3, side, side)
         self.maps = torch.rand(pictures, *grid)
         self.masks = torch.rand(pictures, side, side) > 0.7
@@ -71,7 +72,7 @@ class Setting:
         the upsampled maps by a map without ties; ``shorten``: removal by mask is done by the shorter sequence."""
         runner = Perturber(
             model_call(self.vit, "drop" if shorten else removal), self.images, self.classes,
-            tuple(self.maps.shape[-2:]), replace(self.protocol, removal=removal), class_token=True, batch_size=64,
+            self.cells, replace(self.protocol, removal=removal), class_token=True, batch_size=64,
             equal_lengths=shorten,
         )  # fmt: skip
         runner.adopt_clean(self.logits)
@@ -363,7 +364,7 @@ def contenders(setting: Setting) -> list[Contender]:
         from pytorch_grad_cam.metrics.road import ROADCombined
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 
-        cams = vs.evaluation.removal_pixels.upsample(setting.maps, (side, side)).numpy()
+        cams = setting.cells.spread(setting.maps, "bilinear").numpy()
         targets = [ClassifierOutputSoftmaxTarget(int(c)) for c in setting.classes]
         made.append(
             Contender(

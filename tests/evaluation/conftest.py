@@ -13,6 +13,7 @@ import vitscope as vs
 from vitscope.evaluation.case import Case, Subject
 from vitscope.evaluation.perturbation import Perturber
 from vitscope.evaluation.protocol import Protocol
+from vitscope.models.cells import Cells
 
 GRID, SIZE, CLASSES = (4, 4), 16, 5
 
@@ -60,7 +61,14 @@ def make_case(additive: AdditiveModel) -> MakeCase:
         labels = torch.randint(CLASSES, (64,), generator=source)[chosen]
         protocol = Protocol(**{"steps": 8, "random_draws": 2, **settings})  # type: ignore[arg-type]
         classes = additive(images, None).argmax(1)
-        runner = Perturber(additive, images, classes, additive.grid, protocol, batch_size=batch_size)
+        runner = Perturber(
+            additive,
+            images,
+            classes,
+            Cells.even(additive.grid, (SIZE, SIZE)),
+            protocol,
+            batch_size=batch_size,
+        )
         boxes = [
             [(2.0, 3.0, 9.0, 12.0), (10.0, 1.0, 15.0, 6.0)][: 1 + i % 2] for i in range(start, start + count)
         ]

@@ -22,6 +22,7 @@ from vitscope.evaluation.metric import get_metric
 from vitscope.evaluation.perturbation import Perturber
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.ranking import auroc, average_precision, entropy, gini, midranks, spearman
+from vitscope.models.cells import Cells
 
 
 def four_patches(maps: list[float], **settings: Any) -> Subject:
@@ -35,7 +36,7 @@ def four_patches(maps: list[float], **settings: Any) -> Subject:
         return torch.stack([first, torch.full_like(first, 3.0)], dim=1)
 
     protocol = Protocol(**{"steps": 4, "random_draws": 2, "upsampling": "nearest", **settings})
-    runner = Perturber(model, images, torch.tensor([0]), (2, 2), protocol)
+    runner = Perturber(model, images, torch.tensor([0]), Cells.even((2, 2), (2, 2)), protocol)
     mask = torch.tensor([[[True, True], [False, False]]])
     case = Case(runner, ["hand"], torch.tensor([0]), mask, [[(0.0, 0.0, 2.0, 1.0)]], class_count=2)
     values = torch.tensor(maps, dtype=torch.float32).view(1, 2, 2)

@@ -14,6 +14,7 @@ from vitscope.evaluation.curves import keep_masks, ranks_of, removal_order
 from vitscope.evaluation.metric import get_metric, metrics
 from vitscope.evaluation.perturbation import Perturber
 from vitscope.evaluation.protocol import Protocol
+from vitscope.models.cells import Cells
 
 from .conftest import CLASSES, SIZE, AdditiveModel, MakeCase, subject_of
 
@@ -27,7 +28,11 @@ def batch(seed: int, count: int = 4, **chosen: Any) -> tuple[AdditiveModel, Case
     images = torch.randn(count, 3, SIZE, SIZE, generator=source)
     classes = model(images, None).argmax(1)
     runner = Perturber(
-        model, images, classes, model.grid, Protocol(**{"steps": 8, "random_draws": 2, **chosen})
+        model,
+        images,
+        classes,
+        Cells.even(model.grid, (SIZE, SIZE)),
+        Protocol(**{"steps": 8, "random_draws": 2, **chosen}),
     )
     masks = torch.rand(count, SIZE, SIZE, generator=source) > 0.6
     return model, Case(runner, [f"{seed}-{i}" for i in range(count)], classes, masks, class_count=CLASSES)

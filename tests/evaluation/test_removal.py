@@ -17,12 +17,11 @@ from vitscope.evaluation.perturbation import Perturber
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.removal_pixels import (
     blurred,
-    cell_mask,
     composite,
     rise_blur,
     unit_range,
-    upsample,
 )
+from vitscope.models.cells import Cells
 
 from .conftest import SIZE, AdditiveModel
 
@@ -46,7 +45,14 @@ def runner_of(vit: Any, images: Tensor, removal: str, **settings: Any) -> Pertur
     protocol = Protocol(removal=removal, **settings)
     classes = vit.forward(images).argmax(1)
     pooled = vit.anatomy.pooling in ("class", "class+distillation")
-    return Perturber(model_call(vit, removal), images, classes, (4, 4), protocol, class_token=pooled)
+    return Perturber(
+        model_call(vit, removal),
+        images,
+        classes,
+        Cells.even((4, 4), (SIZE, SIZE)),
+        protocol,
+        class_token=pooled,
+    )
 
 
 KINDS = {
@@ -155,7 +161,7 @@ def test_pixel_operators(removal: str) -> None:
         model,
         images,
         torch.tensor([0, 1]),
-        (4, 4),
+        Cells.even((4, 4), (SIZE, SIZE)),
         Protocol(removal=removal, mean_colour=colour),
         batch_size=3,
     )
@@ -199,14 +205,13 @@ def test_blur_keeps_what_is_flat() -> None:
 
 def test_masks_at_any_size() -> None:
     keep = torch.tensor([[True, False, False, True]])
-    mask = cell_mask(keep, (2, 2), (5, 4))
+    mask = Cells.even((2, 2), (5, 4)).kept(keep)
     assert mask.shape == (1, 1, 5, 4)
     assert mask[0, 0, 0].tolist() == [True, True, False, False]
     assert mask[0, 0, 4].tolist() == [False, False, True, True]
     assert float(composite(torch.ones(1, 3, 5, 4), torch.zeros(1, 3, 5, 4), mask).mean()) == pytest.approx(
         0.5
     )
-    assert upsample(torch.rand(2, 3, 3), (9, 9), "nearest").shape == (2, 9, 9)
     assert unit_range(torch.full((1, 2, 2), 3.0)).tolist() == [[[1, 1], [1, 1]]]
 
 
@@ -219,7 +224,13 @@ def test_evaluations_are_counted_and_shared() -> None:
     images = torch.randn(3, 3, SIZE, SIZE)
     seen: list[int] = []
     runner = Perturber(
-        model, images, torch.tensor([0, 1, 2]), (4, 4), Protocol(steps=8), batch_size=5, progress=seen.append
+        model,
+        images,
+        torch.tensor([0, 1, 2]),
+        Cells.even((4, 4), (SIZE, SIZE)),
+        Protocol(steps=8),
+        batch_size=5,
+        progress=seen.append,
     )
     case = Case(runner, ["a", "b", "c"])
     subject_of(case).curves()
@@ -237,7 +248,7 @@ def test_evaluations_are_counted_and_shared() -> None:
 def test_known_clean_logits_are_adopted() -> None:
     model = AdditiveModel()
     images = torch.randn(2, 3, SIZE, SIZE)
-    runner = Perturber(model, images, torch.tensor([0, 1]), (4, 4), Protocol())
+    runner = Perturber(model, images, torch.tensor([0, 1]), Cells.even((4, 4), (SIZE, SIZE)), Protocol())
     runner.adopt_clean(model(images, None))
     model.asked = 0
     assert runner.clean().logit.shape == (2,)
@@ -247,6 +258,15 @@ def test_known_clean_logits_are_adopted() -> None:
 def test_what_it_refuses() -> None:
     images = torch.randn(1, 3, SIZE, SIZE)
     with pytest.raises(EvaluationError, match="batch size"):
-        Perturber(AdditiveModel(), images, torch.tensor([0]), (4, 4), Protocol(), batch_size=0)
+        Perturber(
+            AdditiveModel(),
+            images,
+            torch.tensor([0]),
+            Cells.even((4, 4), (SIZE, SIZE)),
+            Protocol(),
+            batch_size=0,
+        )
     with pytest.raises(EvaluationError, match="pixel removal"):
-        Perturber(AdditiveModel(), images, torch.tensor([0]), (4, 4), Protocol()).fill("mask")
+        Perturber(
+            AdditiveModel(), images, torch.tensor([0]), Cells.even((4, 4), (SIZE, SIZE)), Protocol()
+        ).fill("mask")

@@ -89,6 +89,7 @@ def write_results(
                 scaling=drawing.scaling_of(name),
                 title=f"{name}: {label}",
                 prefix=prefix_shares(explanation),
+                extent=explanation.extent,
                 **drawing.looks(),
             )
             made = {
@@ -102,13 +103,20 @@ def write_results(
     if drawing is not None and len(single) > 1:
         maps = {name: np.asarray(explanation.maps, dtype=np.float32) for name, explanation in single.items()}
         title = f"{stem.name}: {label}"
-        sheet = wrapped_sheet(maps, shown, label, drawing, title, f"{vit.source}, weights {vit.fingerprint}")
+        caption = f"{vit.source}, weights {vit.fingerprint}"
+        sheet = wrapped_sheet(maps, shown, label, drawing, title, caption, first.extent)
         record["sheet"] = str(save_png(sheet, _beside(stem, "sheet.png")))
     return record
 
 
 def wrapped_sheet(
-    maps: Mapping[str, np.ndarray], shown: Image.Image, label: str, drawing: Drawing, title: str, caption: str
+    maps: Mapping[str, np.ndarray],
+    shown: Image.Image,
+    label: str,
+    drawing: Drawing,
+    title: str,
+    caption: str,
+    extent: tuple[float, float, float, float],
 ) -> Image.Image:
     """One picture's maps (1, h, w) by many methods, ``PER_ROW`` in a row."""
     from PIL import Image as Pictures
@@ -127,6 +135,7 @@ def wrapped_sheet(
             show_pictures=True,
             title=title if start == 0 else None,
             caption=caption if start + width >= len(names) else "",
+            extent=extent,
             **drawing.looks(),
         )
         for start in range(0, len(names), width)
@@ -163,13 +172,14 @@ def write_flow(
     shown = shown_picture(vit, picture)
     scaling, title = drawing.scaling_of(name, "daam"), f"{name}: {explained_label(vit, explanation)}"
     made = {"model": vit.source, "weights": vit.fingerprint, "method": name, "options": explanation.options}
-    frames = flow_frames(values, shown, scaling=scaling, title=title, beside_picture=True, **drawing.looks())
+    looks = {**drawing.looks(), "extent": explanation.extent}
+    frames = flow_frames(values, shown, scaling=scaling, title=title, beside_picture=True, **looks)
     animation = save_animation(
         frames, _beside(stem, f"{name}{suffix}"), seconds_per_frame=seconds, metadata=made
     )
     files: dict[str, Any] = {"animation": str(animation), "blocks": len(values)}
     if strip:
-        drawn = flow_strip(values, shown, scaling=scaling, title=title, **drawing.looks())
+        drawn = flow_strip(values, shown, scaling=scaling, title=title, **looks)
         files["strip"] = str(save_png(drawn, _beside(stem, f"{name}.strip.png"), made))
     return files
 

@@ -38,11 +38,13 @@ def report_picture(
                 scaling="signed" if signed else "minmax",
                 prefix=prefix_shares(explanation),
                 note="; ".join(explanation.metadata.get("notes", [])),
+                extent=explanation.extent,
             )
         )
         if explanation.flow is not None and method in ACCUMULATING:
             scaling = "signed" if signed else "daam"
-            flows.append(ReportFlow(method, np.asarray(explanation.flow[0]), scaling=scaling))
+            values = np.asarray(explanation.flow[0])
+            flows.append(ReportFlow(method, values, scaling=scaling, extent=explanation.extent))
         if "head_weights" in explanation.extras:
             weights = np.asarray(explanation.extras["head_weights"][0])
             heads.append(ReportHeads(method, weights))

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.curves import area, keep_masks, removal_order, step_counts
 from vitscope.evaluation.draws import uniforms
 from vitscope.evaluation.perturbation import Outcome, Perturber
 from vitscope.evaluation.protocol import Protocol
-from vitscope.evaluation.removal_pixels import upsample
+from vitscope.models.cells import Cells
 
 if TYPE_CHECKING:
     from vitscope.evaluation.cascade import Cascade
@@ -68,6 +69,11 @@ class Case:
         return self.perturber.protocol
 
     @property
+    def cells(self) -> Cells:
+        """Where the patches lie on the pictures."""
+        return self.perturber.cells
+
+    @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the pictures."""
         return int(self.images.shape[-2]), int(self.images.shape[-1])
@@ -102,7 +108,7 @@ class Case:
             masks = self.masks.to(self.images.device)
             if masks.shape[-2:] == (height, width):
                 return masks.bool()
-            return upsample(masks.float(), self.size, "nearest") > 0.5
+            return functional.interpolate(masks[:, None].float(), size=self.size, mode="nearest")[:, 0] > 0.5
         masks = torch.zeros(len(self), height, width, dtype=torch.bool, device=self.images.device)
         for index, boxes in enumerate(self.boxes or ()):
             for x0, y0, x1, y1 in boxes:
@@ -191,7 +197,10 @@ class Subject:
     @property
     def pixels(self) -> Tensor:
         """Maps at the size of the pictures, (B, H, W), by the protocol's upsampling."""
-        return self.once("pixels", lambda: upsample(self.maps, self.case.size, self.case.protocol.upsampling))
+        cells, grid = self.case.cells, (int(self.maps.shape[-2]), int(self.maps.shape[-1]))
+        if cells.grid != grid:  # maps of a feature map at another resolution
+            cells = Cells.even(grid, self.case.size)
+        return self.once("pixels", lambda: cells.spread(self.maps, self.case.protocol.upsampling))
 
     def order(self) -> Tensor:
         """Patches from most to least relevant, (B, P)."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.case import Box
+from vitscope.models.cells import Cells
 from vitscope.models.pictures import find_pictures, read_picture
 
 
@@ -184,8 +185,9 @@ def as_picture(picture: Any) -> Image.Image:
     return Image.fromarray(values)
 
 
-def thumbnail(vit: Any, image: Tensor) -> np.ndarray:
-    """What the model sees of a picture (3, H, W), as uint8 (H, W, 3)."""
+def thumbnail(vit: Any, image: Tensor, cells: Cells) -> np.ndarray:
+    """What the patches read of a picture (3, H, W), as uint8 (H, W, 3)."""
+    image = image[:, cells.rows[0] : cells.rows[-1], cells.columns[0] : cells.columns[-1]]
     if vit.preprocessor is not None:
         image = vit.preprocessor.denormalise(image)
     else:

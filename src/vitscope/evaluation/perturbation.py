@@ -15,7 +15,8 @@ from torch import Tensor
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.protocol import Protocol
-from vitscope.evaluation.removal_pixels import IMAGENET_COLOUR, blurred, cell_mask, colour_picture, composite
+from vitscope.evaluation.removal_pixels import IMAGENET_COLOUR, blurred, colour_picture, composite
+from vitscope.models.cells import Cells
 
 ModelCall = Callable[[Tensor, "Tensor | None"], Tensor]
 """``model(images (M, 3, H, W), keep (M, P) bool or None) -> logits (M, C)``; keep goes to token removal."""
@@ -47,7 +48,7 @@ class Outcome:
 class Perturber:
     """Removes patches or pixels from one batch of pictures and scores what is left.
 
-    images: (B, 3, H, W) as the model takes them. classes: (B,) the explained class. grid: (h, w) of the patches.
+    images: (B, 3, H, W) as the model takes them. classes: (B,) the explained class. cells: the patches on the pixels.
     class_token: whether the model can answer with no patch at all. Without a class token the average over no
     patch is undefined, so there the empty end point is the picture of the mean colour, for every curve alike
     (the end point has the same weight in MIF and LIF, so SRG does not depend on this choice).
@@ -60,7 +61,7 @@ class Perturber:
         model: ModelCall,
         images: Tensor,
         classes: Tensor,
-        grid: tuple[int, int],
+        cells: Cells,
         protocol: Protocol,
         *,
         class_token: bool = True,
@@ -72,10 +73,10 @@ class Perturber:
     ) -> None:
         if batch_size < 1:
             raise EvaluationError(f"expected a batch size of at least 1, got {batch_size}")
-        self.images, self.classes, self.grid, self.protocol = (
+        self.images, self.classes, self.cells, self.protocol = (
             images,
             classes.to(images.device),
-            grid,
+            cells,
             protocol,
         )
         self.evaluations = 0
@@ -90,6 +91,11 @@ class Perturber:
         self._std = (torch.tensor((0.229, 0.224, 0.225)) if std is None else std).to(images)
         self._kept: dict[str, Outcome] = {}
         self._fills: dict[str, Tensor] = {}
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of the patches."""
+        return self.cells.grid
 
     @property
     def patches(self) -> int:
@@ -166,11 +172,9 @@ class Perturber:
         if self.protocol.removal in ("mask", "drop"):
             return self._ask(index, lambda part: (self.images[index[part]], keep[part]))
         fill = self.fill(self.protocol.removal)
-        size = (self.images.shape[-2], self.images.shape[-1])
-
         def build(part: slice) -> tuple[Tensor, None]:
             chosen = index[part]
-            return composite(self.images[chosen], fill[chosen], cell_mask(keep[part], self.grid, size)), None
+            return composite(self.images[chosen], fill[chosen], self.cells.kept(keep[part])), None
 
         return self._ask(index, build)
 

@@ -52,25 +52,9 @@ def _separable(images: Tensor, line: Tensor, padding: int) -> Tensor:
     return functional.conv2d(images, row, padding=(0, padding), groups=channels)
 
 
-def cell_mask(keep: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Patch masks at the size of the pictures: (M, P) -> (M, 1, H, W), True = kept."""
-    folded = keep.view(-1, 1, *grid)
-    rows = torch.arange(size[0], device=keep.device) * grid[0] // size[0]
-    columns = torch.arange(size[1], device=keep.device) * grid[1] // size[1]
-    return folded[:, :, rows][:, :, :, columns]
-
-
 def composite(images: Tensor, fill: Tensor, keep: Tensor) -> Tensor:
     """``images`` where ``keep`` (M, 1, H, W), ``fill`` elsewhere."""
     return torch.where(keep, images, fill)
-
-
-def upsample(maps: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
-    """Maps (B, h, w) at the size of pictures: (B, H, W); bilinear with pixel centres (align_corners off)."""
-    stacked = maps.unsqueeze(1).float()
-    if mode == "bilinear":
-        return functional.interpolate(stacked, size=size, mode="bilinear", align_corners=False).squeeze(1)
-    return functional.interpolate(stacked, size=size, mode="nearest").squeeze(1)
 
 
 def unit_range(maps: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from vitscope.evaluation.metric import Metric, MetricInfo, statistics_of
 from vitscope.evaluation.perturbation import ModelCall, Perturber
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.subjects import Contestant
+from vitscope.models.cells import Cells
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Run:
             case = self._case(batch)
             if self.show:
                 for key, image in zip(batch.keys, batch.images, strict=True):
-                    self.pictures[key] = thumbnail(self.vit, image)
+                    self.pictures[key] = thumbnail(self.vit, image, case.cells)
             for contestant in self.rows:
                 self._score(case, contestant)
                 self.advance(contestant.name, len(case))
@@ -66,11 +67,13 @@ class Run:
         classes = _classes(protocol, logits, batch.labels)
         anatomy = vit.anatomy_for(tuple(batch.images.shape[-2:]))
         mean, std = (None, None) if vit.preprocessor is None else vit.preprocessor.mean_std()
+        size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
+        cells = anatomy.layout.cells_at(size) if anatomy.layout is not None else Cells.even((1, 1), size)
         runner = Perturber(
             model_call(vit, "drop" if self.shorten else protocol.removal),
             batch.images,
             classes,
-            protocol.grid or (1, 1),
+            cells,
             protocol,
             class_token=anatomy.pooling in ("class", "class+distillation"),
             mean=None if mean is None else mean.flatten(),

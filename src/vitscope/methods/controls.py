@@ -14,14 +14,6 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.tracing import Trace
 
 
-def _grid(trace: Trace) -> tuple[int, int]:
-    """The patch grid; for models whose tokens lie on no single grid, cells of 1/32 of the picture."""
-    if trace.anatomy.layout is not None:
-        return trace.anatomy.layout.grid
-    height, width = trace.images.shape[-2:]
-    return max(1, height // 32), max(1, width // 32)
-
-
 @register(
     "random",
     family="control",
@@ -36,7 +28,7 @@ def random(trace: Trace, *, seed: int = 0) -> Relevance:
     """Uniform numbers in [0, 1) per patch, drawn from ``seed`` and the picture's own content.
 
     The same picture gets the same map in every batch."""
-    height, width = _grid(trace)
+    height, width = trace.cells.grid
     maps = [torch.rand(height, width, generator=_content_generator(image, seed)) for image in trace.images]
     return Relevance(maps=torch.stack(maps).to(trace.images.device))
 
@@ -53,7 +45,7 @@ def random(trace: Trace, *, seed: int = 0) -> Relevance:
 )
 def uniform(trace: Trace) -> Relevance:
     """Ones."""
-    return Relevance(maps=torch.ones(len(trace.images), *_grid(trace), device=trace.images.device))
+    return Relevance(maps=torch.ones(len(trace.images), *trace.cells.grid, device=trace.images.device))
 
 
 @register(
@@ -72,7 +64,7 @@ def centre_gaussian(trace: Trace, *, sigma: float = 0.25) -> Relevance:
     Raises MethodError for a sigma that is not positive."""
     if sigma <= 0:
         raise MethodError(f"expected sigma above 0, got {sigma}; it is a share of the picture's side")
-    height, width = _grid(trace)
+    height, width = trace.cells.grid
     rows = (torch.arange(height, dtype=torch.float32) + 0.5) / height - 0.5
     columns = (torch.arange(width, dtype=torch.float32) + 0.5) / width - 0.5
     square = rows.square().view(-1, 1) + columns.square().view(1, -1)
@@ -92,9 +84,7 @@ def centre_gaussian(trace: Trace, *, sigma: float = 0.25) -> Relevance:
 )
 def edges(trace: Trace) -> Relevance:
     """Length of the Sobel gradient of the grey picture, mean over each patch."""
-    return Relevance(
-        maps=functional.adaptive_avg_pool2d(_sobel(trace.images.float()), _grid(trace)).squeeze(1)
-    )
+    return Relevance(maps=trace.cells.means(_sobel(trace.images.float())[:, 0]))
 
 
 def _sobel(images: Tensor) -> Tensor:

@@ -200,6 +200,10 @@ def to_explanation(
         maps = relevance.maps.detach().float()
     else:
         raise MethodError(f"method '{info.name}' returned neither tokens nor maps")
+    if layout is not None and trace.anatomy.image_size is not None and tuple(maps.shape[-2:]) == layout.grid:
+        metadata["extent"] = list(trace.cells.extent)
+        if not trace.cells.whole:
+            metadata["notes"].append(f"no patch reads all of the picture: {trace.cells.describe_unread()}")
     return Explanation(
         method=info.name,
         maps=maps.cpu(),

@@ -83,6 +83,12 @@ class Explanation:
             self.class_names[number] if self.class_names and number < len(self.class_names) else str(number)
         )
 
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """The part of the picture that the cells of the maps cover: top, left, bottom, right as shares of its sides."""
+        top, left, bottom, right = self.metadata.get("extent", (0.0, 0.0, 1.0, 1.0))
+        return float(top), float(left), float(bottom), float(right)
+
     # ---- drawing ---------------------------------------------------------------------------------------------
     def overlay(self, index: int = 0, **options: Any) -> Image.Image:
         """The map of one picture drawn over it; ``options`` go to ``vitscope.rendering.overlay``.
@@ -96,6 +102,7 @@ class Explanation:
             )
         picture = Image.fromarray(self.pictures[index].numpy())
         options.setdefault("scaling", "signed" if bool((self.maps[index] < 0).any()) else "minmax")
+        options.setdefault("extent", self.extent)
         options.setdefault("title", f"{self.method} {self.class_name(index)}".strip())
         return overlay(self.maps[index].numpy(), picture, **options)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
 
 from vitscope.errors import MethodError
 from vitscope.methods.registry import pictures_only, register
 from vitscope.methods.relevance import Needs, Relevance
+from vitscope.models.cells import Cells
 from vitscope.models.optional import require
 from vitscope.tracing import Trace
 from vitscope.tracing.forward_pass import run_pass
@@ -22,21 +22,11 @@ Pixels = Callable[[Any, Callable[[Tensor], Tensor], Tensor], Tensor]
 """(captum.attr, differentiable score of pictures (n, 3, H, W) -> (n,), pictures) -> attribution (B, 3, H, W)."""
 
 
-def grid_of(trace: Trace) -> tuple[int, int]:
-    """The patch grid, or cells of 1/32 of the picture for models whose tokens lie on no single grid."""
-    if trace.anatomy.layout is not None:
-        return trace.anatomy.layout.grid
-    H, W = trace.images.shape[-2:]
-    return max(1, H // 32), max(1, W // 32)
-
-
 def _per_patch(pixels: Tensor, trace: Trace, absolute: bool) -> Relevance:
     """Channels added (or their absolute values), pixels of a patch added: (B, 3, H, W) -> maps (B, h, w)."""
     values = pixels.detach().float()
-    values = (values.abs() if absolute else values).sum(1, keepdim=True)
-    grid = grid_of(trace)
-    area = values.shape[-2] * values.shape[-1] / (grid[0] * grid[1])
-    return Relevance(maps=adaptive_avg_pool2d(values, grid)[:, 0] * area)
+    values = (values.abs() if absolute else values).sum(1)
+    return Relevance(maps=trace.cells.sums(values))
 
 
 def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
@@ -64,6 +54,12 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
     with quiet(vit.model, gradient=True, precision=vit.precision):
         images = trace.images[chosen].clone().requires_grad_()
         return run(attribution, score, images)
+
+
+def _features(cells: Cells, trace: Trace) -> Tensor:
+    """The number of each pixel's cell as Captum wants it, (1, 1, H, W); pixels of no cell are one more feature."""
+    index = cells.index(trace.images.device)
+    return index.where(index >= 0, index.amax() + 1)[None, None]
 
 
 @register(
@@ -171,20 +167,17 @@ def smoothgrad(trace: Trace, *, samples: int = 10, noise: float = 0.15, seed: in
 )
 def occlusion(trace: Trace, *, baseline: float = 0.0) -> Relevance:
     """Drop of the score when one patch's pixels are set to ``baseline`` (normalised units), one forward a patch."""
-    grid = grid_of(trace)
-    H, W = trace.images.shape[-2:]
-    if H % grid[0] or W % grid[1]:
-        raise MethodError(f"occlusion needs a picture {H}x{W} that the grid {grid[0]}x{grid[1]} divides")
-    window = (trace.images.shape[1], H // grid[0], W // grid[1])
+    cells = trace.cells
+    mask = _features(cells, trace)
 
     def run(c: Any, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         with torch.no_grad():
-            found: Tensor = c.Occlusion(f).attribute(x, window, strides=window, baselines=baseline)
+            found: Tensor = c.FeatureAblation(f).attribute(x, baselines=baseline, feature_mask=mask)
         return found
 
     pixels = _attribute(trace, run)
     # every pixel of a cell carries the cell's drop, on every channel
-    return Relevance(maps=adaptive_avg_pool2d(pixels.float()[:, :1], grid)[:, 0])
+    return Relevance(maps=cells.means(pixels[:, 0]))
 
 
 @register(
@@ -203,10 +196,8 @@ def kernel_shap(trace: Trace, *, samples: int = 400, baseline: float = 0.0, seed
 
     Absent patches are set to ``baseline`` (normalised units). With fewer samples than about twice the patches the
     regression is underdetermined and the values are noise."""
-    grid = grid_of(trace)
-    H, W = trace.images.shape[-2:]
-    cells = torch.arange(grid[0] * grid[1]).reshape(1, 1, *grid).float()
-    mask = torch.nn.functional.interpolate(cells, size=(H, W), mode="nearest").long().to(trace.images.device)
+    cells = trace.cells
+    mask = _features(cells, trace)
     maps = []
     for index in range(trace.batch):
 
@@ -219,5 +210,5 @@ def kernel_shap(trace: Trace, *, samples: int = 400, baseline: float = 0.0, seed
             return found
 
         pixels = _attribute(trace, run, only=index)
-        maps.append(adaptive_avg_pool2d(pixels.float()[:, :1], grid)[0, 0])
+        maps.append(cells.means(pixels[:, 0])[0])
     return Relevance(maps=torch.stack(maps))

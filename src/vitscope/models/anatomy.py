@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from vitscope.errors import ModelError
+from vitscope.models.cells import Cells
 
 SiteKind = Literal["self", "class", "pool", "window", "cross-covariance", "reduced", "other"]
 """How queries and keys of one attention call relate to the tokens.
@@ -21,10 +22,13 @@ channels (XCiT). ``reduced``: queries and keys are different token sets (PVT, Tw
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Where each token of the sequence lies: named prefix tokens, then the patch grid in row-major order."""
+    """Where each token of the sequence lies: named prefix tokens, then the patch grid in row-major order.
+
+    cells: which pixels of the model's input each patch covers; None for texts, and where no picture size is known."""
 
     prefix: tuple[str, ...]
     grid: tuple[int, int]
+    cells: Cells | None = field(default=None, compare=False)
 
     @property
     def prefix_count(self) -> int:
@@ -61,6 +65,12 @@ class TokenLayout:
                 f"got {values.shape[-1]}; pass grid=(h, w) and prefix= to open_model if the layout is wrong"
             )
         return values.reshape(*values.shape[:-1], *self.grid)
+
+    def cells_at(self, size: tuple[int, int]) -> Cells:
+        """The cells on pictures of ``size`` (H, W): as they were seen, even ones for a size that was not."""
+        if self.cells is not None and self.cells.size == tuple(size):
+            return self.cells
+        return Cells.even(self.grid, (int(size[0]), int(size[1])))
 
     def describe(self) -> str:
         """One line: ``class + 14x14 patches = 197 tokens``."""

@@ -21,7 +21,7 @@ from vitscope.rendering.colourbar import (
 )
 from vitscope.rendering.overlay import BASE_SIDE, beside, check_size, display_note, frame, mark
 from vitscope.rendering.panel import check_style, draw_panel, fit
-from vitscope.rendering.scaling import ScaledMaps, scale
+from vitscope.rendering.scaling import WHOLE, Extent, ScaledMaps, scale
 from vitscope.rendering.typography import font, line_height, numeral, shorten
 
 THUMB_SIDE = 112
@@ -29,7 +29,7 @@ THUMB_SIDE = 112
 
 
 def scale_flow(
-    flow: ArrayLike | ScaledMaps, scaling: str = "daam", *, scope: str | None = None
+    flow: ArrayLike | ScaledMaps, scaling: str = "daam", *, scope: str | None = None, extent: Extent = WHOLE
 ) -> ScaledMaps:
     """A flow (L, h, w) scaled for display; "daam" and "signed" share one scale over all blocks, others do not.
 
@@ -38,7 +38,8 @@ def scale_flow(
     if isinstance(flow, ScaledMaps):
         scaled = flow
     else:
-        scaled = scale(flow, scaling, scope=scope or ("flow" if scaling in ("daam", "signed") else "map"))
+        chosen = scope or ("flow" if scaling in ("daam", "signed") else "map")
+        scaled = scale(flow, scaling, scope=chosen, extent=extent)
     if scaled.values.ndim != 3:
         raise RenderingError(
             f"expected a flow of shape (L, h, w), got {scaled.values.shape}; draw pictures one by one"
@@ -71,13 +72,14 @@ def flow_strip(
     labels: Sequence[str] | None = None,
     title: str | None = None,
     caption: str | None = None,
+    extent: Extent = WHOLE,
 ) -> Image.Image:
     """The maps of a flow (L, h, w) in order, one small panel per block, with one colour bar; RGB.
 
     When every block has a scale of its own, the raw range is written under each panel and the bar says so.
     ``columns`` panels stand in a row (default: all up to 12, else rows of equal length).
     """
-    scaled = scale_flow(flow, scaling)
+    scaled = scale_flow(flow, scaling, extent=extent)
     unit = check_size(size)
     if check_style(style) == "side-by-side":
         raise RenderingError(
@@ -140,13 +142,14 @@ def flow_frames(
     labels: Sequence[str] | None = None,
     title: str | None = None,
     caption: str | None = None,
+    extent: Extent = WHOLE,
 ) -> list[Image.Image]:
     """One picture per block of a flow (L, h, w), all of one size: map, block label, progress bar, colour bar.
 
     ``beside_picture`` puts the plain picture to the left. The colour bar shows the shared scale, or, when every
     block is scaled by itself, the range of the block shown.
     """
-    scaled = scale_flow(flow, scaling)
+    scaled = scale_flow(flow, scaling, extent=extent)
     unit = check_size(size)
     check_style(style)
     style = "map" if picture is None and style == "alpha" else style
@@ -156,10 +159,10 @@ def flow_frames(
     names = block_names(count, labels)
     shared = shares_one_scale(scaled)
     shape = picture.size if picture is not None else scaled.values.shape[:0:-1]
-    extent = fit((shape[0], shape[1]), BASE_SIDE * unit)
+    drawn_size = fit((shape[0], shape[1]), BASE_SIDE * unit)
     lines = [line for line in (caption, display_note(scaled, upsampling, style)) if line]
     photo = (
-        picture.convert("RGB").resize(extent, Image.Resampling.LANCZOS)
+        picture.convert("RGB").resize(drawn_size, Image.Resampling.LANCZOS)
         if picture and beside_picture
         else None
     )
@@ -167,7 +170,7 @@ def flow_frames(
     for index in range(count):
         one = scaled.at(index)
         panel = draw_panel(
-            one, picture, extent, style=style, colour=name, upsampling=upsampling, opacity=opacity
+            one, picture, drawn_size, style=style, colour=name, upsampling=upsampling, opacity=opacity
         )
         if not shared:
             mark(panel, one, unit)

@@ -12,7 +12,7 @@ from vitscope.errors import RenderingError
 from vitscope.rendering.colour import check_colour, default_colour
 from vitscope.rendering.colourbar import INK, PAPER, SOFT_INK, bar_labels, draw_bar, draw_prefix
 from vitscope.rendering.panel import CONTOUR_LEVELS, check_style, draw_panel, fit
-from vitscope.rendering.scaling import ScaledMaps, scale
+from vitscope.rendering.scaling import WHOLE, Extent, ScaledMaps, scale
 from vitscope.rendering.typography import font, line_height, numeral, wrap
 
 BASE_SIDE = 336
@@ -36,17 +36,19 @@ def overlay(
     prefix: Mapping[str, float] | None = None,
     colour_bar: bool = True,
     notes: bool = True,
+    extent: Extent = WHOLE,
 ) -> Image.Image:
     """Draw one raw map (h, w) on its picture; RGB at 1×, 2× or 4× size.
 
     ``values`` may also be maps scaled before with ``scale`` (to share a scale between pictures). ``picture`` is
     what the model saw (the preprocessor's display picture); without one the map is drawn alone, cells square.
+    ``extent`` is the part of the picture that the cells cover (top, left, bottom, right, as shares of its sides).
     ``prefix`` gives the prefix tokens' share of the whole, by name, drawn under the grid. ``caption`` is followed
     by one line on how the map is displayed (scaling, upsampling, marks) unless ``notes`` is false.
 
     Raises ``RenderingError`` for wrong shapes and unknown names.
     """
-    scaled = values if isinstance(values, ScaledMaps) else scale(values, scaling)
+    scaled = values if isinstance(values, ScaledMaps) else scale(values, scaling, extent=extent)
     if scaled.values.ndim != 2:
         raise RenderingError(
             f"expected one map of shape (h, w), got {scaled.values.shape}; draw maps one by one"
@@ -87,6 +89,8 @@ def display_note(scaled: ScaledMaps, upsampling: str, style: str = "alpha") -> s
     if style == "contour":
         levels = ", ".join(f"{100 * level:.0f}" for level in CONTOUR_LEVELS)
         words.append(f"lines at {levels} % {'of the way from zero' if scaled.diverging else 'of the bar'}")
+    if scaled.extent != WHOLE:
+        words.append("the rest of the picture is read by no patch")
     if style == "spotlight" and scaled.diverging:
         words.append("positive part only")
     invalid = int(np.sum(scaled.invalid))

@@ -16,8 +16,8 @@ from vitscope.rendering.colour import (
     default_colour,
     ink_on,
 )
-from vitscope.rendering.resample import enlarge
-from vitscope.rendering.scaling import ScaledMaps
+from vitscope.rendering.resample import place
+from vitscope.rendering.scaling import WHOLE, ScaledMaps
 
 STYLES: dict[str, str] = {
     "alpha": "colours over the desaturated picture",
@@ -62,9 +62,10 @@ def draw_panel(
 ) -> Image.Image:
     """Draw one scaled map (h, w) over its picture at ``size`` (width, height); RGB.
 
-    The map is stretched over the whole picture: its first row lies along the upper edge. Cells without a finite
-    value are hatched in every style. In style "alpha" magnitudes are blended evenly with ``opacity``, signed
-    values fade out towards zero. A spotlight of a signed map lights its positive part only.
+    The map lies on the part of the picture that its cells cover, which is the whole picture nearly always; what no
+    patch reads shows the bare picture. Cells without a finite value are hatched in every style. In style "alpha"
+    magnitudes are blended evenly with ``opacity``, signed values fade out towards zero. A spotlight of a signed map
+    lights its positive part only.
     """
     check_style(style)
     name = check_colour(colour or default_colour(scaled.diverging), scaled.diverging)
@@ -79,7 +80,9 @@ def draw_panel(
     photograph = _photograph(picture, size) if picture is not None else None
     if style == "picture" and photograph is not None:
         return photograph
-    large = enlarge(scaled.values, size, upsampling)
+    # Drawn alone, a map fills its panel; on a picture it lies where its cells lie.
+    alone = photograph is None or style == "map"
+    large, inside = place(scaled.values, size, upsampling, WHOLE if alone else scaled.extent)
     if photograph is None or style == "map":
         canvas = Image.fromarray(colourise(large, name))
     elif style == "side-by-side":
@@ -95,7 +98,9 @@ def draw_panel(
         canvas = _spotlight(photograph, large, scaled.diverging)
     else:
         canvas = _contours(photograph, large, name, scaled.diverging)
-    return _hatch(canvas, ~np.isfinite(large))
+    if photograph is not None and not inside.all():
+        canvas = Image.composite(canvas, photograph, Image.fromarray(inside))
+    return _hatch(canvas, inside & ~np.isfinite(large))
 
 
 def _photograph(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from vitscope.rendering.html import Page, metadata_list
 from vitscope.rendering.markup import Html, element, photo_uri
+from vitscope.rendering.scaling import WHOLE, Extent
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class ReportMap:
     """One method's map of one picture.
 
     ``values`` (h, w) raw; ``scaling`` a name of ``scaling.SCALINGS``; ``prefix`` the prefix tokens' share of the
-    whole by name; ``note`` one line shown under the map.
+    whole by name; ``note`` one line shown under the map; ``extent`` the part of the picture that the cells cover (top,
+    left, bottom, right, as shares of its sides).
     """
 
     method: str
@@ -31,6 +33,7 @@ class ReportMap:
     colour: str | None = None
     prefix: Mapping[str, float] | None = None
     note: str = ""
+    extent: Extent = WHOLE
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class ReportFlow:
     labels: Sequence[str] | None = None
     accumulated: bool = True
     note: str = ""
+    extent: Extent = WHOLE
 
 
 @dataclass(frozen=True)

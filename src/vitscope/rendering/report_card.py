@@ -15,7 +15,7 @@ from vitscope.rendering.flow import block_names, scale_flow
 from vitscope.rendering.markup import Html, element, json_block, photo_uri, png_uri, short_numbers
 from vitscope.rendering.overlay import display_note
 from vitscope.rendering.report import ReportFlow, ReportHeads, ReportMap, ReportPicture
-from vitscope.rendering.scaling import ScaledMaps, scale
+from vitscope.rendering.scaling import WHOLE, Extent, ScaledMaps, scale
 from vitscope.rendering.tables import colour_bar, heat_table, share_bars
 
 _PHOTO_SIDE = 640
@@ -37,7 +37,7 @@ def picture_card(entry: ReportPicture, number: int) -> Html:
         "div",
         element(
             "figure",
-            _stack(shape, f"Picture {entry.name}", None, "plain"),
+            _stack(shape, f"Picture {entry.name}", None, entry.maps[0].extent if entry.maps else WHOLE, "plain"),
             class_="map plain",
         ),
         element("div", element("h3", "Predictions"), share_bars(entry.predictions, marked=marked))
@@ -74,7 +74,7 @@ def picture_card(entry: ReportPicture, number: int) -> Html:
 
 
 def _map_figure(one: ReportMap, entry: ReportPicture, shape: tuple[int, int]) -> Html:
-    scaled = scale(one.values, one.scaling)
+    scaled = scale(one.values, one.scaling, extent=one.extent)
     if scaled.values.ndim != 2:
         raise RenderingError(
             f"expected a map (h, w) of {one.method!r}, got {scaled.values.shape}; one per ReportMap"
@@ -84,7 +84,7 @@ def _map_figure(one: ReportMap, entry: ReportPicture, shape: tuple[int, int]) ->
     alt = f"Map of {one.method} on {entry.name}: {_hottest(np.asarray(one.values, dtype=np.float64))}"
     return element(
         "figure",
-        _stack(shape, alt, _layer(scaled, name)),
+        _stack(shape, alt, _layer(scaled, name), one.extent),
         json_block(short_numbers(one.values), class_="cells"),
         element(
             "figcaption",
@@ -101,7 +101,7 @@ def _map_figure(one: ReportMap, entry: ReportPicture, shape: tuple[int, int]) ->
 
 def _flow_player(flow: ReportFlow, entry: ReportPicture, shape: tuple[int, int], key: str) -> Html:
     raw = np.asarray(flow.values, dtype=np.float64)
-    shared = scale_flow(raw, flow.scaling)
+    shared = scale_flow(raw, flow.scaling, extent=flow.extent)
     own = scale_flow(raw, "signed", scope="map") if shared.diverging else scale_flow(raw, "minmax")
     count = len(raw)
     names = block_names(count, flow.labels)
@@ -126,7 +126,7 @@ def _flow_player(flow: ReportFlow, entry: ReportPicture, shape: tuple[int, int],
                 "li",
                 element(
                     "button",
-                    element("span", _photo(), image, class_="stack", style=_aspect(shape)),
+                    element("span", _photo(), image, class_="stack", style=_aspect(shape) + _covered(flow.extent)),
                     element("span", names[index], class_="block-name"),
                     gain,
                     type="button",
@@ -150,7 +150,7 @@ def _flow_player(flow: ReportFlow, entry: ReportPicture, shape: tuple[int, int],
             "div",
             element(
                 "figure",
-                _stack(shape, alt, _layer(shared.at(count - 1), name)),
+                _stack(shape, alt, _layer(shared.at(count - 1), name), flow.extent),
                 element(
                     "figcaption",
                     element(
@@ -244,14 +244,18 @@ def _layer(scaled: ScaledMaps, name: str, **attributes: str) -> Html:
     return element("img", src=layer_uri(scaled.values, name), alt="", class_=kind, **attributes)
 
 
-def _stack(shape: tuple[int, int], alt: str, layer: Html | None, kind: str = "") -> Html:
-    """Photograph and map in one box of the picture's shape; the photograph comes from the card's style."""
+def _stack(
+    shape: tuple[int, int], alt: str, layer: Html | None, extent: Extent = WHOLE, kind: str = ""
+) -> Html:
+    """Photograph and map in one box of the picture's shape; the photograph comes from the card's style, and the map
+    lies on the part ``extent`` of it."""
     return element(
         "div",
         _photo(),
         layer,
         class_=f"stack {kind}".strip(),
-        style=_aspect(shape),
+        style=_aspect(shape) + _covered(extent),
+        data_extent=" ".join(f"{share:.6g}" for share in extent),
         role="img",
         aria_label=alt,
     )
@@ -263,6 +267,14 @@ def _photo() -> Html:
 
 def _aspect(shape: tuple[int, int]) -> str:
     return f"aspect-ratio:{shape[0]}/{shape[1]}"
+
+
+def _covered(extent: Extent) -> str:
+    """Where the layer lies in its box, for the style sheet; nothing where it fills the box."""
+    if extent == WHOLE:
+        return ""
+    top, left, bottom, right = (100 * share for share in extent)
+    return f";--top:{top:.4g}%;--left:{left:.4g}%;--high:{bottom - top:.4g}%;--wide:{right - left:.4g}%"
 
 
 def _display(scaled: ScaledMaps) -> str:

@@ -21,6 +21,24 @@ def check_upsampling(name: str) -> str:
     return name
 
 
+def place(
+    values: NDArray[np.float32], size: tuple[int, int], upsampling: str, extent: tuple[float, float, float, float]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A map (h, w) laid over the part ``extent`` (top, left, bottom, right, as shares) of a drawing.
+
+    ``size`` = (width, height) of the drawing. Returns (height, width) values, NaN outside the part and where the map
+    has no finite value, and which pixels lie inside."""
+    width, height = size
+    top, left, bottom, right = (
+        round(share * side) for share, side in zip(extent, (height, width, height, width), strict=True)
+    )
+    inside = np.zeros((height, width), dtype=np.bool_)
+    inside[top:bottom, left:right] = True
+    placed = np.full((height, width), np.nan, dtype=np.float32)
+    placed[top:bottom, left:right] = enlarge(values, (right - left, bottom - top), upsampling)
+    return placed, inside
+
+
 def enlarge(
     values: NDArray[np.float32], size: tuple[int, int], upsampling: str = "nearest"
 ) -> NDArray[np.float32]:

@@ -7,13 +7,18 @@ values that stand at the two ends and in the middle of the colour bar, so that a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vitscope.errors import RenderingError, nearest
+
+Extent = tuple[float, float, float, float]
+"""A part of a picture: top, left, bottom and right edge as shares of its height and width."""
+
+WHOLE: Extent = (0.0, 0.0, 1.0, 1.0)
 
 Floats = NDArray[np.floating[Any]]
 
@@ -51,6 +56,7 @@ class ScaledMaps:
     ``high`` (...) are the raw values at 0, ½ and 1 of the colour bar (NaN for a map without finite cells).
     ``constant`` (...) marks maps whose scale has no extent, ``invalid`` (...) counts their cells that are not
     finite. ``diverging`` says that ½ is zero; ``clipped`` that the ends of the bar also stand for what lies beyond.
+    ``extent`` is the part of the picture that the cells cover.
     """
 
     values: NDArray[np.float32]
@@ -63,6 +69,7 @@ class ScaledMaps:
     scope: str
     diverging: bool = False
     clipped: bool = False
+    extent: Extent = WHOLE
 
     def at(self, *index: int) -> ScaledMaps:
         """The scaled maps at ``index`` of the leading axes, as a record of their own."""
@@ -77,6 +84,7 @@ class ScaledMaps:
             self.scope,
             self.diverging,
             self.clipped,
+            self.extent,
         )
 
     @property
@@ -92,12 +100,15 @@ def scale(
     *,
     scope: str | None = None,
     percentiles: tuple[float, float] = (1.0, 99.0),
+    extent: Extent = WHOLE,
 ) -> ScaledMaps:
     """Scale raw maps (..., h, w) for display.
 
     ``scaling`` is a name of ``SCALINGS``; ``scope`` one of ``SCOPES``: "map" (each h × w map by itself, the
     default), "block" (one scale per index of the first axis), "flow" (one scale per flow, the last leading
     axis; the default of "daam") or "global". ``percentiles`` are the ends used by "percentile".
+
+    ``extent`` says which part of the picture the cells cover, as shares of its sides (top, left, bottom, right).
 
     Ties keep one rank (their average). Cells that are not finite take no part and come back as NaN.
 
@@ -115,7 +126,7 @@ def scale(
             f"percentiles must rise within 0 and 100, got {percentiles}; the usual pair is (1, 99)"
         )
     if scaling == "daam-sigmoid":
-        return _sigmoid_flow(raw)
+        return replace(_sigmoid_flow(raw), extent=extent)
 
     lead = raw.shape[:-2]
     kept = {"map": len(lead), "block": min(1, len(lead)), "flow": max(0, len(lead) - 1), "global": 0}[scope]
@@ -144,6 +155,7 @@ def scale(
         scope=scope,
         diverging=scaling == "signed",
         clipped=scaling == "percentile",
+        extent=extent,
     )
 
 

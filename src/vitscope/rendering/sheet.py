@@ -13,7 +13,7 @@ from vitscope.rendering.colour import check_colour, default_colour
 from vitscope.rendering.colourbar import INK, PAPER, SOFT_INK, draw_bar
 from vitscope.rendering.overlay import check_size, display_note, frame, mark
 from vitscope.rendering.panel import draw_panel, fit
-from vitscope.rendering.scaling import ScaledMaps, scale
+from vitscope.rendering.scaling import WHOLE, Extent, ScaledMaps, scale
 from vitscope.rendering.typography import font, line_height, numeral, text_width, wrap
 
 CELL_SIDE = 160
@@ -92,6 +92,7 @@ def method_sheet(
     show_pictures: bool = True,
     title: str | None = None,
     caption: str = "",
+    extent: Extent = WHOLE,
 ) -> Image.Image:
     """One row per picture, one column per method; ``maps`` holds each method's raw maps (B, h, w) by name.
 
@@ -108,7 +109,7 @@ def method_sheet(
     scaled: dict[str, ScaledMaps] = {}
     for method, values in maps.items():
         chosen = scaling if isinstance(scaling, str) else scaling.get(method, "minmax")
-        scaled[method] = scale(values, chosen)
+        scaled[method] = scale(values, chosen, extent=extent)
         if scaled[method].values.ndim != 3 or len(scaled[method].values) != len(pictures):
             raise RenderingError(
                 f"expected maps of shape ({len(pictures)}, h, w) for {method!r}, got {scaled[method].values.shape}; "
@@ -117,17 +118,17 @@ def method_sheet(
     cells: list[list[Image.Image | None]] = []
     ranges: list[list[str]] = []
     for index, picture in enumerate(pictures):
-        extent = fit(picture.size, CELL_SIDE * unit)
+        cell_size = fit(picture.size, CELL_SIDE * unit)
         row: list[Image.Image | None] = []
         words: list[str] = []
         if show_pictures:
-            row.append(picture.convert("RGB").resize(extent, Image.Resampling.LANCZOS))
+            row.append(picture.convert("RGB").resize(cell_size, Image.Resampling.LANCZOS))
             words.append("")
         for record in scaled.values():
             one = record.at(index)
             name = _colour_for(colour, one.diverging)
             panel = draw_panel(
-                one, picture, extent, style=style, colour=name, upsampling=upsampling, opacity=opacity
+                one, picture, cell_size, style=style, colour=name, upsampling=upsampling, opacity=opacity
             )
             mark(panel, one, 0.8 * unit)
             row.append(panel)

@@ -10,6 +10,7 @@ from torch import nn
 
 from vitscope.errors import ModelError
 from vitscope.models.anatomy import TokenLayout
+from vitscope.models.cells import Cells, Window, edges_of
 
 MOST_PREFIX_TOKENS = 64
 
@@ -22,11 +23,15 @@ _NAMES: tuple[tuple[str, str], ...] = (
 
 @dataclass(frozen=True)
 class GridSeen:
-    """A (h, w) grid that a convolution or an unfold gave: which convolution call it was, and its channels."""
+    """A (h, w) grid that a convolution, a pooling or an unfold gave.
+
+    call: which convolution call it was, None for the others. windows: what it read along rows and columns, and
+    read: the (h, w) that it read from, both None where they are not known."""
 
     size: tuple[int, int]
     call: int | None
-    channels: int
+    windows: tuple[Window, Window] | None = None
+    read: tuple[int, int] | None = None
 
 
 def prefix_names(model: nn.Module) -> tuple[str, ...]:
@@ -58,8 +63,12 @@ def find_layout(
 
     The grid is the last one seen before the sequence's attention that leaves at most a few prefix tokens; only
     when none was seen is it guessed from N and the picture's shape, and a note says so."""
+
+    def with_cells(prefix: tuple[str, ...], grid: tuple[int, int]) -> TokenLayout:
+        return TokenLayout(prefix, grid, None if size is None else cells_of(grids, grid, size))
+
     if main is None:
-        return (TokenLayout(prefix or (), grid), None) if grid is not None else (None, None)
+        return (with_cells(prefix or (), grid), None) if grid is not None else (None, None)
     N, seen_before = main
     if grid is not None:
         count = N - grid[0] * grid[1]
@@ -68,7 +77,7 @@ def find_layout(
                 f"grid={grid} with prefix={prefix or '?'} does not make the model's {N} tokens; "
                 "give grid=(h, w) and one name per prefix token"
             )
-        return TokenLayout(prefix or _names(count, named), grid), _call(grids, grid)
+        return with_cells(prefix or _names(count, named), grid), _call(grids, grid)
     if size is None:
         return TokenLayout(prefix or (), (1, N - len(prefix or ()))), None
     usable = [g for g in grids if 0 <= N - g.size[0] * g.size[1] <= min(MOST_PREFIX_TOKENS, N // 2)]
@@ -78,13 +87,13 @@ def find_layout(
     if found:
         chosen = found[-1]
         count = N - chosen.size[0] * chosen.size[1]
-        return TokenLayout(prefix or _names(count, named), chosen.size), chosen.call
+        return with_cells(prefix or _names(count, named), chosen.size), chosen.call
     guess = _guess(N, size, len(prefix) if prefix is not None else None, len(named))
     if guess is None:
         notes.append(f"no patch grid was seen for {N} tokens; pass grid=(h, w)")
         return None, None
     notes.append(f"patch grid {guess[0]}x{guess[1]} guessed from {N} tokens; pass grid=(h, w) if it is wrong")
-    return TokenLayout(prefix or _names(N - guess[0] * guess[1], named), guess), None
+    return with_cells(prefix or _names(N - guess[0] * guess[1], named), guess), None
 
 
 def name_prefix(layout: TokenLayout, readout: tuple[float, ...] | None, *, text: bool = False) -> TokenLayout:
@@ -92,8 +101,27 @@ def name_prefix(layout: TokenLayout, readout: tuple[float, ...] | None, *, text:
     if text and not layout.prefix and readout is not None and readout[0] > 0.99:
         return TokenLayout(("class",), (1, layout.patches - 1))
     if layout.prefix and layout.prefix[0] == "prefix_1" and readout is not None and readout[0] > 0.4:
-        return TokenLayout(("class", *layout.prefix[1:]), layout.grid)
+        return TokenLayout(("class", *layout.prefix[1:]), layout.grid, layout.cells)
     return layout
+
+
+def cells_of(grids: Sequence[GridSeen], grid: tuple[int, int], size: tuple[int, int]) -> Cells:
+    """The pixels that each cell of ``grid`` was made from, in pictures of ``size``.
+
+    Followed from the last window that gave this grid back to the pixels; where that way is not seen (an embedding
+    without convolutions, a picture that was resized or padded inside the model) the cells are even."""
+    last = next((index for index in reversed(range(len(grids))) if grids[index].size == grid), None)
+    chain: list[tuple[Window, Window]] = []
+    while last is not None and (windows := grids[last].windows) is not None:
+        chain.insert(0, windows)
+        read = grids[last].read
+        if read == size:
+            rows, columns = (
+                edges_of([pair[axis] for pair in chain], grid[axis], size[axis]) for axis in (0, 1)
+            )
+            return Cells(size, rows, columns) if rows and columns else Cells.even(grid, size)
+        last = next((index for index in reversed(range(last)) if grids[index].size == read), None)
+    return Cells.even(grid, size)
 
 
 def _names(count: int, named: tuple[str, ...]) -> tuple[str, ...]:

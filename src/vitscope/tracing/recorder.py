@@ -11,11 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitscope.models.cells import Window
 from vitscope.tracing.blocks import first_tensor, is_tokens
 from vitscope.tracing.forward_pass import CONVOLUTION
 from vitscope.tracing.layout import GridSeen
 from vitscope.tracing.rulebook import LAYER_NORM, RMS_NORM
 from vitscope.tracing.site import EagerInputs, FusedInputs
+
+POOLINGS: frozenset[Any] = frozenset((torch.max_pool2d, F.avg_pool2d))
+"""Poolings over windows: they lie on the way from the pixels to the grid in some stems."""
 
 Key = tuple[str, int]
 """One run of a module: its path, and the how-manieth run it was."""
@@ -101,7 +105,12 @@ class Recorder:
         if func in CONVOLUTION:
             self._convolution(args, kwargs, result)
         elif func is F.unfold and isinstance(args[0], Tensor):
-            self.grids.append(GridSeen(_unfold_grid(args, kwargs, result), None, 0))
+            windows = _windows(_UNFOLD, args, kwargs)
+            self.grids.append(_unfold_grid(windows, args[0]))
+        elif func in POOLINGS and result.dim() == 4:
+            self.grids.append(_seen(result, None, args, _windows(_POOL, args, kwargs)))
+        elif func is F.pad and result.dim() == 4:
+            self.grids.append(_seen(result, None, args, _margins(args, kwargs)))
         elif func is F.linear:
             self.last_linear = (result, self.stack[-1][0] if self.stack else "")
         elif func in LAYER_NORM or func in RMS_NORM:
@@ -113,7 +122,7 @@ class Recorder:
         weight = args[1] if len(args) > 1 else kwargs.get("weight")
         if result.dim() == 4:
             grid = (result.shape[-2], result.shape[-1])
-            self.grids.append(GridSeen(grid, self.convolutions, result.shape[1]))
+            self.grids.append(_seen(result, self.convolutions, args, _windows(_CONVOLVE, args, kwargs)))
             if self.sites and isinstance(weight, Tensor) and weight.shape[-1] * weight.shape[-2] > 1:
                 self.mixing.append((len(self.sites), grid[0] * grid[1], grid))
         self.convolutions += 1
@@ -143,18 +152,62 @@ def _fixed(tokens: Tensor) -> Tensor:
     return torch.zeros(0, dtype=torch.bool)
 
 
-def _unfold_grid(args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> tuple[int, int]:
-    names = ("input", "kernel_size", "dilation", "padding", "stride")
+_CONVOLVE = ("input", "weight", "bias", "stride", "padding", "dilation")
+_POOL = ("input", "kernel_size", "stride", "padding", "dilation")
+_UNFOLD = ("input", "kernel_size", "dilation", "padding", "stride")
+
+
+def _windows(names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Window, Window] | None:
+    """What a convolution, pooling or unfolding reads along rows and columns; None where it cannot be told."""
     given = {**dict(zip(names, args, strict=False)), **kwargs}
+    weight = given.get("weight")
+    kernel = tuple(weight.shape[-2:]) if isinstance(weight, Tensor) else _pair(given.get("kernel_size"))
+    stride = _pair(given.get("stride") or (1 if names is not _POOL else kernel))
+    dilation = _pair(given.get("dilation", 1) if not isinstance(given.get("dilation"), bool) else 1)
+    padding = given.get("padding", 0)
+    if padding == "same" and kernel is not None and dilation is not None:
+        padding = tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True))
+    around = _pair(0 if padding == "valid" else padding)
+    if kernel is None or stride is None or around is None or dilation is None:
+        return None
+    first, second = (Window(kernel[i], stride[i], around[i], dilation[i]) for i in (0, 1))
+    return first, second
 
-    def pair(value: Any) -> tuple[int, int]:
-        return (value, value) if isinstance(value, int) else tuple(value)
 
-    kernel, stride = pair(given["kernel_size"]), pair(given.get("stride", 1))
-    padding, dilation = pair(given.get("padding", 0)), pair(given.get("dilation", 1))
-    size = given["input"].shape[-2:]
-    h, w = ((size[i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in (0, 1))
-    return (int(h), int(w))
+def _pair(value: Any) -> tuple[int, int] | None:
+    if isinstance(value, int):
+        return value, value
+    if isinstance(value, (tuple, list)) and len(value) in (1, 2) and all(isinstance(v, int) for v in value):
+        return int(value[0]), int(value[-1])
+    return None
+
+
+def _margins(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Window, Window] | None:
+    """Padding by hand as a window of one pixel: element i of the result is pixel i - left (or - top)."""
+    margins = tuple(args[1] if len(args) > 1 else kwargs.get("pad", ()))
+    if len(margins) not in (2, 4):
+        return None
+    return Window(1, 1, int(margins[2]) if len(margins) == 4 else 0), Window(1, 1, int(margins[0]))
+
+
+def _seen(
+    result: Tensor, call: int | None, args: tuple[Any, ...], windows: tuple[Window, Window] | None
+) -> GridSeen:
+    read = args[0] if args and isinstance(args[0], Tensor) else None
+    return GridSeen(
+        (int(result.shape[-2]), int(result.shape[-1])),
+        call,
+        windows,
+        None if read is None else (int(read.shape[-2]), int(read.shape[-1])),
+    )
+
+
+def _unfold_grid(windows: tuple[Window, Window] | None, read: Tensor) -> GridSeen:
+    if windows is None:
+        return GridSeen((0, 0), None)
+    size = (int(read.shape[-2]), int(read.shape[-1]))
+    h, w = ((size[i] + 2 * windows[i].padding - windows[i].reach) // windows[i].stride + 1 for i in (0, 1))
+    return GridSeen((h, w), None, windows, size)
 
 
 @contextmanager

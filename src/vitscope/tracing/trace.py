@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
+from vitscope.models.cells import Cells
 from vitscope.tracing.backward import Gradients
 from vitscope.tracing.forward_pass import Capture, PassRecord, batch_of, compose_tokens
 from vitscope.tracing.rules import Rules
@@ -68,6 +69,14 @@ class Trace:
         if not isinstance(self._record.inputs, Tensor):
             raise TraceError("this trace is of a text model; its inputs are in trace.inputs")
         return self._record.inputs.detach()
+
+    @property
+    def cells(self) -> Cells:
+        """The patches on the pixels; cells of 1/32 of the picture for tokens that lie on no single grid."""
+        size = (int(self.images.shape[-2]), int(self.images.shape[-1]))
+        if self.anatomy.layout is not None:
+            return self.anatomy.layout.cells_at(size)
+        return Cells.even((max(1, size[0] // 32), max(1, size[1] // 32)), size)
 
     @property
     def inputs(self) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 from vitscope.evaluation.case import Case, Subject
 from vitscope.evaluation.curves import area, mean_rise, ranks_of, step_counts
 from vitscope.evaluation.metric import register_metric
-from vitscope.evaluation.removal_pixels import cell_mask, composite, rise_blur
+from vitscope.evaluation.removal_pixels import composite, rise_blur
 
 _CITATION = "Petsiuk et al. 2018, arXiv 1806.07421"
 
@@ -70,10 +70,9 @@ def _pixelwise(subject: Subject, kind: str) -> Tensor:
 
 
 def _patchwise(subject: Subject, kind: str) -> Tensor:
-    grid, size = subject.case.perturber.grid, subject.case.size
     ranks = ranks_of(subject.order())
     counts = step_counts(ranks.shape[1], subject.case.protocol.steps)
-    values = pixel_curve(subject, kind, cell_mask(ranks, grid, size).squeeze(1), counts)
+    values = pixel_curve(subject, kind, subject.case.cells.lay(ranks, ranks.shape[1]), counts)
     fractions = torch.tensor(counts, device=values.device) / ranks.shape[1]
     subject.keep_curve(f"{kind}-patch", fractions, values)
     return area(values, fractions)

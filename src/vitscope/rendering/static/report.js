@@ -39,13 +39,16 @@
       const stack = figure.querySelector(":scope > .stack");
       const values = cells.get(figure)?.() ?? cells.get(card.querySelector("figure.map:not(.plain)"))?.();
       if (!values) continue;
-      const row = Math.min(values.length - 1, Math.floor(down * values.length));
-      const column = Math.min(values[0].length - 1, Math.floor(across * values[0].length));
+      const [top, left, bottom, right] = stack.dataset.extent.split(" ").map(Number);
+      const row = Math.floor(((down - top) / (bottom - top)) * values.length);
+      const column = Math.floor(((across - left) / (right - left)) * values[0].length);
+      if (!(row in values && column in values[0])) continue;
       const mark = document.createElement("span");
       mark.className = "cursor";
       Object.assign(mark.style, {
-        left: `${(100 * column) / values[0].length}%`, top: `${(100 * row) / values.length}%`,
-        width: `${100 / values[0].length}%`, height: `${100 / values.length}%`,
+        left: `${100 * (left + ((right - left) * column) / values[0].length)}%`,
+        top: `${100 * (top + ((bottom - top) * row) / values.length)}%`,
+        width: `${(100 * (right - left)) / values[0].length}%`, height: `${(100 * (bottom - top)) / values.length}%`,
       });
       stack.append(mark);
       const readout = figure.querySelector(".readout");
