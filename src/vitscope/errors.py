@@ -57,6 +57,10 @@ class OutputError(VitscopeError):
     """A result cannot be written where it was asked for."""
 
 
+class StorageError(VitscopeError):
+    """A saved result cannot be read back: missing, damaged, of another kind, or of a newer version."""
+
+
 class MissingExtraError(VitscopeError):
     """An optional package is needed; the message names the command that installs it."""
 

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -22,7 +21,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from vitscope.errors import OutputError
+from vitscope.storage.files import make_folder as output_folder
+
+__all__ = [
+    "Meter", "emit_json", "err", "note", "out", "output_folder", "plain", "reporter", "table", "track",
+]  # fmt: skip
 
 Item = TypeVar("Item")
 
@@ -150,20 +153,3 @@ def reporter(label: str) -> Iterator[Callable[[str, int, int], None]]:
             meter.advance(done - meter.done)
 
         yield report
-
-
-def output_folder(path: Path) -> Path:
-    """Make the folder and see that it can be written to; OutputError says why not."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".vitscope-write-test"
-        probe.touch()
-        probe.unlink()
-    except FileExistsError:
-        raise OutputError(f"{path} is a file, not a folder; give --out a folder") from None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(
-            f"cannot write to the folder {path} ({reason}); give --out a folder of yours"
-        ) from None
-    return path

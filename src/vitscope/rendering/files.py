@@ -1,41 +1,19 @@
-"""Writing results: always whole or not at all, with what made them inside."""
+"""Pictures as files, with what made them inside."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from vitscope.errors import OutputError
+from vitscope.storage.files import write as write_atomically
+
+__all__ = ["Metadata", "metadata_text", "png_bytes", "save_png", "write_atomically"]
 
 Metadata = Mapping[str, Any]
-
-
-def write_atomically(path: str | Path, content: bytes | str) -> Path:
-    """Write ``content`` to ``path`` through a temporary file beside it, making the folder if needed.
-
-    Raises ``OutputError`` when the place cannot be written; a file already there is then untouched.
-    """
-    target = Path(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as stream:
-            stream.write(data)
-        os.replace(temporary, target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        reason = error.strerror or str(error)
-        raise OutputError(f"cannot write {target} ({reason}); choose another place") from None
-    return target
 
 
 def png_bytes(picture: Image.Image, metadata: Metadata | None = None) -> bytes:

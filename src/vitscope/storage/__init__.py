@@ -1,0 +1,6 @@
+"""Saved results: the only room that opens files for writing.
+
+``files`` the one atomic write · ``tensors`` safetensors with a JSON note · ``tables`` Parquet with the same note ·
+``documents`` the note alone · ``folders`` a result of several files · ``outputs`` where results of many pictures go ·
+``notes`` and ``seal`` what is written into every saved file so that a damaged one is told.
+"""

@@ -1,0 +1,165 @@
+"""The one way in which files are written: whole or not at all, never through a link, never destroying what was."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from vitscope.errors import OutputError, StorageError
+
+Place = str | os.PathLike[str]
+Content = bytes | bytearray | memoryview | str
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+# A named pipe would keep a plain open waiting for ever.
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def write(path: Place, content: Content) -> Path:
+    """Write ``content`` to ``path``, making the folder if needed; returns the path.
+
+    The bytes go to a temporary file of a name used once, in the same folder, reach the disk, and then take the place
+    of ``path`` in one step. Whoever reads ``path`` sees the old file or the new one; a link that stands there is
+    replaced, not followed. Text is written as UTF-8.
+
+    Raises:
+        OutputError: the place cannot be written (full disk, no rights, a folder stands there, ...). What was there
+            is then untouched, and no temporary file stays, also after Ctrl-C.
+
+    Example:
+        >>> write("/tmp/vitscope-example/words.txt", "whole or not at all").read_text()
+        'whole or not at all'
+    """
+    target = Path(path)
+    _put(target, content, os.replace)
+    return target
+
+
+def write_new(path: Place, content: Content) -> Path:
+    """As `write`, but only where nothing stands yet; of two processes that try, one writes and the other is told.
+
+    Raises OutputError when something is there already, or when the place cannot be written.
+    """
+    target = Path(path)
+    _put(target, content, _place_new)
+    return target
+
+
+def make_folder(path: Place) -> Path:
+    """Make an output folder, with those above it, and see that files can be made in it; returns its path.
+
+    Raises OutputError when a file stands there or when it cannot be written to.
+    """
+    folder = Path(path)
+    try:
+        _make_folders(folder)
+        # No fixed name: two processes may ask at the same time, and a link may lie in wait.
+        probe = folder / _once()
+        try:
+            os.close(os.open(probe, _NEW, 0o600))
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(probe)
+    except (FileExistsError, NotADirectoryError):
+        raise OutputError(f"{folder} is a file, not a folder; give --out a folder") from None
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"cannot write to the folder {folder} ({_reason(error)}); give --out a folder of yours"
+        ) from None
+    return folder
+
+
+def read(path: Place) -> bytes:
+    """The bytes of a saved file.
+
+    Raises StorageError when there is no such file, or it is a folder, a device or a pipe, or cannot be read.
+    """
+    try:
+        with open(os.open(path, _READ), "rb", buffering=0, closefd=True) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise StorageError(f"{path} is no file; give a file that vitscope saved")
+            return stream.readall()
+    except (FileNotFoundError, NotADirectoryError):
+        raise StorageError(f"there is no file {path}; check the path") from None
+    except (OSError, ValueError, MemoryError) as error:
+        raise StorageError(f"cannot read {path} ({_reason(error)}); check the path") from None
+
+
+def _put(target: Path, content: Content, place: Callable[[Path, Path], None]) -> None:
+    """Write a temporary file beside ``target`` and let ``place(temporary, target)`` give it its name."""
+    # Names that are not UTF-8 reach us as lone surrogates; they are written as \\udcXX, which always works.
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    temporary = target.with_name(_once()) if target.name else target / _once()
+    try:
+        _make_folders(target.parent)
+        with os.fdopen(os.open(temporary, _NEW, 0o666), "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        place(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError, ValueError):
+            os.unlink(temporary)
+        if isinstance(error, FileExistsError):
+            raise OutputError(f"{target} is already there; choose another name") from None
+        if isinstance(error, (OSError, ValueError)):
+            raise OutputError(f"cannot write {target} ({_reason(error)}); choose another place") from None
+        raise
+    _sync_folder(target.parent)
+
+
+def _place_new(temporary: Path, target: Path) -> None:
+    """Give a file its name, where nothing has it yet."""
+    try:
+        os.link(temporary, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):
+        # A file system without hard links: hold the name with an empty file, then put the whole one there.
+        os.close(os.open(target, _NEW, 0o666))
+        try:
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(target)
+            raise
+    else:
+        os.unlink(temporary)
+
+
+def _once() -> str:
+    """A file name that nobody else uses, whatever processes and threads there are."""
+    return f".vitscope-{uuid.uuid4().hex}.tmp"
+
+
+def _make_folders(folder: Path) -> None:
+    """Like ``mkdir -p``, without recursion: a path may be a thousand folders deep."""
+    missing = []
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            break
+        missing.append(place)
+    for place in reversed(missing):
+        try:
+            os.mkdir(place)
+        except FileExistsError:
+            # Another process may have made it just now.
+            if not place.is_dir():
+                raise NotADirectoryError(20, f"{place} is a file, not a folder") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the new name itself reach the disk; not every file system can."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _reason(error: BaseException) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

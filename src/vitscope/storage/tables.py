@@ -1,0 +1,133 @@
+"""Tables with a note: a Parquet file that any reader opens, and that tells when it was damaged.
+
+A block of 80 bytes between the columns and the footer, where Parquet leaves room that no reader looks at, holds a
+checksum of all other bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitscope.errors import OutputError, StorageError
+from vitscope.storage import files, notes
+from vitscope.storage.files import Place
+from vitscope.storage.notes import Note
+from vitscope.storage.seal import BLANK, LENGTH, is_intact, seal
+
+ENDING = ".parquet"
+KEY = b"vitscope"
+"""Name of the note in the schema's metadata."""
+_MARK = b"vitscope-sha256:"
+_MAGIC = b"PAR1"
+
+
+def save(path: Place, frame: pd.DataFrame, kind: str, note: Note, *, version: int = 1) -> Path:
+    """Write a table and its note to one Parquet file; returns its path.
+
+    Args:
+        path: The file, ending in .parquet. It appears whole or not at all.
+        frame: Columns of texts, numbers or truths, each with a text as its name; the index is not kept.
+        kind: The field's word for the table; only this kind is read back.
+        note: JSON values: everything that is no column.
+        version: Which form of this kind it is.
+
+    Raises:
+        OutputError: the file cannot be written, or a column has no form in such a file.
+
+    Example:
+        >>> path = save("/tmp/vitscope-example/heads.parquet", pd.DataFrame({"head": [0, 1]}), "example", {})
+        >>> load(path, "example", ["head"])[0]["head"].tolist()
+        [0, 1]
+    """
+    target = Path(path)
+    if target.suffix != ENDING:
+        raise OutputError(f"expected a file ending in {ENDING}, got {target.name!r}; rename it")
+    return files.write(target, encode(frame, kind, note, version=version))
+
+
+def load(
+    path: Place, kind: str, columns: Iterable[str] = (), *, version: int = 1
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table and the note of a file that `save` wrote; use the columns by their names.
+
+    Raises StorageError, in one line, when it is missing, truncated or changed by as much as one bit, of another kind,
+    of a newer version, not ours, or lacks one of ``columns``.
+    """
+    return decode(files.read(path), path, kind, columns, version=version)
+
+
+def export(path: Place, frame: pd.DataFrame) -> Path:
+    """Write a table as .csv or plain .parquet, for other programs; vitscope does not read it back.
+
+    Raises OutputError for another ending, or when the file cannot be written."""
+    target = Path(path)
+    if target.suffix == ".csv":
+        return files.write(target, frame.to_csv(index=False))
+    if target.suffix != ENDING:
+        raise OutputError(f"expected a file ending in .csv or {ENDING}, got {target.name!r}; rename it")
+    return files.write(target, encode(frame, "table", {}))
+
+
+def encode(frame: pd.DataFrame, kind: str, note: Note, *, version: int = 1) -> bytes:
+    """The bytes of such a file, for a part of a folder. Raises OutputError as `save` does."""
+    document = notes.encode(kind, version, note).encode()
+    sink = io.BytesIO()
+    try:
+        names = list(frame.columns)
+        if len(set(names)) != len(names) or not all(isinstance(name, str) for name in names):
+            raise ValueError("its columns need texts as names, each once")
+        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({KEY: document})
+        pq.write_table(table, sink, compression="zstd")
+    except (pa.ArrowException, OSError, TypeError, ValueError) as error:
+        raise OutputError(f"cannot write this {kind} ({error}); give columns of texts or numbers") from None
+    content = sink.getvalue()
+    footer = _footer_start(content)
+    assert footer is not None  # it was written just now
+    whole = content[:footer] + _MARK + BLANK + content[footer:]
+    return seal(whole, footer + len(_MARK))
+
+
+def decode(
+    content: bytes, path: Place, kind: str, columns: Iterable[str] = (), *, version: int = 1
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """What `encode` made, back. ``path`` is what messages call it. Raises StorageError as `load` does."""
+    footer = _footer_start(content)
+    if footer is None:
+        raise StorageError(
+            f"{path} is empty; make it anew"
+            if not content
+            else f"{path} is damaged, cut off or no Parquet table; make it anew"
+        )
+    start = footer - LENGTH - len(_MARK)
+    if start < 4 or content[start : start + len(_MARK)] != _MARK:
+        raise notes.foreign(path, kind)
+    if not is_intact(content, start + len(_MARK)):
+        raise notes.damaged(path, kind, "its checksum does not fit")
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+        text = (table.schema.metadata or {}).get(KEY, b"null")
+        frame = table.replace_schema_metadata(None).to_pandas()
+    except Exception as error:
+        raise notes.damaged(path, kind, str(error)) from None
+    note = notes.decode(text, path, kind, version)
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise notes.damaged(path, kind, f"it has no column {', '.join(missing)}")
+    return frame, note or {}
+
+
+def _footer_start(content: bytes) -> int | None:
+    """Where the footer of a Parquet file begins; None when it is no such file."""
+    if len(content) < 12 or content[:4] != _MAGIC or content[-4:] != _MAGIC:
+        return None
+    (length,) = struct.unpack("<I", content[-8:-4])
+    start = len(content) - 8 - int(length)
+    return start if start >= 4 else None
