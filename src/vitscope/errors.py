@@ -61,6 +61,10 @@ class StorageError(VitscopeError):
     """A saved result cannot be read back: missing, damaged, of another kind, or of a newer version."""
 
 
+class RecipeError(VitscopeError):
+    """Results that were not made alike were to be put together."""
+
+
 class MissingExtraError(VitscopeError):
     """An optional package is needed; the message names the command that installs it."""
 
