@@ -188,7 +188,7 @@ def to_explanation(
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-        "notes": list(relevance.notes),
+        "notes": [*relevance.notes, *trace.anatomy.notes],
     }
     if relevance.tokens is not None:
         tokens = relevance.tokens.detach().float()

@@ -120,7 +120,8 @@ class Anatomy:
     ``other``, or ``none`` where no tokens were found. readout: the weight of each token in it (N,), None where it
     depends on the picture. convolves: patches also mix in convolutions after the first block, so that a token which
     no attention sees is still not gone. output_width: size of the last axis of the output. trailing: tokens that
-    follow the patches, which is not supported (layout is None then)."""
+    follow the patches, which is not supported (layout is None then). asunder: why the blocks are no one chain, None
+    when each is read by the next and the last one leads to the output."""
 
     family: str
     source: str
@@ -138,6 +139,7 @@ class Anatomy:
     output_width: int | None = None
     convolves: bool = False
     trailing: int = 0
+    asunder: str | None = None
     notes: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
@@ -166,6 +168,8 @@ class Anatomy:
             return no_attention_reason(self.source)
         if not self.blocks:
             return "its attention runs in no module that takes and returns tokens; name such modules with blocks="
+        if self.asunder is not None:
+            return self.asunder
         kinds = {site.kind for site in self.block_sites}
         if "window" in kinds:
             return "its attention works inside windows, so no row of attention spans the picture"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from vitscope.errors import ModelError
 from vitscope.models.anatomy import SiteKind
+from vitscope.tracing.chains import Links
 from vitscope.tracing.recorder import Key, ModuleRun, Recorder, SiteSeen
 
 
@@ -51,6 +52,19 @@ class Owners:
         else:
             self.of_site = [self._alone(seen) for seen in recorder.sites]
             self.of_site = [self._lifted(seen, key) for seen, key in zip(recorder.sites, self.of_site, strict=True)]
+
+    def links(self) -> list[Links]:
+        """Each block's place in the data flow."""
+        bits = dict.fromkeys(self.blocks, 0)
+        for index, key in enumerate(self.of_site):
+            if key is not None:
+                bits[key] |= 1 << index
+        return [Links(key[0], bits[key], self.recorder.runs[key].reads) for key in self.blocks]
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Count only these of the blocks; the sites of the others belong to none."""
+        kept = {self.blocks[index] for index in members}
+        self.of_site = [key if key in kept else None for key in self.of_site]
 
     @property
     def blocks(self) -> list[Key]:

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from vitscope.errors import ModelError, TargetError
 from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
+from vitscope.tracing.chains import find_chain
 from vitscope.tracing.forward_pass import Inputs, batch_of, call_model
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.layout import find_layout, name_prefix, prefix_names
 from vitscope.tracing.ownership import Owners, kind_of, main_length, tokens_first
 from vitscope.tracing.pooling_rule import pooling_of
-from vitscope.tracing.recorder import Recorder, watch_modules
+from vitscope.tracing.provenance import reads_of
+from vitscope.tracing.recorder import Key, Recorder, watch_modules
 from vitscope.tracing.targets import output_tensor
 
 
@@ -55,7 +57,12 @@ def probe(
     overrides = overrides or Overrides()
     recorder = Recorder()
     can_differentiate = not any(p.is_inference() for p in model.parameters())
-    with quiet(model, gradient=can_differentiate), watch_modules(model, recorder), Interceptor(recorder):
+    with (
+        quiet(model, gradient=can_differentiate),
+        watch_modules(model, recorder),
+        recorder.provenance,
+        Interceptor(recorder),
+    ):
         try:
             output = call_model(model, inputs)
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
@@ -88,6 +95,7 @@ class _Conclusion:
             self.logits = None
             self.notes.append(f"output {type(output).__name__} has no (B, C) tensor; pass target=callable")
         self.owners = Owners(model, recorder, self.logits, overrides.blocks)
+        self.asunder = self._follow_chain(reads_of(output))
 
     def probe(self, source: str, family: str) -> Probe:
         sites = self._sites()
@@ -132,9 +140,48 @@ class _Conclusion:
             output_width=int(self.logits.shape[-1]) if self.logits is not None else None,
             convolves=self._convolves(layout),
             trailing=trailing,
+            asunder=self.asunder,
             notes=tuple(self.notes),
         )
         return Probe(anatomy, embedding_call)
+
+    def _follow_chain(self, output: int) -> str | None:
+        """Keep the blocks that lead to the output one after the other; the reason when they are no one chain."""
+        owned = list(self.owners.of_site)
+        links = self.owners.links()
+        if not links:
+            return None
+        chain = find_chain(links, output)
+        kept, dropped = {links[i].path for i in chain.members}, set(chain.aside)
+        if kept & dropped:
+            return f"'{min(kept & dropped)}' runs once for the output and once beside it; open the part that runs once"
+        if chain.reason is None and chain.members:
+            self.owners.keep(chain.members)
+        if chain.aside:
+            span = " to ".join(dict.fromkeys((chain.aside[0], chain.aside[-1])))
+            self.notes.append(f"attention in {span} does not lead to the output and is left out")
+        return chain.reason or self._loose(owned, output)
+
+    def _loose(self, owned: list[Key | None], output: int) -> str | None:
+        """The reason when attention that leads to the output lies in no block; before the blocks it is only noted."""
+        first = next(index for index, key in enumerate(owned) if key is not None)
+        sites = self.recorder.sites
+        loose = [
+            index
+            for index, key in enumerate(owned)
+            if key is None and output >> index & 1 and sites[index].queries >= sites[index].keys
+        ]
+        inside = [index for index in loose if index > first]
+        if not loose:
+            return None
+        place = sites[(inside or loose)[0]].stack[-1][0] or type(self.model).__name__
+        if self.overrides.blocks is not None:
+            self.notes.append(f"blocks= leaves out attention that leads to the output, such as '{place}'")
+        elif not inside:
+            self.notes.append(f"attention before the blocks, at '{place}', is not part of their chain")
+        else:
+            return f"its attention at '{place}' lies in no module that takes and returns tokens; name all with blocks="
+        return None
 
     def _sites(self) -> list[SiteInfo]:
         blocks = self.owners.blocks

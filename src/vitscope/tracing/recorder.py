@@ -15,6 +15,7 @@ from vitscope.models.cells import Window
 from vitscope.tracing.blocks import first_tensor, is_tokens
 from vitscope.tracing.forward_pass import CONVOLUTION
 from vitscope.tracing.layout import GridSeen
+from vitscope.tracing.provenance import Provenance, add_reads, reads_of
 from vitscope.tracing.rulebook import LAYER_NORM, RMS_NORM
 from vitscope.tracing.site import EagerInputs, FusedInputs
 
@@ -46,12 +47,13 @@ class SiteSeen:
 class ModuleRun:
     """What went into a module and came out. ``nodes``: the autograd nodes of each input and of the output then,
     since a model may write into its tensors later; ``fixed`` likewise: which tokens of each input (..., N, D) were
-    the same for both pictures of the probe, (N,) each."""
+    the same for both pictures of the probe, (N,) each. ``reads``: the sites that lie in what went in, as bits."""
 
     key: Key
     inputs: list[Tensor]
     input_nodes: list[Any]
     fixed: list[Tensor]
+    reads: int = 0
     output: Tensor | None = None
     output_node: Any = None
 
@@ -77,6 +79,7 @@ class Recorder:
     """Spatial convolutions after the first site: (sites seen, output tokens, kernel)."""
     convolutions: int = 0
     last_linear: tuple[Tensor, str] | None = None
+    provenance: Provenance = field(default_factory=Provenance)
     normed: set[int] = field(default_factory=set)
     alive: list[Any] = field(default_factory=list)
 
@@ -129,6 +132,9 @@ class Recorder:
 
     def _output(self, output: Tensor) -> Tensor:
         self.sites[-1].node = output.grad_fn
+        bit = 1 << (len(self.sites) - 1)
+        self.provenance.sites |= bit
+        add_reads(output, bit)
         return output
 
     def _site(self, leading: int, heads: int, width: int, queries: int, keys: int, fused: bool, dims: int) -> None:
@@ -223,7 +229,8 @@ def watch_modules(model: nn.Module, recorder: Recorder) -> Iterator[None]:
             recorder.counts[path] = key[1] + 1
             recorder.stack.append(key)
             tensors = [t for t in (*args, *kwargs.values()) if is_tokens(t)]
-            open_runs.append(ModuleRun(key, tensors, [t.grad_fn for t in tensors], [_fixed(t) for t in tensors]))
+            nodes, fixed = [t.grad_fn for t in tensors], [_fixed(t) for t in tensors]
+            open_runs.append(ModuleRun(key, tensors, nodes, fixed, reads_of((args, kwargs))))
 
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             recorder.stack.pop()
