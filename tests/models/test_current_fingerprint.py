@@ -107,7 +107,9 @@ def test_sums_of_bits_in_chunks_are_those_at_once(monkeypatch: pytest.MonkeyPatc
 
 def test_sums_of_bits_see_what_plain_sums_do_not() -> None:
     value = torch.arange(64, dtype=torch.float32).view(8, 8)
-    marks = {tuple(bit_sums(each.contiguous()).tolist()) for each in (value, value.T, value.flip(0), value.flip(1))}
+    marks = {
+        tuple(bit_sums(each.contiguous()).tolist()) for each in (value, value.T, value.flip(0), value.flip(1))
+    }
     assert len(marks) == 4
     for place in range(64):
         for bit in (1, 1 << 20, -(1 << 31)):

@@ -71,7 +71,15 @@ def test_through_json_and_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [{}, {"analysis": 3}, {"analysis": "e", "more": 1}, {"analysis": "e", "count": True}, [], {"options": {}}]
+    "record",
+    [
+        {},
+        {"analysis": 3},
+        {"analysis": "e", "more": 1},
+        {"analysis": "e", "count": True},
+        [],
+        {"options": {}},
+    ],
 )
 def test_another_record_is_refused(record: Any) -> None:
     with pytest.raises(StorageError, match="recipe"):
@@ -107,7 +115,10 @@ def test_shards_add_up_to_the_whole_in_any_order() -> None:
         names = [keys[i] for i in places]
         digest = pictures_digest(names, [ids[i] for i in places])
         return replace(
-            ONE, pictures=digest, truth={"labels": truth_digest(names, [labels[i] for i in places])}, count=len(places)
+            ONE,
+            pictures=digest,
+            truth={"labels": truth_digest(names, [labels[i] for i in places])},
+            count=len(places),
         )
 
     whole = part(0, 1, 2, 3)

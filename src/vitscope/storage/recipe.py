@@ -90,7 +90,13 @@ class Recipe:
         if not isinstance(values, Mapping) or "analysis" not in values or set(values) - set(known):
             raise StorageError("expected the recipe of a result, got another record; make the result anew")
         for name, value in values.items():
-            kind = Mapping if name in ("model", "options", "truth", "versions") else int if name == "count" else str
+            kind = (
+                Mapping
+                if name in ("model", "options", "truth", "versions")
+                else int
+                if name == "count"
+                else str
+            )
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise StorageError(f"the recipe of this result has no proper {name}; make the result anew")
         return cls(**dict(values))
@@ -123,7 +129,9 @@ class Recipe:
         for other in others:
             self.require_shard(other, what)
             if set(other.truth) != set(truth):
-                self._require([f"{' and '.join(sorted(set(truth) ^ set(other.truth)))} known of one only"], what)
+                self._require(
+                    [f"{' and '.join(sorted(set(truth) ^ set(other.truth)))} known of one only"], what
+                )
             pictures = add_digests(pictures, other.pictures)
             truth = {kind: add_digests(digest, other.truth[kind]) for kind, digest in truth.items()}
             count += other.count

@@ -1,0 +1,173 @@
+"""One way for everything that goes over many pictures: ``prepare(all) → run(shard) → merge(parts)``.
+
+Any split of the pictures gives what the whole gives, because what must be known of all of them (a data set's means,
+which pictures make a mosaic) is prepared, and the rest is added up. So one runner serves all analyses: it goes through
+the pictures part by part and keeps each finished part on disk, and a run that was stopped at any moment, by Ctrl-C or
+by kill -9, loses the part that was in work and no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from vitscope.errors import VitscopeError
+from vitscope.storage.parts import KeptPart, Parts
+from vitscope.storage.recipe import Recipe, digest_of
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from vitscope.tracing import Vit
+
+RESUMED = "resumed"
+"""What ``progress`` is told of pictures that a stopped run had finished."""
+
+
+class Pictures(Protocol):
+    """What a run goes over: an ordered set of pictures that can be cut by position.
+
+    ``keys``: a name per picture, on which its random draws depend. ``ids``: what each holds, see
+    :mod:`vitscope.pictures`. ``skipped``: by key, why a picture could not be used; filled in while they are read.
+    """
+
+    @property
+    def keys(self) -> Sequence[str]: ...
+    @property
+    def ids(self) -> Sequence[str]: ...
+    @property
+    def skipped(self) -> MutableMapping[str, str]: ...
+    def __len__(self) -> int: ...
+    def part(self, start: int, stop: int) -> Self: ...
+
+
+Source = TypeVar("Source", bound=Pictures)
+SourceIn = TypeVar("SourceIn", bound=Pictures, contravariant=True)
+ResultOut = TypeVar("ResultOut", covariant=True)
+Prepared = TypeVar("Prepared")
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+class Analysis(Protocol[SourceIn, Prepared, Part, ResultOut]):
+    """What is done with pictures. The options lie in the object; ``recipe`` tells all of them.
+
+    A part may hold anything; ``encode`` gives the files that it is kept as, and ``decode`` must give back a part that
+    merges to the same bits. ``merge`` takes parts in any order and reads each once; the runner hands them on in the
+    order of the pictures, as they are finished.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word for it in progress and recipes, such as ``"evaluate"``."""
+
+    def recipe(self, vit: Vit, source: SourceIn) -> Recipe:
+        """What makes the result of the whole."""
+
+    def prepare(self, vit: Vit, source: SourceIn) -> Prepared:
+        """What must be known of all pictures before the first is looked at. Given by the recipe alone."""
+
+    def run(self, prepared: Prepared, shard: SourceIn) -> Part:
+        """The part of the result that comes from some of the pictures."""
+
+    def merge(self, prepared: Prepared, parts: Iterable[Part]) -> ResultOut:
+        """The result of all parts together."""
+
+    def encode(self, part: Part) -> Mapping[str, bytes]:
+        """A part as files, by plain name."""
+
+    def decode(self, files: Mapping[str, bytes]) -> Part:
+        """What ``encode`` made, back. Raises any VitscopeError, KeyError or ValueError for files that it did not."""
+
+
+ShardSize = int | Callable[[int], int]
+"""Pictures of a part; or, from how many are done, of the next one."""
+Progress = Callable[[str, int, int], None]
+"""Called with (what, pictures done, pictures in all)."""
+
+
+def run_in_parts(
+    analysis: Analysis[Source, Prepared, Part, Result],
+    vit: Vit,
+    source: Source,
+    shard_size: ShardSize,
+    *,
+    folder: str | Path | None = None,
+    progress: Progress | None = None,
+    recipe: Recipe | None = None,
+) -> Result:
+    """The result of an analysis over all pictures, part by part.
+
+    Args:
+        analysis: What is done.
+        vit: The opened model.
+        source: The pictures.
+        shard_size: How many pictures make a part, see :func:`growing`. Cut by position, so an analysis that goes in
+            batches sees the same batches however often it was stopped, if parts are whole batches.
+        folder: Keeps each finished part; a run with the same recipe goes on from them, one with another recipe starts
+            anew and leaves them there. None keeps nothing. Remove it when the result is saved.
+        progress: Told after each part; ``what`` is ``RESUMED`` for those that were read, else the analysis's name.
+        recipe: When it is known already.
+
+    Returns:
+        What ``analysis.merge`` makes of the parts.
+
+    Raises:
+        OutputError: a part cannot be written.
+
+    Example:
+        ``run_in_parts(Importance(metric="logit"), vit, source, 64, folder="unfinished")``
+    """
+    total = len(source)
+    made = analysis.recipe(vit, source) if recipe is None else recipe
+    kept = Parts(None if folder is None else Path(folder), made, contents_of(source))
+    prepared = analysis.prepare(vit, source)
+    size = shard_size if callable(shard_size) else (lambda _: shard_size)
+
+    def parts() -> Iterator[Part]:
+        start, told = 0, True
+        while start < total:
+            known = kept.find(start, total)
+            part = None
+            if known is not None:
+                with contextlib.suppress(VitscopeError, KeyError, ValueError, TypeError):
+                    part = analysis.decode(known.files)
+            if part is not None and known is not None:
+                source.skipped.update(known.skipped)
+                start, told = known.stop, False
+                yield part
+                continue
+            if not told and progress is not None:
+                progress(RESUMED, start, total)
+            told = True
+            stop = min(total, start + max(1, size(start)))
+            shard = source.part(start, stop)
+            part = analysis.run(prepared, shard)
+            keys = source.keys[start:stop]
+            skipped = {key: shard.skipped[key] for key in keys if key in shard.skipped}
+            source.skipped.update(skipped)
+            if folder is not None:
+                kept.keep(KeptPart(start, stop, analysis.encode(part), skipped))
+            start = stop
+            if progress is not None:
+                progress(analysis.name, start, total)
+            yield part
+        if not told and progress is not None:
+            progress(RESUMED, total, total)
+
+    return analysis.merge(prepared, parts())
+
+
+def growing(unit: int, most: int = 32) -> Callable[[int], int]:
+    """Sizes of parts in whole ``unit``s (a batch): a sixteenth of what is done, at most ``most`` units.
+
+    So the first parts are finished soon, and a run over very many pictures makes few files and loses little.
+    """
+    return lambda done: unit * min(most, max(1, done // (16 * unit)))
+
+
+def contents_of(source: Pictures) -> Callable[[int, int], str]:
+    """Digest of names and contents of the pictures at a range of positions, in their order."""
+    return lambda start, stop: digest_of([list(source.keys[start:stop]), list(source.ids[start:stop])])
