@@ -67,8 +67,7 @@ def clean_run(vit: Vit, pixels: Tensor, labels: Tensor | None) -> Clean:
             anatomy,
             lambda: run_pass(vit.model, anatomy, pixels, precision=vit.precision, ablations=[watching]),
         )
-    by_token = tuple(block.tokens_first for block in anatomy.blocks)
-    cache = BlockCache(pixels, record.logits.float(), tuple(outputs), by_token)
+    cache = BlockCache(pixels, record.logits.float(), tuple(outputs), anatomy.blocks)
     entering = {block + 1: first_tensor(output) for block, output in enumerate(outputs[:-1])}
     entering[0] = beginning.tokens
     attended = {
@@ -171,9 +170,7 @@ def measure(
 
 
 def _tokens(output: Tensor, clean: Clean, block: int) -> Tensor:
-    if clean.anatomy.blocks[block].tokens_first:
-        return output.transpose(0, 1)
-    return output.flatten(1, 2) if output.dim() == 4 else output
+    return clean.anatomy.blocks[block].as_sequence(output)
 
 
 def _token_metrics(

@@ -15,7 +15,7 @@ from vitscope.methods.chain import (
     rows_through,
 )
 from vitscope.methods.raw_attention import site_row, spread
-from vitscope.methods.registry import register, token_methods
+from vitscope.methods.registry import register, row_methods
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import AttentionSite, Capture, Trace
@@ -31,7 +31,7 @@ from vitscope.tracing import AttentionSite, Capture, Trace
     backwards=1,
     has_flow=True,
     needs=Needs(gradient=True, capture=Capture(streams=True)),
-    applies=token_methods,
+    applies=row_methods,
 )
 def attcat(trace: Trace, *, at: str = "input") -> Relevance:
     """Sum over blocks of mean_h A_l[class] times sum_D (token_l * dy/dtoken_l), signed.
@@ -67,7 +67,7 @@ def attcat(trace: Trace, *, at: str = "input") -> Relevance:
     class_specific=True,
     backwards=1,
     has_flow=True,
-    applies=token_methods,
+    applies=row_methods,
 )
 def agcam(trace: Trace) -> Relevance:
     """Sum over blocks and heads of relu(G_l[class]) * sigmoid(scores_l[class]), scores before the softmax.

@@ -99,8 +99,7 @@ def watch_norms(model: nn.Module, anatomy: Anatomy, wanted: bool = True) -> Iter
         if tokens is None or tokens.dim() not in (3, 4):
             return
         with torch.no_grad():
-            norms = torch.linalg.vector_norm(tokens.detach().float(), dim=-1)
-        norms = norms.T if block.tokens_first else norms.flatten(1)
+            norms = torch.linalg.vector_norm(block.as_sequence(tokens.detach()).float(), dim=-1)
         if norms.shape[1] == layout.tokens:
             found.norms = norms[:, layout.patch_slice]
         elif norms.shape[1] == layout.patches:

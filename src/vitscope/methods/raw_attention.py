@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vitscope.errors import MethodError
 from vitscope.methods.chain import chain_sites, key_slice, query_slice
-from vitscope.methods.registry import register, token_methods
+from vitscope.methods.registry import register, row_methods
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
 from vitscope.tracing import AttentionSite, Trace
@@ -21,7 +21,7 @@ from vitscope.tracing import AttentionSite, Trace
     class_specific=False,
     has_flow=True,
     needs=Needs(),
-    applies=token_methods,
+    applies=row_methods,
 )
 def raw_attention(
     trace: Trace, *, block: int = -1, head: int | None = None, query: int | str = "readout"

@@ -101,6 +101,14 @@ def token_methods(anatomy: Anatomy) -> str | None:
     return anatomy.why_no_tokens()
 
 
+def row_methods(anatomy: Anatomy) -> str | None:
+    """Applies where at least one block's attention has token rows."""
+    reason = anatomy.why_no_tokens()
+    if reason is None and not any(block.kind in ("self", "class") for block in anatomy.blocks):
+        return "its blocks attend across channels only (cross-covariance), so tokens have no attention rows"
+    return reason
+
+
 def chained_methods(anatomy: Anatomy) -> str | None:
     """Applies where every block's attention has token rows that can be chained."""
     return anatomy.why_no_row()

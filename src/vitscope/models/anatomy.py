@@ -20,6 +20,10 @@ channels (XCiT). ``reduced``: queries and keys are different token sets (PVT, Tw
 """
 
 
+TokenForm = Literal["sequence", "tokens-first", "channels-last", "channels-first"]
+"""How a block takes its tokens: (B, N, D), (N, B, D), (B, h, w, D) or, in hybrids with convolutions, (B, D, h, w)."""
+
+
 @dataclass(frozen=True)
 class TokenLayout:
     """Where each token of the sequence lies: named prefix tokens, then the patch grid in row-major order.
@@ -99,7 +103,7 @@ class BlockInfo:
     """One transformer block: the module that owns an attention site and returns tokens.
 
     whole: what it returns is all that later blocks see; False where residual additions are written outside it.
-    tokens_first: its tokens come as (N, B, D)."""
+    form: how its tokens lie, see ``TokenForm``."""
 
     index: int
     path: str
@@ -109,7 +113,18 @@ class BlockInfo:
     width: int
     tokens: int
     whole: bool = True
-    tokens_first: bool = False
+    form: TokenForm = "sequence"
+
+    @property
+    def tokens_first(self) -> bool:
+        """True when its tokens come as (N, B, D)."""
+        return self.form == "tokens-first"
+
+    def as_sequence(self, tokens: Tensor) -> Tensor:
+        """What goes in or comes out of this block as (B, N, D)."""
+        if tokens.dim() == 4:
+            return tokens.flatten(2).mT if self.form == "channels-first" else tokens.flatten(1, 2)
+        return tokens.transpose(0, 1) if self.tokens_first else tokens
 
 
 @dataclass(frozen=True, repr=False)
@@ -183,6 +198,7 @@ class Anatomy:
         if self.layout is None:
             return "its tokens lie on no single grid (a pooling pyramid); pass grid=(h, w) if you know it"
         lengths = {s.keys for s in self.block_sites if s.kind in ("self", "class")}
+        lengths |= {block.tokens for block in self.blocks if block.kind == "self"}
         if lengths - {self.layout.tokens, self.layout.patches}:
             return "its token grid shrinks from stage to stage (a pooling pyramid)"
         if "other" in kinds:

@@ -39,12 +39,12 @@ def replace_first(value: Any, tensor: Tensor) -> Any:
 
 
 def is_tokens(value: Any, width: int | None = None) -> bool:
-    """True for a floating tensor (B, N, D) or (B, h, w, D); ``width`` None leaves D open."""
+    """True for a floating tensor (B, N, D), (B, h, w, D) or (B, D, h, w); ``width`` None leaves D open."""
     return (
         isinstance(value, Tensor)
         and value.is_floating_point()
         and value.dim() in (3, 4)
-        and (width is None or value.shape[-1] == width)
+        and (width is None or value.shape[-1] == width or (value.dim() == 4 and value.shape[1] == width))
     )
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitscope.errors import TraceError
-from vitscope.models.anatomy import Anatomy, TokenLayout
+from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
 from vitscope.tracing.ablation import Ablation
 from vitscope.tracing.blocks import first_tensor, is_tokens, replace_first, skip_blocks, watch_blocks
 from vitscope.tracing.guard import quiet
@@ -94,10 +94,10 @@ def _call(model: nn.Module, inputs: Inputs, removal: TokenRemoval | None) -> Any
         ) from error
 
 
-def compose_tokens(tensors: list[Tensor], layout: TokenLayout | None, tokens_first: bool = False) -> Tensor:
-    """The token sequence (B, N, D) from what entered a block: class-attention blocks get patches and class token
-    apart, grids arrive as (B, h, w, D), some models lay tokens out as (N, B, D)."""
-    flat = [t.flatten(1, 2) if t.dim() == 4 else t.transpose(0, 1) if tokens_first else t for t in tensors]
+def compose_tokens(tensors: list[Tensor], layout: TokenLayout | None, block: BlockInfo) -> Tensor:
+    """The token sequence (B, N, D) from what entered a block, however it lies there; class-attention blocks get patches
+    and class token apart."""
+    flat = [block.as_sequence(t) for t in tensors]
     if len(flat) == 1:
         return flat[0]
     total = layout.tokens if layout else None

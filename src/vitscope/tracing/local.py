@@ -42,9 +42,8 @@ def local_sites(
     tokens = torch.cat(
         [record.block_outputs[block] for block in range(L)], 1 if anatomy.blocks[0].tokens_first else 0
     )
-    by_token = tuple(block.tokens_first for block in anatomy.blocks)
     cache = BlockCache(
-        inputs, record.logits, tuple(record.raw_outputs[block] for block in range(L)), by_token
+        inputs, record.logits, tuple(record.raw_outputs[block] for block in range(L)), anatomy.blocks
     )
     index = torch.arange(B, device=tokens.device).repeat(L)
     readout = run_pass(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from vitscope.errors import ModelError
-from vitscope.models.anatomy import SiteKind
+from vitscope.models.anatomy import SiteKind, TokenForm
 from vitscope.tracing.chains import Links
 from vitscope.tracing.recorder import Key, ModuleRun, Recorder, SiteSeen
 
@@ -26,9 +26,19 @@ def token_counts(run: ModuleRun | None, B: int) -> set[int]:
     return counts
 
 
-def tokens_first(run: ModuleRun | None, B: int, keys: int) -> bool:
-    """True when the module's tokens come as (N, B, D)."""
-    return any(t.dim() == 3 and t.shape[0] == keys and t.shape[1] == B != keys for t in (run.inputs if run else []))
+def form_of(run: ModuleRun, B: int, seen: SiteSeen, grids: Container[tuple[int, int]]) -> TokenForm:
+    """How the tokens of a module lie, from what entered it and ``grids``, the sizes of the convolutions' maps."""
+    for tokens in run.inputs:
+        if tokens.dim() == 4:
+            a, b, c = tokens.shape[1:]
+            first, last = (b, c) in grids, (a, b) in grids
+            if first == last:  # both or none were seen: the number of tokens decides
+                counts = {seen.keys, seen.queries, seen.head_width}
+                first, last = b * c in counts, a * b in counts
+            return "channels-first" if first and not last else "channels-last"
+        if tokens.dim() == 3 and tokens.shape[0] == seen.keys and tokens.shape[1] == B != seen.keys:
+            return "tokens-first"
+    return "sequence"
 
 
 class Owners:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import ModelError
-from vitscope.models.anatomy import SiteKind, TokenLayout
+from vitscope.models.anatomy import BlockInfo, TokenLayout
 
 POOLINGS = ("class", "class+distillation", "mean", "class+mean", "attention", "other")
 
@@ -16,21 +16,19 @@ Readout = tuple[float, ...] | None
 def pooling_of(
     logits: Tensor,
     last: Tensor | None,
-    last_kind: SiteKind,
+    block: BlockInfo,
     layout: TokenLayout,
     has_pool_site: bool,
     override: str | None,
-    tokens_first: bool = False,
 ) -> tuple[str, Readout]:
-    """(name of the pooling, weight of each token in it). ``last`` (B, N, D), or (N, B, D) when ``tokens_first``, is
-    the last block's output."""
+    """(name of the pooling, weight of each token in it). ``last`` is what the last block ``block`` returned."""
     if override is not None:
         return override, readout_of(override, layout)
     if has_pool_site:
         return "attention", None
-    if last_kind == "class":
+    if block.kind == "class":
         return "class", readout_of("class", layout)
-    share = token_share(logits, last, tokens_first)
+    share = token_share(logits, last, block)
     if share is None:
         name = "class" if layout.class_index is not None else "mean"
         return name, readout_of(name, layout)
@@ -80,7 +78,7 @@ def readout_of(name: str, layout: TokenLayout) -> tuple[float, ...]:
     return tuple(weights)
 
 
-def token_share(logits: Tensor, last: Tensor | None, tokens_first: bool = False) -> Tensor | None:
+def token_share(logits: Tensor, last: Tensor | None, block: BlockInfo) -> Tensor | None:
     """Mean gradient norm per token (N,) at the last block's output; None without a gradient."""
     if last is None or not last.requires_grad or not logits.requires_grad:
         return None
@@ -91,6 +89,5 @@ def token_share(logits: Tensor, last: Tensor | None, tokens_first: bool = False)
         )
     if gradient is None:
         return None
-    tokens: Tensor = gradient.flatten(1, 2) if gradient.dim() == 4 else gradient
-    share: Tensor = tokens.float().norm(dim=-1).mean(1 if tokens_first else 0)
+    share: Tensor = block.as_sequence(gradient).float().norm(dim=-1).mean(0)
     return share

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from vitscope.tracing.forward_pass import Inputs, batch_of, call_model
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.layout import find_layout, name_prefix, prefix_names
-from vitscope.tracing.ownership import Owners, kind_of, main_length, tokens_first
+from vitscope.tracing.ownership import Owners, form_of, kind_of, main_length
 from vitscope.tracing.pooling_rule import pooling_of
 from vitscope.tracing.provenance import reads_of
 from vitscope.tracing.recorder import Key, Recorder, watch_modules
@@ -117,8 +117,7 @@ class _Conclusion:
         if blocks and layout is not None and self.logits is not None:
             last_block = blocks[-1]
             pooling, readout = pooling_of(
-                self.logits, tokens, last_block.kind, layout, pool is not None, self.overrides.pooling,
-                last_block.tokens_first,
+                self.logits, tokens, last_block, layout, pool is not None, self.overrides.pooling
             )  # fmt: skip
             if self.overrides.prefix is None:
                 layout = name_prefix(layout, readout, text=self.size is None)
@@ -211,21 +210,23 @@ class _Conclusion:
             first, run = sites[own[0]], self.owners.run(key)
             assert run is not None
             out = run.output
-            by_token = tokens_first(run, self.B, first.keys)
-            counts = [t.shape[0] if by_token else t.shape[1:-1].numel() for t in [*run.inputs, out] if t is not None]
-            blocks.append(
-                BlockInfo(
-                    index=index,
-                    path=key[0],
-                    kind=first.kind,
-                    sites=own,
-                    heads=first.heads,
-                    width=out.shape[-1] if out is not None else first.heads * first.head_width,
-                    tokens=max(counts, default=first.keys),
-                    whole=self.owners.whole(key, keys[index - 1] if index else None),
-                    tokens_first=by_token,
-                )
+            grids = {grid.size for grid in self.recorder.grids if grid.call is not None}
+            form = form_of(run, self.B, self.recorder.sites[first.index], grids)
+            block = BlockInfo(
+                index=index,
+                path=key[0],
+                kind=first.kind,
+                sites=own,
+                heads=first.heads,
+                width=first.heads * first.head_width,
+                tokens=first.keys,
+                whole=self.owners.whole(key, keys[index - 1] if index else None),
+                form=form,
             )
+            if out is not None:
+                block = replace(block, width=block.as_sequence(out).shape[-1])
+            counts = [block.as_sequence(t).shape[1] for t in [*run.inputs, out] if t is not None]
+            blocks.append(replace(block, tokens=max(counts, default=first.keys)))
         return blocks
 
     def _layout(self, sites: list[SiteInfo]) -> tuple[TokenLayout | None, int | None]:

@@ -24,20 +24,18 @@ from vitscope.tracing.guard import exclusive
 class BlockCache:
     """What every block returned for one batch, and the logits (B, C) of the full run.
 
-    tokens_first: for each block, whether its tokens lie as (N, B, D); empty when none do."""
+    blocks: how each block lays its tokens out."""
 
     inputs: Inputs
     logits: Tensor
     outputs: tuple[Any, ...]
-    tokens_first: tuple[bool, ...] = ()
+    blocks: tuple[BlockInfo, ...]
 
     def tokens(self, block: int) -> Tensor:
         """The tokens that left a block, (B, N, D)."""
         found = first_tensor(self.outputs[block])
         assert found is not None
-        if self.tokens_first and self.tokens_first[block]:
-            return found.transpose(0, 1)
-        return found.flatten(1, 2) if found.dim() == 4 else found
+        return self.blocks[block].as_sequence(found)
 
 
 def select(inputs: Inputs, index: Tensor | None) -> Inputs:

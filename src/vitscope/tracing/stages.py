@@ -80,8 +80,10 @@ def find_stages(model: nn.Module, inputs: Tensor) -> tuple[Stage, ...]:
 
     def watch(path: str, module: nn.Module) -> None:
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            form = _map_form(first_tensor(output), size)
-            if form is not None:
+            tensor = first_tensor(output)
+            form = _map_form(tensor, size)
+            # another leading axis than the batch: windows or patches of pixels are laid out there (TNT's inner blocks)
+            if form is not None and tensor is not None and tensor.shape[0] == inputs.shape[0]:
                 seen.append(_Seen(path, len(seen), *form))
 
         handles.append(module.register_forward_hook(after))

@@ -233,7 +233,7 @@ class Trace:
         return tokens[:, self.layout.patch_slice] if tokens.shape[1] == self.layout.tokens else tokens
 
     def _compose(self, tensors: list[Tensor], block: BlockInfo) -> Tensor:
-        return compose_tokens([t.detach() for t in tensors], self.anatomy.layout, block.tokens_first)
+        return compose_tokens([t.detach() for t in tensors], self.anatomy.layout, block)
 
     def _check_norms(self, record: PassRecord) -> None:
         missing = [b.path for b in self.anatomy.blocks if b.index not in record.norm_tokens]

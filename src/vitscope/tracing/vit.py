@@ -267,8 +267,7 @@ class Vit:
         record, outputs = collect_outputs(
             self.model, anatomy, lambda: run_pass(self.model, anatomy, inputs, precision=self.precision)
         )
-        by_token = tuple(block.tokens_first for block in anatomy.blocks)
-        return BlockCache(inputs, record.logits.float(), tuple(outputs), by_token)
+        return BlockCache(inputs, record.logits.float(), tuple(outputs), anatomy.blocks)
 
     def resume(
         self,
