@@ -1,4 +1,4 @@
-"""Hybrids of convolutions and attention: streams that lie as (B, D, h, w), and inner blocks whose first axis is no batch."""
+"""Hybrids: streams that lie as (B, D, h, w), and inner blocks whose first axis is no batch."""
 
 from __future__ import annotations
 
