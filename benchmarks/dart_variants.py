@@ -29,9 +29,9 @@ from vitscope.evaluation.mosaics import mosaics_of
 from vitscope.evaluation.ranking import auroc
 from vitscope.evaluation.statistics import holm
 from vitscope.evaluation.worlds import world_set
-from vitscope.methods.calibration import calibrate_kappa, stream_relevance
 from vitscope.methods.chain import chain_sites
 from vitscope.methods.dart import half_subsets, key_gate
+from vitscope.methods.fullgrad import stream_relevance
 from vitscope.tracing import Capture, Custom, Rules, TokenRemoval, Trace, constant_gate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -392,7 +392,7 @@ def main() -> None:
         weights = Path(given.assets) / "models" / "deit_tiny_patch16_224.safetensors"
         vit = vs.open_model("timm/deit_tiny_patch16_224", weights=weights)
         images, labels, keys = sample(vit, Path(given.assets), confirm)
-        kappa = calibrate_kappa(vit, images).kappa
+        kappa = vs.calibrate(vit, images).kappa
         print("kappa", kappa)
         if "mosaics" in parts:
             batches = mosaic_batches(vit, images, labels, keys, range(2))
@@ -404,7 +404,7 @@ def main() -> None:
     for world in given.worlds.split(",") if "worlds" in parts else ():
         vit = vs.open_model(f"bundled/{world}")
         ready = list(world_set(world, given.count, 1 if confirm else 0).batches(vit, 50))
-        kappa = calibrate_kappa(vit, ready[0].images).kappa
+        kappa = vs.calibrate(vit, ready[0].images).kappa
         print(world, "kappa", kappa)
         whole = ((b.images, b.labels, b.masks) for b in ready)
         keep(world, measure(vit, whole, names, kappa, world_scores), given.count)

@@ -10,8 +10,6 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Nothing is kept between runs: no test may depend on an earlier one, or write into anybody's cache folder.
-os.environ["VITSCOPE_CACHE"] = ""
 
 import pytest
 import torch

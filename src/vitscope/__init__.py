@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vitscope.methods import Explanation as Explanation
     from vitscope.methods import Relevance as Relevance
     from vitscope.methods import register as register
+    from vitscope.methods.calibration import calibrate as calibrate
     from vitscope.methods.explain import explain as explain
     from vitscope.tracing import ClassIndex as ClassIndex
     from vitscope.tracing import Custom as Custom
@@ -44,6 +45,7 @@ _HOMES = {
     "EntryAblation": "vitscope.tracing",
     "TokenRemoval": "vitscope.tracing",
     "explain": "vitscope.methods",
+    "calibrate": "vitscope.methods.calibration",
     "Explanation": "vitscope.methods",
     "Relevance": "vitscope.methods",
     "register": "vitscope.methods",
@@ -68,6 +70,7 @@ __all__ = [
     "Trace",
     "Vit",
     "__version__",
+    "calibrate",
     "evaluate",
     "explain",
     "heads",

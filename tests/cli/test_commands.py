@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import vitscope as vs
 from tests.cli.bad_pictures import photograph
 from tests.cli.conftest import Shell
 from vitscope.cli.bank import folder_labels
 from vitscope.methods import methods
 from vitscope.methods.memory_bank import MemoryBank
 
-COMMANDS = [("demo",), ("inspect",), ("methods",), ("explain",), ("flow",), ("evaluate",), ("bank", "build")]
+SINGLE = ("demo", "inspect", "methods", "explain", "flow", "calibrate", "evaluate")
+COMMANDS = [*((name,) for name in SINGLE), ("bank", "build")]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -27,7 +29,7 @@ def test_every_command_has_help_with_an_example_and_json(shell: Shell, command: 
     assert "--json" in words
 
 
-@pytest.mark.parametrize("command", ["explain", "flow", "evaluate"])
+@pytest.mark.parametrize("command", ["explain", "flow", "calibrate", "evaluate"])
 def test_help_of_commands_on_many_pictures_tells_the_exit_code(shell: Shell, command: str) -> None:
     assert "Exit code 3" in " ".join(shell(command, "--help").out.split())
 
@@ -53,9 +55,26 @@ def test_methods_lists_the_registry(shell: Shell) -> None:
     assert [entry["name"] for entry in listed] == [info.name for info in methods()]
     gmar = next(entry for entry in listed if entry["name"] == "gmar")
     assert gmar["class_specific"] and gmar["backwards"] == 1 and "2504.19414" in gmar["citation"]
-    assert "norm" in gmar["options"]
+    assert gmar["options"]["norm"] == {
+        "default": "l1", "accepts": "'l1' or 'l2'", "type": "choice", "choices": ["l1", "l2"]
+    }  # fmt: skip
+    assert shell("methods", "gmar", "--json").document == gmar
+    alone = shell("methods", "gmar")
+    assert "a number from 0 to 1,000,000" in alone.out and "alpha" in alone.out
+    assert "nearest: gmar" in shell("methods", "gmra").error
     table = shell("methods")
     assert table.code == 0 and all(info.name in table.out for info in methods())
+
+
+def test_calibrate_gives_the_kappa_to_pass_on(shell: Shell, tmp_path: Path) -> None:
+    for index in range(3):
+        photograph(seed=index).save(tmp_path / f"{index}.png")
+    found = shell("calibrate", tmp_path, "-m", "bundled/shapes", "--json").document
+    vit = vs.open_model("bundled/shapes")
+    same = vs.calibrate(vit, [tmp_path / f"{index}.png" for index in range(3)])
+    assert found["kappa"] == same.kappa and found["pictures"] == 3
+    told = shell("calibrate", tmp_path, "-m", "bundled/shapes")
+    assert told.code == 0 and f"-o kappa={same.kappa:g}" in told.out
 
 
 def test_inspect_prints_the_anatomy_and_what_applies(shell: Shell) -> None:

@@ -300,8 +300,8 @@ def test_keys_do_not_depend_on_place(tmp_path: Path) -> None:
 def test_one_method_with_two_sets_of_options(vit: Any, pictures: torch.Tensor) -> None:
     from vitscope.evaluation.subjects import parse_spec
 
-    assert parse_spec("gmar:norm=l1;alpha=0.5") == ("gmar", {"norm": "l1", "alpha": 0.5})
-    assert parse_spec("gradcam:relu=false") == ("gradcam", {"relu": False})
+    assert parse_spec("gmar:norm=l1;alpha=0.5") == ("gmar", {"norm": "l1", "alpha": "0.5"})
+    assert parse_spec("gradcam:relu=false") == ("gradcam", {"relu": "false"})
     with pytest.raises(EvaluationError, match="name:option=value"):
         parse_spec("gmar:norm")
     names = ["rollout", "rollout:fusion=max"]

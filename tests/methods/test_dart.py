@@ -10,9 +10,9 @@ from torch import Tensor, nn
 import vitscope as vs
 from tests.zoo import TOKENS, ZOO, fresh, inputs, open_zoo
 from vitscope.errors import MethodError, VitscopeError
-from vitscope.methods.calibration import calibrate_kappa, find_root, kept_calibration, stream_relevance
 from vitscope.methods.chain import chain_sites
 from vitscope.methods.dart import block_relevance, half_subsets, key_gate
+from vitscope.methods.fullgrad import stream_relevance
 from vitscope.tracing import Capture, LogitDifference, TokenRemoval, constant_gate
 from vitscope.tracing.targets import output_tensor
 
@@ -258,39 +258,8 @@ def test_refined_is_the_mean_over_subsets_that_hold_a_token(vit, images):
         count += held
     close(e.maps.flatten(1), (total / count)[:, 1:])
     assert count.tolist() == [4] + [2] * 12
-    with pytest.raises(MethodError, match="even"):
+    with pytest.raises(MethodError, match="'refined' of 'dart' is a whole number from 0 to 1,024 in steps of 2, got 3"):
         vs.explain(vit, images, "dart", refined=3)
-
-
-def test_kappa_is_found_by_conservation_and_kept_with_the_weights(small, images):
-    vit = vs.open_model(small, image_size=(48, 64))
-    assert kept_calibration(vit) is None
-    e = vs.explain(vit, images, "dart")
-    found = kept_calibration(vit)
-    assert found is not None and found.pictures == 3
-    assert torch.allclose(e.extras["kappa"], torch.full((3,), found.kappa))
-    assert f"{found.kappa:.2f}" in e.metadata["notes"][0]
-    if found.conserves:
-        trace = vit.trace(images, rules=constant_gate(found.kappa), capture=STREAMS)
-        assert (
-            abs(stream_relevance(trace).sum(2).mean() - trace.scores.mean())
-            < 0.03 * trace.scores.mean().abs()
-        )
-    assert vs.explain(vit, images[:1], "dart").extras["kappa"] == torch.tensor(found.kappa)
-    with torch.no_grad():
-        small.head.bias.add_(0.0)  # any write to the weights asks for a new calibration
-    assert kept_calibration(vit) is None
-    assert calibrate_kappa(vit, images[:2]).pictures == 2
-    for wrong in ("best", -1, float("nan"), None):
-        with pytest.raises(MethodError, match="kappa"):
-            vs.explain(vit, images, "dart", kappa=wrong)
-
-
-def test_root_finder():
-    x, value = find_root(lambda x: x**2 - 0.5, 0, 2, start=(0.5, 1.0), tolerance=1e-4)
-    assert abs(x - 0.5**0.5) < 1e-3 and abs(value) < 1e-3
-    assert find_root(lambda x: x + 1, 0, 2, start=(0.5, 1.0), tolerance=1e-3) == (0, 1)
-    assert find_root(lambda x: 1.0, 0, 2, start=(0.5, 1.0), tolerance=1e-3)[1] == 1.0
 
 
 def test_only_a_constant_gate_trace_is_read(vit, images):
@@ -310,4 +279,4 @@ def test_published_figures_on_the_real_deit(deit, sample_pictures):
         trace = deit.trace(pictures, rules=constant_gate(kappa), capture=STREAMS)
         assert abs(float(stream_relevance(trace).sum(2).mean()) / published - 1) < 0.1
     assert abs(float(trace.scores.mean()) / 8.8 - 1) < 0.1
-    assert 0.4 < calibrate_kappa(deit, pictures).kappa < 0.65
+    assert 0.4 < vs.calibrate(deit, pictures[:16]).kappa < 0.65

@@ -265,11 +265,11 @@ def test_two_blocks_by_hand_fix_the_order_of_the_product():
 @pytest.mark.parametrize(
     ("method", "options", "says"),
     [
-        ("rollout", {"fusion": "median"}, "mean, max or min"),
-        ("rollout", {"start_block": 9}, "start_block from 0 to 2"),
+        ("rollout", {"fusion": "median"}, "'mean' or 'max' or 'min'"),
+        ("rollout", {"start_block": 9}, "block of the model from 0 to 2"),
         ("rollout", {"discard": 1.0}, "discard"),
-        ("gmar", {"norm": "l3"}, "l1 or l2"),
-        ("gmar", {"alfa": 1}, "its options: norm, alpha"),
+        ("gmar", {"norm": "l3"}, "'l1' or 'l2'"),
+        ("gmar", {"alfa": 1}, "nearest: alpha, of norm, alpha"),
         ("raw-attention", {"query": 99}, "0 to 11"),
         ("raw-attention", {"block": 7}, "-3 to 2"),
         ("gmarr", {}, "nearest: gmar"),

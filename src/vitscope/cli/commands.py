@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from vitscope.cli import bank, demo, evaluate, explain, flow, heads, inspect, methods
+from vitscope.cli import bank, calibrate, demo, evaluate, explain, flow, heads, inspect, methods
 
 _done: set[int] = set()
 
@@ -19,6 +19,7 @@ def register(application: typer.Typer) -> None:
     application.command(epilog=methods.EPILOG)(methods.methods)
     application.command(epilog=explain.EPILOG)(explain.explain)
     application.command(epilog=flow.EPILOG)(flow.flow)
+    application.command(epilog=calibrate.EPILOG)(calibrate.calibrate)
     application.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
     application.add_typer(heads.application)
     application.add_typer(bank.application)

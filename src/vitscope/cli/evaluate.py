@@ -108,7 +108,7 @@ def evaluate(
         "mean_colour": parse_colour(mean_colour),
     }
     variants = protocols(removal, score, seed, settings)
-    given = options.parse_assignments(option)
+    given = options.parse_texts(option)
     folder = console.output_folder(out)
 
     def opened(name: str) -> Any:

@@ -83,7 +83,7 @@ def explain(
     from vitscope.models import find_pictures
 
     drawing = Drawing(style, scaling, upsampling, size) if draw else None
-    given = options.parse_assignments(option)
+    given = options.parse_texts(option)
     paths = find_pictures(pictures)
     folder = console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)

@@ -69,7 +69,7 @@ def flow(
     if suffix not in (".gif", ".webp", ".mp4"):
         raise typer.BadParameter(f"--format is gif, webp or mp4, not {format!r}")
     drawing = Drawing(style, scaling, upsampling, size)
-    given = options.parse_assignments(option)
+    given = options.parse_texts(option)
     paths = find_pictures(pictures)
     folder = console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from vitscope.cli import console, options
 
-EPILOG = "Example: vitscope methods --json"
+if TYPE_CHECKING:
+    from vitscope.methods import MethodInfo
+
+EPILOG = "Example: vitscope methods --json; vitscope methods gmar lists its options and what they accept."
 
 
-def methods(json: options.Json = False) -> None:
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(help="One method, to see its options.", show_default=False)
+    ] = None,
+    json: options.Json = False,
+) -> None:
     """List the methods: family, class-specific or not, signed or not, cost in forward and backward passes, paper."""
+    from vitscope.methods import get_method
     from vitscope.methods import methods as registered
 
+    if name is not None:
+        _one(get_method(name), json)
+        return
     records = [_record(info) for info in registered()]
     if json:
         console.emit_json(records)
@@ -39,16 +53,26 @@ def methods(json: options.Json = False) -> None:
     )
 
 
-def _record(info: Any) -> dict[str, Any]:
-    names = (
-        "name",
-        "family",
-        "title",
-        "citation",
-        "class_specific",
-        "signed",
-        "forwards",
-        "backwards",
-        "options",
-    )
-    return {name: getattr(info, name) for name in names if hasattr(info, name)}
+def _one(info: MethodInfo, json: bool) -> None:
+    """One method with what each of its options accepts."""
+    if json:
+        console.emit_json(_record(info))
+        return
+    console.out().print(f"{info.name}: {info.summary}", markup=False)
+    if info.declared:
+        rows = [[option.name, option.accepts(), str(option.default)] for option in info.declared.values()]
+        console.table(["option", "accepts", "default"], rows)
+
+
+def _record(info: MethodInfo) -> dict[str, Any]:
+    record = {
+        "name": info.name,
+        "family": info.family,
+        "title": info.title,
+        "citation": info.citation,
+        "class_specific": info.class_specific,
+        "signed": info.signed,
+        "forwards": info.forwards,
+        "backwards": info.backwards,
+    }
+    return {**record, "options": {name: option.record() for name, option in info.declared.items()}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,17 +75,27 @@ def parse_list(text: str) -> list[str]:
     return list(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
 
 
-def parse_assignments(items: list[str] | None) -> dict[str, Any]:
-    """``["alpha=0.5", "gmar.norm=l1"]`` to a dict; values are Python literals where they can be, else text."""
-    options: dict[str, Any] = {}
-    if items:
-        from vitscope.methods.registry import option_value  # torch comes with it; --help does without
+def parse_texts(items: list[str] | None) -> dict[str, str]:
+    """``["alpha=0.5", "gmar.norm=l1"]`` to names and texts; what a text stands for is each method's to say."""
+    texts: dict[str, str] = {}
     for item in items or []:
         name, equals, value = item.partition("=")
         name = name.strip().replace("-", "_")
         if not equals or not re.fullmatch(r"[A-Za-z_][\w]*(\.[A-Za-z_]\w*)?", name):
             raise typer.BadParameter(f"-o takes option=value or method.option=value, not {item!r}")
-        options[name] = option_value(value.strip())
+        texts[name] = value.strip()
+    return texts
+
+
+def parse_assignments(items: list[str] | None) -> dict[str, Any]:
+    """The same with values as Python literals where they can be, else text; for opening models."""
+    words = {"true": True, "false": False, "none": None}
+    options: dict[str, Any] = {}
+    for name, text in parse_texts(items).items():
+        try:
+            options[name] = words[text.lower()] if text.lower() in words else ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            options[name] = text
     return options
 
 

@@ -55,10 +55,11 @@ def choose_methods(text: str, anatomy: Anatomy) -> list[str]:
     return chosen
 
 
-def share_options(methods: list[str], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def share_options(methods: list[str], given: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Options per method: ``norm=l1`` goes to each method that has it, ``gmar.norm=l1`` to that one.
 
-    Raises MethodError for an option that no chosen method has, with the nearest that they do.
+    Raises MethodError for an option that no chosen method has, with the nearest that they do, and for a text that
+    stands for no value of its option.
     """
     from vitscope.methods import get_method
 
@@ -79,5 +80,5 @@ def share_options(methods: list[str], given: dict[str, Any]) -> dict[str, dict[s
             has = f"nearest: {', '.join(nearest(option, every))}" if every else "they have none"
             raise MethodError(f"no method of {owner or ', '.join(methods)} has an option {option!r}; {has}")
         for name in takers:
-            shared[name][option] = value
+            shared[name][option] = get_method(name).read_option(option, value)
     return shared

@@ -14,7 +14,6 @@ from vitscope.errors import EvaluationError
 from vitscope.evaluation.case import Case, Explainer, Subject
 from vitscope.methods import explain, get_method
 from vitscope.methods import methods as registered
-from vitscope.methods.registry import option_value
 
 CONTROLS = ("raw-attention", "random", "uniform", "centre-gaussian", "edges", "inverse")
 """What shares every table. ``random`` is the mean over the protocol's seeds, ``inverse`` is minus the map of the
@@ -84,9 +83,10 @@ class Contestant:
     def _total(self, vit: Any, images: Tensor, classes: Tensor) -> Tensor | None:
         """Relevance of all tokens, prefix tokens included, (B,); None for methods that know no tokens."""
         info = get_method(self.method)
-        needs = info.needs_for(vit, images, self.options)
+        options = info.resolved(vit, images, self.options)
+        needs = info.needs_for(vit, images, options)
         trace = vit.trace(images, classes, gradient=needs.gradient, rules=needs.rules, capture=needs.capture)
-        relevance = info.run(trace, {**info.options, **self.options})
+        relevance = info.run(trace, options)
         return None if relevance.tokens is None else relevance.tokens.detach().double().sum(1)
 
     def _fit(self, maps: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -126,13 +126,13 @@ def contestants(
         )
     rows = []
     for name in names:
-        method, own = parse_spec(name)
+        method, texts = parse_spec(name)
         info = get_method(method)
         reason = info.why_not(vit.anatomy)
         if reason is not None:
             raise EvaluationError(f"the method {method!r} does not apply to '{vit.source}': {reason}")
-        own.update(options.get(name, {}))
-        info.check_options(own)
+        own = {option: info.read_option(option, text) for option, text in texts.items()}
+        own = info.check_options({**own, **options.get(name, {})}, vit.anatomy)
         rows.append(
             _contestant(name, info, control=name in CONTROLS or info.family == "control", options=own)
         )
@@ -151,18 +151,18 @@ def contestants(
     return rows
 
 
-def parse_spec(text: str) -> tuple[str, dict[str, Any]]:
-    """A method with options as one word: ``"gmar:norm=l1;alpha=0.5"`` -> ("gmar", {"norm": "l1", "alpha": 0.5}).
+def parse_spec(text: str) -> tuple[str, dict[str, str]]:
+    """A method with options as one word: ``"gmar:norm=l1;alpha=0.5"`` -> ("gmar", {"norm": "l1", "alpha": "0.5"}).
 
     So one method can take part twice with different options. Raises EvaluationError for a malformed option.
     """
     name, _, tail = text.partition(":")
-    options: dict[str, Any] = {}
+    options: dict[str, str] = {}
     for item in tail.split(";") if tail else []:
         key, equals, value = item.partition("=")
         if not key.strip() or not equals:
             raise EvaluationError(f"expected a method as name:option=value;option=value, got {text!r}")
-        options[key.strip()] = option_value(value.strip())
+        options[key.strip()] = value.strip()
     return name.strip(), options
 
 

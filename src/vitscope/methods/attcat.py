@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -33,13 +35,11 @@ from vitscope.tracing import AttentionSite, Capture, Trace
     needs=Needs(gradient=True, capture=Capture(streams=True)),
     applies=row_methods,
 )
-def attcat(trace: Trace, *, at: str = "input") -> Relevance:
+def attcat(trace: Trace, *, at: Literal["input", "output"] = "input") -> Relevance:
     """Sum over blocks of mean_h A_l[class] times sum_D (token_l * dy/dtoken_l), signed.
 
     ``at``: tokens at each block's ``input`` or ``output`` (in the last block of a class-token model the patches'
     output has no gradient any more, so that the input says more)."""
-    if at not in ("input", "output"):
-        raise MethodError(f"expected at 'input' or 'output', got '{at}'")
     tokens = trace.block_inputs if at == "input" else trace.block_outputs
     gradients = trace.block_input_gradients if at == "input" else trace.block_output_gradients
     layout, maps = trace.layout, []

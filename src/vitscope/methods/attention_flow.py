@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import torch
 from scipy.sparse import coo_array
@@ -9,8 +11,8 @@ from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from vitscope.errors import MethodError
 from vitscope.methods.chain import chain_sites, key_slice, query_slice
+from vitscope.methods.option_bounds import Range
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
@@ -30,16 +32,17 @@ CAPACITY = 1_000_000
     needs=Needs(),
     applies=chained_methods,
 )
-def attention_flow(trace: Trace, *, grid: int = LARGEST_SIDE, residual: float = 0.5) -> Relevance:
+def attention_flow(
+    trace: Trace,
+    *,
+    grid: Annotated[int, Range(1, LARGEST_SIDE)] = LARGEST_SIDE,
+    residual: Annotated[float, Range(0, 1)] = 0.5,
+) -> Relevance:
     """Maximum flow from what the classifier reads, through the blocks, to each input patch.
 
     Edge capacities are (1 - residual) mean_h A_l + residual I. One flow problem per patch on a graph with L N^2
     edges: that is why the patches are pooled to at most 7 x 7 first (queries averaged, keys summed, so rows still
     sum to one). The map has that pooled grid's resolution: a patch shows the flow of its cell."""
-    if not 1 <= grid <= LARGEST_SIDE:
-        raise MethodError(
-            f"attention flow solves one flow per patch; expected grid from 1 to {LARGEST_SIDE}, got {grid}"
-        )
     layout = trace.layout
     small = (min(grid, layout.grid[0]), min(grid, layout.grid[1]))
     pool_queries, pool_keys = poolings(layout, small, trace.logits.device)

@@ -11,11 +11,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vitscope.errors import MethodError
 from vitscope.models.anatomy import TokenLayout
 from vitscope.tracing import AttentionSite, Trace
 
 Fusion = Literal["mean", "max", "min"]
+FUSIONS: dict[Fusion, Callable[[Tensor], Tensor]] = {
+    "mean": lambda attention: attention.mean(1),
+    "max": lambda attention: attention.amax(1),
+    "min": lambda attention: attention.amin(1),
+}
+"""How heads become one: (B, H, q, Nk) -> (B, q, Nk)."""
 
 
 def chain_sites(trace: Trace) -> list[AttentionSite]:
@@ -141,26 +146,3 @@ def discard_smallest(rows: Tensor, share: float) -> Tensor:
         return rows
     smallest = rows.topk(count, dim=-1, largest=False).indices
     return rows.scatter(-1, smallest, 0.0)
-
-
-def fuse_heads(how: str) -> Callable[[Tensor], Tensor]:
-    """Mean, maximum or minimum over heads. Raises MethodError for another name."""
-    if how == "mean":
-        return lambda attention: attention.mean(1)
-    if how == "max":
-        return lambda attention: attention.amax(1)
-    if how == "min":
-        return lambda attention: attention.amin(1)
-    raise MethodError(f"expected head fusion mean, max or min, got '{how}'")
-
-
-def check_share(name: str, value: float) -> None:
-    """Raise MethodError unless 0 <= value < 1."""
-    if not 0 <= value < 1:
-        raise MethodError(f"expected {name} from 0 to below 1, got {value}")
-
-
-def check_start(start: int, blocks: int) -> None:
-    """Raise MethodError unless ``start`` is a block."""
-    if not 0 <= start < blocks:
-        raise MethodError(f"expected start_block from 0 to {blocks - 1}, got {start}")

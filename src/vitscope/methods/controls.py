@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitscope.errors import MethodError
+from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import pictures_only, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.tracing import Trace
@@ -24,7 +25,7 @@ from vitscope.tracing import Trace
     needs=Needs(),
     applies=pictures_only,
 )
-def random(trace: Trace, *, seed: int = 0) -> Relevance:
+def random(trace: Trace, *, seed: Seed = 0) -> Relevance:
     """Uniform numbers in [0, 1) per patch, drawn from ``seed`` and the picture's own content.
 
     The same picture gets the same map in every batch."""
@@ -58,12 +59,8 @@ def uniform(trace: Trace) -> Relevance:
     needs=Needs(),
     applies=pictures_only,
 )
-def centre_gaussian(trace: Trace, *, sigma: float = 0.25) -> Relevance:
-    """exp(−r² / 2σ²) around the middle, r and ``sigma`` in units of each side.
-
-    Raises MethodError for a sigma that is not positive."""
-    if sigma <= 0:
-        raise MethodError(f"expected sigma above 0, got {sigma}; it is a share of the picture's side")
+def centre_gaussian(trace: Trace, *, sigma: Annotated[float, Range(0.01, 100)] = 0.25) -> Relevance:
+    """exp(−r² / 2σ²) around the middle, r and ``sigma`` in units of each side."""
     height, width = trace.cells.grid
     rows = (torch.arange(height, dtype=torch.float32) + 0.5) / height - 0.5
     columns = (torch.arange(width, dtype=torch.float32) + 0.5) / width - 0.5

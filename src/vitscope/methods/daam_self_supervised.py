@@ -10,21 +10,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vitscope.errors import MethodError
 from vitscope.methods.daam import CITATION, accumulate
 from vitscope.methods.memory_bank import MemoryBank
+from vitscope.methods.option_bounds import File, Range
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import Target, Trace, Vit
 from vitscope.tracing.targets import ResolvedTarget
 
+BankOrFile = Annotated[MemoryBank | str | os.PathLike[str], File("a MemoryBank or the path of its file")]
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
 
@@ -98,10 +99,6 @@ def _open_bank(bank: MemoryBank | str | os.PathLike[str] | None, vit: Vit) -> Me
 
 
 def _needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
-    if options["k"] < 1 or options["temperature"] <= 0:
-        raise MethodError(
-            f"expected k >= 1 and temperature > 0, got {options['k']} and {options['temperature']}"
-        )
     bank = _open_bank(options["bank"], vit)
     return Needs(gradient=True, target=FeatureAgreement(bank, options["k"], options["temperature"]))
 
@@ -121,9 +118,9 @@ def _needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
 def daam_self(
     trace: Trace,
     *,
-    bank: MemoryBank | str | os.PathLike[str] | None = None,
-    k: int = NEIGHBOURS,
-    temperature: float = TEMPERATURE,
+    bank: BankOrFile | None = None,
+    k: Annotated[int, Range(1, 1_000_000)] = NEIGHBOURS,
+    temperature: Annotated[float, Range(0.02, 100)] = TEMPERATURE,
     normalise_blocks: bool = False,
 ) -> Relevance:
     """DAAM of <f, w>, the agreement of the final feature with its nearest neighbours; no relu on the channels.

@@ -9,25 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
-from vitscope.methods.calibration import kappa_of, kept_calibration, stream_relevance
 from vitscope.methods.chain import chain_sites, key_slice, rollout_rows, rows_through
-from vitscope.methods.fullgrad import STREAMS, stream_methods
+from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
+from vitscope.methods.kappa import HIGHEST, resolve_kappa
+from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
 from vitscope.tracing import AttentionSite, Target, TokenRemoval, Trace, Vit, constant_gate
 from vitscope.tracing.targets import ResolvedTarget
 
+MOST_SUBSETS = 1024
+"""Each half-token subset is one more forward and backward pass."""
+Kappa = Annotated[float, Range(0, HIGHEST)] | Literal["auto"]
+
 
 def constant_gate_needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
-    """A gradient with constant gates and the kappa that the options ask for."""
-    return Needs(gradient=True, rules=constant_gate(kappa_of(vit, inputs, options)), capture=STREAMS)
+    """A gradient with constant gates and the kappa of the options, which are resolved."""
+    return Needs(gradient=True, rules=constant_gate(options["kappa"]), capture=STREAMS)
 
 
 @register(
@@ -41,28 +46,28 @@ def constant_gate_needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Ne
     has_flow=True,
     needs=constant_gate_needs,
     applies=stream_methods,
+    resolve=resolve_kappa,
 )
 def dart(
     trace: Trace,
     *,
-    kappa: float | str = "auto",
+    kappa: Kappa = "auto",
     gate: bool = True,
     centre: bool = False,
-    refined: int = 0,
-    seed: int = 0,
+    refined: Annotated[int, Range(0, MOST_SUBSETS, step=2)] = 0,
+    seed: Seed = 0,
 ) -> Relevance:
     """M[n] = sum_l (rho_l[n] + gamma_l[n]), signed; the flow's entry b is the sum over blocks up to b.
 
     rho_l[n] = <X_l[n], g_l[n]> on the block inputs, gamma_l the gate term of ``key_gate``. An attention pooling
-    counts as one more block, which joins the last entry of the flow. ``kappa``: factor on the MLP branches, "auto"
-    finds it once per model by conservation. ``gate``: with the gate term. ``centre``: less the mean over the patches,
-    so that a patch is positive where it holds more than an equal share; the order of the patches, hence SRG, stays,
-    what cuts at zero (grid pointing, mass, pictures) changes. ``refined``: that many random half-token
-    subsets in complementary pairs (even; 8 is good), each token's mean over the subsets that hold it; costs as many
-    more passes. ``seed``: of the subsets. ``extras``: ``kappa`` (B,) and ``block_relevance`` (B, L), sum_n rho_l."""
+    counts as one more block, which joins the last entry of the flow. ``kappa``: factor on the MLP branches; "auto" is
+    one half, and 1 where no MLP branch can be told apart. ``gate``: with the gate term. ``centre``: less the mean
+    over the patches, so that a patch is positive where it holds more than an equal share; the order of the patches,
+    hence SRG, stays, what cuts at zero (grid pointing, mass, pictures) changes. ``refined``: that many random
+    half-token subsets in complementary pairs (even; 8 is good), each token's mean over the subsets that hold it;
+    costs as many more passes. ``seed``: of the subsets. ``extras``: ``kappa`` (B,) and ``block_relevance`` (B, L),
+    sum_n rho_l."""
     used = used_kappa(trace)
-    if refined < 0 or refined % 2:
-        raise MethodError(f"expected refined as an even number of half-token subsets (0: off), got {refined}")
     steps = _refine(trace, gate, refined, seed) if refined else block_relevance(trace, gate)
     if centre:
         patches = trace.layout.patch_slice
@@ -72,7 +77,7 @@ def dart(
         "kappa": torch.full((trace.batch,), used),
         "block_relevance": stream_relevance(trace).sum(2),
     }
-    return Relevance(flow[:, -1], flow=flow, extras=extras, notes=_notes(trace, used, kappa))
+    return Relevance(flow[:, -1], flow=flow, extras=extras)
 
 
 @register(
@@ -85,8 +90,9 @@ def dart(
     has_flow=True,
     needs=constant_gate_needs,
     applies=chained_methods,
+    resolve=resolve_kappa,
 )
-def gmar_plus(trace: Trace, *, kappa: float | str = "auto") -> Relevance:
+def gmar_plus(trace: Trace, *, kappa: Kappa = "auto") -> Relevance:
     """R <- R + relu(sum_h G_h A_h) R with constant-gate gradients, no row normalisation; the read-out row.
 
     GMAR's idea, heads weighted by their gradient, but per entry and signed: a row-normalised rollout cannot carry
@@ -110,7 +116,7 @@ def gmar_plus(trace: Trace, *, kappa: float | str = "auto") -> Relevance:
     flow = rollout_rows(trace, sites, advance)
     share = strength / strength.sum(2, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     extras = {"head_weights": share, "head_strength": strength, "kappa": torch.full((trace.batch,), used)}
-    return Relevance(flow[:, -1], flow=flow, extras=extras, notes=_notes(trace, used, kappa))
+    return Relevance(flow[:, -1], flow=flow, extras=extras)
 
 
 def used_kappa(trace: Trace) -> float:
@@ -219,9 +225,3 @@ def _spread(values: Tensor, site: AttentionSite, layout: TokenLayout) -> Tensor:
     full[:, key_slice(site, layout)] = values
     return full
 
-
-def _notes(trace: Trace, used: float, kappa: float | str) -> tuple[str, ...]:
-    if kappa != "auto":
-        return (f"kappa {used:g} as given",)
-    found = kept_calibration(trace.vit)
-    return (found.describe() if found is not None else f"kappa {used:g}",)

@@ -57,7 +57,7 @@ def explain(
     request = _request(method, options)
     aim = parse_target(target)
     parts: dict[str, list[Explanation]] = {name: [] for name in request}
-    for start, inputs in _batches(vit, images, batch_size):
+    for start, inputs in input_batches(vit, images, batch_size):
         for name, explanation in _explain_batch(
             vit, inputs, request, _slice(aim, start, batch_of(inputs)), clean
         ).items():
@@ -82,17 +82,17 @@ def _request(
         else {name: {} for name in names}
     )
     for name, info in infos.items():
-        info.check_options(own[name])
+        own[name] = info.check_options(own[name])
     for option, value in options.items():
         takers = [name for name, info in infos.items() if option in info.options]
         if not takers:
             infos[names[0]].check_options({option: value})
         for name in takers:
-            own[name].setdefault(option, value)
+            own[name] = {**infos[name].check_options({option: value}), **own[name]}
     return own
 
 
-def _batches(vit: Vit, images: Any, batch_size: int) -> Iterator[tuple[int, Inputs]]:
+def input_batches(vit: Vit, images: Any, batch_size: int) -> Iterator[tuple[int, Inputs]]:
     """(index of the first picture, ready inputs), read batch by batch."""
     if batch_size < 1:
         raise MethodError(f"expected batch_size of at least 1, got {batch_size}")
@@ -130,9 +130,11 @@ def _explain_batch(
         if reason is not None:
             raise MethodError(f"method '{name}' does not apply to '{vit.source}': {reason}")
     groups: dict[tuple[Rules | None, int, str], list[tuple[MethodInfo, Needs]]] = {}
+    used: Request = {}
     for name, info in infos.items():
         with _refused_by_name(info, vit):
-            needs = info.needs_for(vit, inputs, request[name])
+            used[name] = info.resolved(vit, inputs, request[name])
+            needs = info.needs_for(vit, inputs, used[name])
         own = id(needs.target) if needs.target else 0
         groups.setdefault((needs.rules, own, needs.precision or vit.precision), []).append((info, needs))
     made: dict[str, Explanation] = {}
@@ -150,10 +152,9 @@ def _explain_batch(
         if diagnosed and anatomy.layout is not None:
             seen.sinks = diagnostics.sink_masses(trace)
         for info, _ in members:
-            options = {**info.options, **request[info.name]}
             with _refused_by_name(info, vit):
-                relevance = info.run(trace, options)
-            explanation = to_explanation(trace, info, relevance, options)
+                relevance = info.run(trace, used[info.name])
+            explanation = to_explanation(trace, info, relevance, used[info.name])
             if info.family in diagnostics.FAMILIES and anatomy.layout is not None:
                 records = {"diagnostics": seen.records(trace.batch)}
                 explanation = dataclasses.replace(explanation, metadata={**explanation.metadata, **records})

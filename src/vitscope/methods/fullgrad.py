@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vitscope.methods.calibration import stream_relevance
+import torch
+from torch import Tensor
+
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
@@ -18,6 +20,17 @@ def stream_methods(anatomy: Anatomy) -> str | None:
     if reason is None and not all(block.whole for block in anatomy.blocks):
         return "its residual additions are written outside its blocks' modules, so the residual stream is not seen"
     return reason
+
+
+def stream_relevance(trace: Trace) -> Tensor:
+    """rho_l[n] = <X_l[n], g_l[n]>, (B, L, N) float32: input times gradient on every block's input.
+
+    Blocks that run before the class token joins (CaiT, XCiT, ConViT) have none there."""
+    rows = []
+    for tokens, gradient in zip(trace.block_inputs, trace.block_input_gradients, strict=True):
+        row = (tokens.float() * gradient.float()).sum(-1)
+        rows.append(torch.nn.functional.pad(row, (trace.layout.tokens - row.shape[1], 0)))
+    return torch.stack(rows, 1)
 
 
 def _added_up(trace: Trace) -> Relevance:

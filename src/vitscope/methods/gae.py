@@ -6,12 +6,12 @@ from torch import Tensor
 
 from vitscope.methods.chain import (
     chain_sites,
-    check_start,
     positive_gradient_attention,
     rollout_rows,
     rows_through,
     step_fused_heads,
 )
+from vitscope.methods.option_bounds import Share, StartBlock, Weight
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Relevance
 from vitscope.tracing import Trace
@@ -27,12 +27,11 @@ from vitscope.tracing import Trace
     has_flow=True,
     applies=chained_methods,
 )
-def gae(trace: Trace, *, start_block: int = 0) -> Relevance:
+def gae(trace: Trace, *, start_block: StartBlock = 0) -> Relevance:
     """R <- R + mean_h relu(G_l A_l) R, no row normalisation; the read-out row (equations 5 and 6).
 
     The same as the product of (I + mean_h relu(G_l A_l)), later blocks on the left. ``start_block``: first block."""
     sites = chain_sites(trace)
-    check_start(start_block, len(sites))
     used = sites[start_block:]
 
     def advance(rows: Tensor, index: int) -> Tensor:
@@ -54,14 +53,13 @@ def gae(trace: Trace, *, start_block: int = 0) -> Relevance:
     applies=chained_methods,
 )
 def gradient_rollout(
-    trace: Trace, *, residual: float = 1.0, start_block: int = 0, discard: float = 0.0
+    trace: Trace, *, residual: Weight = 1.0, start_block: StartBlock = 0, discard: Share = 0.0
 ) -> Relevance:
     """Row of the product of rownorm(mean_h relu(G_l A_l) + residual I).
 
     ``discard``: share of each row's smallest entries dropped. The gradient is the one at the softmax's output and
     belongs to the same block as the attention; a well-known script differs in both."""
     sites = chain_sites(trace)
-    check_start(start_block, len(sites))
     used = sites[start_block:]
 
     def advance(rows: Tensor, index: int) -> Tensor:

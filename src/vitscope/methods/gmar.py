@@ -6,39 +6,38 @@ A_l = sum_h w_lh A_lh, then a rollout of the weighted attention.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from vitscope.errors import MethodError
 from vitscope.methods.chain import (
     chain_sites,
-    check_share,
-    check_start,
     rollout_rows,
     rows_times,
     step,
     step_fused_heads,
     uniform_heads,
 )
+from vitscope.methods.option_bounds import Share, StartBlock, Weight
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import AttentionSite, Capture, Trace
 
+Norm = Literal["l1", "l2"]
+Scope = Literal["block", "global"]
+ORDERS: dict[Norm, int] = {"l1": 1, "l2": 2}
 CITATION = "Jo, Jang and Park, GMAR, 2025, arXiv 2504.19414"
 
 
-def head_weights(trace: Trace, *, norm: str = "l1", scope: str = "block", positive: bool = False) -> Tensor:
+def head_weights(trace: Trace, *, norm: Norm = "l1", scope: Scope = "block", positive: bool = False) -> Tensor:
     """GMAR's head weights, (B, L, H) float32; blocks with fewer heads are padded with 0.
 
     ``norm``: l1 or l2 of G. ``scope``: ``block`` normalises over the heads of a block, ``global`` over all heads
     of all blocks (times L, so that a block's weights still sum to 1 on average). ``positive``: only positive
     gradients count. A sum that is 0 or not finite gives uniform weights."""
-    if norm not in ("l1", "l2"):
-        raise MethodError(f"expected norm l1 or l2, got '{norm}'")
-    if scope not in ("block", "global"):
-        raise MethodError(f"expected weights block or global, got '{scope}'")
-    order = 1 if norm == "l1" else 2
+    order = ORDERS[norm]
     sites = chain_sites(trace)
     H = max(site.heads for site in sites)
     strengths, uniform = [], []
@@ -73,21 +72,19 @@ def _positive_norm(site: AttentionSite, order: int) -> Tensor:
 def gmar(
     trace: Trace,
     *,
-    norm: str = "l1",
-    alpha: float = 1.0,
-    start_block: int = 0,
-    weights: str = "block",
+    norm: Norm = "l1",
+    alpha: Weight = 1.0,
+    start_block: StartBlock = 0,
+    weights: Scope = "block",
     positive: bool = False,
-    discard: float = 0.0,
+    discard: Share = 0.0,
 ) -> Relevance:
     """Rollout of gradient-weighted heads: row of the product of rownorm(sum_h w_lh A_lh + alpha I).
 
     Uniform weights give plain rollout exactly. ``norm``: l1 or l2; ``alpha``: weight of the residual;
     ``start_block``; ``weights``: block or global normalisation; ``positive``: positive gradients only; ``discard``:
     share of each row's smallest entries dropped (an extension). ``extras["head_weights"]`` (B, L, H)."""
-    check_share("discard", discard)
     sites, layout = chain_sites(trace), trace.layout
-    check_start(start_block, len(sites))
     w = head_weights(trace, norm=norm, scope=weights, positive=positive)
 
     def advance(rows: Tensor, index: int) -> Tensor:
@@ -113,7 +110,7 @@ def gmar(
     backwards=1,
     applies=chained_methods,
 )
-def gmar_paper(trace: Trace, *, norm: str = "l1", alpha: float = 1.0) -> Relevance:
+def gmar_paper(trace: Trace, *, norm: Norm = "l1", alpha: Weight = 1.0) -> Relevance:
     """GMAR with the recursion as printed: R <- R A_l + alpha I from the first block, no row normalisation.
 
     ``extras["head_weights"]`` (B, L, H)."""
@@ -150,7 +147,7 @@ def _plain_self_attention(anatomy: Anatomy) -> str | None:
     needs=Needs(gradient=True, capture=Capture(norms=True), precision="float32"),
     applies=_plain_self_attention,
 )
-def gmar_official(trace: Trace, *, norm: str = "l1", residual: float = 0.25) -> Relevance:
+def gmar_official(trace: Trace, *, norm: Norm = "l1", residual: Weight = 0.25) -> Relevance:
     """What the authors' released demo computes, for comparison only; it differs from the paper in every step.
 
     The weights are norms of the gradient at the *last* block's first LayerNorm output over patch tokens, whose D
@@ -158,13 +155,11 @@ def gmar_official(trace: Trace, *, norm: str = "l1", residual: float = 0.25) -> 
     mixed, R_h <- R_h (w_h A_lh) + residual * 5e-5 * mean(R) I from the first block on; the map is a misaligned
     view of head 0: the value at p is the mean of the entries (row, column) of the patch rows with
     (row + column) mod P = p."""
-    if norm not in ("l1", "l2"):
-        raise MethodError(f"expected norm l1 or l2, got '{norm}'")
     layout, sites = trace.layout, chain_sites(trace)
     H = trace.anatomy.heads
     gradient = trace.norm_gradients[-1][:, layout.patch_slice].float()
     parts = gradient.unflatten(-1, (H, -1)).permute(0, 2, 1, 3).flatten(2)
-    strength = parts.norm(p=1 if norm == "l1" else 2, dim=-1)
+    strength = parts.norm(p=ORDERS[norm], dim=-1)
     w = strength / strength.sum(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     N, P = layout.tokens, layout.patches
     eye = torch.eye(N, device=gradient.device)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
 from vitscope.methods.chain import chain_sites, key_slice
+from vitscope.methods.option_bounds import Block
 from vitscope.methods.raw_attention import site_row
 from vitscope.methods.registry import register, token_methods
 from vitscope.methods.relevance import Needs, Relevance
@@ -16,6 +18,7 @@ from vitscope.models.anatomy import TokenLayout
 from vitscope.tracing import Capture, Trace
 
 NEEDS = Needs(gradient=True, capture=Capture(norms=True), precision="float32")
+AnyBlock = Annotated[int, Block(attending=False, from_end=True)]
 Weighing = Callable[[Tensor, Tensor], Tensor]
 """(tokens (B, P, D), gradient (B, P, D)) -> map (B, P) before the relu."""
 
@@ -31,8 +34,6 @@ def patches_with_gradient(trace: Trace, block: int | None) -> tuple[Tensor, Tens
 
     Raises MethodError where the gradient is zero at every patch, since a map of zeros explains nothing."""
     blocks = len(trace.anatomy.blocks)
-    if block is not None and not -blocks <= block < blocks:
-        raise MethodError(f"expected block from {-blocks} to {blocks - 1}, got {block}")
     layout = trace.layout
     for index in [block % blocks] if block is not None else range(blocks - 1, -1, -1):
         tokens, gradient = trace.norm_tokens[index].float(), trace.norm_gradients[index].float()
@@ -63,7 +64,7 @@ def _with_prefix(patches: Tensor, layout: TokenLayout) -> Tensor:
     needs=NEEDS,
     applies=token_methods,
 )
-def gradcam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Relevance:
+def gradcam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c w_c X_c) over a block's first-norm tokens X, w_c the mean gradient over patches.
 
     ``block`` None takes the last one whose patches still have a gradient: in a class-token model the last block's
@@ -81,7 +82,7 @@ def gradcam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Rel
     needs=NEEDS,
     applies=token_methods,
 )
-def hirescam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Relevance:
+def hirescam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c g_c X_c), gradient and tokens multiplied element by element."""
     return _cam(trace, block, lambda x, g: (x * g).sum(2), relu)
 
@@ -96,7 +97,7 @@ def hirescam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Re
     needs=NEEDS,
     applies=token_methods,
 )
-def xgradcam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Relevance:
+def xgradcam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c w_c X_c) with w_c = sum_n X_nc g_nc / sum_n X_nc."""
 
     def weigh(x: Tensor, g: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ def xgradcam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Re
     needs=NEEDS,
     applies=token_methods,
 )
-def layercam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Relevance:
+def layercam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c relu(g_c) X_c), only positive gradients weigh."""
     return _cam(trace, block, lambda x, g: (x * g.clamp_min(0)).sum(2), relu)
 
@@ -132,13 +133,11 @@ def layercam(trace: Trace, *, block: int | None = None, relu: bool = True) -> Re
     needs=Needs(gradient=True, precision="float32"),
     applies=token_methods,
 )
-def attention_gradcam(trace: Trace, *, block: int = -1) -> Relevance:
+def attention_gradcam(trace: Trace, *, block: Annotated[int, Block(from_end=True)] = -1) -> Relevance:
     """relu(mean_h w_h A_h[class]) with w_h the mean of G_h[class] over the patches, in one block.
 
     For a model without class token the rows and gradients are summed over what the pooling reads."""
     sites = chain_sites(trace)
-    if not -len(sites) <= block < len(sites):
-        raise MethodError(f"expected block from {-len(sites)} to {len(sites) - 1}, got {block}")
     site, layout = sites[block], trace.layout
     attention = site_row(trace, site, "readout")
     if site.class_query is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from vitscope.errors import MethodError
-from vitscope.methods.chain import chain_sites, check_start, key_slice
+from vitscope.methods.chain import key_slice
+from vitscope.methods.option_bounds import StartBlock
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
@@ -37,7 +38,7 @@ def _applies(anatomy: Anatomy) -> str | None:
     applies=_applies,
     takes_libra=True,
 )
-def legrad(trace: Trace, *, start_block: int = 0) -> Relevance:
+def legrad(trace: Trace, *, start_block: StartBlock = 0) -> Relevance:
     """Mean over blocks of E_l = mean over heads and queries of relu(ds_l/dA_l).
 
     s_l is the target read from block l's output through the model's own pooling, norm and head. Every block's input
@@ -45,7 +46,6 @@ def legrad(trace: Trace, *, start_block: int = 0) -> Relevance:
     mean over blocks start…b."""
     if trace.resolved is None:
         raise MethodError("LeGrad needs a target; this trace has none")
-    check_start(start_block, len(chain_sites(trace)))
     maps = []
     layout = trace.layout
     for site in local_sites(trace.vit, trace.inputs, trace.resolved, trace.rules)[start_block:]:

@@ -7,13 +7,14 @@ is <x, g> summed over channels where the tokens enter the first block.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
 from vitscope.methods.fullgrad import stream_methods
+from vitscope.methods.option_bounds import Weight
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.tracing import Capture, Rules, Trace, Vit
@@ -93,13 +94,8 @@ def attnlrp(trace: Trace, *, positions: bool = True) -> Relevance:
 
 
 def _res_rules(options: Mapping[str, Any]) -> Rules:
-    gamma, attention = options["gamma"], options["attention"]
-    if not isinstance(gamma, (int, float)) or not 0 <= gamma < float("inf"):
-        raise MethodError(f"expected gamma of at least 0, got {gamma!r}")
-    if attention not in ("half", "constant"):
-        raise MethodError(f"expected attention 'half' (AttnLRP) or 'constant' (CP-LRP), got {attention!r}")
-    base = ATTN_LRP if attention == "half" else CP_LRP
-    return Rules(base.norm, base.activation, base.product, base.attention, residual=float(gamma))
+    base = ATTN_LRP if options["attention"] == "half" else CP_LRP
+    return Rules(base.norm, base.activation, base.product, base.attention, residual=options["gamma"])
 
 
 @register(
@@ -113,7 +109,9 @@ def _res_rules(options: Mapping[str, Any]) -> Rules:
     needs=_needs(_res_rules),
     applies=stream_methods,
 )
-def reslrp(trace: Trace, *, gamma: float = 1.0, attention: str = "half", positions: bool = True) -> Relevance:
+def reslrp(
+    trace: Trace, *, gamma: Weight = 1.0, attention: Literal["half", "constant"] = "half", positions: bool = True
+) -> Relevance:
     """AttnLRP with each residual sum z = a + b shared as w(a) a : w(b) b, w(u) = 1 + gamma [sign u = sign z].
 
     Where a and b cancel, plain input times gradient gives both far more than there is; this rule keeps the parts of

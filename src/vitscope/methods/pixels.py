@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
+from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import pictures_only, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.cells import Cells
@@ -18,6 +19,8 @@ from vitscope.tracing.forward_pass import run_pass
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.targets import output_tensor
 
+Baseline = Annotated[float, Range(-100, 100)]
+"""A pixel value in normalised units."""
 Pixels = Callable[[Any, Callable[[Tensor], Tensor], Tensor], Tensor]
 """(captum.attr, differentiable score of pictures (n, 3, H, W) -> (n,), pictures) -> attribution (B, 3, H, W)."""
 
@@ -108,13 +111,12 @@ def input_x_gradient(trace: Trace) -> Relevance:
     applies=pictures_only,
     takes_libra=True,
 )
-def integrated_gradients(trace: Trace, *, steps: int = 20, baseline: float = 0.0) -> Relevance:
+def integrated_gradients(
+    trace: Trace, *, steps: Annotated[int, Range(1, 1000)] = 20, baseline: Baseline = 0.0
+) -> Relevance:
     """Path integral of the gradient from a constant picture (``baseline`` in normalised units) to the picture.
 
     ``steps``: points of the Gauss-Legendre rule, one forward and backward each."""
-    if steps < 1:
-        raise MethodError(f"expected steps of at least 1, got {steps}")
-
     def run(c: Any, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         found: Tensor = c.IntegratedGradients(f).attribute(
             x, baselines=torch.full_like(x, baseline), n_steps=steps, internal_batch_size=x.shape[0]
@@ -136,11 +138,14 @@ def integrated_gradients(trace: Trace, *, steps: int = 20, baseline: float = 0.0
     applies=pictures_only,
     takes_libra=True,
 )
-def smoothgrad(trace: Trace, *, samples: int = 10, noise: float = 0.15, seed: int = 0) -> Relevance:
+def smoothgrad(
+    trace: Trace,
+    *,
+    samples: Annotated[int, Range(1, 10_000)] = 10,
+    noise: Annotated[float, Range(0, 10)] = 0.15,
+    seed: Seed = 0,
+) -> Relevance:
     """Mean of |dy/dx| over ``samples`` noisy copies; ``noise``: deviation as a share of the picture's range."""
-    if samples < 1:
-        raise MethodError(f"expected samples of at least 1, got {samples}")
-
     def run(c: Any, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         # Captum's NoiseTunnel draws from the global generator; here every picture has its own
         spread = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
@@ -165,7 +170,7 @@ def smoothgrad(trace: Trace, *, samples: int = 10, noise: float = 0.15, seed: in
     needs=Needs(),
     applies=pictures_only,
 )
-def occlusion(trace: Trace, *, baseline: float = 0.0) -> Relevance:
+def occlusion(trace: Trace, *, baseline: Baseline = 0.0) -> Relevance:
     """Drop of the score when one patch's pixels are set to ``baseline`` (normalised units), one forward a patch."""
     cells = trace.cells
     mask = _features(cells, trace)
@@ -191,7 +196,13 @@ def occlusion(trace: Trace, *, baseline: float = 0.0) -> Relevance:
     needs=Needs(),
     applies=pictures_only,
 )
-def kernel_shap(trace: Trace, *, samples: int = 400, baseline: float = 0.0, seed: int = 0) -> Relevance:
+def kernel_shap(
+    trace: Trace,
+    *,
+    samples: Annotated[int, Range(2, 100_000)] = 400,
+    baseline: Baseline = 0.0,
+    seed: Seed = 0,
+) -> Relevance:
     """Shapley values of the patches by weighted linear regression on ``samples`` random coalitions.
 
     Absent patches are set to ``baseline`` (normalised units). With fewer samples than about twice the patches the

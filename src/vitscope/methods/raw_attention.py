@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
 from vitscope.methods.chain import chain_sites, key_slice, query_slice
+from vitscope.methods.option_bounds import Block, Head, Patch
 from vitscope.methods.registry import register, row_methods
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
@@ -24,7 +27,11 @@ from vitscope.tracing import AttentionSite, Trace
     applies=row_methods,
 )
 def raw_attention(
-    trace: Trace, *, block: int = -1, head: int | None = None, query: int | str = "readout"
+    trace: Trace,
+    *,
+    block: Annotated[int, Block(from_end=True)] = -1,
+    head: Annotated[int, Head()] | None = None,
+    query: Annotated[int, Patch()] | Literal["readout"] = "readout",
 ) -> Relevance:
     """Attention of one query in one block, mean over heads or one head.
 
@@ -34,12 +41,10 @@ def raw_attention(
     sites = chain_sites(trace)
     if not sites:
         raise MethodError("no block has attention rows over tokens")
-    if not -len(sites) <= block < len(sites):
-        raise MethodError(f"expected block from {-len(sites)} to {len(sites) - 1}, got {block}")
     rows = [site_row(trace, site, query) for site in sites]
     heads = rows[block]
-    if head is not None and not 0 <= head < heads.shape[1]:
-        raise MethodError(f"expected head from 0 to {heads.shape[1] - 1}, got {head}")
+    if head is not None and head >= heads.shape[1]:
+        raise MethodError(f"option 'head' is from 0 to {heads.shape[1] - 1} in block {block}, got {head}")
 
     def fuse(row: Tensor) -> Tensor:
         return row.mean(1) if head is None else row[:, min(head, row.shape[1] - 1)]
@@ -47,16 +52,12 @@ def raw_attention(
     return Relevance(fuse(heads), flow=torch.stack([fuse(row) for row in rows], 1), extras={"heads": heads})
 
 
-def site_row(trace: Trace, site: AttentionSite, query: int | str) -> Tensor:
+def site_row(trace: Trace, site: AttentionSite, query: int | Literal["readout"]) -> Tensor:
     """Attention row per head in token coordinates, (B, H, N)."""
     layout = trace.layout
     if query == "readout":
         found = _readout_row(trace, site)
     else:
-        if not isinstance(query, int) or not 0 <= query < layout.patches:
-            raise MethodError(
-                f"expected query 'readout' or a patch from 0 to {layout.patches - 1}, got {query!r}"
-            )
         if site.info.kind == "class":
             raise MethodError("a class-attention block has no patch queries; use query='readout'")
         offset = layout.prefix_count - (query_slice(site, layout).start or 0)

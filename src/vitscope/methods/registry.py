@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from vitscope.errors import MethodError, nearest
+from vitscope.methods.option_kinds import Refused, Switch
+from vitscope.methods.options import Option, declared_options, short
 from vitscope.methods.relevance import Applies, Needs, NeedsOf, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import Trace, Vit, constant_gate
 
 Function = Callable[..., Relevance]
+Resolve = Callable[[Vit, Any, Mapping[str, Any]], dict[str, Any]]
+"""(vit, inputs of one batch, all options) -> the options with what depends on the model put in."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,19 @@ class MethodInfo:
     With the option ``libra=True`` softmax, the activations' gates and LayerNorm's std are constant on the way back;
     the formula of the method stays."""
 
+    resolve: Resolve | None = None
+    """Puts in what depends on the model, so that a record of the options says what was used."""
+
+    @cached_property
+    def declared(self) -> dict[str, Option]:
+        """What each option accepts, by name; methods on the plain gradient also have ``libra``."""
+        own = declared_options(self.function)
+        return {**own, "libra": Option("libra", False, (Switch(),))} if self.takes_libra else own
+
     @property
     def options(self) -> dict[str, Any]:
-        """The method's options and their defaults; methods on the plain gradient also have ``libra``."""
-        parameters = list(inspect.signature(self.function).parameters.values())[1:]
-        own = {p.name: p.default for p in parameters}
-        return {**own, "libra": False} if self.takes_libra else own
+        """The method's options and their defaults."""
+        return {name: option.default for name, option in self.declared.items()}
 
     @property
     def summary(self) -> str:
@@ -58,39 +69,54 @@ class MethodInfo:
         """Reason why this method does not apply to a model, None when it does."""
         return self.applies(anatomy)
 
+    def resolved(self, vit: Vit, inputs: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+        """All options as they are used on these inputs: checked, defaults filled in, nothing left to find.
+
+        Raises MethodError for an option that this method or this model does not take."""
+        checked = {**self.options, **self.check_options(options, vit.probe_for(inputs).anatomy)}
+        return self.resolve(vit, inputs, checked) if self.resolve is not None else checked
+
     def needs_for(self, vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
         """What the trace must hold for these inputs and options."""
-        needs = self.needs
-        if not isinstance(needs, Needs):
-            needs = needs(vit, inputs, {**self.options, **options})
-        libra = self.takes_libra and options.get("libra", False)
-        return replace(needs, rules=constant_gate()) if libra else needs
+        used = self.resolved(vit, inputs, options)
+        needs = self.needs if isinstance(self.needs, Needs) else self.needs(vit, inputs, used)
+        return replace(needs, rules=constant_gate()) if self.takes_libra and used["libra"] else needs
 
     def run(self, trace: Trace, options: Mapping[str, Any]) -> Relevance:
         """The method's relevance on a trace that holds what ``needs_for`` told."""
         own = {k: v for k, v in options.items() if not (k == "libra" and self.takes_libra)}
         return self.function(trace, **own)
 
-    def check_options(self, options: Mapping[str, Any]) -> None:
-        """Raise MethodError for an option that the method does not have, and for a switch that is no True or False."""
+    def check_options(self, options: Mapping[str, Any], anatomy: Anatomy | None = None) -> dict[str, Any]:
+        """The options in their strict form. ``anatomy``: of the model, which bounds blocks, heads and patches.
+
+        Raises MethodError for an option that the method does not have, and for a value that it does not accept."""
+        checked = {}
         for name, value in options.items():
-            if name not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise MethodError(f"method '{self.name}' has no option '{name}'; its options: {known}")
-            if isinstance(self.options[name], bool) and not isinstance(value, bool):
-                raise MethodError(f"option '{name}' of '{self.name}' is True or False, got {value!r}")
+            option = self._option(name)
+            try:
+                checked[name] = option.check(value, anatomy)
+            except Refused:
+                near = option.nearest(value)
+                hint = f"; nearest: '{near}'" if near else ""
+                raise MethodError(
+                    f"option '{name}' of '{self.name}' is {option.accepts(anatomy)}, got {short(value)}{hint}"
+                ) from None
+        return checked
 
+    def read_option(self, name: str, text: str) -> Any:
+        """The value that a text stands for, as it is written on a command line or in ``gmar:norm=l1``.
 
-def option_value(text: str) -> Any:
-    """An option's value as it is written on a command line or in ``gmar:norm=l1``: a number, true, false or none in
-    any case, a literal list; else the text itself."""
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+        Raises MethodError for an option that the method does not have, and for a text that stands for no value."""
+        value = self._option(name).read(text)
+        return self.check_options({name: value})[name]
+
+    def _option(self, name: str) -> Option:
+        if name not in self.declared:
+            known = ", ".join(self.declared)
+            near = f"nearest: {nearest(str(name), self.declared, 1)[0]}, of {known}" if known else "it has none"
+            raise MethodError(f"method '{self.name}' has no option {short(name)}; {near}")
+        return self.declared[name]
 
 
 _METHODS: dict[str, MethodInfo] = {}
@@ -135,12 +161,14 @@ def register(
     needs: Needs | NeedsOf | None = None,
     applies: Applies = token_methods,
     takes_libra: bool | None = None,
+    resolve: Resolve | None = None,
 ) -> Callable[[Function], Function]:
     """Register ``function(trace, *, options…) -> Relevance`` under ``name``.
 
     ``takes_libra``: the method has the option ``libra``. None: when its needs are a gradient without rules. A method
     that runs passes of its own, or whose needs depend on its options, says so itself; ``trace.rules`` then holds
-    Libra's rules. Raises MethodError when the name is taken."""
+    Libra's rules. ``resolve``: puts what depends on the model into the options. Raises MethodError when the name is
+    taken."""
     held = needs or Needs(gradient=backwards > 0)
     if takes_libra is None:
         takes_libra = isinstance(held, Needs) and held.gradient and held.rules is None
@@ -150,7 +178,7 @@ def register(
             raise MethodError(f"a method named '{name}' is registered already; choose another name")
         _METHODS[name] = MethodInfo(
             name, family, title, citation, class_specific, signed, forwards, backwards, has_flow, function, held,
-            applies, takes_libra,
+            applies, takes_libra, resolve,
         )  # fmt: skip
         return function
 

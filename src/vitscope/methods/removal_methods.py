@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
+from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
@@ -64,13 +67,17 @@ def leave_one_out(trace: Trace) -> Relevance:
     needs=Needs(),
     applies=_removable,
 )
-def rise(trace: Trace, *, masks: int = 400, share: float = 0.5, seed: int = 0) -> Relevance:
+def rise(
+    trace: Trace,
+    *,
+    masks: Annotated[int, Range(2, 100_000)] = 400,
+    share: Annotated[float, Range(0, 1, above=True, below=True)] = 0.5,
+    seed: Seed = 0,
+) -> Relevance:
     """Mean score over random masks that keep a patch, minus the mean over all masks.
 
     Each of ``masks`` keeps every patch with probability ``share``; masks come in complementary pairs, which takes
     the noise of how many patches are kept out of each pair when share is one half."""
-    if masks < 2 or not 0 < share < 1:
-        raise MethodError(f"expected at least 2 masks and a share between 0 and 1, got {masks} and {share}")
     P = trace.layout.patches
     generator = torch.Generator().manual_seed(seed)
     half = torch.rand((masks + 1) // 2, P, generator=generator) < share

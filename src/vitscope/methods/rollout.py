@@ -5,14 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from vitscope.methods.chain import (
+    FUSIONS,
+    Fusion,
     chain_sites,
-    check_share,
-    check_start,
-    fuse_heads,
     rollout_rows,
     step,
     step_fused_heads,
 )
+from vitscope.methods.option_bounds import Share, StartBlock, Weight
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.tracing import Trace
@@ -29,17 +29,20 @@ from vitscope.tracing import Trace
     applies=chained_methods,
 )
 def rollout(
-    trace: Trace, *, fusion: str = "mean", residual: float = 1.0, start_block: int = 0, discard: float = 0.0
+    trace: Trace,
+    *,
+    fusion: Fusion = "mean",
+    residual: Weight = 1.0,
+    start_block: StartBlock = 0,
+    discard: Share = 0.0,
 ) -> Relevance:
     """Row of the product of rownorm(fuse_h A_l + residual I), later blocks on the left.
 
     ``fusion``: mean, max or min over heads. ``start_block``: first block of the product. ``discard``: share of each
     row's smallest entries dropped before normalising (an extension, not in the paper). The flow's entry b is the
     rollout of blocks start…b."""
-    check_share("discard", discard)
-    fuse = fuse_heads(fusion)
+    fuse = FUSIONS[fusion]
     sites = chain_sites(trace)
-    check_start(start_block, len(sites))
     layout = trace.layout
     linear = fusion == "mean" and discard == 0
 

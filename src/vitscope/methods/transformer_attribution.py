@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from vitscope.errors import MethodError
-from vitscope.methods.chain import chain_sites, check_start, rollout_rows, rows_through
+from vitscope.methods.chain import chain_sites, rollout_rows, rows_through
+from vitscope.methods.option_bounds import StartBlock
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
@@ -39,7 +40,7 @@ def attention_relevance(site: AttentionSite, queries: slice) -> Tensor:
     needs=Needs(gradient=True, precision="float32"),
     applies=_applies,
 )
-def transformer_attribution(trace: Trace, *, start_block: int = 0) -> Relevance:
+def transformer_attribution(trace: Trace, *, start_block: StartBlock = 0) -> Relevance:
     """R <- R + mean_h relu(G_h R_A,h) R with R_A the layer-wise relevance of the attention; the read-out row.
 
     As GAE, with relevance by the z+ rule (see ``tracing.zplus``) in the attention's place. ``start_block``: first
@@ -47,7 +48,6 @@ def transformer_attribution(trace: Trace, *, start_block: int = 0) -> Relevance:
     if trace.resolved is None:
         raise MethodError("transformer attribution needs a target; this trace has none")
     sites = chain_sites(trace)
-    check_start(start_block, len(sites))
     used = sites[start_block:]
     relevant = relevance_sites(trace, trace.resolved)
 

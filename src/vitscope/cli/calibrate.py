@@ -1,0 +1,50 @@
+"""``vitscope calibrate``: DART's kappa by conservation on pictures of one's own, to be passed on with ``-o kappa=``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from vitscope.cli import console, options
+from vitscope.cli.batches import PictureBatches
+from vitscope.cli.session import open_vit
+
+EPILOG = (
+    "Example: vitscope calibrate photos --model timm/deit_tiny_patch16_224 --weights deit.safetensors, then "
+    "vitscope explain photo.jpg ... --method dart -o kappa=0.53. "
+    "Exit code 3: some pictures could not be read and were skipped."
+)
+
+
+def calibrate(
+    pictures: Annotated[list[str], typer.Argument(help="Pictures, folders (searched below, too) and globs.")],
+    model: options.Model,
+    weights: options.Weights = None,
+    random_weights: options.RandomWeights = False,
+    model_option: options.ModelOptions = None,
+    image_size: options.ImageSize = None,
+    batch_size: options.BatchSize = 16,
+    device: options.Device = "auto",
+    precision: options.Precision = "float32",
+    max_pixels: options.MaxPixels = None,
+    json: options.Json = False,
+) -> None:
+    """Find the kappa of DART and GMAR+ at which relevance adds up to the score on these pictures; 16 are enough."""
+    import torch
+
+    import vitscope as vs
+    from vitscope.models import find_pictures
+
+    paths = find_pictures(pictures)
+    vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_option)
+    batches = PictureBatches(paths, batch_size, "reading", max_pixels)
+    ready = torch.cat([vit.images(opened) for _, opened in batches])
+    found = vs.calibrate(vit, ready, batch_size=batch_size)
+    if json:
+        record = {**asdict(found), "conserves": found.conserves, "model": vit.source}
+        console.emit_json({**record, "weights": vit.fingerprint, "skipped": batches.skipped_records()})
+    else:
+        console.out().print(f"{found.describe()}; pass it on with -o kappa={found.kappa:g}", markup=False)
+    raise typer.Exit(batches.exit_code)
