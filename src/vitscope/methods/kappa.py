@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from vitscope.errors import MethodError, TraceError
+from vitscope.methods.fullgrad import STREAMS
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import Vit, constant_gate
 from vitscope.tracing.forward_pass import Inputs, run_pass
@@ -38,7 +39,13 @@ def default_kappa(vit: Vit, inputs: Inputs) -> float:
         first = select(inputs, torch.zeros(1, dtype=torch.long))
         try:
             run_pass(
-                vit.model, anatomy, first, precision=vit.precision, gradient=True, rules=constant_gate(DEFAULT)
+                vit.model,
+                anatomy,
+                first,
+                precision=vit.precision,
+                gradient=True,
+                capture=STREAMS,  # as the methods have it, since what is kept of the stream is a tensor of its own
+                rules=constant_gate(DEFAULT),
             )
         except TraceError:
             known[anatomy] = False
