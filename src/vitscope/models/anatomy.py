@@ -136,7 +136,8 @@ class Anatomy:
     depends on the picture. convolves: patches also mix in convolutions after the first block, so that a token which
     no attention sees is still not gone. output_width: size of the last axis of the output. trailing: tokens that
     follow the patches, which is not supported (layout is None then). asunder: why the blocks are no one chain, None
-    when each is read by the next and the last one leads to the output."""
+    when each is read by the next and the last one leads to the output. misplaced: why token i cannot be taken for patch
+    i, None when it was seen to be so."""
 
     family: str
     source: str
@@ -155,6 +156,7 @@ class Anatomy:
     convolves: bool = False
     trailing: int = 0
     asunder: str | None = None
+    misplaced: str | None = None
     notes: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
@@ -183,13 +185,13 @@ class Anatomy:
             return no_attention_reason(self.source)
         if not self.blocks:
             return "its attention runs in no module that takes and returns tokens; name such modules with blocks="
-        if self.asunder is not None:
-            return self.asunder
         kinds = {site.kind for site in self.block_sites}
         if "window" in kinds:
             return "its attention works inside windows, so no row of attention spans the picture"
         if "reduced" in kinds:
             return "its attention reads a reduced set of keys (a hierarchical model)"
+        if self.asunder is not None:
+            return self.asunder
         if self.trailing:
             return (
                 f"{self.trailing} of its tokens follow the patches (a class token at the end, detection tokens); only "
@@ -197,6 +199,8 @@ class Anatomy:
             )
         if self.layout is None:
             return "its tokens lie on no single grid (a pooling pyramid); pass grid=(h, w) if you know it"
+        if self.misplaced is not None:
+            return self.misplaced
         lengths = {s.keys for s in self.block_sites if s.kind in ("self", "class")}
         lengths |= {block.tokens for block in self.blocks if block.kind == "self"}
         if lengths - {self.layout.tokens, self.layout.patches}:

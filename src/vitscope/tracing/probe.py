@@ -21,6 +21,7 @@ from vitscope.tracing.pooling_rule import pooling_of
 from vitscope.tracing.provenance import reads_of
 from vitscope.tracing.recorder import Key, Recorder, watch_modules
 from vitscope.tracing.targets import output_tensor
+from vitscope.tracing.token_order import why_out_of_order
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ def probe(
     overrides = overrides or Overrides()
     recorder = Recorder()
     can_differentiate = not any(p.is_inference() for p in model.parameters())
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     with (
+        torch.random.fork_rng(devices=list(devices)),  # a model that draws (a masked autoencoder) shifts nobody's draws
         quiet(model, gradient=can_differentiate),
         watch_modules(model, recorder),
         recorder.provenance,
@@ -68,7 +71,12 @@ def probe(
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
             raise _does_not_run(source, inputs, error) from error
     with torch.inference_mode(False):
-        return _Conclusion(model, inputs, output, recorder, overrides, output_kind).probe(source, family)
+        found = _Conclusion(model, inputs, output, recorder, overrides, output_kind).probe(source, family)
+    del output, recorder
+    if isinstance(inputs, Tensor):
+        reason = why_out_of_order(model, found.anatomy, inputs, inputs)
+        found = replace(found, anatomy=replace(found.anatomy, misplaced=reason))
+    return found
 
 
 def _does_not_run(source: str, inputs: Inputs, error: Exception) -> ModelError:
@@ -179,7 +187,10 @@ class _Conclusion:
         elif not inside:
             self.notes.append(f"attention before the blocks, at '{place}', is not part of their chain")
         else:
-            return f"its attention at '{place}' lies in no module that takes and returns tokens; name all with blocks="
+            return (
+                f"its attention at '{place}' lies in no module that returns as many tokens as it takes (a pooling "
+                "pyramid, or blocks of an unusual form); name the blocks with blocks= if there are some"
+            )
         return None
 
     def _sites(self) -> list[SiteInfo]:

@@ -1,0 +1,117 @@
+"""Does token i show patch i? A change of one patch's pixels must move that patch's token first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitscope.models.anatomy import Anatomy
+from vitscope.models.cells import Cells
+from vitscope.tracing.blocks import get_module, is_tokens
+from vitscope.tracing.forward_pass import Inputs, call_model, compose_tokens
+from vitscope.tracing.guard import quiet
+
+SHUFFLES = (
+    "its tokens come in another order each time or some are dropped, so no token is known to show a certain patch; a "
+    "masked autoencoder does that: load its encoder as a plain ViT, or switch the masking and the shuffling off"
+)
+ELSEWHERE = (
+    "its tokens are not in the order of the patches (a change of the patch in row {row}, column {column} of the "
+    "{grid} grid moved {where} most); pass the picture in the order it wants, or grid= and prefix= if they are wrong"
+)
+
+
+class _Enough(Exception):
+    """Ends a forward when its first block is reached."""
+
+
+def why_out_of_order(model: nn.Module, anatomy: Anatomy, pictures: Tensor, inputs: Inputs) -> str | None:
+    """The reason why tokens cannot be taken for patches; None when a few patches over the grid are in their places.
+
+    pictures: two different ones, (2, C, H, W). inputs: what the model is given, with these pictures in it. Two passes
+    up to the first block, with six pictures and with one; models whose first block does not take one token for each
+    patch are not checked."""
+    layout = anatomy.layout
+    if layout is None or layout.cells is None or not anatomy.blocks:
+        return None
+    patches = _spread(layout.grid)
+    batch = _changed(pictures, layout.cells, patches)
+    with quiet(model, gradient=False), torch.random.fork_rng(devices=[]):
+        entering = _first_tokens(model, anatomy, _with(inputs, batch))
+        again = _first_tokens(model, anatomy, _with(inputs, batch[:1]))
+    if entering is None or again is None:
+        return None
+    tokens = entering.float()
+    if tokens.shape[1] not in (layout.tokens, layout.patches):
+        return None
+    scale = tokens[0].abs().max().clamp_min(1e-12)
+    for other in (tokens[1], again[0].float()):
+        if other.shape != tokens[0].shape or float((other - tokens[0]).abs().max()) > 1e-3 * float(scale):
+            return SHUFFLES
+    moved = (tokens[2:] - tokens[0]).norm(dim=-1)
+    if moved.shape[1] == layout.tokens:
+        moved = moved[:, layout.patch_slice]
+    return _misplaced(moved, patches, layout.grid)
+
+
+def _misplaced(moved: Tensor, patches: list[int], grid: tuple[int, int]) -> str | None:
+    """moved: how far each patch's token went when one patch was changed, (patches, P)."""
+    for change, patch in zip(moved, patches, strict=True):
+        row, column = divmod(patch, grid[1])
+        size = f"{grid[0]}x{grid[1]}"
+        if float(change.max()) == 0:
+            return ELSEWHERE.format(row=row, column=column, grid=size, where="no token")
+        found_row, found_column = divmod(int(change.argmax()), grid[1])
+        # where patches overlap, a neighbour may move a little more than the patch's own token
+        several = int((change > 1e-3 * change.max()).sum()) > 1
+        if max(abs(found_row - row), abs(found_column - column)) > (1 if several else 0):
+            where = f"the token of row {found_row}, column {found_column}"
+            return ELSEWHERE.format(row=row, column=column, grid=size, where=where)
+    return None
+
+
+def _spread(grid: tuple[int, int]) -> list[int]:
+    """Four patches that no shift, mirroring or turning of the grid leaves in their places all at once."""
+    h, w = grid
+    places = [(0, w - 1), (h - 1, 0), (h // 2, w // 2), (h // 3, (2 * w) // 3)]
+    return [row * w + column for row, column in dict.fromkeys(places)]
+
+
+def _changed(pictures: Tensor, cells: Cells, patches: list[int]) -> Tensor:
+    """The first picture twice, then once for each patch with the second picture's pixels in it."""
+    first, second = pictures[0], pictures[1]
+    keep = torch.ones(len(patches), cells.grid[0] * cells.grid[1], dtype=torch.bool, device=pictures.device)
+    keep[torch.arange(len(patches)), torch.tensor(patches)] = False
+    return torch.cat([first[None], first[None], torch.where(cells.kept(keep), first, second)])
+
+
+def _with(inputs: Inputs, batch: Tensor) -> Inputs:
+    """The inputs with these pictures in the place of theirs, and everything else repeated to as many."""
+    if isinstance(inputs, Tensor):
+        return batch
+    picture = next((n for n, value in inputs.items() if value.dim() == 4 and value.is_floating_point()), "")
+    return {
+        name: batch if name == picture else value[:1].expand(len(batch), *value.shape[1:])
+        for name, value in inputs.items()
+    }
+
+
+def _first_tokens(model: nn.Module, anatomy: Anatomy, inputs: Inputs) -> Tensor | None:
+    """What enters the first block, (B, N, D)."""
+    block = anatomy.blocks[0]
+    held: list[Tensor] = []
+
+    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        held.extend(t.detach() for t in (*args, *kwargs.values()) if is_tokens(t, block.width))
+        raise _Enough
+
+    handle = get_module(model, block.path).register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        call_model(model, inputs)
+    except _Enough:
+        return compose_tokens(held, anatomy.layout, block) if held else None
+    finally:
+        handle.remove()
+    return None
