@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import vitscope as vs
 from vitscope.evaluation import claim as decide
 from vitscope.evaluation import get_metric, protocol_agreement, world_names
+from vitscope.evaluation.comparison import verdict
+from vitscope.evaluation.paired_test import p_in_words, pictures_needed
 from vitscope.evaluation.statistics import Difference, holm
 
 ARROWS = {True: "↑", False: "↓", None: ""}
@@ -67,13 +69,12 @@ class Comparison:
     found: Difference
     higher_is_better: bool
 
-    def word(self, p: float) -> str:
-        """better or worse at 5 %, else within noise."""
-        if self.found.n < 2:
-            return "n/a"
-        if not p < 0.05:
-            return "within noise"
-        return "**better**" if (self.found.difference > 0) == self.higher_is_better else "**worse**"
+    def word(self, p: float, needed: int) -> str:
+        """better or worse at 5 %, else within noise; what is missing where there are too few pictures."""
+        winner, words = verdict(replace(self.found, p_holm=p), self.higher_is_better, needed)
+        if not winner:
+            return "within noise" if words == "undecided" else words
+        return "**better**" if winner == self.first else "**worse**"
 
 
 def comparisons(rows: list[Row], pairs: list[tuple[str, str]]) -> list[Comparison]:
@@ -96,7 +97,9 @@ def claim(title: str, rows: list[Row], pairs: list[tuple[str, str]]) -> str:
     """One published claim: the verdict in words, the three removals, and every paired difference."""
     made = comparisons(rows, pairs)
     corrected = holm([one.found.p for one in made])
-    words = [one.word(p) for one, p in zip(made, corrected, strict=True)]
+    family = sum(p == p for p in corrected)
+    needed = pictures_needed(family)
+    words = [one.word(p, needed) for one, p in zip(made, corrected, strict=True)]
     counts = {word: words.count(word) for word in ("**better**", "**worse**", "within noise")}
     total = sum(counts.values())
     if total == 0:
@@ -111,17 +114,17 @@ def claim(title: str, rows: list[Row], pairs: list[tuple[str, str]]) -> str:
         f"### {title}",
         "",
         f"**{answer}**: better in {counts['**better**']}, worse in {counts['**worse**']}, within noise in "
-        f"{counts['within noise']} of {total} (paired bootstrap, 5 %, Holm's correction over the {total}).",
+        f"{counts['within noise']} of {total} (paired sign flips, 5 %, Holm's correction over {family})."
+        + (f" {len(words) - total} more have too few pictures to tell anything." if len(words) > total else ""),
         "",
     ]
     removals = {name: board for name, board, metric in rows if metric == "srg" and "DeiT" in name}
     if len(removals) >= 3:
-        said = {True: "holds", False: "the opposite holds", None: "undecided"}
         everywhere = set.intersection(*(set(board.names) for board in removals.values()))
         for first, second in pairs:
             if not {first, second} <= everywhere:
                 continue
-            answer = said[decide(removals, "srg", first, second).holds]
+            answer = decide(removals, "srg", first, second).verdict
             text.append(f"- one sign beyond noise under all three removals, {first} over {second}: **{answer}**")
         text.append("")
     text += ["| first − second | where | difference | p (Holm) | n | first is |", "|---|---|---:|---:|---:|---|"]
@@ -130,7 +133,7 @@ def claim(title: str, rows: list[Row], pairs: list[tuple[str, str]]) -> str:
         value = f"{number(found.difference, 3)} [{number(found.low, 3)}, {number(found.high, 3)}]"
         text.append(
             f"| {one.first} − {one.second} | {one.place} | {value if found.n else 'n/a'} | "
-            f"{f'{p:.2g}' if p == p else 'n/a'} | {found.n} | {word} |"
+            f"{p_in_words(p)} | {found.n} | {word} |"
         )
     return "\n".join([*text, ""])
 
@@ -253,10 +256,14 @@ def survival(boards: dict[str, vs.Leaderboard]) -> str:
 INTRODUCTION = """# Leaderboard
 
 Made by `benchmarks/leaderboard.py`; nothing here was typed in. Each value is a mean over pictures with its 95 %
-bootstrap interval; * marks the best of a column and all that a paired test with Holm's correction cannot tell from
-it. The controls know nothing of the decision. "class" says whether a map depends on the class asked for. `drop` has
-the value of attention masking at half the cost. Small models only (n stands under each table): read the intervals, not
-the order. The script goes on from where it stopped whenever it is given more time.
+bootstrap interval; * marks the best of a column and all that a paired test (sign flips, see
+[metrics](../metrics.md#the-protocol), with Holm's correction over all pairs of the board) cannot tell from it. The
+controls know nothing of the decision. "class" says whether a map depends on the class asked for. `drop` has the value
+of attention masking at half the cost. Small models only (n stands under each table): read the intervals, not the order.
+The script goes on from where it stopped whenever it is given more time.
+
+DART's rows here, as all others, are those of the measurement; its κ was then found on the first pictures of each board.
+A κ that depends on the model alone moves them a little.
 """
 
 WORLDS = """

@@ -1,4 +1,4 @@
-"""Bootstrap, paired differences, Holm and Kendall, against scipy and against what is known."""
+"""Bootstrap, Holm and Kendall, against scipy and against what is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from vitscope.evaluation.statistics import (
     bootstrap,
     holm,
     kendall,
-    paired_difference,
     resampled_sums,
     resampling_weights,
 )
@@ -50,25 +49,6 @@ def test_degenerate_samples() -> None:
     assert (one.value, one.n) == (2, 1)
     assert math.isnan(one.low)
     assert resampling_weights(7, 0, 50).sum(1).tolist() == [7] * 50
-
-
-def test_paired_difference() -> None:
-    source = torch.Generator().manual_seed(0)
-    hard = torch.randn(50, generator=source) * 10  # pictures differ far more than methods do
-    first, second = hard + 1 + torch.randn(50, generator=source), hard + torch.randn(50, generator=source)
-    difference, low, high, p = paired_difference(rows(first), rows(second), mean_of, seed=0)
-    assert difference == pytest.approx(float((first - second).mean()), abs=1e-6)
-    assert 0 < low < difference < high
-    assert p < 0.01
-    reference = stats.ttest_rel(first, second).pvalue
-    assert p == pytest.approx(reference, abs=0.005)
-    _, low, high, p = paired_difference(rows(first), rows(first), mean_of, seed=0)
-    assert (low, high, p) == (0, 0, 1)
-
-
-def test_few_pictures_prove_nothing() -> None:
-    values = torch.tensor([1.0, 1.1, 0.9, 1.0])
-    assert paired_difference(rows(values), rows(values * 0), mean_of, seed=0)[3] >= 0.125
 
 
 def test_holm() -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from vitscope.evaluation.comparison import LEVEL
 from vitscope.evaluation.leaderboard import Leaderboard
 from vitscope.evaluation.metric import get_metric
+from vitscope.evaluation.paired_test import pictures_needed
 from vitscope.evaluation.statistics import Difference, kendall
 
 
@@ -45,6 +47,15 @@ class Claim:
     differences: dict[str, Difference]
     needed: int
 
+    @property
+    def verdict(self) -> str:
+        """ "holds", "the opposite holds" or "undecided", and which protocols have too few pictures to say anything."""
+        if self.holds is not None:
+            return "holds" if self.holds else "the opposite holds"
+        least = pictures_needed()
+        short = [f"{name} has {d.n}" for name, d in self.differences.items() if d.n < least]
+        return f"undecided: at least {least} pictures are needed, {', '.join(short)}" if short else "undecided"
+
 
 def claim(
     boards: Mapping[str, Leaderboard],
@@ -52,12 +63,17 @@ def claim(
     first: str,
     second: str,
     needed: int = 3,
-    level: float = 0.05,
+    level: float = LEVEL,
 ) -> Claim:
     """Decide a claim by paired differences under several protocols: a claim about removals needs at least three of
-    one sign, because the operator decides rankings."""
+    one sign, because the operator decides rankings.
+
+    With as many protocols as are needed, each must say so at ``level``. With more, that at least ``needed`` of N do is
+    a choice of the best, so each is held to level / (N − needed + 1) (Benjamini and Heller 2008, partial conjunction).
+    """
     found = {name: board.difference(first, second, metric) for name, board in boards.items()}
     sign = -1 if get_metric(metric).higher_is_better is False else 1
-    sure = [sign * d.difference > 0 for d in found.values() if d.p < level and d.difference != 0]
+    strict = level / max(1, len(found) - needed + 1)
+    sure = [sign * d.difference > 0 for d in found.values() if d.p < strict]
     holds = sure[0] if len(sure) >= needed and len(set(sure)) == 1 else None
     return Claim(first, second, metric, holds, found, needed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,10 +13,85 @@ import torch
 from torch import Tensor
 
 from vitscope.evaluation.metric import get_metric
-from vitscope.evaluation.statistics import Difference, holm, paired_difference, quantiles, resampled_sums
+from vitscope.evaluation.paired_test import influences, paired_p, pictures_needed
+from vitscope.evaluation.statistics import RESAMPLES, Difference, holm, quantiles, resampled_sums
 
 if TYPE_CHECKING:
     from vitscope.evaluation.leaderboard import Leaderboard
+
+LEVEL = 0.05
+
+
+class Paired:
+    """The methods of a board by one metric, pair by pair on the pictures that both have.
+
+    What is computed of a method on a set of pictures is kept: pairs of one board mostly share all pictures.
+    """
+
+    def __init__(self, board: Leaderboard, metric: str) -> None:
+        self._board, self._info = board, get_metric(metric)
+        self._places: dict[str, dict[str, int]] = {}
+        self._samples: dict[tuple[str, tuple[str, ...]], Tensor] = {}
+        self._influences: dict[tuple[str, tuple[str, ...]], Tensor] = {}
+
+    def shared(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The pictures for which every one of the methods has a value, sorted."""
+        defined = [self._place(name) for name in names]
+        if not defined:
+            return ()
+        common = set(defined[0]).intersection(*defined[1:])
+        return tuple(sorted(common))
+
+    def rows(self, name: str, keys: Sequence[str]) -> Tensor:
+        """The statistics of a method on these pictures, (n, K) in their order."""
+        state = self._board.state(name, self._info.name)
+        assert state is not None
+        place = self._place(name)
+        return state.rows[[place[key] for key in keys]]
+
+    def p(self, first: str, second: str) -> float:
+        """Two-sided p of "neither is better"; NaN where there are too few pictures."""
+        keys = self.shared([first, second])
+        if len(keys) < pictures_needed():
+            return math.nan
+        return paired_p(self._influence(first, keys), self._influence(second, keys))
+
+    def difference(self, first: str, second: str) -> Difference:
+        """Value of ``first`` minus value of ``second`` with its interval and p."""
+        keys, nan = self.shared([first, second]), math.nan
+        if not keys:
+            return Difference(first, second, nan, nan, nan, nan, nan, 0)
+        low, high = nan, nan
+        if len(keys) > 1:
+            low, high = quantiles(self._resampled(first, keys) - self._resampled(second, keys))
+        p = self.p(first, second)
+        return Difference(first, second, self.gap(first, second), low, high, p, p, len(keys))
+
+    def gap(self, first: str, second: str) -> float:
+        """Value of ``first`` minus value of ``second`` on the pictures that both have."""
+        keys = self.shared([first, second])
+        one, other = (self._info.finalise(self.rows(name, keys).sum(0)) for name in (first, second))
+        return float(one - other)
+
+    def _place(self, name: str) -> dict[str, int]:
+        if name not in self._places:
+            state = self._board.state(name, self._info.name)
+            keys = [] if state is None else state.keys
+            used = [] if state is None else (state.rows != 0).any(1).tolist()
+            known = enumerate(zip(keys, used, strict=True))
+            self._places[name] = {key: index for index, (key, ok) in known if ok}
+        return self._places[name]
+
+    def _influence(self, name: str, keys: tuple[str, ...]) -> Tensor:
+        if (name, keys) not in self._influences:
+            self._influences[name, keys] = influences(self.rows(name, keys), self._info.finalise)
+        return self._influences[name, keys]
+
+    def _resampled(self, name: str, keys: tuple[str, ...]) -> Tensor:
+        if (name, keys) not in self._samples:
+            sums = resampled_sums(self.rows(name, keys), self._board.protocol.seed, 2 * RESAMPLES)
+            self._samples[name, keys] = self._info.finalise(sums)
+        return self._samples[name, keys]
 
 
 def ranking(board: Leaderboard, metric: str) -> list[str]:
@@ -30,13 +106,7 @@ def ranking(board: Leaderboard, metric: str) -> list[str]:
 
 def difference(board: Leaderboard, first: str, second: str, metric: str) -> Difference:
     """Value of ``first`` minus value of ``second`` over the pictures that both have, with interval and p."""
-    keys = shared_keys(board, [first, second], metric)
-    if len(keys) < 2:
-        nan = float("nan")
-        return Difference(first, second, nan, nan, nan, nan, nan, 0)
-    one, other = (rows_of(board, name, metric, keys) for name in (first, second))
-    gap, low, high, p = paired_difference(one, other, get_metric(metric).finalise, board.protocol.seed)
-    return Difference(first, second, gap, low, high, p, p, len(keys))
+    return Paired(board, metric).difference(first, second)
 
 
 def compare(
@@ -44,38 +114,66 @@ def compare(
 ) -> pd.DataFrame:
     """Paired differences of all pairs of methods (or the given ones), p values corrected by Holm together."""
     chosen = list(itertools.combinations(ranking(board, metric), 2)) if pairs is None else list(pairs)
-    found = [difference(board, first, second, metric) for first, second in chosen]
+    paired = Paired(board, metric)
+    found = [paired.difference(first, second) for first, second in chosen]
     corrected = holm([each.p for each in found])
-    sign = -1 if get_metric(metric).higher_is_better is False else 1
+    needed = pictures_needed(sum(each.p == each.p for each in found) or len(found))
     rows = []
     for each, p in zip(found, corrected, strict=True):
-        winner = each.first if sign * each.difference > 0 else each.second
-        rows.append({**vars(replace(each, p_holm=p)), "better": winner if p < 0.05 else ""})
-    return pd.DataFrame(rows, columns=[*Difference.__dataclass_fields__, "better"])
+        winner, words = verdict(replace(each, p_holm=p), get_metric(metric).higher_is_better, needed)
+        rows.append({**vars(replace(each, p_holm=p)), "needed": needed, "better": winner, "verdict": words})
+    return pd.DataFrame(rows, columns=[*Difference.__dataclass_fields__, "needed", "better", "verdict"])
+
+
+def verdict(found: Difference, higher_is_better: bool | None, needed: int) -> tuple[str, str]:
+    """The better method (or an empty text) and what is said of the pair, at 5 % of the corrected p.
+
+    needed: from how many pictures on the clearest of the comparisons could be told apart.
+    """
+    if found.n == 0:
+        return "", "n/a: no picture has a value for both"
+    if found.n < needed:
+        return "", f"n/a: {found.n} pictures, at least {needed} needed"
+    if not found.p_holm < LEVEL:
+        return "", "undecided"
+    larger, smaller = (found.first, found.second)[:: 1 if found.difference > 0 else -1]
+    if higher_is_better is None:
+        return "", f"{larger} is higher"
+    winner = larger if higher_is_better else smaller
+    return winner, f"{winner} is better"
 
 
 def best(board: Leaderboard, metric: str) -> list[str]:
-    """The first method and all that are not worse than it beyond noise (Holm over the comparisons with it)."""
-    if get_metric(metric).higher_is_better is None:
+    """The first method and all that are not worse than it beyond noise.
+
+    Holm's correction is over all pairs, as in ``compare``: that the leader leads was seen in the same numbers.
+    """
+    info = get_metric(metric)
+    if info.higher_is_better is None:
         return []
     ranked = [name for name in ranking(board, metric) if board.interval(name, metric).n > 0]
-    if len(ranked) < 2:
-        return ranked
-    leader, rest = ranked[0], ranked[1:]
-    corrected = holm([difference(board, leader, other, metric).p for other in rest])
-    return [leader] + [other for other, p in zip(rest, corrected, strict=True) if not p < 0.05]
+    paired, pairs = Paired(board, metric), list(itertools.combinations(ranked, 2))
+    corrected = holm([paired.p(first, second) for first, second in pairs])
+    worse = {
+        second
+        for (first, second), p in zip(pairs, corrected, strict=True)
+        # On the pictures that both have, the leader need not lead.
+        if first == ranked[0] and p < LEVEL and (paired.gap(first, second) > 0) == info.higher_is_better
+    }
+    return [name for name in ranked if name not in worse]
 
 
 def rank_stability(board: Leaderboard, metric: str, resamples: int) -> pd.DataFrame:
     """How sure the ranking is: for each method the 95 % interval of its rank over resampled pictures."""
     names = [name for name in board.names if board.interval(name, metric).n > 1]
-    shared = shared_keys(board, names, metric)
+    paired, info = Paired(board, metric), get_metric(metric)
+    shared = paired.shared(names)
     if not shared:
         return pd.DataFrame(columns=["method", "rank", "low", "high"])
-    info = get_metric(metric)
     values = []
     for name in names:
-        rows = rows_of(board, name, metric, shared)
+        rows = paired.rows(name, shared)
+        # One seed: every method is ranked on the same drawn pictures.
         drawn = info.finalise(resampled_sums(rows, board.protocol.seed, resamples))
         values.append(torch.cat([info.finalise(rows.sum(0)).view(1), drawn]))
     higher = info.higher_is_better is not False
@@ -86,23 +184,3 @@ def rank_stability(board: Leaderboard, metric: str, resamples: int) -> pd.DataFr
         low, high = quantiles(ranks[1:, place])
         rows_out.append({"method": name, "rank": int(ranks[0, place]), "low": low, "high": high})
     return pd.DataFrame(rows_out).sort_values("rank", ignore_index=True)
-
-
-def shared_keys(board: Leaderboard, names: Sequence[str], metric: str) -> list[str]:
-    """The pictures for which every one of the methods has a value, sorted."""
-    defined = []
-    for name in names:
-        state = board.state(name, metric)
-        if state is None:
-            return []
-        used = (state.rows != 0).any(1).tolist()
-        defined.append({key for key, ok in zip(state.keys, used, strict=True) if ok})
-    return sorted(set.intersection(*defined)) if defined else []
-
-
-def rows_of(board: Leaderboard, name: str, metric: str, keys: Sequence[str]) -> Tensor:
-    """The statistics of a method on these pictures, (n, K) in their order."""
-    state = board.state(name, metric)
-    assert state is not None
-    place = {key: index for index, key in enumerate(state.keys)}
-    return state.rows[[place[key] for key in keys]]

@@ -148,13 +148,16 @@ class Leaderboard:
     def compare(self, metric: str, pairs: Iterable[tuple[str, str]] | None = None) -> pd.DataFrame:
         """Paired differences of all pairs of methods (or the given ones), p values corrected by Holm together.
 
-        Columns: first, second, difference (first − second), low, high, p, p_holm, n, better (the better method, or
-        an empty text within noise).
+        The two-sided p is that of sign flips, see :mod:`vitscope.evaluation.paired_test`, whose resolution suffices
+        for any number of methods; NaN with fewer than 6 pictures, which cannot reach 5 %. Columns: first, second,
+        difference (first − second), low, high, p, p_holm, n, needed (from how many pictures on the clearest of so
+        many comparisons could be told apart), better (the better method, or an empty text) and verdict ("… is
+        better", "undecided", or how many pictures are missing).
         """
         return comparison.compare(self, metric, pairs)
 
     def best(self, metric: str) -> list[str]:
-        """The first method and all that are not worse than it beyond noise (Holm over the comparisons with it).
+        """The first method and all that are not worse than it beyond noise (Holm over all pairs, as ``compare``).
 
         Empty for metrics that are described and not ranked, and where nothing has a value.
         """

@@ -69,7 +69,8 @@ def register_metric(
 
     The function takes a :class:`~vitscope.evaluation.case.Subject` and returns one number per picture, (B,)
     with NaN for undefined, or (B, K) statistics when ``finalise`` is given, or None when the metric does not
-    apply to this method at all.
+    apply to this method at all. ``finalise`` turns sums (..., K) into values (...) by torch operations that can be
+    differentiated: the paired test asks how a value moves with each picture.
     """
 
     def add(function: MetricFunction) -> MetricFunction:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from vitscope.evaluation import gallery
 from vitscope.evaluation.metric import get_metric
+from vitscope.evaluation.paired_test import p_in_words
 from vitscope.evaluation.statistics import quantiles, resampled_sums
 from vitscope.rendering.html import Column, Measure, Page
 from vitscope.rendering.overlay import overlay
@@ -153,23 +154,22 @@ def _metric(made: Page, board: Leaderboard, metric: str) -> None:
         caption=f"{metric}: {info.title}. {count}.{within} {info.citation}.",
     )
     if best:
-        rows = []
-        leader = best[0]
-        for _, row in board.compare(
-            metric, [(leader, name) for name in board.ranking(metric)[1:]]
-        ).iterrows():
-            rows.append(
-                [
-                    row["second"],
-                    Measure(row["difference"], row["low"], row["high"]),
-                    row["p_holm"],
-                    int(row["n"]),
-                ]
-            )
+        leader, pairs = best[0], board.compare(metric)
+        rows = [
+            [
+                row["second"],
+                Measure(row["difference"], row["low"], row["high"]),
+                p_in_words(row["p_holm"]),
+                int(row["n"]),
+                row["verdict"],
+            ]
+            for _, row in pairs[pairs["first"] == leader].iterrows()
+        ]
         made.table(
-            ["against", Column(f"{leader} minus it", True), Column("p (Holm)", True), Column("n", True)],
+            ["against", Column(f"{leader} minus it", True), "p (Holm)", Column("n", True), "verdict"],
             rows,
-            caption=f"Paired differences of {metric} from {leader}",
+            caption=f"Paired differences of {metric} from {leader}; p of sign flips, corrected over all "
+            f"{len(pairs)} pairs",
         )
 
 

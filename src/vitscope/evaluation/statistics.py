@@ -1,4 +1,4 @@
-"""Uncertainty: bootstrap over pictures, paired differences with Holm's correction, agreement of rankings."""
+"""Uncertainty: bootstrap over pictures, Holm's correction of many comparisons, agreement of rankings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference: value of ``first`` minus value of ``second`` on the same pictures."""
+    """A paired difference: value of ``first`` minus value of ``second`` on the same n pictures, its bootstrap interval,
+    and the two-sided p of :mod:`vitscope.evaluation.paired_test`: NaN with fewer pictures than could reach 5 %."""
 
     first: str
     second: str
@@ -97,30 +98,6 @@ def quantiles(samples: Tensor, level: float = LEVEL) -> tuple[float, float]:
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=samples.dtype)
     low, high = torch.quantile(samples, ends).tolist()
     return low, high
-
-
-def paired_difference(
-    first: Tensor, second: Tensor, finalise: Finalise, seed: int, level: float = LEVEL
-) -> tuple[float, float, float, float]:
-    """Difference, low, high, p of two methods on the same pictures, rows (n, K) in the same order.
-
-    The same resampled pictures for both. p is two-sided: twice the smaller share of resampled differences on one
-    side of 0, counted so that it is never 0, and never below what n agreeing signs would give (2 / 2^n).
-    """
-    difference = float(finalise(first.sum(0)) - finalise(second.sum(0)))
-    samples = finalise(resampled_sums(first, seed, 2 * RESAMPLES)) - finalise(
-        resampled_sums(second, seed, 2 * RESAMPLES)
-    )
-    samples = samples[torch.isfinite(samples)]
-    if len(samples) == 0:
-        return difference, float("nan"), float("nan"), float("nan")
-    low, high = quantiles(samples, level)
-    # A tie of all pictures is no evidence: samples at 0 count for both sides.
-    below, above = int((samples <= 0).sum()), int((samples >= 0).sum())
-    p = min(1.0, 2 * (min(below, above) + 1) / (len(samples) + 1))
-    # With few pictures resampling is too sure of itself; no test of signs could say more than this.
-    p = max(p, min(1.0, 2.0 ** (1 - len(first))))
-    return difference, low, high, p
 
 
 def holm(values: Sequence[float]) -> list[float]:
