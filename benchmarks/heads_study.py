@@ -25,8 +25,8 @@ from vitscope import heads
 from vitscope.data import read_folder
 from vitscope.heads import plots
 from vitscope.heads.report import HeadsStory
-from vitscope.heads.table import read_frame
 from vitscope.rendering.figure import save_figure
+from vitscope.storage import folders
 
 
 def main() -> None:
@@ -116,8 +116,7 @@ def main() -> None:
                 random_orders=4, batch_size=25,
             ).save(path),
         )
-    frame, metadata = read_frame(path)
-    cumulative = heads.CumulativePruning(frame, {}, metadata)
+    cumulative = heads.CumulativePruning.load(path)
     path = out / "joint.csv"
     if not path.exists():
         clock.run(
@@ -155,7 +154,7 @@ def main() -> None:
 
 def patterns(vit: vs.Vit, pictures: list[Path], out: Path, epochs: int, clock: Clock) -> heads.PatternAtlas:
     """The pattern atlas with its null."""
-    if not (out / "atlas/atlas.json").exists():
+    if not folders.exists(out / "atlas"):
 
         def learn() -> None:
             heads.patterns(
@@ -165,7 +164,7 @@ def patterns(vit: vs.Vit, pictures: list[Path], out: Path, epochs: int, clock: C
                 repeats=2,
                 stability_maps=500,
                 null=True,
-                checkpoint=out / "autoencoder.pt",
+                checkpoint=out / "autoencoder.safetensors",
                 training=lambda stage, p: print(stage, p.epoch, round(p.held_out_error, 4), flush=True),
             ).save(out / "atlas")
 
@@ -259,8 +258,8 @@ def draw(
         "agreement": plots.agreement_matrix(agreement),
         "importance-pattern": plots.importance_by_pattern(table, atlas, "js_divergence"),
     }
-    frame = read_frame(out / "partial.parquet")[0]
-    figures["partial"] = plots.partial_frame_curves(frame, "probability_drop_label")
+    partial = heads.PartialPruning.load(out / "partial.parquet").to_pandas()
+    figures["partial"] = plots.partial_frame_curves(partial, "probability_drop_label")
     for name, figure in figures.items():
         save_figure(figure("light"), folder / f"{name}.png", dots_per_inch=130)
 

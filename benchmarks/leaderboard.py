@@ -30,6 +30,7 @@ from vitscope.evaluation import EvaluationSet, world_names, world_set
 from vitscope.evaluation.dataset import picture_keys
 from vitscope.evaluation.mosaics import mosaics_of
 from vitscope.evaluation.worlds import WORLD_METRICS, WORLD_PROTOCOL
+from vitscope.storage import folders
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "leaderboard"
@@ -90,7 +91,7 @@ def grow(
 ) -> bool:
     """Evaluate shard after shard (at least one), adding each to what ``place`` holds, until time or pictures are
     over. Whether all pictures are done."""
-    board = vs.Leaderboard.load(place) if (place / "protocol.json").is_file() else None
+    board = vs.Leaderboard.load(place) if folders.exists(place) else None
     done = 0 if board is None else board.protocol.pictures
     start = time.monotonic()
     while done < len(data):

@@ -13,6 +13,7 @@ from vitscope.evaluation import get_metric, protocol_agreement, world_names
 from vitscope.evaluation.comparison import verdict
 from vitscope.evaluation.paired_test import p_in_words, pictures_needed
 from vitscope.evaluation.statistics import Difference, holm
+from vitscope.storage import folders
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 CAM_FAMILY = ("gradcam", "layercam", "hirescam", "xgradcam", "attention-gradcam")
@@ -184,7 +185,7 @@ def write_pages(results: Path, folder: Path) -> None:
     boards = {
         place.name: vs.Leaderboard.load(place)
         for place in sorted(results.iterdir())
-        if (place / "protocol.json").is_file()
+        if folders.exists(place)
     }
     folder.mkdir(parents=True, exist_ok=True)
     worlds = [name for name in world_names() if f"world-{name}" in boards]

@@ -61,6 +61,10 @@ class StorageError(VitscopeError):
     """A saved result cannot be read back: missing, damaged, of another kind, or of a newer version."""
 
 
+class DamagedError(StorageError):
+    """A saved result is not as it was written: cut off, changed, or only in part there."""
+
+
 class RecipeError(VitscopeError):
     """Results that were not made alike were to be put together."""
 

@@ -131,7 +131,7 @@ def test_interrupted_and_gone_on(
     said = capsys.readouterr().err
     assert "the same command goes on" in said
     assert said.strip().splitlines()[-1].startswith("interrupted; ")
-    assert not (tmp_path / "out" / "protocol.json").exists()
+    assert not (tmp_path / "out" / "manifest.json").exists()
     assert run(command) == 0
     captured = capsys.readouterr()
     assert "going on after 2 pictures" in captured.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 import vitscope as vs
-from vitscope.errors import EvaluationError, VitscopeError
+from vitscope.errors import EvaluationError, OutputError, StorageError, VitscopeError
 from vitscope.evaluation import EvaluationSet, agreement, evaluation_set, protocol_agreement
 from vitscope.evaluation.mosaics import mosaics_of
 
@@ -142,13 +143,13 @@ def test_storage(board: vs.Leaderboard, tmp_path: Path) -> None:
     assert again.protocol == board.protocol
     assert again.to_pandas().equals(board.to_pandas())
     assert again.per_image().equals(board.per_image())
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "curves.parquet", "leaderboard.parquet", "per_image.parquet", "protocol.json", "statistics.parquet",
+    assert sorted(re.sub("-[0-9a-f]{16}", "", p.name) for p in (tmp_path / "out").iterdir()) == [
+        "curves.parquet", "leaderboard.parquet", "manifest.json", "per_image.parquet", "statistics.parquet",
     ]  # fmt: skip
-    with pytest.raises(EvaluationError, match="no complete leaderboard"):
+    with pytest.raises(StorageError, match="there is no 'leaderboard' in"):
         vs.Leaderboard.load(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(VitscopeError, match="choose another folder"):
+    with pytest.raises(OutputError, match="give --out a folder"):
         board.save(tmp_path / "file")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import timm
 import torch
 from scipy.stats import kendalltau, spearmanr
@@ -14,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import vitscope as vs
 from vitscope import heads
+from vitscope.errors import StorageError
 from vitscope.heads.autoencoder import AutoencoderOptions, mean_error, squared_error, train_autoencoder
 from vitscope.heads.clustering import choose_clusters, fit_clusters, mean_pairwise_agreement
 from vitscope.heads.coding import CoderReport, split_pictures, verdict
@@ -24,6 +25,7 @@ from vitscope.heads.pattern_names import name_pattern
 from vitscope.heads.plots.common import few_groups
 from vitscope.heads.principal import fit_principal
 from vitscope.heads.sampling import Reservoir
+from vitscope.storage import folders, tensors
 
 
 def test_a_reservoir_keeps_every_picture_with_equal_chance() -> None:
@@ -71,7 +73,7 @@ def test_training_resumes_bit_equal_from_its_checkpoint(tmp_path: Path) -> None:
         if getattr(step, "epoch") == 3:  # noqa: B009
             raise Stop
 
-    file = tmp_path / "training.pt"
+    file = tmp_path / "training.safetensors"
     with pytest.raises(Stop):
         train_autoencoder(maps, held, options, checkpoint=file, progress=stop)
     again, second = train_autoencoder(maps, held, options, checkpoint=file)
@@ -84,22 +86,28 @@ def test_training_resumes_bit_equal_from_its_checkpoint(tmp_path: Path) -> None:
     assert history[-1].best_error < history[0].held_out_error
     with pytest.raises(heads.HeadsError, match="delete it"):
         train_autoencoder(maps, held, AutoencoderOptions(latent=5, width=4), checkpoint=file)
-    file.write_bytes(b"nothing")
-    with pytest.raises(heads.HeadsError, match="delete it"):
-        train_autoencoder(maps, held, options, checkpoint=file)
+    for damaged in (b"nothing", b"", file.read_bytes()[:-9]):
+        file.write_bytes(damaged)
+        anew, third = train_autoencoder(maps, held, options, checkpoint=file)
+        assert len(third) == 6 and torch.equal(anew.to_code.weight, whole.to_code.weight)
 
 
 def test_a_checkpoint_of_other_maps_or_of_something_else_is_refused(tmp_path: Path) -> None:
     """As many maps of another model would otherwise get this model's autoencoder."""
     options = AutoencoderOptions(latent=3, width=4, epochs=1)
-    file = tmp_path / "training.pt"
+    file = tmp_path / "training.safetensors"
     train_autoencoder(made_up_maps(), made_up_maps(24, 1), options, checkpoint=file)
     for train, held in ((made_up_maps(seed=5), made_up_maps(24, 1)), (made_up_maps(), made_up_maps(24, 2))):
         with pytest.raises(heads.HeadsError, match="another run's; delete it"):
             train_autoencoder(train, held, options, checkpoint=file)
-    torch.save({"settings": 3}, file)
-    with pytest.raises(heads.HeadsError, match="delete it"):
-        train_autoencoder(made_up_maps(), made_up_maps(24, 1), options, checkpoint=file)
+    for another in (
+        tensors.encode("memory bank", {"features": torch.ones(1, 1)}, {}),
+        safetensors.torch.save({"weight": torch.ones(1)}),
+    ):
+        file.write_bytes(another)
+        with pytest.raises(StorageError):
+            train_autoencoder(made_up_maps(), made_up_maps(24, 1), options, checkpoint=file)
+        assert file.read_bytes() == another
 
 
 def test_codes_shrink_with_few_maps_unless_their_size_is_given() -> None:
@@ -242,27 +250,30 @@ def small_vit() -> vs.Vit:
     return vs.open_model(made, image_size=64)
 
 
-@pytest.mark.parametrize("harm", ["json", "key", "arrays", "shape", "form", "format", "table"])
+@pytest.mark.parametrize("harm", ["manifest", "arrays", "table", "missing", "key", "shape", "form", "giant"])
 def test_a_damaged_atlas_is_refused_in_one_line(tmp_path: Path, harm: str) -> None:
     sample = heads.collect_maps(small_vit(), torch.randn(4, 3, 64, 64))
     options = AutoencoderOptions(latent=2, width=4, epochs=1)
     folder = heads.fit_atlas(sample, options=options, k=2, repeats=0, display="pca").save(tmp_path / "atlas")
-    document = json.loads((folder / "atlas.json").read_text())
-    if harm == "json":
-        (folder / "atlas.json").write_text("{")
-    elif harm == "arrays":
-        (folder / "arrays.safetensors").write_bytes(b"x" * 40)
-    elif harm == "table":
-        (folder / "maps.parquet").write_bytes(b"x" * 40)
+    again = heads.PatternAtlas.load(folder).save(tmp_path / "again")
+    assert sorted(p.read_bytes() for p in folder.iterdir()) == sorted(p.read_bytes() for p in again.iterdir())
+    parts, note = folders.load(folder, "pattern atlas")
+    if harm == "manifest":
+        (folder / "manifest.json").write_text("{")
+    elif harm in ("arrays", "table"):
+        next(folder.glob("arrays-*" if harm == "arrays" else "maps-*")).write_bytes(b"x" * 40)
+    elif harm == "missing":
+        del parts["heads.parquet"]
+        folders.save(folder, "pattern atlas", parts, note)
     else:
         if harm == "key":
-            del document["patterns"]
-        elif harm == "shape":
-            document["autoencoder"]["latent"] = 7
+            del note["patterns"]
+        elif harm == "form":
+            note["form"] = "other"
         else:
-            document[harm] = "other"
-        (folder / "atlas.json").write_text(json.dumps(document))
-    with pytest.raises(heads.HeadsError) as caught:
+            note["autoencoder"]["latent"] = {"shape": 7, "giant": 10**11}[harm]
+        folders.save(folder, "pattern atlas", parts, note)
+    with pytest.raises(StorageError) as caught:
         heads.PatternAtlas.load(folder)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
 

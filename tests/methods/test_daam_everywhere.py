@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import vitscope as vs
 from tests.methods.written import close, small_vit
 from tests.zoo import build, open_zoo, pictures
-from vitscope.errors import MethodError
+from vitscope.errors import MethodError, StorageError
 from vitscope.methods import memory_bank
 from vitscope.methods.daam import daam
 from vitscope.methods.daam_self_supervised import feature_weights
@@ -95,7 +95,7 @@ def test_a_saved_bank_is_the_same_bank(tmp_path: Path, labels: bool) -> None:
     assert (again.labels is None) != labels and (not labels or torch.equal(again.labels, bank.labels))
     assert (again.label_names, again.model, again.fingerprint) == (bank.label_names, "made up", "0000")
     (tmp_path / "other.safetensors").write_bytes(b"no bank")
-    with pytest.raises(MethodError, match="as a memory bank"):
+    with pytest.raises(StorageError, match="'memory bank'"):
         MemoryBank.load(tmp_path / "other.safetensors")
 
 

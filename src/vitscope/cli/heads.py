@@ -255,7 +255,7 @@ def report(
         metric = main_metric(table)
         many = heads.cumulative_pruning(vit, source, orders(table, metric), given.labels, steps=12, **shared)
         atlas = heads.patterns(
-            vit, source, options=heads.AutoencoderOptions(epochs=epochs), checkpoint=out / "autoencoder.pt",
+            vit, source, options=heads.AutoencoderOptions(epochs=epochs), checkpoint=out / "autoencoder.safetensors",
             training=lambda stage, now: progress(stage, now.epoch, now.epochs), **shared,
         )  # fmt: skip
     story = HeadsStory(

@@ -99,7 +99,7 @@ def patterns(
             made = heads.patterns(
                 given.vit, given.source, per_head=per_head, form=form, coder=coder, k=clusters,
                 options=heads.AutoencoderOptions(epochs=epochs, seed=seed, **sizes), repeats=repeats, null=null,
-                batch_size=batch_size, checkpoint=out / "autoencoder.pt", progress=progress,
+                batch_size=batch_size, checkpoint=out / "autoencoder.safetensors", progress=progress,
                 training=lambda stage, now: progress(stage, now.epoch, now.epochs),
             )  # fmt: skip
     mixes = made.heads if placed is None else placed.heads

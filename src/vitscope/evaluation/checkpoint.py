@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vitscope.errors import EvaluationError, OutputError
+from vitscope.errors import OutputError, StorageError
 from vitscope.evaluation.dataset import EvaluationSet
 from vitscope.evaluation.leaderboard import Leaderboard
 from vitscope.evaluation.protocol import Protocol, pictures_digest
@@ -33,7 +33,7 @@ class Checkpoint:
         for place in reversed(self._places()):
             try:
                 board = Leaderboard.load(place)
-            except EvaluationError:
+            except StorageError:
                 continue
             done = board.protocol.pictures
             same = board.protocol.shard_digest == protocol.shard_digest

@@ -194,14 +194,16 @@ class Leaderboard:
         return merging.merge(self, other)
 
     def save(self, folder: str | Path) -> Path:
-        """Write leaderboard.parquet, per_image.parquet, statistics.parquet, curves.parquet and protocol.json."""
+        """Write it into a folder, in the place of one that is there, with leaderboard.parquet and per_image.parquet."""
         from vitscope.evaluation.storage import save
 
         return save(self, Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> Leaderboard:
-        """Read back what :meth:`save` wrote; pictures and maps only where a checkpoint holds them."""
+        """Read back what :meth:`save` wrote; pictures and maps only where a checkpoint holds them.
+
+        Raises StorageError when the folder holds no leaderboard, or a damaged one."""
         from vitscope.evaluation.storage import load
 
         return load(Path(folder))

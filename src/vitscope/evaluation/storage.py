@@ -1,8 +1,8 @@
-"""A leaderboard on disk: Parquet tables and the protocol as JSON, written so that a half-written one is never read."""
+"""A leaderboard on disk: what it is made of as tables and tensors in one folder, and two tables to read beside them."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,135 +10,135 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from vitscope.errors import EvaluationError, OutputError
 from vitscope.evaluation.metric import Metric
 from vitscope.evaluation.protocol import Protocol
+from vitscope.storage import files, folders, tables, tensors
+from vitscope.storage.notes import decoding
 
 if TYPE_CHECKING:
-    from vitscope.evaluation.leaderboard import Leaderboard
+    from vitscope.evaluation.leaderboard import CurveRecord, Leaderboard
+
+KIND = "leaderboard"
 
 
 def save(board: Leaderboard, folder: Path) -> Path:
-    """Write the tables of a leaderboard into ``folder``; returns it. Raises OutputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _parquet(board.to_pandas(), folder / "leaderboard.parquet")
-        _parquet(board.per_image(), folder / "per_image.parquet")
-    except OSError as error:
-        raise _no_place(folder, error) from None
+    """Write a leaderboard into ``folder``, and its tables for other programs beside it; returns it.
+
+    Raises OutputError."""
+    files.make_folder(folder)
+    tables.export(folder / "leaderboard.parquet", board.to_pandas())
+    tables.export(folder / "per_image.parquet", board.per_image())
     return save_state(board, folder)
 
 
 def save_state(board: Leaderboard, folder: Path, pictures: bool = False) -> Path:
     """Write what a leaderboard is made of and no tables; ``pictures``: also those that a page shows, and the maps."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if pictures:
-            _save_pictures(board, folder / "pictures.npz")
-        statistics: dict[str, list[Any]] = {"key": [], "method": [], "metric": [], "row": []}
-        for (method, metric), state in board.states.items():
-            statistics["key"] += state.keys
-            statistics["method"] += [method] * len(state.keys)
-            statistics["metric"] += [metric] * len(state.keys)
-            statistics["row"] += list(state.rows.numpy())
-        _parquet(pd.DataFrame(statistics), folder / "statistics.parquet")
-        curves: dict[str, list[Any]] = {"key": [], "method": [], "curve": [], "fractions": [], "values": []}
-        for (method, name), curve in board.curves.items():
-            curves["key"] += curve.keys
-            curves["method"] += [method] * len(curve.keys)
-            curves["curve"] += [name] * len(curve.keys)
-            curves["fractions"] += [curve.fractions.double().numpy()] * len(curve.keys)
-            curves["values"] += list(curve.values.double().numpy())
-        _parquet(pd.DataFrame(curves), folder / "curves.parquet")
-        record = {
-            "protocol": board.protocol.to_dict(),
-            "digest": board.protocol.digest,
-            "methods": [asdict(method) for method in board.methods],
-            "metrics": board.metrics,
-            "evaluations": [[*place, count] for place, count in board.evaluations.items()],
-            "shared_evaluations": board.shared_evaluations,
-        }
-        waiting = folder / ".protocol.json.part"
-        waiting.write_text(json.dumps(record, indent=2))
-        # Last: a folder without protocol.json is no leaderboard yet.
-        waiting.replace(folder / "protocol.json")
-    except OSError as error:
-        raise _no_place(folder, error) from None
-    return folder
-
-
-def _no_place(folder: Path, error: OSError) -> OutputError:
-    reason = error.strerror or type(error).__name__
-    return OutputError(f"cannot write the leaderboard to {folder} ({reason}); choose another folder")
+    parts, note = encode(board, pictures)
+    return folders.save(folder, KIND, parts, note)
 
 
 def load(folder: Path) -> Leaderboard:
-    """Read a leaderboard. Raises EvaluationError when the folder holds none."""
-    from vitscope.evaluation.leaderboard import CurveRecord, Leaderboard, MethodRecord
+    """Read a leaderboard. Raises StorageError when the folder holds none, or a damaged one."""
+    parts, note = folders.load(folder, KIND)
+    return decode(parts, note, folder)
 
-    try:
-        record = json.loads((folder / "protocol.json").read_text())
-        statistics = pd.read_parquet(folder / "statistics.parquet")
-        curves = pd.read_parquet(folder / "curves.parquet")
-    except (OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or "not readable"
-        raise EvaluationError(f"{folder} holds no complete leaderboard ({cause}); evaluate again") from None
+
+def encode(board: Leaderboard, pictures: bool = False) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """(contents of the files by name, note): what `decode` makes the same leaderboard of."""
+    statistics: dict[str, list[Any]] = {"key": [], "method": [], "metric": [], "row": []}
+    for (method, metric), state in board.states.items():
+        statistics["key"] += state.keys
+        statistics["method"] += [method] * len(state.keys)
+        statistics["metric"] += [metric] * len(state.keys)
+        statistics["row"] += list(state.rows.numpy())
+    curves: dict[str, list[Any]] = {"key": [], "method": [], "curve": [], "fractions": [], "values": []}
+    for (method, name), curve in board.curves.items():
+        curves["key"] += curve.keys
+        curves["method"] += [method] * len(curve.keys)
+        curves["curve"] += [name] * len(curve.keys)
+        curves["fractions"] += [curve.fractions.double().numpy()] * len(curve.keys)
+        curves["values"] += list(curve.values.double().numpy())
+    parts = {
+        "statistics.parquet": tables.encode(pd.DataFrame(statistics), KIND, {}),
+        "curves.parquet": tables.encode(pd.DataFrame(curves), KIND, {}),
+    }
+    if pictures and board.pictures:
+        parts["pictures.safetensors"] = _encode_pictures(board)
+    note = {
+        "protocol": board.protocol.to_dict(),
+        "digest": board.protocol.digest,
+        "methods": [asdict(method) for method in board.methods],
+        "metrics": board.metrics,
+        "evaluations": [[*place, count] for place, count in board.evaluations.items()],
+        "shared_evaluations": board.shared_evaluations,
+    }
+    return parts, note
+
+
+def decode(parts: Mapping[str, bytes], note: Mapping[str, Any], place: Path) -> Leaderboard:
+    """What `encode` made, back. ``place`` is what messages call it. Raises StorageError."""
+    from vitscope.evaluation.leaderboard import Leaderboard, MethodRecord
+
+    with decoding(place, KIND):
+        pictures, maps = _decode_pictures(parts.get("pictures.safetensors"), place)
+        return Leaderboard(
+            Protocol.from_dict(note["protocol"]),
+            [MethodRecord(**method) for method in note["methods"]],
+            [str(metric) for metric in note["metrics"]],
+            _states(parts["statistics.parquet"], place),
+            {(str(method), str(metric)): int(count) for method, metric, count in note["evaluations"]},
+            int(note["shared_evaluations"]),
+            _curves(parts["curves.parquet"], place),
+            pictures,
+            maps,
+        )
+
+
+def _states(content: bytes, place: Path) -> dict[tuple[str, str], Metric]:
+    table, _ = tables.decode(content, place, KIND, ("key", "method", "metric", "row"))
     states: dict[tuple[str, str], Metric] = {}
-    for place, part in statistics.groupby(["method", "metric"], sort=False):
-        method, metric = (str(name) for name in cast(tuple[str, str], place))
-        state = Metric(metric)
-        state.update_rows(
-            list(part["key"]), torch.tensor([list(row) for row in part["row"]], dtype=torch.float64)
-        )
-        states[(method, metric)] = state
+    for names, part in table.groupby(["method", "metric"], sort=False):
+        method, metric = (str(name) for name in cast(tuple[str, str], names))
+        states[method, metric] = Metric(metric)
+        states[method, metric].update_rows([str(key) for key in part["key"]], _stacked(part["row"]))
+    return states
+
+
+def _curves(content: bytes, place: Path) -> dict[tuple[str, str], CurveRecord]:
+    from vitscope.evaluation.leaderboard import CurveRecord
+
+    table, _ = tables.decode(content, place, KIND, ("key", "method", "curve", "fractions", "values"))
     kept: dict[tuple[str, str], CurveRecord] = {}
-    for place, part in curves.groupby(["method", "curve"], sort=False):
-        method, name = (str(word) for word in cast(tuple[str, str], place))
-        kept[(method, name)] = CurveRecord(
-            torch.tensor(list(part["fractions"].iloc[0]), dtype=torch.float64),
-            list(part["key"]),
-            torch.tensor([list(values) for values in part["values"]], dtype=torch.float64),
+    for names, part in table.groupby(["method", "curve"], sort=False):
+        method, name = (str(word) for word in cast(tuple[str, str], names))
+        fractions = _stacked(part["fractions"][:1])[0]
+        kept[method, name] = CurveRecord(
+            fractions, [str(key) for key in part["key"]], _stacked(part["values"])
         )
-    pictures, maps = _load_pictures(folder / "pictures.npz")
-    return Leaderboard(
-        Protocol.from_dict(record["protocol"]),
-        [MethodRecord(**method) for method in record["methods"]],
-        record["metrics"],
-        states,
-        {(method, metric): count for method, metric, count in record["evaluations"]},
-        record["shared_evaluations"],
-        kept,
-        pictures,
-        maps,
+    return kept
+
+
+def _stacked(column: pd.Series) -> Tensor:
+    """A column of equally long lists as (rows, length) float64."""
+    return torch.from_numpy(np.stack([np.asarray(row, dtype=np.float64) for row in column]))
+
+
+def _encode_pictures(board: Leaderboard) -> bytes:
+    arrays = {f"picture {i}": picture for i, picture in enumerate(board.pictures.values())}
+    arrays |= {f"map {i}": values for i, values in enumerate(board.maps.values())}
+    return tensors.encode(
+        KIND, arrays, {"keys": list(board.pictures), "places": [list(p) for p in board.maps]}
     )
 
 
-def _save_pictures(board: Leaderboard, path: Path) -> None:
-    if not board.pictures:
-        return
-    waiting = path.with_name(f".{path.name}.part")
-    with waiting.open("wb") as file:
-        arrays: dict[str, Any] = {
-            "keys": np.array(list(board.pictures)),
-            "places": np.array(list(board.maps)).reshape(-1, 2),
-            **{f"picture {i}": picture for i, picture in enumerate(board.pictures.values())},
-            **{f"map {i}": values for i, values in enumerate(board.maps.values())},
-        }
-        np.savez(file, **arrays)
-    waiting.replace(path)
-
-
-def _load_pictures(path: Path) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
-    if not path.is_file():
+def _decode_pictures(
+    content: bytes | None, place: Path
+) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
+    if content is None:
         return {}, {}
-    with np.load(path, allow_pickle=False) as file:
-        pictures = {str(key): file[f"picture {i}"] for i, key in enumerate(file["keys"])}
-        places = [(str(method), str(key)) for method, key in file["places"]]
-        return pictures, {place: file[f"map {i}"] for i, place in enumerate(places)}
-
-
-def _parquet(table: pd.DataFrame, path: Path) -> None:
-    waiting = path.with_name(f".{path.name}.part")
-    table.to_parquet(waiting, index=False, compression="zstd")
-    waiting.replace(path)
+    arrays, note = tensors.decode(content, place, KIND)
+    pictures = {str(key): arrays[f"picture {i}"].numpy() for i, key in enumerate(note["keys"])}
+    places = [(str(method), str(key)) for method, key in note["places"]]
+    return pictures, {where: arrays[f"map {i}"].numpy() for i, where in enumerate(places)}

@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 from vitscope.heads.correlation import STATISTICS, Correlation, interval, rank_heads
 from vitscope.heads.problems import HeadsError
 from vitscope.heads.table import HeadTable, write_frame
+from vitscope.storage import tables
+from vitscope.storage.notes import decoding
+
+KIND = "agreement"
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,9 +85,45 @@ class Agreement:
         return pd.DataFrame(rows).sort_values("range", ascending=False, ignore_index=True)
 
     def save(self, path: str | Path) -> Path:
-        """Write the pairs as .parquet or .csv."""
-        write_frame(self.to_pandas(), Path(path), {**self.metadata, "resample": self.resample})
-        return Path(path)
+        """Write the pairs as .parquet (loads back whole, with the scores of every head) or as .csv."""
+        path = Path(path)
+        if path.suffix != tables.ENDING:
+            return write_frame(self.to_pandas(), path, self.metadata)
+        note = {
+            "names": self.names,
+            "statistics": list(self.matrices),
+            "scores": self.scores,
+            "ranks": self.ranks,
+            "resample": self.resample,
+            "pictures": self.pictures,
+            "metadata": self.metadata,
+        }
+        return tables.save(path, self.to_pandas(), KIND, note)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Agreement:
+        """Read what `save` wrote as .parquet. Raises StorageError for a damaged file, or one of another kind."""
+        frame, note = tables.load(path, KIND, ("first", "second"))
+        with decoding(path, KIND):
+            names = tuple(str(name) for name in note["names"])
+            place = {name: index for index, name in enumerate(names)}
+            first, second = ([place[name] for name in frame[side]] for side in ("first", "second"))
+            if len({*zip(first, second, strict=True)}) != len(names) * (len(names) - 1) // 2:
+                raise ValueError("it has not every pair of scores once")
+            matrices = {}
+            for statistic in note["statistics"]:
+                filled = []
+                for column in (statistic, f"{statistic}_low", f"{statistic}_high"):
+                    matrix = np.eye(len(names))
+                    matrix[first, second] = matrix[second, first] = frame[column].to_numpy(np.float64)
+                    filled.append(matrix)
+                matrices[str(statistic)] = (filled[0], filled[1], filled[2])
+            scores, ranks = (np.asarray(note[name], dtype=np.float64) for name in ("scores", "ranks"))
+            if scores.ndim != 3 or scores.shape != ranks.shape or len(scores) != len(names):
+                raise ValueError("it has not one score per head")
+            return cls(
+                names, matrices, scores, ranks, str(note["resample"]), int(note["pictures"]), dict(note["metadata"])
+            )
 
     def _index(self, name: str) -> int:
         if name not in self.names:

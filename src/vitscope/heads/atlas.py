@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vitscope.errors import OutputError
 from vitscope.heads.autoencoder import MapAutoencoder
 from vitscope.heads.batches import Progress, quiet
 from vitscope.heads.canonical import from_hellinger
@@ -27,10 +22,13 @@ from vitscope.heads.mixing import head_mixes
 from vitscope.heads.principal import PrincipalCoder
 from vitscope.heads.problems import HeadsError
 from vitscope.heads.sampling import FORMS, MapSample, collect_maps
-from vitscope.heads.table import read_frame, write_frame
+from vitscope.storage import folders, tables, tensors
+from vitscope.storage.notes import decoding
 from vitscope.tracing import Vit
 
-FORMAT = 1
+KIND = "pattern atlas"
+MAP_COLUMNS = ("model", "picture", "block", "head", "cluster", "pattern", "distance")
+HEAD_COLUMNS = ("model", "block", "head", "pattern", "purity", "content_dependence")
 
 
 @dataclass(frozen=True)
@@ -140,8 +138,7 @@ class PatternAtlas:
         return replace(self, null=null)
 
     def save(self, folder: str | Path) -> Path:
-        """Write atlas.json, arrays.safetensors, maps.parquet, heads.parquet (and null.parquet) into a folder."""
-        folder = Path(folder)
+        """Write everything into a folder, in the place of an atlas that is there; returns it. Raises OutputError."""
         arrays = {f"autoencoder.{name}": value for name, value in self.autoencoder.state_dict().items()}
         arrays |= {
             "principal.mean": self.principal.mean,
@@ -151,8 +148,7 @@ class PatternAtlas:
             "examples": self.examples,
             "codes": torch.from_numpy(self.codes),
         }
-        document = {
-            "format": FORMAT,
+        note = {
             "coder": self.coder_name,
             "form": self.form,
             "autoencoder": {
@@ -161,72 +157,59 @@ class PatternAtlas:
                 "width": self.autoencoder.width,
             },
             "patterns": [vars(pattern) for pattern in self.patterns],
-            "report": dict(self.report),
-            "metadata": dict(self.metadata),
+            "report": self.report,
+            "metadata": self.metadata,
         }
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_file(
-                {name: value.contiguous() for name, value in arrays.items()},
-                folder / "arrays.safetensors.part",
-            )
-            os.replace(folder / "arrays.safetensors.part", folder / "arrays.safetensors")
-            part = folder / "atlas.json.part"
-            part.write_text(json.dumps(document, indent=1, default=str))
-        except (OSError, SafetensorError) as error:
-            raise OutputError(
-                f"cannot write the atlas to {folder} ({error}); choose another folder"
-            ) from error
-        write_frame(self.maps, folder / "maps.parquet", self.metadata)
-        write_frame(self.heads, folder / "heads.parquet", self.metadata)
-        if self.null is not None:
-            write_frame(self.null, folder / "null.parquet", self.metadata)
-        os.replace(part, folder / "atlas.json")
-        return folder
+        frames = {"maps": self.maps, "heads": self.heads, "null": self.null}
+        parts = {"arrays.safetensors": tensors.encode(KIND, arrays, {})} | {
+            f"{name}.parquet": tables.encode(frame, KIND, {}) for name, frame in frames.items() if frame is not None
+        }
+        return folders.save(folder, KIND, parts, note)
 
     @classmethod
     def load(cls, folder: str | Path) -> PatternAtlas:
-        """Read an atlas back. Raises HeadsError when the folder holds none."""
-        folder = Path(folder)
-        try:
-            document = json.loads((folder / "atlas.json").read_text())
-            found = document.get("format")
-            if found == FORMAT:
-                return cls._read(folder, document, load_file(folder / "arrays.safetensors"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-            raise HeadsError(
-                f"expected a saved pattern atlas in {folder}, got none that can be read ({type(error).__name__}); "
-                "make one with vitscope heads patterns"
-            ) from error
-        raise HeadsError(f"expected an atlas of format {FORMAT} in {folder}, got {found}; make it again")
+        """Read an atlas back. Raises StorageError when the folder holds none, or a damaged one."""
+        parts, note = folders.load(folder, KIND)
+        with decoding(folder, KIND):
+            arrays, _ = tensors.decode(parts["arrays.safetensors"], folder, KIND)
+            frames = {
+                name: tables.decode(parts[f"{name}.parquet"], folder, KIND, columns)[0]
+                for name, columns in (("maps", MAP_COLUMNS), ("heads", HEAD_COLUMNS), ("null", HEAD_COLUMNS))
+                if name != "null" or "null.parquet" in parts
+            }
+            if note["coder"] not in CODERS or note["form"] not in FORMS:
+                raise ValueError("unknown coder or form")
+            return cls(
+                _autoencoder(note["autoencoder"], arrays),
+                PrincipalCoder(
+                    int(note["autoencoder"]["side"]), arrays["principal.mean"], arrays["principal.directions"]
+                ),
+                note["coder"],
+                note["form"],
+                Clustering(arrays["centres"].numpy()),
+                tuple(Pattern(**pattern) for pattern in note["patterns"]),
+                arrays["prototypes"],
+                arrays["examples"],
+                arrays["codes"].numpy(),
+                frames["maps"],
+                frames["heads"],
+                dict(note["report"]),
+                frames.get("null"),
+                dict(note["metadata"]),
+            )
 
-    @classmethod
-    def _read(cls, folder: Path, document: dict[str, Any], arrays: dict[str, Tensor]) -> PatternAtlas:
-        model = MapAutoencoder(**document["autoencoder"])
-        own = "autoencoder."
-        model.load_state_dict({n.removeprefix(own): v for n, v in arrays.items() if n.startswith(own)})
-        model.eval().requires_grad_(False)
-        null = folder / "null.parquet"
-        if document["coder"] not in CODERS or document["form"] not in FORMS:
-            raise ValueError("unknown coder or form")
-        return cls(
-            model,
-            PrincipalCoder(
-                document["autoencoder"]["side"], arrays["principal.mean"], arrays["principal.directions"]
-            ),
-            document["coder"],
-            document["form"],
-            Clustering(arrays["centres"].numpy()),
-            tuple(Pattern(**pattern) for pattern in document["patterns"]),
-            arrays["prototypes"],
-            arrays["examples"],
-            arrays["codes"].numpy(),
-            read_frame(folder / "maps.parquet")[0],
-            read_frame(folder / "heads.parquet")[0],
-            document["report"],
-            read_frame(null)[0] if null.exists() else None,
-            document["metadata"],
-        )
+
+def _autoencoder(sizes: Mapping[str, int], arrays: Mapping[str, Tensor]) -> MapAutoencoder:
+    """The autoencoder of these sizes with these weights. Raises ValueError when they do not fit together."""
+    own = "autoencoder."
+    state = {name.removeprefix(own): value for name, value in arrays.items() if name.startswith(own)}
+    # Without memory first: sizes that a file claims may be of any size.
+    with torch.device("meta"):
+        model = MapAutoencoder(int(sizes["side"]), int(sizes["latent"]), int(sizes["width"]))
+    if {name: value.shape for name, value in model.state_dict().items()} != {n: v.shape for n, v in state.items()}:
+        raise ValueError("its autoencoder is not of the size that it says")
+    model.load_state_dict(state, assign=True)
+    return model.eval().requires_grad_(False)
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vitscope.errors import DamagedError
 from vitscope.heads.problems import HeadsError
+from vitscope.storage import tensors
+from vitscope.storage.notes import decoding
+
+KIND = "training of an autoencoder"
 
 
 @dataclass(frozen=True)
@@ -153,8 +158,9 @@ def train_autoencoder(
 ) -> tuple[MapAutoencoder, list[TrainingProgress]]:
     """Train on root maps (n, side, side), stop early on the held-out ones; the best weights are returned.
 
-    With `checkpoint` the whole state is written after every epoch (atomically); a run that was interrupted goes on
-    from there and ends bit-equal to one that was not. A checkpoint made with other options or data is refused.
+    With `checkpoint` (a .safetensors file) the whole state is written after every epoch; a run that was interrupted
+    goes on from there and ends bit-equal to one that was not. A damaged one is as if it were not there; one made with
+    other options or data, and a file of another kind, are refused.
     The caller's random state is not touched.
     """
     options = options or AutoencoderOptions()
@@ -174,6 +180,7 @@ def train_autoencoder(
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=1e-4)
     order = torch.Generator().manual_seed(options.seed)
     run = _Run(model, optimiser, order, {**asdict(options), "maps": _digest(train), "held_out": _digest(held_out)})
+    checkpoint = None if checkpoint is None else tensors.with_ending(checkpoint)
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     steps = math.ceil(len(train) / batch_size)
@@ -233,44 +240,60 @@ class _Run:
         )
 
     def save(self, path: Path) -> None:
-        state = {
+        """Write the whole state to one file. Raises OutputError."""
+        optimiser = self.optimiser.state_dict()
+        arrays = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        arrays |= {f"best.{name}": value for name, value in self.best_state.items()}
+        arrays |= {
+            f"optimiser.{index}.{name}": value
+            for index, state in optimiser["state"].items()
+            for name, value in state.items()
+        }
+        arrays["order"] = self.order.get_state()
+        note = {
             "settings": self.settings,
             "epoch": self.epoch,
             "best_epoch": self.best_epoch,
             "best_error": self.best_error,
-            "best_state": self.best_state,
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "order": self.order.get_state(),
+            "groups": optimiser["param_groups"],
             "history": [asdict(entry) for entry in self.history],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        torch.save(state, part)
-        os.replace(part, path)
+        tensors.save(path, KIND, arrays, note)
 
     def load(self, path: Path) -> None:
+        """Go on from a file that `save` wrote; a damaged one is as if it were not there.
+
+        Raises HeadsError for another run's, StorageError for a file of another kind: neither is written over."""
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            settings = state["settings"]
-            if settings == self.settings:
-                self.best_state = state["best_state"]
-                self.model.load_state_dict(state["model"])
-                self.optimiser.load_state_dict(state["optimiser"])
-                self.order.set_state(state["order"])
-                self.history = [TrainingProgress(**entry) for entry in state["history"]]
-                self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
-                self.best_error = state["best_error"]
-        except Exception as error:
-            raise HeadsError(
-                f"expected a training checkpoint in {path}, got a file that cannot be read "
-                f"({type(error).__name__}); delete it to start afresh"
-            ) from error
+            arrays, note = tensors.load(path, KIND)
+            with decoding(path, KIND):
+                settings = dict(note["settings"])
+                if settings == self.settings:
+                    self._take(arrays, note)
+        except DamagedError:
+            return
         if settings != self.settings:
             raise HeadsError(
                 f"expected a checkpoint made with the same options on the same maps in {path}, got another run's; "
                 "delete it or choose another path"
             )
+
+    def _take(self, arrays: dict[str, Tensor], note: dict[str, Any]) -> None:
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}, "order": {}}
+        for name, value in arrays.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = value
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in parts["optimiser"].items():
+            index, _, rest = name.partition(".")
+            state.setdefault(int(index), {})[rest] = value
+        history = [TrainingProgress(**entry) for entry in note["history"]]
+        numbers = int(note["epoch"]), int(note["best_epoch"]), float(note["best_error"])
+        self.model.load_state_dict(parts["model"])
+        self.optimiser.load_state_dict({"state": state, "param_groups": note["groups"]})
+        self.order.set_state(arrays["order"])
+        self.best_state, self.history = parts["best"], history
+        self.epoch, self.best_epoch, self.best_error = numbers
 
 
 def _digest(maps: Tensor) -> str:

@@ -23,9 +23,15 @@ from vitscope.heads.resuming import Resumer
 from vitscope.heads.sites import head_grid
 from vitscope.heads.sweep import clean_run, measure
 from vitscope.heads.table import HeadTable, write_frame
+from vitscope.storage import tables
+from vitscope.storage.notes import decoding
 from vitscope.tracing import HeadAblation, Vit
 
 Head = tuple[int, int]
+KIND = "cumulative pruning"
+COLUMNS = (
+    "order", "repeat", "removed", "kept_share", "probability", "accuracy", "agreement", "js_divergence",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,9 +68,22 @@ class CumulativePruning:
         return pd.DataFrame(rows).sort_values("area", ascending=False, ignore_index=True)
 
     def save(self, path: str | Path) -> Path:
-        """Write the curves as .parquet or .csv."""
-        write_frame(self.curves, Path(path), self.metadata)
-        return Path(path)
+        """Write the curves as .parquet (loads back whole, with the orders) or as .csv."""
+        path = Path(path)
+        if path.suffix != tables.ENDING:
+            return write_frame(self.curves, path, self.metadata)
+        return tables.save(path, self.curves, KIND, {"orders": self.orders, "metadata": self.metadata})
+
+    @classmethod
+    def load(cls, path: str | Path) -> CumulativePruning:
+        """Read what `save` wrote as .parquet. Raises StorageError for a damaged file, or one of another kind."""
+        curves, note = tables.load(path, KIND, COLUMNS)
+        with decoding(path, KIND):
+            orders = {
+                str(name): [(int(block), int(head)) for block, head in order]
+                for name, order in note["orders"].items()
+            }
+            return cls(curves, orders, dict(note["metadata"]))
 
 
 def cumulative_pruning(

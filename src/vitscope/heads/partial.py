@@ -25,10 +25,15 @@ from vitscope.heads.problems import HeadsError
 from vitscope.heads.resuming import Resumer
 from vitscope.heads.sites import head_grid
 from vitscope.heads.sweep import check_representation, clean_run, groups, measure, stacked_index
-from vitscope.heads.table import write_frame
+from vitscope.heads.table import check_once, picture_rows, write_frame
 from vitscope.models.anatomy import TokenLayout
+from vitscope.storage import tables
+from vitscope.storage.notes import decoding
 from vitscope.tracing import EntryAblation, Vit
 
+KIND = "partial pruning"
+PLACE = ("picture", "step", "part", "k")
+"""Columns that say whose numbers a row holds."""
 HOP_PARTS = ("at", "within", "beyond")
 FIXED_PARTS = ("class_query", "patch_queries", "class_key", "whole_head")
 PARTS = (*FIXED_PARTS, *HOP_PARTS, "query")
@@ -123,10 +128,48 @@ class PartialPruning:
                 )
         return pd.DataFrame(rows)
 
+    def per_picture(self) -> pd.DataFrame:
+        """One row per picture and step: picture, step, part, k, then one column per metric."""
+        count = len(self.pictures)
+        columns: dict[str, Any] = {
+            "picture": np.repeat(np.asarray(self.pictures, dtype=object), len(self.steps)),
+            "step": np.tile(np.arange(len(self.steps)), count),
+            "part": np.tile(np.asarray([part for part, _ in self.steps], dtype=object), count),
+            "k": np.tile(np.asarray([k for _, k in self.steps], dtype=np.int64), count),
+        }
+        return pd.DataFrame({**columns, **{name: array.reshape(-1) for name, array in self.values.items()}})
+
     def save(self, path: str | Path) -> Path:
-        """Write the curves as .parquet or .csv."""
-        write_frame(self.to_pandas(), Path(path), self.metadata)
-        return Path(path)
+        """Write .parquet (per picture; loads back whole) or .csv (the curves)."""
+        path = Path(path)
+        if path.suffix != tables.ENDING:
+            return write_frame(self.to_pandas(), path, self.metadata)
+        note = {
+            "block": self.block,
+            "head": self.head,
+            "steps": self.steps,
+            "metadata": self.metadata,
+        }
+        return tables.save(path, self.per_picture(), KIND, note)
+
+    @classmethod
+    def load(cls, path: str | Path) -> PartialPruning:
+        """Read what `save` wrote as .parquet, by its columns; rows may stand in any order.
+
+        Raises StorageError for a damaged file, or one of another kind."""
+        frame, note = tables.load(path, KIND, PLACE)
+        with decoding(path, KIND):
+            steps = tuple((str(part), int(k)) for part, k in note["steps"])
+            pictures, picture = picture_rows(frame, ("step",))
+            index = (picture, frame["step"].to_numpy(np.int64))
+            shape = (len(pictures), len(steps))
+            check_once(index, shape)
+            values = {}
+            for name in frame.columns:
+                if name not in PLACE:
+                    values[str(name)] = np.empty(shape, np.float32)
+                    values[str(name)][index] = frame[name].to_numpy(np.float32)
+            return cls(int(note["block"]), int(note["head"]), steps, values, pictures, dict(note["metadata"]))
 
 
 def partial_pruning(

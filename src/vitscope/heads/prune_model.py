@@ -9,23 +9,23 @@ the ablation exactly.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vitscope.errors import OutputError
+from vitscope.errors import OutputError, StorageError
 from vitscope.heads.problems import HeadsError
 from vitscope.heads.sites import head_grid
 from vitscope.heads.table import HeadTable
+from vitscope.storage import tensors
+from vitscope.storage.notes import decoding
 from vitscope.tracing import Vit
 
+KIND = "pruned model"
 Head = tuple[int, int]
 PRUNED_FORMS = ("smaller", "masked")
 
@@ -161,7 +161,7 @@ def save_pruned(
     """Write weights and what was removed to one .safetensors file. A masked one loads as `weights=` of the same timm
     name; a smaller one with `load_pruned`."""
     path = Path(path)
-    if path.suffix != ".safetensors":
+    if path.suffix != tensors.ENDING:
         raise OutputError(f"expected a file ending in .safetensors, got {path.name!r}; rename --out")
     record = {
         "architecture": architecture,
@@ -169,40 +169,64 @@ def save_pruned(
         "form": form,
         **(note or {}),
     }
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, path, metadata={"vitscope_pruned": json.dumps(record, default=str)})
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write {path} ({error}); choose another folder") from error
-    return path
+    return tensors.save(path, KIND, module.state_dict(), record)
 
 
 def load_pruned(path: str | Path, **options: Any) -> nn.Module:
     """The pruned timm model of a file that `save_pruned` wrote; an nn.Module for `vs.open_model`.
 
-    options go to timm.create_model (num_classes, img_size …). Raises HeadsError for any other file.
+    options go to timm.create_model (num_classes, img_size …). Nothing is fetched or read but this file, and sizes are
+    compared before memory is taken.
+
+    Raises StorageError for a damaged file, one of another kind, or one that names no model of timm's; HeadsError for
+    options with which the model has other shapes.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})["vitscope_pruned"])
-        state = load_file(path)
-    except (OSError, KeyError, SafetensorError) as error:
+    state, record = tensors.load(path, KIND)
+    with decoding(path, KIND):
+        name = str(record["architecture"]).removeprefix("timm/")
+        # timm opens more than its own models: hf-hub:… asks a server, local-dir:… reads a folder.
+        if not timm.is_model(name):
+            raise StorageError(
+                f"{path} was made from {name[:80]!r}, which is no model that timm lists; prune the model again"
+            )
+        gone: dict[int, list[int]] = {}
+        if record["form"] == "smaller":
+            for block, head in record["removed"]:
+                gone.setdefault(int(block), []).append(int(head))
+    with torch.device("meta"):
+        expected = _build(path, name, gone, state, options).state_dict()
+    wrong = [key for key in {*expected, *state} if key not in expected or key not in state]
+    wrong += [key for key in expected if key in state and expected[key].shape != state[key].shape]
+    if wrong:
+        first = min(wrong)
+        found, wanted = (_shape(group.get(first)) for group in (state, expected))
         raise HeadsError(
-            f"expected a file written by vitscope heads prune at {path}, got {type(error).__name__}; check the path"
-        ) from error
-    name = str(record["architecture"]).removeprefix("timm/")
-    model: Any = timm.create_model(name, pretrained=False, **options)
-    if record["form"] == "smaller":
-        by_block: dict[int, list[int]] = {}
-        for block, head in record["removed"]:
-            by_block.setdefault(block, []).append(head)
-        for index, heads in by_block.items():
-            _shrink(model.blocks[index].attn, heads)
-    for index, block in enumerate(model.blocks):
-        # Mean replacement gave a bias to projections that had none.
-        if f"blocks.{index}.attn.proj.bias" in state and block.attn.proj.bias is None:
-            block.attn.proj.bias = nn.Parameter(torch.zeros_like(block.attn.proj.weight[:, 0]))
+            f"{path} does not fit {name} ({first} is {found}, the model has {wanted}); "
+            "give load_pruned the num_classes and img_size that the model was made with"
+        )
+    model = _build(path, name, gone, state, options)
     model.load_state_dict(state)
-    pruned: nn.Module = model.eval()
-    return pruned
+    return model.eval()
+
+
+def _build(
+    path: str | Path, name: str, gone: dict[int, list[int]], state: dict[str, Tensor], options: dict[str, Any]
+) -> nn.Module:
+    """A timm model of random weights with the shapes that pruning leaves."""
+    try:
+        model: Any = timm.create_model(name, **{**options, "pretrained": False})
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise HeadsError(f"timm cannot make {name} with these options ({error}); give others") from None
+    with decoding(path, KIND):
+        for index, heads in gone.items():
+            _shrink(model.blocks[index].attn, heads)
+        for index, block in enumerate(getattr(model, "blocks", ())):
+            # Mean replacement gave a bias to projections that had none.
+            if f"blocks.{index}.attn.proj.bias" in state and block.attn.proj.bias is None:
+                block.attn.proj.bias = nn.Parameter(torch.zeros_like(block.attn.proj.weight[:, 0]))
+    built: nn.Module = model
+    return built
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else " x ".join(map(str, tensor.shape)) or "one number"

@@ -63,8 +63,18 @@ class HeadsStory:
         files = [self.write(folder / f"{name}.html")]
         for stem, frame, metadata in self._tables():
             files += write_both(frame, folder / stem, metadata)
+        if self.cumulative is not None:
+            files.append(self.cumulative.save(folder / "cumulative.csv"))
+        if self.agreement is not None:
+            files.append(self.agreement.save(folder / "agreement.csv"))
         if self.table is not None:
             files.append(self.table.save(folder / "heads-per-picture.parquet"))
+        if self.partial is not None:
+            files.append(self.partial.save(folder / "partial-per-picture.parquet"))
+        if self.cumulative is not None:
+            files.append(self.cumulative.save(folder / "cumulative.parquet"))
+        if self.agreement is not None:
+            files.append(self.agreement.save(folder / "agreement.parquet"))
         if self.strength is not None:
             files.append(self.strength.save(folder / "strength.safetensors"))
         if self.atlas is not None and self.placed is None:
@@ -84,8 +94,6 @@ class HeadsStory:
             found.append(("heads", self.table.to_pandas(), self.table.metadata))
         if self.partial is not None:
             found.append(("partial", self.partial.to_pandas(), self.partial.metadata))
-        if self.cumulative is not None:
-            found.append(("cumulative", self.cumulative.curves, self.cumulative.metadata))
         if self.joint is not None:
             found.append(("joint", self.joint, {}))
         if self.strength is not None:
@@ -97,7 +105,6 @@ class HeadsStory:
             mix = self.atlas if self.placed is None else self.placed
             found.append(("pattern-mix", mix.heads, self.atlas.metadata))
         if self.agreement is not None:
-            found.append(("agreement", self.agreement.to_pandas(), self.agreement.metadata))
             found.append(("disagreements", self.agreement.disagreements(), self.agreement.metadata))
         return found
 
@@ -204,7 +211,4 @@ class HeadsStory:
 
 def write_both(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any] | None = None) -> list[Path]:
     """One table as PATH.parquet and PATH.csv."""
-    files = [path.with_name(path.name + ending) for ending in (".parquet", ".csv")]
-    for file in files:
-        write_frame(frame, file, metadata)
-    return files
+    return [write_frame(frame, path.with_name(path.name + ending), metadata) for ending in (".parquet", ".csv")]

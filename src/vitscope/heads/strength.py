@@ -6,7 +6,6 @@ running mean and spread, so memory does not grow with the pictures, and attentio
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +15,8 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vitscope.errors import OutputError
 from vitscope.heads.batches import Progress, picture_source, quiet
 from vitscope.heads.correlation import spearman
 from vitscope.heads.distance import check_distance, grid_geometry
@@ -29,8 +26,12 @@ from vitscope.heads.profiles import PictureProfiles, add_rows, finish, start_sum
 from vitscope.heads.sites import prefix_of, spatial_sites
 from vitscope.heads.table import HeadTable
 from vitscope.models.anatomy import TokenLayout
+from vitscope.storage import tensors
+from vitscope.storage.notes import decoding
 from vitscope.tracing import AttentionSite, Trace, Vit
 
+KIND = "strength profile"
+GROUPS = ("values", "spreads", "uniform", "scalars")
 SCALARS = ("expected_distance", "patch_distance", "entropy")
 CHUNK = 4_000_000
 """Attention values of one chunk of queries (16 MB in float32)."""
@@ -139,17 +140,11 @@ class StrengthProfile:
         return HeadTable(dict(self.scalars), self.pictures, self.metadata)
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one .safetensors file."""
-        path = Path(path)
+        """Write everything to one safetensors file (ending added when missing); returns its path."""
         arrays = {
-            f"{kind}.{name}": torch.tensor(np.asarray(array))
-            for kind, group in (
-                ("values", self.values),
-                ("spreads", self.spreads),
-                ("uniform", self.uniform),
-                ("scalars", self.scalars),
-            )
-            for name, array in group.items()
+            f"{group}.{name}": np.asarray(array)
+            for group in GROUPS
+            for name, array in getattr(self, group).items()
         }
         note = {
             "blocks": self.blocks,
@@ -157,46 +152,30 @@ class StrengthProfile:
             "grid": self.grid,
             "distance": self.distance,
             "pictures": self.pictures,
-            "metadata": dict(self.metadata),
+            "metadata": self.metadata,
         }
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(arrays, path, metadata={"vitscope": json.dumps(note, default=str)})
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {path} ({error.strerror or error}); choose another folder"
-            ) from error
-        return path
+        return tensors.save(path, KIND, arrays, note)
 
     @classmethod
     def load(cls, path: str | Path) -> StrengthProfile:
-        """Read a saved profile. Raises HeadsError when the file is none."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                note = json.loads((file.metadata() or {})["vitscope"])
-            arrays = load_file(path)
-        except (OSError, KeyError, SafetensorError) as error:
-            raise HeadsError(
-                f"expected a saved strength profile at {path}, got none; make one first"
-            ) from error
-        groups: dict[str, dict[str, Any]] = {"values": {}, "spreads": {}, "uniform": {}, "scalars": {}}
-        for name, tensor in arrays.items():
-            kind, _, rest = name.partition(".")
-            groups[kind][rest] = tensor.numpy()
-        return cls(
-            groups["values"],
-            groups["spreads"],
-            groups["uniform"],
-            groups["scalars"],
-            tuple(note["blocks"]),
-            tuple(note["prefix"]),
-            (note["grid"][0], note["grid"][1]),
-            note["distance"],
-            tuple(note["pictures"]),
-            note["metadata"],
-        )
+        """Read what `save` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
+        arrays, note = tensors.load(path, KIND)
+        with decoding(path, KIND):
+            groups: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+            for name, tensor in arrays.items():
+                group, _, rest = name.partition(".")
+                groups[group][rest] = tensor.numpy()
+            found = cls(
+                **groups,
+                blocks=tuple(int(block) for block in note["blocks"]),
+                prefix=tuple(note["prefix"]),
+                grid=(int(note["grid"][0]), int(note["grid"][1])),
+                distance=str(note["distance"]),
+                pictures=tuple(note["pictures"]),
+                metadata=dict(note["metadata"]),
+            )
+            found.summary()  # every column that a profile has
+            return found
 
 
 def strength(

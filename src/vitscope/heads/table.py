@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vitscope.errors import OutputError, nearest
 from vitscope.heads.change_metrics import METRICS
 from vitscope.heads.problems import HeadsError
+from vitscope.storage import tables
+from vitscope.storage.notes import decoding
 
+KIND = "head table"
+PLACE = ("picture", "block", "head")
+"""Columns that say whose numbers a row holds."""
 Values = NDArray[np.float32]
 
 
@@ -144,27 +145,28 @@ class HeadTable:
                 f"expected a file ending in .parquet or .csv, got {path.name!r}; choose one of them"
             )
         long = path.suffix == ".parquet" if per_picture is None else per_picture
-        frame = self.per_picture() if long else self.to_pandas()
-        write_frame(frame, path, {**self.metadata, "table": "per picture" if long else "aggregated"})
-        return path
+        if long and path.suffix == ".parquet":
+            return tables.save(path, self.per_picture(), KIND, {"metadata": self.metadata})
+        return write_frame(self.per_picture() if long else self.to_pandas(), path, self.metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> HeadTable:
-        """Read a per-picture Parquet file back. Raises HeadsError when it is not one."""
-        frame, metadata = read_frame(Path(path))
-        if not {"picture", "block", "head"} <= set(frame.columns):
-            raise HeadsError(
-                f"expected a per-picture head table in {path}, got other columns; use table.save(….parquet)"
-            )
-        blocks, heads = int(frame["block"].max()) + 1, int(frame["head"].max()) + 1
-        count = len(frame) // (blocks * heads)
-        names = tuple(frame["picture"].iloc[:: blocks * heads].astype(str))
-        values = {
-            name: frame[name].to_numpy(np.float32).reshape(count, blocks, heads)
-            for name in frame.columns
-            if name not in ("picture", "block", "head")
-        }
-        return cls(values, names, metadata)
+        """Read a per-picture Parquet file back, by its columns; rows may stand in any order.
+
+        Raises StorageError for a damaged file, one of another kind or version, or one that lacks a head."""
+        frame, note = tables.load(path, KIND, PLACE)
+        with decoding(path, KIND):
+            pictures, picture = picture_rows(frame, ("block", "head"))
+            index = (picture, frame["block"].to_numpy(np.int64), frame["head"].to_numpy(np.int64))
+            shape = (len(pictures), int(index[1].max()) + 1, int(index[2].max()) + 1)
+            check_once(index, shape)
+            values = {}
+            for name in frame.columns:
+                if name not in PLACE:
+                    array = np.full(shape, np.nan, np.float32)
+                    array[index] = frame[name].to_numpy(np.float32)
+                    values[str(name)] = array
+            return cls(values, pictures, dict(note["metadata"]))
 
     @classmethod
     def join(cls, tables: Sequence[HeadTable]) -> HeadTable:
@@ -182,33 +184,26 @@ def _nan_mean(values: NDArray[Any]) -> NDArray[np.float64]:
     return result
 
 
-def write_frame(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write a table as Parquet (metadata in the schema) or CSV, atomically. Raises OutputError when it cannot."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".csv":
-            frame.to_csv(part, index=False)
-        else:
-            table = pa.Table.from_pandas(frame, preserve_index=False)
-            note = json.dumps(dict(metadata or {}), default=str).encode()
-            pq.write_table(
-                table.replace_schema_metadata({**(table.schema.metadata or {}), b"vitscope": note}), part
-            )
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path} ({error.strerror or error}); choose another folder"
-        ) from error
+def write_frame(frame: pd.DataFrame, path: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write a table about heads for other programs: .parquet, with its metadata as note, or .csv; returns its path."""
+    return tables.export(path, frame, {"metadata": metadata or {}})
 
 
-def read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A Parquet table and its metadata. Raises HeadsError when the file is not there or not Parquet."""
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise HeadsError(
-            f"expected a Parquet table at {path}, got none that can be read; check the path"
-        ) from error
-    note = (table.schema.metadata or {}).get(b"vitscope", b"{}")
-    return table.to_pandas(), dict(json.loads(note))
+def picture_rows(frame: pd.DataFrame, place: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """(pictures in their order, index of the picture of every row) of a table with one row per picture and ``place``.
+
+    Two pictures may have one name: the rows of the second come after those of the first."""
+    names = frame["picture"].astype(str)
+    repeat = frame.groupby(["picture", *place], sort=False).cumcount()
+    index, unique = pd.factorize(pd.MultiIndex.from_arrays([names, repeat]))
+    return tuple(str(name) for name, _ in unique), index.astype(np.int64)
+
+
+def check_once(index: tuple[NDArray[np.int64], ...], shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless the rows of a table fill an array, each place once."""
+    if any(part.min(initial=0) < 0 for part in index):
+        raise ValueError("it counts from below 0")
+    filled = np.zeros(shape, bool)
+    filled[index] = True
+    if len(index[0]) != filled.size or not filled.all():
+        raise ValueError("it has not every row once")

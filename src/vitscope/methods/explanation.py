@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialise
 from torch import Tensor
 
-from vitscope.errors import OutputError, PictureError
+from vitscope.errors import PictureError
 from vitscope.models.anatomy import TokenLayout
+from vitscope.models.cells import Cells
+from vitscope.storage import tensors
+from vitscope.storage.notes import decoding
 
-FORMAT = "vitscope-explanation-1"
+KIND = "explanation"
+OPTIONAL = ("flow", "classes", "logits", "pictures")
+"""Tensors that an explanation may lack."""
 PER_PICTURE = ("prefix_share", "diagnostics")
 """Metadata with one entry per picture."""
 
@@ -126,57 +128,56 @@ class Explanation:
 
     # ---- on disk ---------------------------------------------------------------------------------------------
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write everything to one safetensors file (suffix added when missing); returns its path.
+        """Write everything to one safetensors file (ending added when missing); returns its path.
 
         The file appears whole or not at all. Raises OutputError when it cannot be written."""
-        target = Path(path)
-        target = target if target.suffix == ".safetensors" else target.with_name(target.name + ".safetensors")
-        tensors = {"maps": self.maps, "scores": self.scores}
-        for name in ("flow", "classes", "logits", "pictures"):
+        arrays = {"maps": self.maps, "scores": self.scores}
+        for name in OPTIONAL:
             value = getattr(self, name)
             if value is not None:
-                tensors[name] = value
-        tensors |= {f"extras.{name}": value for name, value in self.extras.items()}
-        document = {
-            "format": FORMAT,
+                arrays[name] = value
+        arrays |= {f"extras.{name}": value for name, value in self.extras.items()}
+        note = {
             "method": self.method,
             "target": self.target,
-            "layout": None if self.layout is None else [list(self.layout.prefix), list(self.layout.grid)],
-            "options": dict(self.options),
-            "metadata": dict(self.metadata),
+            "layout": None if self.layout is None else asdict(self.layout),
+            "options": self.options,
+            "metadata": self.metadata,
             "class_names": self.class_names,
         }
-        from vitscope.rendering.files import write_atomically
-
-        made = {"vitscope": json.dumps(document, default=str)}
-        write_atomically(target, serialise({k: v.contiguous() for k, v in tensors.items()}, made))
-        return target
+        return tensors.save(path, KIND, arrays, note)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Explanation:
-        """Read what ``save`` wrote. Raises OutputError for another file."""
-        try:
-            with safe_open(os.fspath(path), framework="pt") as file:
-                document = json.loads((file.metadata() or {}).get("vitscope", "{}"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, ValueError) as error:
-            raise OutputError(
-                f"cannot read {path} as an explanation: {error}; give a file made by save()"
-            ) from error
-        if document.get("format") != FORMAT:
-            raise OutputError(
-                f"{path} is no explanation of this version; give a file made by Explanation.save()"
-            )
-        layout = document["layout"]
-        names = document["class_names"]
-        return Explanation(
-            document["method"], tensors["maps"], tensors.get("flow"), document["target"], tensors.get("classes"),
-            tensors["scores"], tensors.get("logits"),
-            None if layout is None else TokenLayout(tuple(layout[0]), (layout[1][0], layout[1][1])),
-            document["options"], document["metadata"],
-            {k.removeprefix("extras."): v for k, v in tensors.items() if k.startswith("extras.")},
-            tensors.get("pictures"), tuple(names) if names else None,
-        )  # fmt: skip
+        """Read what ``save`` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
+        arrays, note = tensors.load(path, KIND)
+        with decoding(path, KIND):
+            names = note["class_names"]
+            found = Explanation(
+                str(note["method"]), arrays["maps"], arrays.get("flow"), str(note["target"]), arrays.get("classes"),
+                arrays["scores"], arrays.get("logits"),
+                _layout(note["layout"]),
+                dict(note["options"]), dict(note["metadata"]),
+                {k.removeprefix("extras."): v for k, v in arrays.items() if k.startswith("extras.")},
+                arrays.get("pictures"), tuple(names) if names else None,
+            )  # fmt: skip
+            if found.maps.dim() != 3 or any(len(value) != len(found) for value in arrays.values()):
+                raise ValueError("its tensors are not of the same pictures")
+            return found
+
+
+def _layout(note: Mapping[str, Any] | None) -> TokenLayout | None:
+    """The layout of a saved explanation."""
+    if note is None:
+        return None
+    cells = note["cells"]
+    found = None if cells is None else Cells(_pair(cells["size"]), tuple(cells["rows"]), tuple(cells["columns"]))
+    return TokenLayout(tuple(str(name) for name in note["prefix"]), _pair(note["grid"]), found)
+
+
+def _pair(values: list[int]) -> tuple[int, int]:
+    height, width = values
+    return int(height), int(width)
 
 
 def concatenate(parts: list[Explanation]) -> Explanation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialise
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from vitscope.errors import MethodError
-from vitscope.rendering.files import write_atomically
+from vitscope.storage import tensors
+from vitscope.storage.notes import decoding
 from vitscope.tracing import Vit
 
-FORMAT = "vitscope-bank-1"
+KIND = "memory bank"
 CHUNK = 65536
 """Rows of the bank that are compared at once."""
 
@@ -63,42 +61,25 @@ class MemoryBank:
         return best, rows
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the bank to one safetensors file; returns its path. Raises OutputError."""
-        target = Path(path)
-        target = target if target.suffix == ".safetensors" else target.with_name(target.name + ".safetensors")
-        tensors = {"features": self.features.contiguous()}
+        """Write the bank to one safetensors file (ending added when missing); returns its path. Raises OutputError."""
+        arrays = {"features": self.features}
         if self.labels is not None:
-            tensors["labels"] = self.labels.contiguous()
-        document = {
-            "format": FORMAT,
-            "model": self.model,
-            "fingerprint": self.fingerprint,
-            "label_names": self.label_names,
-        }
-        return write_atomically(target, serialise(tensors, {"vitscope": json.dumps(document)}))
+            arrays["labels"] = self.labels
+        note = {"model": self.model, "fingerprint": self.fingerprint, "label_names": self.label_names}
+        return tensors.save(path, KIND, arrays, note)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> MemoryBank:
-        """Read what ``save`` wrote. Raises MethodError for another file."""
-        try:
-            with safe_open(os.fspath(path), framework="pt") as file:
-                document = json.loads((file.metadata() or {}).get("vitscope", "{}"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, ValueError) as error:
-            raise MethodError(
-                f"cannot read {path} as a memory bank: {error}; make one with vitscope bank build"
-            ) from error
-        if document.get("format") != FORMAT:
-            raise MethodError(
-                f"{path} is no memory bank; make one with: vitscope bank build FOLDER --model MODEL"
-            )
-        return MemoryBank(
-            tensors["features"],
-            tensors.get("labels"),
-            tuple(document["label_names"]),
-            document["model"],
-            document["fingerprint"],
-        )
+        """Read what ``save`` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
+        arrays, note = tensors.load(path, KIND)
+        with decoding(path, KIND):
+            features, labels = arrays["features"], arrays.get("labels")
+            if features.dim() != 2 or not features.is_floating_point():
+                raise ValueError("its features are no (pictures, width)")
+            if labels is not None and labels.shape != features.shape[:1]:
+                raise ValueError("it has not one label per picture")
+            names = tuple(str(name) for name in note["label_names"])
+            return MemoryBank(features, labels, names, str(note["model"]), str(note["fingerprint"]))
 
 
 def build_bank(

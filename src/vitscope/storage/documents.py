@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vitscope.errors import StorageError
+from vitscope.errors import DamagedError
 from vitscope.storage import files, notes
 from vitscope.storage.files import Place
+from vitscope.storage.kinds import remedy
 from vitscope.storage.notes import Note
 from vitscope.storage.seal import is_intact, seal
 
@@ -33,7 +34,7 @@ def encode(kind: str, note: Note, *, version: int = 1) -> bytes:
 def decode(content: bytes, path: Place, kind: str, *, version: int = 1) -> dict[str, Any]:
     """What `encode` made, back. Raises StorageError as `load` does."""
     if not content:
-        raise StorageError(f"{path} is empty; make it anew")
+        raise DamagedError(f"{path} is empty; {remedy(kind)}")
     note = notes.decode(content, path, kind, version)
     found = notes.CHECKSUM.search(content)
     if found is None or not is_intact(content, found.start("digest")) or note is None:

@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vitscope.errors import OutputError, StorageError
+from vitscope.errors import DamagedError, OutputError, StorageError
 from vitscope.storage import documents, files, notes
 from vitscope.storage.files import Place
+from vitscope.storage.kinds import remedy
 from vitscope.storage.notes import Note
 
 MANIFEST = "manifest.json"
@@ -63,8 +64,8 @@ def load(folder: Place, kind: str, *, version: int = 1) -> tuple[dict[str, bytes
     of a newer version. A result that another process replaces meanwhile is read as the old or as the new one.
     """
     place = Path(folder)
-    if place.is_dir() and not os.path.lexists(place / MANIFEST):
-        raise StorageError(f"there is no '{kind}' in {place} (it has no {MANIFEST}); check the path")
+    if not os.path.lexists(place / MANIFEST):
+        raise StorageError(f"there is no '{kind}' in {place} (it has no {MANIFEST}); {remedy(kind)}")
     for attempt in range(_TRIES):
         content = files.read(place / MANIFEST)
         document = documents.decode(content, place / MANIFEST, kind, version=version)
@@ -104,6 +105,8 @@ def _read_parts(place: Path, kind: str, document: Mapping[str, Any]) -> dict[str
             # A manifest is a text that anyone can write: it may not lead out of its folder.
             if not _PART.fullmatch(file):
                 raise ValueError(f"a part is called {file!r}")
+            if not (place / file).is_file():
+                raise DamagedError(f"{place} is damaged: its part {file} is missing; {remedy(kind)}")
             content = files.read(place / file)
             if hashlib.sha256(content).hexdigest() != digest:
                 raise notes.damaged(place / file, kind, "its checksum does not fit")

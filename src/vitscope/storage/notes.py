@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
 
-from vitscope.errors import OutputError, StorageError, VitscopeError
+from vitscope.errors import DamagedError, OutputError, StorageError, VitscopeError
 from vitscope.storage.files import Place
+from vitscope.storage.kinds import remedy
 from vitscope.storage.seal import BLANK
 
 FORMAT = "vitscope"
@@ -75,13 +76,13 @@ def decode(text: str | bytes, path: Place, kind: str, version: int) -> dict[str,
 def decoding(path: Place, kind: str) -> Iterator[None]:
     """A block that builds a result from what a file holds: whatever is missing or of another form there is told.
 
-    Raises StorageError instead of the KeyError, TypeError, ValueError, ... of the block.
+    Raises DamagedError, a StorageError, instead of the KeyError, TypeError, ValueError, ... of the block.
 
     Example:
-        >>> with decoding("a.safetensors", "memory bank"):
-        ...     {}["features"]
+        >>> with decoding("a.safetensors", "example"):
+        ...     {}["maps"]
         Traceback (most recent call last):
-        vitscope.errors.StorageError: a.safetensors is damaged: as 'memory bank' it has no 'features'; make it anew
+        vitscope.errors.DamagedError: a.safetensors is damaged: as 'example' it has no 'maps'; make it anew
     """
     try:
         yield
@@ -89,22 +90,22 @@ def decoding(path: Place, kind: str) -> Iterator[None]:
         raise
     except KeyError as error:
         missing = error.args[0] if error.args else "key"
-        raise StorageError(f"{path} is damaged: as '{kind}' it has no {missing!r}; make it anew") from None
+        raise DamagedError(f"{path} is damaged: as '{kind}' it has no {missing!r}; {remedy(kind)}") from None
     except (TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise damaged(path, kind, str(error)) from None
     except VitscopeError as error:
-        raise damaged(path, kind, str(error)) from None
+        raise DamagedError(f"cannot read {path} as '{kind}': {error}") from None
 
 
-def damaged(path: Place, kind: str, why: str = "") -> StorageError:
+def damaged(path: Place, kind: str, why: str = "") -> DamagedError:
     """The error of a file that is not as it was written."""
     reason = f" ({' '.join(why.split())[:200]})" if why else ""
-    return StorageError(f"{path} is damaged or no '{kind}'{reason}; make it anew")
+    return DamagedError(f"{path} is damaged or no '{kind}'{reason}; {remedy(kind)}")
 
 
 def foreign(path: Place, kind: str) -> StorageError:
     """The error of a file that vitscope did not write."""
-    return StorageError(f"{path} is no '{kind}' that vitscope saved; give a file made by its save()")
+    return StorageError(f"{path} is no '{kind}' that vitscope saved; {remedy(kind)}")
 
 
 def _plain(value: object) -> object:

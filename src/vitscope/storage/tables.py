@@ -16,9 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitscope.errors import OutputError, StorageError
+from vitscope.errors import DamagedError, OutputError
 from vitscope.storage import files, notes
 from vitscope.storage.files import Place
+from vitscope.storage.kinds import remedy
 from vitscope.storage.notes import Note
 from vitscope.storage.seal import BLANK, LENGTH, is_intact, seal
 
@@ -64,16 +65,18 @@ def load(
     return decode(files.read(path), path, kind, columns, version=version)
 
 
-def export(path: Place, frame: pd.DataFrame) -> Path:
-    """Write a table as .csv or plain .parquet, for other programs; vitscope does not read it back.
+def export(path: Place, frame: pd.DataFrame, note: Note | None = None) -> Path:
+    """Write a table as .csv, or as .parquet with a note, for other programs; vitscope does not read it back.
 
     Raises OutputError for another ending, or when the file cannot be written."""
     target = Path(path)
     if target.suffix == ".csv":
         return files.write(target, frame.to_csv(index=False))
     if target.suffix != ENDING:
-        raise OutputError(f"expected a file ending in .csv or {ENDING}, got {target.name!r}; rename it")
-    return files.write(target, encode(frame, "table", {}))
+        raise OutputError(
+            f"expected a file ending in {ENDING} or .csv, got {target.name!r}; choose one of them"
+        )
+    return files.write(target, encode(frame, "table", note or {}))
 
 
 def encode(frame: pd.DataFrame, kind: str, note: Note, *, version: int = 1) -> bytes:
@@ -101,10 +104,10 @@ def decode(
     """What `encode` made, back. ``path`` is what messages call it. Raises StorageError as `load` does."""
     footer = _footer_start(content)
     if footer is None:
-        raise StorageError(
-            f"{path} is empty; make it anew"
+        raise DamagedError(
+            f"{path} is empty; {remedy(kind)}"
             if not content
-            else f"{path} is damaged, cut off or no Parquet table; make it anew"
+            else f"{path} is damaged, cut off or no Parquet table; {remedy(kind)}"
         )
     start = footer - LENGTH - len(_MARK)
     if start < 4 or content[start : start + len(_MARK)] != _MARK:

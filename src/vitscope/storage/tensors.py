@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitscope.errors import OutputError, StorageError
+from vitscope.errors import DamagedError, OutputError
 from vitscope.storage import files, notes
 from vitscope.storage.files import Place
+from vitscope.storage.kinds import remedy
 from vitscope.storage.notes import Note
 from vitscope.storage.seal import is_intact, seal
 
@@ -116,8 +117,10 @@ def decode(
 
 def _header(content: bytes, path: Place, kind: str) -> dict[str, Any]:
     """The safetensors header: eight bytes of length, then JSON."""
+    if not content:
+        raise DamagedError(f"{path} is empty; {remedy(kind)}")
     if len(content) < 8:
-        raise StorageError(f"{path} is {'empty' if not content else 'cut off'}; make it anew")
+        raise notes.damaged(path, kind, "it is cut off or no safetensors file")
     (length,) = struct.unpack("<Q", content[:8])
     if length > min(len(content) - 8, _HEADER_LIMIT):
         raise notes.damaged(path, kind, "it is cut off or no safetensors file")

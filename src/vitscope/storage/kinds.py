@@ -1,0 +1,22 @@
+"""Every kind of saved result, and what makes one: the remedy when a file of it cannot be read."""
+
+from __future__ import annotations
+
+MADE_BY = {
+    "explanation": "vitscope explain",
+    "memory bank": "vitscope bank build",
+    "head table": "vitscope heads importance",
+    "strength profile": "vitscope heads strength",
+    "pattern atlas": "vitscope heads patterns",
+    "agreement": "vitscope heads agreement",
+    "partial pruning": "vitscope heads importance --dissect",
+    "cumulative pruning": "vitscope heads importance --cumulative",
+    "pruned model": "vitscope heads prune",
+    "leaderboard": "vitscope evaluate",
+}
+"""The command that writes this kind of file."""
+
+
+def remedy(kind: str) -> str:
+    """What to do about a file of this kind that cannot be read."""
+    return f"make one with {MADE_BY[kind]}" if kind in MADE_BY else "make it anew"
