@@ -20,10 +20,11 @@ from vitscope.methods import MethodInfo
 
 METHODS = {info.name: info for info in vs.methods()}
 SLOW = {"rise", "leave-one-out", "kernel-shap", "occlusion", "attention-flow"}
-"""Methods of many forwards: the contract runs them on a few anatomies with few samples."""
+"""Methods of many forwards: the contract runs them on one anatomy of each kind with few samples."""
 FEW = {"rise": {"masks": 8}, "kernel-shap": {"samples": 8}, "attention-flow": {"grid": 2}}
 QUICK_OPTIONS = {"integrated-gradients": {"steps": 3}, "smoothgrad": {"samples": 2}}
-SLOW_ON = [name for name in ("timm vit", "siglip", "hf vit sdpa") if name in ZOO] or list(ZOO)[:3]
+KINDS = ("timm-vit", "timm-vit-average", "timm-siglip", "hf-vit-sdpa", "hf-siglip-vision-eager", "hf-bert-sdpa")
+"""A class token, a mean, attention pooling, transformers, its eager attention without a classifier, text."""
 BLIND = {"hand-causal"}
 """The class token comes first in a causal model and sees no patch: gradients vanish, the CAMs refuse."""
 UNEVEN = {"timm-xcit"}
@@ -48,7 +49,7 @@ def applying(name: str) -> list[MethodInfo]:
     if name in NO_NORMS:
         vit, batch = open_zoo(name), inputs(name)
         chosen = [info for info in chosen if not info.needs_for(vit, batch, {}).capture.norms]
-    return [info for info in chosen if info.name not in SLOW or name in SLOW_ON]
+    return [info for info in chosen if info.name not in SLOW or name in KINDS]
 
 
 def anatomy_of(name: str):
@@ -68,18 +69,16 @@ def target_for(name: str, which: int = 0):
     return vs.Custom(lambda output: output_tensor(output)[:, which], f"feature {which}")
 
 
-def explain(name: str, batch, infos, which: int = 0, vit=None):
+def explain(name: str, batch, infos, target, **how):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return vs.explain(
-            vit or open_zoo(name), batch, request(infos), target=target_for(name, which), keep_pictures=False
-        )
+        return vs.explain(open_zoo(name), batch, request(infos), target=target, keep_pictures=False, **how)
 
 
-def pick(batch, index: int):
+def pick(batch, rows: list[int]):
     if isinstance(batch, torch.Tensor):
-        return batch[index : index + 1]
-    return {key: value[index : index + 1] for key, value in batch.items()}
+        return batch[rows]
+    return {key: value[rows] for key, value in batch.items()}
 
 
 LOOSE = {"transformer-attribution": 5e-2}
@@ -91,43 +90,77 @@ def alike(a: torch.Tensor, b: torch.Tensor, tolerance: float = 2e-3) -> bool:
     return float((a - b).abs().max()) <= tolerance * scale
 
 
+ROWS = [0, 0, 1]
+"""The batch of the contract: the first picture twice, so that one pass shows what another class changes."""
+CLASSES = [0, 1, 1]
+BACK = [2, 0, 1]
+"""Another order, in which every picture stands elsewhere."""
+
+
 @pytest.mark.parametrize("name", list(ZOO))
 def test_every_method_on_this_anatomy(name):
-    vit, batch, infos = open_zoo(name), inputs(name), applying(name)
-    model = build(name)
+    """A batch with a class per picture is the loop over its pictures in another order, one by one."""
+    batch, infos = pick(inputs(name), ROWS), applying(name)
+    assert infos, f"no method applies to {name}, not even the controls"
+    model, layout, classifies = build(name), anatomy_of(name).layout, anatomy_of(name).classes is not None
     before = [(p.requires_grad, p.grad is None) for p in model.parameters()]
     hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
-    found = explain(name, batch, infos)
+    aim = CLASSES if classifies else target_for(name)
+    found = explain(name, batch, infos, aim)
+    aim = [CLASSES[row] for row in BACK] if classifies else aim
+    loop = explain(name, pick(batch, BACK), infos, aim, batch_size=1)
     assert [(p.requires_grad, p.grad is None) for p in model.parameters()] == before
     assert [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()] == hooks
-    layout = anatomy_of(name).layout
-    singles = [explain(name, pick(batch, index), infos) for index in range(2)]
     for method, explanation in found.items():
-        maps = explanation.maps
+        maps, one_by_one, loose = explanation.maps, loop[method], LOOSE.get(method, 2e-3)
         assert maps.dtype == torch.float32, method
         assert maps.dim() == 3, method
         assert torch.isfinite(maps).all(), method
         if layout is not None and method != "daam" and METHODS[method].family != "control":
-            assert maps.shape == (2, *layout.grid), method
+            assert maps.shape == (3, *layout.grid), method
         if explanation.flow is not None:
             assert torch.isfinite(explanation.flow).all(), method
-            assert explanation.flow.shape[0] == 2, method
+            assert explanation.flow.shape[0] == 3, method
             assert explanation.flow.shape[2:] == maps.shape[1:], method
-        for index in range(2):
-            close = alike(maps[index], singles[index][method].maps[0], LOOSE.get(method, 2e-3))
-            assert close, f"{method}: batch is not a loop"
-    assert vit.model is not None
+        for place, row in enumerate(BACK):
+            assert alike(maps[row], one_by_one.maps[place], loose), f"{method}: batch is not a loop"
+            for extra, values in explanation.extras.items():
+                close = alike(values[row], one_by_one.extras[extra][place], loose)
+                assert close, f"{method}: {extra} of a batch is not a loop's"
+        if classifies and method not in OWN_SCORE:
+            assert explanation.classes.tolist() == CLASSES and one_by_one.classes.tolist() == [1, 0, 1]
+            assert torch.allclose(explanation.scores[BACK], one_by_one.scores, rtol=1e-3, atol=1e-4), method
+            check_class(METHODS[method], maps[0], maps[1])
 
 
-@pytest.mark.parametrize("name", list(ZOO))
-def test_the_class_matters_where_it_is_said_to(name):
-    infos = [i for i in applying(name) if i.name not in OWN_SCORE and i.name not in SLOW]
-    assert infos, f"no method applies to {name}, not even the controls"
-    one, other = explain(name, inputs(name), infos, 0), explain(name, inputs(name), infos, 1)
+@pytest.mark.parametrize("name", [name for name, entry in ZOO.items() if not entry.classes])
+def test_another_feature_gives_another_map(name):
+    infos = [i for i in applying(name) if i.name not in OWN_SCORE | SLOW]
+    one, other = (explain(name, inputs(name), infos, target_for(name, which)) for which in (0, 1))
     for info in infos:
-        same = torch.equal(one[info.name].maps, other[info.name].maps)
-        silent = not bool(one[info.name].maps.any()) and not bool(other[info.name].maps.any())
-        assert same != info.class_specific or silent, info.name
+        check_class(info, one[info.name].maps, other[info.name].maps)
+
+
+def check_class(info: MethodInfo, one: torch.Tensor, other: torch.Tensor) -> None:
+    """Maps of the same pictures for two classes differ, if only a little, for a class-specific method alone."""
+    if info.class_specific:
+        assert not torch.equal(one, other) or not bool(one.any()), info.name
+    else:
+        assert alike(one, other, 1e-5), info.name
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_any_split_in_any_order_gives_the_whole(name):
+    """Five pictures, classes mixed: in batches of 2 and 3, forwards, backwards and shuffled."""
+    batch, infos = inputs(name, 5), [i for i in applying(name) if i.name not in SLOW]
+    classifies, classes = anatomy_of(name).classes is not None, [3, 0, 2, 0, 9]
+    whole = explain(name, batch, infos, classes if classifies else target_for(name))
+    for order, size in (([0, 1, 2, 3, 4], 2), ([4, 3, 2, 1, 0], 3), ([3, 0, 4, 2, 1], 2)):
+        aim = [classes[row] for row in order] if classifies else target_for(name)
+        parts = explain(name, pick(batch, order), infos, aim, batch_size=size)
+        for method, explanation in parts.items():
+            close = alike(explanation.maps, whole[method].maps[order], LOOSE.get(method, 2e-3))
+            assert close, f"{method} in batches of {size}, order {order}"
 
 
 @pytest.mark.parametrize("name", list(ZOO))

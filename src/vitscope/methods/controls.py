@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated
 
 import torch
@@ -13,6 +12,7 @@ from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import pictures_only, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.tracing import Trace
+from vitscope.tracing.keys import generator_for
 
 
 @register(
@@ -26,11 +26,11 @@ from vitscope.tracing import Trace
     applies=pictures_only,
 )
 def random(trace: Trace, *, seed: Seed = 0) -> Relevance:
-    """Uniform numbers in [0, 1) per patch, drawn from ``seed`` and the picture's own content.
+    """Uniform numbers in [0, 1) per patch, drawn from ``seed`` and the picture's key.
 
     The same picture gets the same map in every batch."""
     height, width = trace.cells.grid
-    maps = [torch.rand(height, width, generator=_content_generator(image, seed)) for image in trace.images]
+    maps = [torch.rand(height, width, generator=generator_for(seed, key)) for key in trace.keys]
     return Relevance(maps=torch.stack(maps).to(trace.images.device))
 
 
@@ -92,9 +92,3 @@ def _sobel(images: Tensor) -> Tensor:
     slopes: Tensor = functional.conv2d(grey, kernels)
     length: Tensor = torch.linalg.vector_norm(slopes, dim=1, keepdim=True)
     return length
-
-
-def _content_generator(image: Tensor, seed: int) -> torch.Generator:
-    content = image.detach().float().cpu().contiguous().numpy().tobytes()
-    word = hashlib.blake2b(content, digest_size=8, salt=seed.to_bytes(8, "big", signed=True)).digest()
-    return torch.Generator().manual_seed(int.from_bytes(word, "big") >> 1)

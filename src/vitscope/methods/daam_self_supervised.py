@@ -89,18 +89,19 @@ def _applies(anatomy: Anatomy) -> str | None:
     return anatomy.why_no_tokens()
 
 
-def _open_bank(bank: MemoryBank | str | os.PathLike[str] | None, vit: Vit) -> MemoryBank | None:
+def _open_bank(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the bank itself in its file's place, so that a record says which bank was used."""
+    bank = options["bank"]
     if bank is None:
-        return None
-    if not isinstance(bank, MemoryBank):
-        bank = MemoryBank.load(bank)
-    bank.check(vit)
-    return bank
+        return dict(options)
+    opened = bank if isinstance(bank, MemoryBank) else MemoryBank.load(bank)
+    opened.check(vit)
+    return {**options, "bank": opened}
 
 
 def _needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
-    bank = _open_bank(options["bank"], vit)
-    return Needs(gradient=True, target=FeatureAgreement(bank, options["k"], options["temperature"]))
+    target = FeatureAgreement(options["bank"], options["k"], options["temperature"])
+    return Needs(gradient=True, target=target)
 
 
 @register(
@@ -114,6 +115,7 @@ def _needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
     needs=_needs,
     applies=_applies,
     takes_libra=True,
+    resolve=_open_bank,
 )
 def daam_self(
     trace: Trace,

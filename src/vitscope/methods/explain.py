@@ -58,6 +58,7 @@ def explain(
     aim = parse_target(target)
     parts: dict[str, list[Explanation]] = {name: [] for name in request}
     for start, inputs in input_batches(vit, images, batch_size):
+        request = _resolved(vit, inputs, request)
         for name, explanation in _explain_batch(
             vit, inputs, request, _slice(aim, start, batch_of(inputs)), clean
         ).items():
@@ -120,21 +121,29 @@ def _slice(target: Target, start: int, count: int) -> Target:
     return target
 
 
+def _resolved(vit: Vit, inputs: Inputs, request: Request) -> Request:
+    """The request with all options as they are used. Raises MethodError for a method that does not apply."""
+    used: Request = {}
+    for name, options in request.items():
+        info = get_method(name)
+        reason = info.why_not(vit.probe_for(inputs).anatomy)
+        if reason is not None:
+            raise MethodError(f"method '{name}' does not apply to '{vit.source}': {reason}")
+        with _refused_by_name(info, vit):
+            used[name] = info.resolved(vit, inputs, options)
+    return used
+
+
 def _explain_batch(
     vit: Vit, inputs: Inputs, request: Request, target: Target, clean: bool = False
 ) -> dict[str, Explanation]:
+    """Every method of a resolved request on one batch."""
     infos = {name: get_method(name) for name in request}
     anatomy = vit.probe_for(inputs).anatomy
-    for name, info in infos.items():
-        reason = info.why_not(anatomy)
-        if reason is not None:
-            raise MethodError(f"method '{name}' does not apply to '{vit.source}': {reason}")
     groups: dict[tuple[Rules | None, int, str], list[tuple[MethodInfo, Needs]]] = {}
-    used: Request = {}
     for name, info in infos.items():
         with _refused_by_name(info, vit):
-            used[name] = info.resolved(vit, inputs, request[name])
-            needs = info.needs_for(vit, inputs, used[name])
+            needs = info.needs_for(vit, inputs, request[name])
         own = id(needs.target) if needs.target else 0
         groups.setdefault((needs.rules, own, needs.precision or vit.precision), []).append((info, needs))
     made: dict[str, Explanation] = {}
@@ -153,8 +162,8 @@ def _explain_batch(
             seen.sinks = diagnostics.sink_masses(trace)
         for info, _ in members:
             with _refused_by_name(info, vit):
-                relevance = info.run(trace, used[info.name])
-            explanation = to_explanation(trace, info, relevance, used[info.name])
+                relevance = info.run(trace, request[info.name])
+            explanation = to_explanation(trace, info, relevance, request[info.name])
             if info.family in diagnostics.FAMILIES and anatomy.layout is not None:
                 records = {"diagnostics": seen.records(trace.batch)}
                 explanation = dataclasses.replace(explanation, metadata={**explanation.metadata, **records})

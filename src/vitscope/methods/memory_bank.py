@@ -22,7 +22,7 @@ CHUNK = 65536
 """Rows of the bank that are compared at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MemoryBank:
     """Unit features (M, D) float16 of M pictures, their labels (M,) when known, and the model that made them."""
 
@@ -31,6 +31,9 @@ class MemoryBank:
     label_names: tuple[str, ...]
     model: str
     fingerprint: str
+
+    def __repr__(self) -> str:
+        return f"<MemoryBank of {len(self)} pictures by {self.model} ({self.fingerprint})>"
 
     def __len__(self) -> int:
         return int(self.features.shape[0])

@@ -14,6 +14,7 @@ from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
 from vitscope.models.cells import Cells
 from vitscope.tracing.backward import Gradients
 from vitscope.tracing.forward_pass import Capture, PassRecord, batch_of, compose_tokens
+from vitscope.tracing.keys import content_keys
 from vitscope.tracing.rules import Rules
 from vitscope.tracing.site import AttentionSite
 from vitscope.tracing.stages import Stage
@@ -42,12 +43,14 @@ class Trace:
         capture: Capture,
         rules: Rules | None,
         stages: Sequence[Stage] = (),
+        keys: tuple[str, ...] | None = None,
     ) -> None:
         self.vit, self.anatomy = vit, anatomy
         self.target, self.resolved = target, resolved
         self.capture, self.rules = capture, rules
         self._record, self._gradients = record, gradients
         self._stages = tuple(stages)
+        self._keys = keys
         self._scores = scores.detach().float() if scores is not None else None
         self.logits = record.logits.detach().float()
         self._sites: dict[int, AttentionSite] = {}
@@ -87,6 +90,13 @@ class Trace:
     def batch(self) -> int:
         """Number of pictures B."""
         return batch_of(self._record.inputs)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """One text per picture, what its random draws depend on: as given to ``Vit.trace``, else by its content."""
+        if self._keys is None:
+            self._keys = content_keys(self._record.inputs)
+        return self._keys
 
     @property
     def output(self) -> Any:

@@ -18,6 +18,7 @@ from vitscope.tracing.ablation import Ablation, as_list
 from vitscope.tracing.backward import FP16_SCALE, backward
 from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
 from vitscope.tracing.guard import AUTOCAST
+from vitscope.tracing.keys import check_keys
 from vitscope.tracing.probe import Overrides, Probe
 from vitscope.tracing.probes import Probes
 from vitscope.tracing.removal import TokenRemoval
@@ -144,12 +145,14 @@ class Vit:
         ablation: Ablation | Sequence[Ablation] | None = None,
         removal: TokenRemoval | None = None,
         precision: str | None = None,
+        keys: Sequence[str] | None = None,
     ) -> Trace:
         """One forward of the batch and, with ``gradient``, one backward from the target's summed scores.
 
         Raises TargetError when the model has no classifier and no target is given, TraceError when the score does
         not depend on any attention. Inside a caller's ``torch.inference_mode`` the pass leaves that mode for its
-        own length; its results are ordinary tensors. ``precision`` replaces the model's own for this pass."""
+        own length; its results are ordinary tensors. ``precision`` replaces the model's own for this pass. ``keys``:
+        one text per picture, what random draws depend on; None takes the pictures' contents."""
         return self.traces(
             images,
             [target],
@@ -159,6 +162,7 @@ class Vit:
             ablation=ablation,
             removal=removal,
             precision=precision,
+            keys=keys,
         )[0]
 
     def traces(
@@ -172,10 +176,12 @@ class Vit:
         ablation: Ablation | Sequence[Ablation] | None = None,
         removal: TokenRemoval | None = None,
         precision: str | None = None,
+        keys: Sequence[str] | None = None,
     ) -> list[Trace]:
         """One forward shared by several targets, one backward for each. Same arguments as ``trace``."""
         wanted = [parse_target(target).bind(self) for target in targets]
         inputs = self.inputs(images)
+        named = None if keys is None else check_keys(keys, batch_of(inputs))
         found = self.probe_for(inputs)
         kept = capture or Capture()
         stages = self.stages_for(inputs) if kept.stages else ()
@@ -204,7 +210,9 @@ class Vit:
                 scale = FP16_SCALE if record.precision == "fp16" else 1.0
                 gradients = backward(record, scores, scale=scale, retain=not last)
             traces.append(
-                Trace(self, found.anatomy, record, target, resolved, scores, gradients, kept, rules, stages)
+                Trace(
+                    self, found.anatomy, record, target, resolved, scores, gradients, kept, rules, stages, named
+                )
             )
         return traces
 
