@@ -130,6 +130,8 @@ def test_every_method_on_this_anatomy(name):
         if classifies and method not in OWN_SCORE:
             assert explanation.classes.tolist() == CLASSES and one_by_one.classes.tolist() == [1, 0, 1]
             assert torch.allclose(explanation.scores[BACK], one_by_one.scores, rtol=1e-3, atol=1e-4), method
+            assert (explanation.target, one_by_one.target) == ("class:0,1,1", "class:1,0,1")
+            assert [one_by_one[i].target for i in range(3)] == ["class:1", "class:0", "class:1"]
             check_class(METHODS[method], maps[0], maps[1])
 
 

@@ -67,6 +67,11 @@ def explain(
                 explanation = dataclasses.replace(explanation, pictures=pictures)
             parts[name].append(explanation)
     joined = {name: concatenate(found) for name, found in parts.items()}
+    if isinstance(aim, ClassIndex):  # a part knows of its own pictures' classes alone
+        joined = {
+            name: e if e.classes is None else dataclasses.replace(e, target=aim.describe())
+            for name, e in joined.items()
+        }
     return joined[method] if isinstance(method, str) else joined
 
 

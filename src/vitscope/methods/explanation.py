@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -71,8 +72,8 @@ class Explanation:
 
         metadata = {key: value[pick] if key in PER_PICTURE else value for key, value in self.metadata.items()}
         return Explanation(
-            self.method, self.maps[pick], part(self.flow), self.target, part(self.classes), self.scores[pick],
-            part(self.logits), self.layout, self.options, metadata, {k: v[pick] for k, v in self.extras.items()},
+            self.method, self.maps[pick], part(self.flow), _target_of(self.target, pick.start),
+            part(self.classes), self.scores[pick], part(self.logits), self.layout, self.options, metadata, {k: v[pick] for k, v in self.extras.items()},
             part(self.pictures), self.class_names,
         )  # fmt: skip
 
@@ -178,6 +179,12 @@ def _layout(note: Mapping[str, Any] | None) -> TokenLayout | None:
 def _pair(values: list[int]) -> tuple[int, int]:
     height, width = values
     return int(height), int(width)
+
+
+def _target_of(target: str, index: int) -> str:
+    """The target of one picture: its own class where there is one per picture."""
+    match = re.fullmatch(r"class:([0-9]+(?:,[0-9]+)+)(:\w+)?", target)
+    return f"class:{match[1].split(',')[index]}{match[2] or ''}" if match else target
 
 
 def concatenate(parts: list[Explanation]) -> Explanation:
