@@ -73,8 +73,8 @@ class Explanation:
         metadata = {key: value[pick] if key in PER_PICTURE else value for key, value in self.metadata.items()}
         return Explanation(
             self.method, self.maps[pick], part(self.flow), _target_of(self.target, pick.start),
-            part(self.classes), self.scores[pick], part(self.logits), self.layout, self.options, metadata, {k: v[pick] for k, v in self.extras.items()},
-            part(self.pictures), self.class_names,
+            part(self.classes), self.scores[pick], part(self.logits), self.layout, self.options, metadata,
+            {k: v[pick] for k, v in self.extras.items()}, part(self.pictures), self.class_names,
         )  # fmt: skip
 
     def class_name(self, index: int) -> str:
