@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from vitscope.interruption import held
+
 
 class Cascade:
     """Levels of re-initialisation: the classifier, then each block from the last to the first, then all the rest.
@@ -69,7 +71,7 @@ def _parameters_under(model: nn.Module, path: str) -> list[str]:
 def _randomise(model: nn.Module, names: set[str], seed: int) -> None:
     """Draw the named parameters anew: by the module's own initialisation where it has one (weights and biases),
     else by shuffling their entries, which keeps their distribution. Global random state is put back."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with held(), torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for path, module in model.named_modules():
             own = {n for n, _ in module.named_parameters(recurse=False)}

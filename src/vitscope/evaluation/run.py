@@ -21,6 +21,7 @@ from vitscope.evaluation.metric import Metric, MetricInfo, statistics_of
 from vitscope.evaluation.perturbation import ModelCall, Perturber
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.subjects import Contestant
+from vitscope.interruption import held, released
 from vitscope.models.cells import Cells
 
 
@@ -95,7 +96,7 @@ class Run:
         )
 
     def _score(self, case: Case, contestant: Contestant) -> None:
-        with Footprint(case.images.device) as footprint:
+        with held(), Footprint(case.images.device) as footprint, released():
             subjects = contestant.subjects(self.vit, case)
         name = contestant.name
         self.seconds[name] = self.seconds.get(name, 0.0) + footprint.seconds / len(subjects)

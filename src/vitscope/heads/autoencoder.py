@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vitscope.errors import DamagedError
 from vitscope.heads.problems import HeadsError
+from vitscope.interruption import held
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 
@@ -171,7 +172,7 @@ def train_autoencoder(
             "give more pictures"
         )
     side = int(train.shape[-1])
-    with torch.random.fork_rng(devices=[]):
+    with held(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = MapAutoencoder(side, options.code_size(len(train)), options.width)
     model.mean.copy_(torch.stack([part.float().sum(0) for part in train.split(4096)]).sum(0) / len(train))

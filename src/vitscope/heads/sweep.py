@@ -19,7 +19,9 @@ from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import BlockCache, Vit
 from vitscope.tracing.blocks import first_tensor, is_tokens
 from vitscope.tracing.forward_pass import run_pass
+from vitscope.tracing.guard import exclusive
 from vitscope.tracing.resume import collect_outputs, no_blocks
+from vitscope.tracing.scope import own
 
 REPRESENTATIONS = ("standard", "all", "none")
 
@@ -61,7 +63,7 @@ def clean_run(vit: Vit, pixels: Tensor, labels: Tensor | None) -> Clean:
     if not anatomy.blocks:
         raise no_blocks(anatomy)
     watching = Watching(torch.ones(1, len(anatomy.blocks), anatomy.heads))
-    with _Beginning(vit.model, anatomy) as beginning:
+    with exclusive(vit.model), _Beginning(vit.model, anatomy) as beginning:
         record, outputs = collect_outputs(
             vit.model,
             anatomy,
@@ -98,9 +100,9 @@ class _Beginning:
     def __enter__(self) -> _Beginning:
         for path, module in self._model.named_modules():
             if isinstance(module, nn.Conv2d):
-                self._handles.append(module.register_forward_hook(self._keep(path)))
+                self._handles.append(module.register_forward_hook(own(self._keep(path))))
         first = self._model.get_submodule(self._first.path)
-        self._handles.append(first.register_forward_pre_hook(self._enter, with_kwargs=True))
+        self._handles.append(first.register_forward_pre_hook(own(self._enter), with_kwargs=True))
         return self
 
     def __exit__(self, *_: object) -> None:

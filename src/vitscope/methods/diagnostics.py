@@ -28,6 +28,7 @@ from vitscope.methods.explanation import Explanation
 from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
 from vitscope.tracing import Trace
 from vitscope.tracing.blocks import first_tensor
+from vitscope.tracing.scope import own
 
 FAMILIES = frozenset(("attention", "attention-gradient", "flow", "cam"))
 """Families of methods whose maps outlier patches and sinks bend; their metadata holds the diagnostics."""
@@ -85,7 +86,9 @@ def _watched(anatomy: Anatomy) -> BlockInfo | None:
 
 @contextmanager
 def watch_norms(model: nn.Module, anatomy: Anatomy, wanted: bool = True) -> Iterator[Diagnosis]:
-    """Fill a Diagnosis with patch norms while a forward runs; one hook, gone afterwards."""
+    """Fill a Diagnosis with patch norms while a forward runs; one hook, gone afterwards.
+
+    To be entered under ``exclusive``, so that no other thread's forward is taken for this one."""
     found = Diagnosis()
     block = _watched(anatomy) if wanted else None
     if block is None:
@@ -105,7 +108,7 @@ def watch_norms(model: nn.Module, anatomy: Anatomy, wanted: bool = True) -> Iter
         elif norms.shape[1] == layout.patches:
             found.norms = norms
 
-    handle = model.get_submodule(block.path).register_forward_hook(after)
+    handle = model.get_submodule(block.path).register_forward_hook(own(after))
     try:
         yield found
     finally:

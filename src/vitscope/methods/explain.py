@@ -13,13 +13,16 @@ from torch import Tensor
 
 import vitscope
 from vitscope.errors import MethodError, TraceError
+from vitscope.interruption import released
 from vitscope.methods import diagnostics
 from vitscope.methods.explanation import Explanation, as_uint8, concatenate
 from vitscope.methods.registry import MethodInfo, get_method
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.inputs import to_pictures
 from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, parse_target
+from vitscope.tracing.caller import unaffected
 from vitscope.tracing.forward_pass import Inputs, batch_of
+from vitscope.tracing.guard import exclusive
 from vitscope.tracing.resume import select
 
 Request = dict[str, dict[str, Any]]
@@ -35,6 +38,7 @@ def explain(
     target: Any = ...,
     **options: Any,
 ) -> dict[str, Explanation]: ...
+@unaffected
 def explain(
     vit: Vit,
     images: Any,
@@ -159,7 +163,12 @@ def _explain_batch(
         gradient = any(needs.gradient for _, needs in members)
         aim = members[0][1].target or target
         diagnosed = any(info.family in diagnostics.FAMILIES for info, _ in members)
-        with diagnostics.watch_norms(vit.model, anatomy, diagnosed or clean) as seen:
+        # one hold on the model for the norms and the pass that they belong to
+        with (
+            exclusive(vit.model),
+            diagnostics.watch_norms(vit.model, anatomy, diagnosed or clean) as seen,
+            released(),
+        ):
             trace = vit.trace(
                 inputs, aim, gradient=gradient, rules=rules, capture=capture, precision=precision
             )

@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
+from vitscope.interruption import held, released
 from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import pictures_only, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.cells import Cells
 from vitscope.models.optional import require
 from vitscope.tracing import Trace
+from vitscope.tracing.calling import call_model
 from vitscope.tracing.forward_pass import run_pass
 from vitscope.tracing.guard import quiet
+from vitscope.tracing.scope import running
 from vitscope.tracing.targets import output_tensor
 
 Baseline = Annotated[float, Range(-100, 100)]
@@ -43,7 +46,7 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
 
     def run_model(images: Tensor) -> Any:
         if trace.rules is None:
-            return vit.model(images)
+            return call_model(vit.model, images)
         return run_pass(
             vit.model, trace.anatomy, images, precision=vit.precision, gradient=True, rules=trace.rules
         ).output
@@ -54,7 +57,7 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
         target = resolved.select(chosen[torch.arange(images.shape[0], device=images.device) % len(chosen)])
         return target.score(output, output_tensor(output))
 
-    with quiet(vit.model, gradient=True, precision=vit.precision):
+    with quiet(vit.model, gradient=True, precision=vit.precision), running():
         images = trace.images[chosen].clone().requires_grad_()
         return run(attribution, score, images)
 
@@ -213,7 +216,7 @@ def kernel_shap(
     for index in range(trace.batch):
 
         def run(c: Any, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-            with torch.random.fork_rng(devices=[]), torch.no_grad():
+            with held(), torch.random.fork_rng(devices=[]), torch.no_grad(), released():
                 torch.manual_seed(seed)
                 found: Tensor = c.KernelShap(f).attribute(
                     x, baselines=baseline, feature_mask=mask, n_samples=samples, perturbations_per_eval=16

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.errors import ModelError
+from vitscope.interruption import held, released
 from vitscope.models.class_names import from_id2label
 from vitscope.models.hf_text import text_tower, tokenizer_of
 from vitscope.models.loaded import LoadedModel
@@ -48,7 +49,7 @@ def load(request: Request) -> LoadedModel:
             f"open hf/{request.name} with 'sdpa' or 'eager'"
         )
     notes: list[str] = []
-    with quiet(transformers):
+    with held(), quiet(transformers), released():
         config = _config(transformers, where, request, options)
         if request.wants_hub:
             module = _pretrained(transformers, config, where, request, asked, options, notes)

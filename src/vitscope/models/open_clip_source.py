@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import ModelError
+from vitscope.interruption import held, released
 from vitscope.models.loaded import LoadedModel, TextTower
 from vitscope.models.optional import require
 from vitscope.models.recipes import from_open_clip
@@ -48,7 +49,7 @@ def load(request: Request) -> LoadedModel:
     if request.image_size is not None:
         height, width = request.image_size
         options["force_image_size"] = height if height == width else (height, width)
-    with quiet():
+    with held(), quiet(), released():
         try:
             model = open_clip.create_model(
                 name,

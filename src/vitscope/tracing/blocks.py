@@ -13,6 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from vitscope.tracing.scope import current_scope, is_current, own
+
 
 def first_tensor(value: Any) -> Tensor | None:
     """The first tensor in a module's output: itself, or the first of a tuple, list or mapping."""
@@ -94,8 +96,8 @@ def watch_blocks(
             run["count"] += 1
             return leave(index, output)
 
-        handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-        handles.append(module.register_forward_hook(after))
+        handles.append(module.register_forward_pre_hook(own(before), with_kwargs=True))
+        handles.append(module.register_forward_hook(own(after)))
 
     try:
         for path, indices in positions.items():
@@ -108,19 +110,27 @@ def watch_blocks(
 
 @contextmanager
 def skip_blocks(model: nn.Module, replacements: dict[str, Callable[..., Any]]) -> Iterator[None]:
-    """Let the modules at these paths return ``replacement(*args, **kwargs)`` without running."""
-    covered: list[nn.Module] = []
+    """Let the modules at these paths return ``replacement(*args, **kwargs)`` without running, in this scope only."""
+    scope = current_scope()
+    covered: list[tuple[nn.Module, Callable[..., Any] | None]] = []
+
+    def cover(module: nn.Module, replacement: Callable[..., Any]) -> None:
+        before = module.__dict__.get("forward")  # somebody's own, perhaps a pass's around this one
+        real = module.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return (replacement if is_current(scope) else real)(*args, **kwargs)
+
+        covered.append((module, before))
+        module.__dict__["forward"] = forward
+
     try:
         for path, replacement in replacements.items():
-            module = get_module(model, path)
-            before = module.__dict__.get("forward")
-            if before is not None:  # somebody shadowed it already: keep theirs to put back
-                module.__dict__["_vitscope_forward"] = before
-            module.__dict__["forward"] = replacement
-            covered.append(module)
+            cover(get_module(model, path), replacement)
         yield
     finally:
-        for module in covered:
-            del module.__dict__["forward"]
-            if "_vitscope_forward" in module.__dict__:
-                module.__dict__["forward"] = module.__dict__.pop("_vitscope_forward")
+        for module, before in reversed(covered):
+            if before is None:
+                del module.__dict__["forward"]
+            else:
+                module.__dict__["forward"] = before

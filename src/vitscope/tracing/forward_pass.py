@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,9 @@ from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
 from vitscope.tracing.ablation import Ablation
 from vitscope.tracing.blocks import first_tensor, is_tokens, replace_first, skip_blocks, watch_blocks
+from vitscope.tracing.calling import Inputs as Inputs
+from vitscope.tracing.calling import batch_of as batch_of
+from vitscope.tracing.calling import call_model
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.removal import TokenRemoval
@@ -24,7 +27,6 @@ from vitscope.tracing.stages import Stage, watch_stages
 from vitscope.tracing.surgeon import PassSurgeon
 from vitscope.tracing.targets import output_tensor
 
-Inputs = Tensor | Mapping[str, Tensor]
 CONVOLUTION: frozenset[Any] = frozenset({torch.conv2d, F.conv2d})
 
 
@@ -69,17 +71,6 @@ class PassRecord:
     stages: dict[int, Tensor] = field(default_factory=dict)
     embedding: Tensor | None = None
     image: Tensor | None = None
-
-
-def batch_of(inputs: Inputs) -> int:
-    """Number of pictures (or texts) in the inputs."""
-    tensor = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
-    return int(tensor.shape[0])
-
-
-def call_model(model: nn.Module, inputs: Inputs) -> Any:
-    """Tensors go in by position, mappings by name."""
-    return model(inputs) if isinstance(inputs, Tensor) else model(**inputs)
 
 
 def _call(model: nn.Module, inputs: Inputs, removal: TokenRemoval | None) -> Any:
@@ -133,18 +124,16 @@ def run_pass(
     embedding, the first block's input, or else the first attention output."""
     capture = capture or Capture()
     layout = anatomy.layout
-    if isinstance(inputs, Tensor) and (inputs.is_inference() or capture.image):
-        with torch.inference_mode(False):
-            inputs = inputs.detach().clone()
     image: Tensor | None = None
     if gradient and capture.image and isinstance(inputs, Tensor):
-        image = inputs.requires_grad_()
-        inputs = image.view_as(image).clone()  # the model may write into what it is given
+        with torch.inference_mode(False):
+            image = inputs.detach().clone().requires_grad_()
     for ablation in ablations or []:
         ablation.check(anatomy)
     if removal is not None:
         removal.check(anatomy, batch_of(inputs))
-    record_ = PassRecord(inputs if image is None else image, None, torch.empty(0), precision, image=image)
+    given = inputs if image is None else image
+    record_ = PassRecord(given, None, torch.empty(0), precision, image=image)
     convolutions = 0
 
     def tap(func: Any, result: Tensor) -> Tensor:
@@ -214,7 +203,7 @@ def run_pass(
         if skip:
             stack.enter_context(skip_blocks(model, skip))
         stack.enter_context(Interceptor(surgeon))
-        record_.output = _call(model, inputs, removal)
+        record_.output = _call(model, given, removal)
     if removal is not None and removal.mode == "mask" and "mean" in anatomy.pooling and not surgeon.pooled:
         raise TraceError(
             f"the mean over patches of '{anatomy.source}' is written in a way that was not seen, so removed tokens "

@@ -1,18 +1,25 @@
-"""Set a model and the process up for one observed pass, and put everything back afterwards."""
+"""Set a model and the process up for one observed pass, and put everything back afterwards.
+
+Ctrl-C waits from the first change to the last undo, but for the time in which the model itself runs (``running``).
+"""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from vitscope.errors import TraceError
+from vitscope.interruption import held
+from vitscope.tracing.caller import callers_switches_aside, models_default_dtype
+from vitscope.tracing.exclusion import sole_use
+from vitscope.tracing.recomputing import stop_recomputing
+from vitscope.tracing.scope import one_scope
 
 AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -25,12 +32,14 @@ class _Switches:
         self._running = 0
         self._fast_path = True
         self._stance: Any = None
+        self._recompute: Callable[[], None] | None = None
 
     def __enter__(self) -> None:
         with self._lock:
             if self._running == 0:
                 self._fast_path = torch.backends.mha.get_fastpath_enabled()
                 torch.backends.mha.set_fastpath_enabled(False)
+                self._recompute = stop_recomputing()
                 if "torch._dynamo" in sys.modules:  # else nothing is compiled; its import takes seconds
                     self._stance = torch.compiler.set_stance("force_eager")
                     self._stance.__enter__()
@@ -41,48 +50,53 @@ class _Switches:
             self._running -= 1
             if self._running == 0:
                 torch.backends.mha.set_fastpath_enabled(self._fast_path)
+                if self._recompute is not None:
+                    self._recompute()
                 if self._stance is not None:
                     self._stance.__exit__(None, None, None)
                     self._stance = None
 
 
 _switches = _Switches()
-_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
-_locks_lock = threading.Lock()
 
 
 @contextmanager
-def exclusive(model: nn.Module) -> Iterator[None]:
-    """One pass at a time over one model: its flags and hooks are the pass's own meanwhile."""
-    with _locks_lock:
-        lock = _locks.setdefault(model, threading.RLock())
-    with lock:
-        yield
+def exclusive(model: nn.Module) -> Iterator[list[nn.Module]]:
+    """One pass at a time over one model, and over all that share parts with it: flags and hooks are the pass's own.
+
+    Gives the model's modules. Signals that may raise are held inside; put long work under ``released``."""
+    with held():
+        modules = list(model.modules())
+        with sole_use(modules), one_scope():
+            yield modules
 
 
 @contextmanager
 def quiet(model: nn.Module, *, gradient: bool, precision: str = "float32") -> Iterator[None]:
-    """Evaluation mode, frozen parameters, no MHA fast path, compiled parts run eagerly; all restored on exit.
+    """Evaluation mode, frozen parameters, no MHA fast path, compiled parts run eagerly, nothing recomputed on the way
+    back, none of the caller's switches; all restored on exit.
 
-    Frozen parameters halve the cost of a backward: only the way to the activations is differentiated. A caller's
-    ``torch.inference_mode`` is left for the length of the pass, since nothing can be differentiated inside it."""
-    if gradient and any(p.is_inference() for p in model.parameters()):
-        raise TraceError(
-            "the model's parameters were made under torch.inference_mode, so no gradient can pass them; "
-            "create or load the model outside torch.inference_mode"
-        )
-    with exclusive(model), _switches, ExitStack() as stack:
-        training = [module for module in model.modules() if module.training]
-        frozen = [p for p in model.parameters() if p.requires_grad and not p.is_inference()]
+    Frozen parameters halve the cost of a backward: only the way to the activations is differentiated. Signals are
+    held inside; let the model run under ``running``."""
+    with exclusive(model) as modules, _switches, callers_switches_aside(), ExitStack() as stack:
+        parameters = {id(p): p for module in modules for p in module._parameters.values() if p is not None}.values()
+        if gradient and any(p.is_inference() for p in parameters):
+            raise TraceError(
+                "the model's parameters were made under torch.inference_mode, so no gradient can pass them; "
+                "create or load the model outside torch.inference_mode"
+            )
+        training = [module for module in modules if module.training]
+        frozen = [p for p in parameters if p.requires_grad and not p.is_inference()]
+        floating = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
         try:
             for module in training:
                 module.training = False
             for parameter in frozen:
                 parameter.requires_grad_(False)
-            stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.set_grad_enabled(gradient))
+            stack.enter_context(models_default_dtype(floating))
             if precision != "float32":
-                device = next((p.device.type for p in model.parameters()), "cpu")
+                device = next((p.device.type for p in parameters), "cpu")
                 stack.enter_context(torch.autocast(device, dtype=AUTOCAST[precision]))
             yield
         finally:

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from vitscope.tracing.eager import CARRY, PRODUCT, SOFTMAX, EagerTracker, as_product, softmax_axis
+from vitscope.tracing.function_modes import PassMode
 from vitscope.tracing.multihead import FUSED, call_arguments, inner_attention
 from vitscope.tracing.site import EagerInputs, FusedInputs
 
@@ -38,7 +38,7 @@ class Surgeon(Protocol):
         """Called for every other function; returns its result."""
 
 
-class Interceptor(TorchFunctionMode):
+class Interceptor(PassMode):
     """Routes attention calls of the code under ``with`` to a surgeon."""
 
     def __init__(self, surgeon: Surgeon) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitscope.interruption import held
+
 FUSED = F.scaled_dot_product_attention
 
 _lock = threading.Lock()
@@ -33,21 +35,33 @@ def _dispatch(*args: Any, **kwargs: Any) -> Tensor:
 def inner_attention(watcher: Callable[..., Tensor]) -> Iterator[None]:
     """``F.scaled_dot_product_attention`` of this thread goes to ``watcher`` for the length of the block."""
     global _watched, _before
-    with _lock:
-        if _watched == 0:
-            _before = F.scaled_dot_product_attention
-            F.scaled_dot_product_attention = _dispatch
-        _watched += 1
     outer = getattr(_local, "watcher", None)
-    _local.watcher = watcher
+    with held():  # the model runs around this, so an interrupt may come at any step
+        with _lock:
+            if _watched == 0:
+                _before = F.scaled_dot_product_attention
+                F.scaled_dot_product_attention = _dispatch
+            _watched += 1
+        _local.watcher = watcher
+        try:
+            yield
+        finally:
+            _local.watcher = outer
+            with _lock:
+                _watched -= 1
+                if _watched == 0:
+                    F.scaled_dot_product_attention = _before
+
+
+@contextmanager
+def no_watcher() -> Iterator[None]:
+    """Nobody of this thread watches, until the block ends: for a pass inside another one."""
+    outer = getattr(_local, "watcher", None)
+    _local.watcher = None
     try:
         yield
     finally:
         _local.watcher = outer
-        with _lock:
-            _watched -= 1
-            if _watched == 0:
-                F.scaled_dot_product_attention = _before
 
 
 NAMES = (

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from vitscope.errors import ModelError, TargetError
 from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
+from vitscope.tracing.calling import Inputs, batch_of, call_model
 from vitscope.tracing.chains import find_chain
-from vitscope.tracing.forward_pass import Inputs, batch_of, call_model
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.layout import find_layout, name_prefix, prefix_names

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+
+from vitscope.tracing.function_modes import PassMode
 
 _MARK = "_vitscope_reads"
 
 
-class Provenance(TorchFunctionMode):
+class Provenance(PassMode):
     """While it is active, the result of every function carries the marks of what went into it.
 
     A mark is a whole number whose bits are sites. Unlike the autograd graph it also passes through ``detach`` and

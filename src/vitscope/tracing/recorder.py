@@ -17,6 +17,7 @@ from vitscope.tracing.forward_pass import CONVOLUTION
 from vitscope.tracing.layout import GridSeen
 from vitscope.tracing.provenance import Provenance, add_reads, reads_of
 from vitscope.tracing.rulebook import LAYER_NORM, RMS_NORM
+from vitscope.tracing.scope import own
 from vitscope.tracing.site import EagerInputs, FusedInputs
 
 POOLINGS: frozenset[Any] = frozenset((torch.max_pool2d, F.avg_pool2d))
@@ -240,8 +241,8 @@ def watch_modules(model: nn.Module, recorder: Recorder) -> Iterator[None]:
                 run.output, run.output_node = tokens, tokens.grad_fn
             recorder.runs[run.key] = run
 
-        handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-        handles.append(module.register_forward_hook(after))
+        handles.append(module.register_forward_pre_hook(own(before), with_kwargs=True))
+        handles.append(module.register_forward_hook(own(after)))
 
     try:
         for path, module in model.named_modules():

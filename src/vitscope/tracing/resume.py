@@ -18,6 +18,7 @@ from vitscope.tracing.ablation import Ablation, HeadAblation
 from vitscope.tracing.blocks import first_tensor, is_tokens, replace_first
 from vitscope.tracing.forward_pass import Inputs
 from vitscope.tracing.guard import exclusive
+from vitscope.tracing.scope import own
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,15 @@ def collect_outputs(model: nn.Module, anatomy: Anatomy, run: Callable[[], Any]) 
     """``run()`` and each block's raw output, detached, in the order in which they came."""
     outputs: list[Any] = []
     handles = []
+
+    def keep(_: nn.Module, __: Any, output: Any) -> None:
+        outputs.append(_detached(output))
+
     with exclusive(model):
         try:
             for path in dict.fromkeys(info.path for info in anatomy.blocks):
                 module = model.get_submodule(path)
-                handles.append(module.register_forward_hook(lambda m, a, output: outputs.append(_detached(output))))
+                handles.append(module.register_forward_hook(own(keep)))
             return run(), outputs
         finally:
             for handle in handles:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.tracing.blocks import first_tensor, replace_first
+from vitscope.tracing.calling import call_model
+from vitscope.tracing.scope import own
 
 SMALLEST_SIDE = 2
 """Maps of one row or column say nothing about places."""
@@ -86,14 +88,14 @@ def find_stages(model: nn.Module, inputs: Tensor) -> tuple[Stage, ...]:
             if form is not None and tensor is not None and tensor.shape[0] == inputs.shape[0]:
                 seen.append(_Seen(path, len(seen), *form))
 
-        handles.append(module.register_forward_hook(after))
+        handles.append(module.register_forward_hook(own(after)))
 
     try:
         for path, module in model.named_modules():
             if path and not isinstance(module, nn.ModuleList):
                 watch(path, module)
         with torch.no_grad():
-            model(inputs)
+            call_model(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -136,7 +138,7 @@ def watch_stages(
             kept[index] = tensor
             return output
 
-        handles.append(model.get_submodule(stage.path).register_forward_hook(after))
+        handles.append(model.get_submodule(stage.path).register_forward_hook(own(after)))
 
     try:
         for index, stage in enumerate(stages):

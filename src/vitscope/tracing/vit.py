@@ -16,6 +16,7 @@ from vitscope.models.loaded import LoadedModel
 from vitscope.models.module_source import refuse_unseeable, unwrapped
 from vitscope.tracing.ablation import Ablation, as_list
 from vitscope.tracing.backward import FP16_SCALE, backward
+from vitscope.tracing.caller import unaffected
 from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
 from vitscope.tracing.guard import AUTOCAST
 from vitscope.tracing.keys import check_keys
@@ -107,6 +108,7 @@ class Vit:
         return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
 
     @property
+    @unaffected
     def image_size(self) -> tuple[int, int]:
         """The input size (H, W) that the model is looked at with by default."""
         if self._size is None:
@@ -118,22 +120,27 @@ class Vit:
         """What a probe learned at the model's own input size."""
         return self.anatomy_for(self.image_size)
 
+    @unaffected
     def anatomy_for(self, size: tuple[int, int]) -> Anatomy:
         """What a probe learned at another input size (H, W)."""
         return self._probes.at(self._probes.blank(size)).anatomy
 
     # ---- input -----------------------------------------------------------------------------------------------
+    @unaffected
     def images(self, images: Any) -> Tensor:
         """Pictures in any form as one tensor (B, 3, H, W) on the model's device and in its type."""
-        return to_batch(images, self.preprocessor).to(self.device, self.dtype)
+        return _outside_graphs(to_batch(images, self.preprocessor).to(self.device, self.dtype))
 
+    @unaffected
     def inputs(self, images: Any) -> Inputs:
         """Pictures as ``images`` gives them; mappings of tensors (text models) moved to the device."""
         if isinstance(images, Mapping):
-            return {key: value.to(self.device) for key, value in images.items() if isinstance(value, Tensor)}
+            named = {key: value for key, value in images.items() if isinstance(value, Tensor)}
+            return {key: _outside_graphs(value.to(self.device)) for key, value in named.items()}
         return self.images(images)
 
     # ---- looking ---------------------------------------------------------------------------------------------
+    @unaffected
     def trace(
         self,
         images: Any,
@@ -165,6 +172,7 @@ class Vit:
             keys=keys,
         )[0]
 
+    @unaffected
     def traces(
         self,
         images: Any,
@@ -216,6 +224,7 @@ class Vit:
             )
         return traces
 
+    @unaffected
     def forward(
         self,
         images: Any,
@@ -235,6 +244,7 @@ class Vit:
         )
         return record.logits.float()
 
+    @unaffected
     def score(
         self,
         images: Any,
@@ -256,6 +266,7 @@ class Vit:
         with torch.no_grad():
             return target.score(record.output, record.logits).float()
 
+    @unaffected
     def predict(self, images: Any, batch_size: int = 32) -> Tensor:
         """Logits (B, C), float32, in batches."""
         inputs = self.inputs(images)
@@ -266,6 +277,7 @@ class Vit:
         return torch.cat(parts)
 
     # ---- resuming --------------------------------------------------------------------------------------------
+    @unaffected
     def cache(self, images: Any) -> BlockCache:
         """One forward that keeps what every block returned, to resume from."""
         inputs = self.inputs(images)
@@ -277,6 +289,7 @@ class Vit:
         )
         return BlockCache(inputs, record.logits.float(), tuple(outputs), anatomy.blocks)
 
+    @unaffected
     def resume(
         self,
         cache: BlockCache,
@@ -293,6 +306,7 @@ class Vit:
         from; None takes all once."""
         return self.resume_pass(cache, block, ablation=ablation, removal=removal, index=index).logits.float()
 
+    @unaffected
     def resume_pass(
         self,
         cache: BlockCache,
@@ -330,10 +344,12 @@ class Vit:
             skip=skip,
         )
 
+    @unaffected
     def probe_for(self, inputs: Inputs) -> Probe:
         """The probe at the size of these inputs; run once per size."""
         return self._probes.at(inputs)
 
+    @unaffected
     def stages_for(self, inputs: Inputs) -> tuple[Stage, ...]:
         """The feature maps of a CNN or hierarchical model at each resolution; none for a text model."""
         return self._probes.stages_at(inputs)
@@ -355,3 +371,8 @@ class Vit:
         with torch.inference_mode(False), torch.set_grad_enabled(gradient):
             resolved = target.resolve(record.logits)
             return resolved, resolved.score(record.output, record.logits)
+
+
+def _outside_graphs(tensor: Tensor) -> Tensor:
+    """The same values, outside the caller's graph and of no inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor.detach()

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitscope.errors import TraceError
-from vitscope.tracing.forward_pass import Inputs, call_model
+from vitscope.tracing.calling import Inputs, call_model
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.multihead import call_arguments
