@@ -113,10 +113,8 @@ def test_mosaics_of_nine_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_interrupted_and_gone_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from vitscope.evaluation import checkpoint
     from vitscope.evaluation.run import Run
 
-    monkeypatch.setattr(checkpoint, "SECONDS", 0)
     command = ["evaluate", str(photos), *MODEL, *QUICK, "--batch-size", "1", "--out", str(tmp_path / "out")]
     over, calls = Run.over, []
 

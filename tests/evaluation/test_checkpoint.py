@@ -1,18 +1,25 @@
-"""An interrupted run goes on where it stopped, and what a page shows does not depend on parts."""
+"""A stopped evaluation goes on where it was, to the same bits; where anything that matters differs, it starts anew."""
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import vitscope as vs
-from vitscope.evaluation import checkpoint, gallery
-from vitscope.evaluation.evaluate import RESUMED
+from vitscope.analysis import RESUMED
+from vitscope.evaluation import gallery
 from vitscope.evaluation.metric import Metric, statistics_of
+from vitscope.models import fingerprint
+
+from .conftest import random_vit
 
 QUICK = vs.Protocol(steps=3, random_draws=1)
 METRICS = ["srg", "grid-pointing"]
@@ -28,64 +35,219 @@ def run(vit: Any, pictures: torch.Tensor, **more: Any) -> vs.Leaderboard:
     return vs.evaluate(vit, pictures, LABELS, ["daam"], METRICS, QUICK, batch_size=2, **more)
 
 
-@pytest.mark.parametrize("stop", [20, 47], ids=["among the pictures", "among the mosaics"])
-def test_an_interrupted_run_goes_on(
-    vit: Any, pictures: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
-) -> None:
-    monkeypatch.setattr(checkpoint, "SECONDS", 0)
-    whole = run(vit, pictures)
-    seen: list[tuple[str, int, int]] = []
+def same_bits(first: vs.Leaderboard, second: vs.Leaderboard) -> bool:
+    assert first.states.keys() == second.states.keys() and first.curves.keys() == second.curves.keys()
+    rows = all(
+        first.states[place].keys == second.states[place].keys
+        and torch.equal(first.states[place].rows, second.states[place].rows)
+        for place in first.states
+    )
+    curves = all(
+        first.curves[place].keys == second.curves[place].keys
+        and torch.equal(first.curves[place].values, second.curves[place].values)
+        and torch.equal(first.curves[place].fractions, second.curves[place].fractions)
+        for place in first.curves
+    )
+    maps = all(np.array_equal(first.maps[place], second.maps[place]) for place in first.maps)
+    shown = list(first.pictures) == list(second.pictures) and first.maps.keys() == second.maps.keys()
+    counts = first.evaluations == second.evaluations and first.total_evaluations == second.total_evaluations
+    return rows and curves and maps and shown and counts and first.protocol == second.protocol
 
-    def interrupt(what: str, done: int, total: int) -> None:
-        if done >= stop:
+
+def stop_after(count: int) -> Callable[[str, int, int], None]:
+    def progress(what: str, done: int, total: int) -> None:
+        if done >= count:
             raise KeyboardInterrupt
 
+    return progress
+
+
+@pytest.mark.parametrize(
+    "stop", [20, 47, 97], ids=["among the pictures", "in the last part", "among the mosaics"]
+)
+def test_an_interrupted_run_goes_on_to_the_same_bits(
+    vit: Any, pictures: torch.Tensor, tmp_path: Path, stop: int
+) -> None:
+    whole = run(vit, pictures)
     with pytest.raises(KeyboardInterrupt):
-        run(vit, pictures, checkpoint=tmp_path / "c", progress=interrupt)
+        run(vit, pictures, checkpoint=tmp_path / "c", progress=stop_after(stop))
+    seen: list[tuple[str, int, int]] = []
     again = run(vit, pictures, checkpoint=tmp_path / "c", progress=lambda *s: seen.append(s))
     assert seen[0][0] == RESUMED
-    assert 0 < seen[0][1] <= stop
-    assert seen[-1][1] == seen[-1][2] == 2 * 7 * len(whole.names)
-    assert again.protocol == whole.protocol
-    assert again.total_evaluations == whole.total_evaluations
-    assert set(again.pictures) == set(whole.pictures)
-    for name in whole.names:
-        for metric in METRICS:
-            first, second = whole.interval(name, metric), again.interval(name, metric)
-            assert first.value == pytest.approx(second.value, abs=1e-6, nan_ok=True)
-            assert first.n == second.n
+    # Parts are two pictures; what was finished of one that was in work is lost, and nothing else.
+    rows = len(whole.names)
+    parts = [2 * rows, 4 * rows, 6 * rows, 7 * rows, 9 * rows, 11 * rows, 13 * rows]
+    resumed = max(done for what, done, _ in seen if what == RESUMED)
+    assert resumed == max(done for done in parts if done < stop)
+    assert seen[-1][1] == seen[-1][2] == 2 * 7 * rows
+    assert same_bits(again, whole)
+    seen.clear()
+    third = run(vit, pictures, checkpoint=tmp_path / "c", progress=lambda *s: seen.append(s))
+    assert same_bits(third, whole) and {what for what, *_ in seen} == {RESUMED}
 
 
-def test_another_run_does_not_go_on_from_it(
-    vit: Any, pictures: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoint, "SECONDS", 0)
-    run(vit, pictures, checkpoint=tmp_path)
-    for changed in (
-        {"methods": ["gae"]},
-        {"metrics": ["mif"]},
-        {"protocol": vs.Protocol(steps=4, random_draws=1)},
-        {"images": pictures.flip(0)},
-    ):
-        seen: list[str] = []
-        given: dict[str, Any] = {
-            "images": pictures, "labels": LABELS, "methods": ["daam"], "metrics": ["srg"], "protocol": QUICK,
-            "checkpoint": tmp_path, "progress": lambda what, *_, seen=seen: seen.append(what), **changed,
-        }  # fmt: skip
-        vs.evaluate(vit, **given)
-        assert RESUMED not in seen, changed
+def files(folder: Path, count: int = 6, seed: int = 0) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    drawn = np.random.default_rng(seed).integers(0, 256, (count, 40, 40, 3), dtype=np.uint8)
+    for index, picture in enumerate(drawn):
+        Image.fromarray(picture).save(folder / f"{index}.png")
+    return sorted(folder.iterdir())
 
 
-def test_a_damaged_part_is_left_aside(
-    vit: Any, pictures: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoint, "SECONDS", 0)
-    whole = run(vit, pictures, checkpoint=tmp_path)
-    (place,) = (tmp_path / "pictures").iterdir()
-    assert place.name == f"{7:09d}", "earlier parts are removed once a later one is whole"
-    next(place.glob("statistics-*.parquet")).write_bytes(b"PAR1")
-    again = run(vit, pictures, checkpoint=tmp_path)
-    assert again.interval("daam", "srg").value == pytest.approx(whole.interval("daam", "srg").value)
+@pytest.fixture
+def opened() -> vs.Vit:
+    made = random_vit(32, embed_dim=24, depth=2, num_heads=3, num_classes=5)
+    return vs.open_model(made.model, image_size=32, preprocess="half")
+
+
+def boxes(a: int, b: int) -> list[list[tuple[int, int, int, int]]]:
+    return [[(a, a, b, b)]] * 6
+
+
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "options": ({"options": {"gmar": {"norm": "l1"}}}, {"options": {"gmar": {"norm": "l2"}}}),
+    "options in the name": ({"methods": ["gmar:alpha=0"]}, {"methods": ["gmar:alpha=9"]}),
+    "kappa": (
+        {"methods": ["dart"], "options": {"dart": {"kappa": 0.4}}},
+        {"methods": ["dart"], "options": {"dart": {"kappa": 0.6}}},
+    ),
+    "labels": (
+        {"labels": [0] * 6, "protocol": vs.Protocol(steps=3, target="label")},
+        {"labels": [3] * 6, "protocol": vs.Protocol(steps=3, target="label")},
+    ),
+    "boxes": ({"boxes": boxes(0, 20), "metrics": ["mass"]}, {"boxes": boxes(10, 35), "metrics": ["mass"]}),
+    "masks": (
+        {"masks": [np.tri(40, dtype=bool)] * 6, "metrics": ["mass"]},
+        {"masks": [~np.tri(40, dtype=bool)] * 6, "metrics": ["mass"]},
+    ),
+    "steps": ({}, {"protocol": vs.Protocol(steps=4, random_draws=1)}),
+    "seed": (
+        {"controls": ["random"]},
+        {"controls": ["random"], "protocol": vs.Protocol(steps=3, random_draws=1, seed=1)},
+    ),
+    "metrics": ({}, {"metrics": ["mif"]}),
+    "methods": ({}, {"methods": ["gae"]}),
+    "controls": ({}, {"controls": ["edges"]}),
+    "keys": ({"keys": list("abcdef")}, {"keys": list("ghijkl")}),
+}
+
+
+def evaluated(vit: vs.Vit, paths: list[Path], **changed: Any) -> vs.Leaderboard:
+    given: dict[str, Any] = {
+        "methods": ["gmar"], "metrics": ["srg"], "protocol": QUICK, "controls": (), "batch_size": 2, **changed,
+    }  # fmt: skip
+    return vs.evaluate(vit, paths, **given)
+
+
+def resumed_after(
+    vit: vs.Vit, paths: list[Path], folder: Path, first: dict[str, Any], second: dict[str, Any]
+) -> tuple[vs.Leaderboard, list[str]]:
+    """What ``second`` gives in the folder where ``first`` was stopped after four pictures."""
+    rows = 1 + len(first.get("controls", ()))
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(vit, paths, checkpoint=folder, progress=stop_after(5 * rows), **first)
+    seen: list[str] = []
+    found = evaluated(vit, paths, checkpoint=folder, progress=lambda what, *_: seen.append(what), **second)
+    return found, seen
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_another_run_starts_anew(what: str, opened: vs.Vit, tmp_path: Path) -> None:
+    paths, (first, second) = files(tmp_path / "p"), CHANGES[what]
+    found, seen = resumed_after(opened, paths, tmp_path / "c", first, second)
+    assert RESUMED not in seen
+    fresh = evaluated(opened, paths, **second)
+    assert same_bits(found, fresh)
+    other = evaluated(opened, paths, **first)
+    assert other.protocol.digest != fresh.protocol.digest and other.recipe.digest != fresh.recipe.digest
+    # The part of the first run was left where it was.
+    seen.clear()
+    again = evaluated(
+        opened, paths, checkpoint=tmp_path / "c", progress=lambda what, *_: seen.append(what), **first
+    )
+    assert seen[0] == RESUMED and same_bits(again, other)
+
+
+def test_other_contents_of_the_same_files_start_anew(opened: vs.Vit, tmp_path: Path) -> None:
+    paths = files(tmp_path / "p")
+    before = evaluated(opened, paths)
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(opened, paths, checkpoint=tmp_path / "c", progress=stop_after(5))
+    files(tmp_path / "p", seed=1)
+    seen: list[str] = []
+    found = evaluated(opened, paths, checkpoint=tmp_path / "c", progress=lambda what, *_: seen.append(what))
+    fresh = evaluated(opened, paths)
+    assert RESUMED not in seen and same_bits(found, fresh)
+    assert before.protocol.digest != fresh.protocol.digest
+    assert before.per_image()["value"].tolist() != fresh.per_image()["value"].tolist()
+
+
+def test_other_weights_start_anew(opened: vs.Vit, tmp_path: Path) -> None:
+    paths = files(tmp_path / "p")
+    before = evaluated(opened, paths)
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(opened, paths, checkpoint=tmp_path / "c", progress=stop_after(5))
+    for parameter in opened.model.parameters():
+        parameter.data += 0.01
+    seen: list[str] = []
+    found = evaluated(opened, paths, checkpoint=tmp_path / "c", progress=lambda what, *_: seen.append(what))
+    assert RESUMED not in seen and same_bits(found, evaluated(opened, paths))
+    assert found.protocol.model == fingerprint(opened.model) != before.protocol.model
+    assert found.protocol.digest != before.protocol.digest
+
+
+def test_a_new_process_finds_the_same_kappa(opened: vs.Vit, tmp_path: Path) -> None:
+    paths = files(tmp_path / "p")
+    other = vs.open_model(opened.model, image_size=32, preprocess="half")
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(opened, paths, methods=["dart"], checkpoint=tmp_path / "c", progress=stop_after(5))
+    found = evaluated(other, paths, methods=["dart"], checkpoint=tmp_path / "c")
+    assert same_bits(found, evaluated(opened, paths, methods=["dart"]))
+    used = found.recipe.options["methods"]["dart"]["options"]["kappa"]
+    assert isinstance(used, (int, float)), "the number is recorded, not how it is found"
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-40]
+
+
+def flip(content: bytes) -> bytes:
+    changed = bytearray(content)
+    changed[len(content) // 2] ^= 4
+    return bytes(changed)
+
+
+def newer(content: bytes) -> bytes:
+    record = json.loads(content)
+    record["methods"][0]["new_field"] = 1
+    return json.dumps(record).encode()
+
+
+NAMES = ("protocol.json", "statistics.parquet", "curves.parquet", "pictures.npz", "part.json")
+DAMAGES = [*itertools.product(NAMES, (cut, flip, lambda content: b"")), ("protocol.json", newer)]
+
+
+def test_a_damaged_part_is_as_if_it_were_not_there(opened: vs.Vit, tmp_path: Path) -> None:
+    paths = files(tmp_path / "p", 4)
+    whole = evaluated(opened, paths, checkpoint=tmp_path / "c")
+    (first, second) = sorted((tmp_path / "c" / "pictures").iterdir())
+    kept = {file.name: file.read_bytes() for file in first.iterdir()}
+    assert set(kept) == set(NAMES)
+    for name, damage in DAMAGES:
+        for place in (tmp_path / "c" / "pictures").iterdir():
+            if place not in (first, second):
+                for file in place.iterdir():
+                    file.unlink()
+        for file, content in kept.items():
+            (first / file).write_bytes(content)
+        (first / name).write_bytes(damage(kept[name]))
+        seen: list[tuple[str, int, int]] = []
+        again = evaluated(
+            opened, paths, checkpoint=tmp_path / "c", progress=lambda *s, seen=seen: seen.append(s)
+        )
+        assert same_bits(again, whole), (name, damage)
+        # Two pictures are scored again, the other two are read.
+        assert seen == [("gmar", 2, 4), (RESUMED, 4, 4)], (name, damage)
 
 
 def test_the_extremes_of_the_whole_are_kept() -> None:
@@ -98,8 +260,9 @@ def test_the_extremes_of_the_whole_are_kept() -> None:
         for key in keys:
             pictures[key] = np.zeros((2, 2, 3), dtype=np.uint8)
             maps[("a", key)] = np.zeros((1, 1))
-        gallery.prune({("a", "srg"): state}, ["entropy", "srg"], pictures, maps)
-        assert len(pictures) <= 8
+        known = gallery.values_of({("a", "srg"): state}, ["entropy", "srg"], pictures)
+        gallery.prune(known, pictures, maps)
+        assert len(pictures) <= 8 and set(known["a"]) == set(pictures)
     order = [f"{index:02d}" for index in values.argsort().tolist()]
     worst, best = gallery.extremes(state, pictures)
     assert worst == order[:4]

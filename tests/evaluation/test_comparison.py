@@ -13,6 +13,7 @@ from torch import Tensor
 import vitscope as vs
 from vitscope.evaluation import Leaderboard, MethodRecord, claim
 from vitscope.evaluation.metric import Metric, statistics_of
+from vitscope.storage.recipe import Recipe
 
 
 def board_of(
@@ -25,8 +26,8 @@ def board_of(
         own = (keys or {}).get(name, [f"{index:04d}" for index in range(len(scores))])
         state.update_rows(own, statistics_of(scores.double()))
         states[name, metric] = state
-    pictures = max(len(scores) for scores in values.values())
-    return Leaderboard(vs.Protocol(pictures=pictures), [MethodRecord(name) for name in values], [metric], states)
+    recipe = Recipe("evaluate", count=max(len(scores) for scores in values.values()))
+    return Leaderboard(vs.Protocol(recipe=recipe), [MethodRecord(name) for name in values], [metric], states)
 
 
 def ladder(rows: int, pictures: int, gap: float) -> dict[str, Tensor]:

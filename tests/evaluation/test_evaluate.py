@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -90,9 +91,9 @@ def test_unequal_protocols_do_not_share_a_table(
     vit: Any, pictures: torch.Tensor, board: vs.Leaderboard
 ) -> None:
     other = vs.evaluate(vit, pictures, None, ["daam"], ["srg"], vs.Protocol(steps=3), controls=())
-    with pytest.raises(EvaluationError, match="steps: 4 != 3"):
+    with pytest.raises(EvaluationError, match="steps: 4 against 3"):
         board.join(other)
-    with pytest.raises(EvaluationError, match="cannot be added"):
+    with pytest.raises(EvaluationError, match="same methods and metrics"):
         board.merge(other)
     more = vs.evaluate(vit, pictures, None, ["gmar"], ["srg"], QUICK, controls=())
     joined = board.join(more)
@@ -146,6 +147,9 @@ def test_storage(board: vs.Leaderboard, tmp_path: Path) -> None:
     assert sorted(re.sub("-[0-9a-f]{16}", "", p.name) for p in (tmp_path / "out").iterdir()) == [
         "curves.parquet", "leaderboard.parquet", "manifest.json", "per_image.parquet", "statistics.parquet",
     ]  # fmt: skip
+    assert again.recipe == board.recipe and again.recipe.count == 6
+    for name, table in (("leaderboard", board.to_pandas()), ("per_image", board.per_image())):
+        assert pd.read_parquet(tmp_path / "out" / f"{name}.parquet").equals(table)
     with pytest.raises(StorageError, match="there is no 'leaderboard' in"):
         vs.Leaderboard.load(tmp_path)
     (tmp_path / "file").write_text("")
@@ -322,6 +326,7 @@ def test_relevance_of_prefix_tokens_counts_for_conservation(vit: Any, pictures: 
 def test_a_claim_needs_the_same_sign_three_times() -> None:
     from vitscope.evaluation import Leaderboard, MethodRecord, Metric, Protocol, claim
     from vitscope.evaluation.metric import statistics_of
+    from vitscope.storage.recipe import Recipe
 
     def board(gap: float) -> Leaderboard:
         states = {}
@@ -330,7 +335,8 @@ def test_a_claim_needs_the_same_sign_three_times() -> None:
             state = Metric("srg")
             state.update_rows([str(i) for i in range(30)], statistics_of(values))
             states[(name, "srg")] = state
-        return Leaderboard(Protocol(pictures=30), [MethodRecord("a"), MethodRecord("b")], ["srg"], states)
+        protocol = Protocol(recipe=Recipe("evaluate", count=30))
+        return Leaderboard(protocol, [MethodRecord("a"), MethodRecord("b")], ["srg"], states)
 
     up, down, level = board(1.0), board(-1.0), board(0.0)
     assert claim({"x": up, "y": up, "z": up}, "srg", "a", "b").holds is True

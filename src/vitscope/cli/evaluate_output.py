@@ -74,7 +74,12 @@ def document(board: Leaderboard, world: str, name: str) -> dict[str, Any]:
         "world": world or None,
         "name": name,
         "removal": board.protocol.removal,
-        "protocol": {**board.protocol.to_dict(), "digest": board.protocol.digest},
+        "protocol": {
+            **board.protocol.to_dict(),
+            "pictures": board.protocol.pictures,
+            "model": board.protocol.model,
+            "digest": board.protocol.digest,
+        },
         "evaluations": board.total_evaluations,
         "shared_evaluations": board.shared_evaluations,
         "scores": board.to_pandas().drop(columns="protocol").to_dict("records"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vitscope.cli import console, evaluate_output
 from vitscope.cli.evaluate_input import Job
 from vitscope.cli.selection import choose_methods, share_options
+from vitscope.storage.parts import NOTE
 
 if TYPE_CHECKING:
     from vitscope.evaluation import Leaderboard, Protocol
@@ -45,7 +46,7 @@ def _evaluate(
     title: str,
 ) -> Leaderboard:
     import vitscope as vs
-    from vitscope.evaluation.evaluate import RESUMED
+    from vitscope.analysis import RESUMED
 
     meter = console.Meter(f"evaluating {title}", 0)
     with meter as advance:
@@ -73,7 +74,7 @@ def _evaluate(
                 progress=progress,
             )
         except KeyboardInterrupt:
-            if unfinished.is_dir():
+            if any(unfinished.glob(f"*/*/{NOTE}")):
                 console.note(f"interrupted; {unfinished} keeps what was finished, the same command goes on from there")
             else:
                 console.note("interrupted before there was anything to keep")

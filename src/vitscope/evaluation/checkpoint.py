@@ -1,94 +1,121 @@
-"""The finished part of a run on disk, so that an interrupted run goes on where it stopped.
-
-Every save is a folder of its own, complete or ignored; the one before is removed only after it.
-"""
+"""An evaluation as ``prepare → run(shard) → merge(parts)``: what is prepared, what one part is, how it is kept."""
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Callable, Sequence
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from vitscope.errors import OutputError, StorageError
+import numpy as np
+import torch
+
+from vitscope.errors import StorageError
+from vitscope.evaluation import merging, storage
+from vitscope.evaluation.cascade import Cascade
 from vitscope.evaluation.dataset import EvaluationSet
+from vitscope.evaluation.identity import of_shard
 from vitscope.evaluation.leaderboard import Leaderboard
-from vitscope.evaluation.protocol import Protocol, pictures_digest
+from vitscope.evaluation.metric import MetricInfo
+from vitscope.evaluation.protocol import Protocol
+from vitscope.evaluation.run import Run, shortens
+from vitscope.evaluation.subjects import Contestant
+from vitscope.storage.recipe import Recipe
 
-SECONDS = 20
-"""A finished part is written at most this often."""
-
-
-class Checkpoint:
-    """Where the finished part of one run is kept. ``folder`` None keeps nothing."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._saved = time.monotonic()
-
-    def load(
-        self, protocol: Protocol, methods: Sequence[str], metrics: Sequence[str], data: EvaluationSet
-    ) -> Leaderboard | None:
-        """The finished part of such a run on the first pictures of ``data``, if there is one."""
-        for place in reversed(self._places()):
-            try:
-                board = Leaderboard.load(place)
-            except StorageError:
-                continue
-            done = board.protocol.pictures
-            same = board.protocol.shard_digest == protocol.shard_digest
-            if (
-                same
-                and board.names == list(methods)
-                and board.metrics == list(metrics)
-                and board.protocol.images == pictures_digest(data.keys[:done])
-            ):
-                return board
-        return None
-
-    def save(self, board: Leaderboard) -> None:
-        """Keep the finished part, unless one was kept a moment ago. Raises OutputError."""
-        if self._folder is None or time.monotonic() - self._saved < SECONDS:
-            return
-        from vitscope.evaluation.storage import save_state
-
-        before = self._places()
-        save_state(board, self._folder / f"{board.protocol.pictures:09d}", pictures=True)
-        for place in before:
-            if place.name != f"{board.protocol.pictures:09d}":
-                shutil.rmtree(place, ignore_errors=True)
-        self._saved = time.monotonic()
-
-    def _places(self) -> list[Path]:
-        if self._folder is None:
-            return []
-        try:
-            return sorted(place for place in self._folder.iterdir() if place.name.isdigit())
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise OutputError(
-                f"the folder {self._folder} cannot be read ({error.strerror}); choose another folder"
-            ) from None
+if TYPE_CHECKING:
+    from vitscope.tracing import Vit
 
 
-def grow(
-    make: Callable[[EvaluationSet], Leaderboard],
-    board: Leaderboard | None,
-    data: EvaluationSet,
-    batch_size: int,
-    checkpoint: Checkpoint,
-) -> Leaderboard:
-    """Evaluate the pictures that ``board`` does not hold yet, part by part, and add each part to it.
+@dataclass(frozen=True)
+class Prepared:
+    """What is known before the first picture: randomised copies of the model where a metric needs them, and whether
+    removed tokens may be left out of the sequence."""
 
-    Parts grow with what is done (a sixteenth of it, in whole batches), so that adding them costs little, and a run
-    that is stopped loses little.
+    vit: Vit
+    cascade: Cascade | None
+    shorten: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Every contestant against every metric, as an :class:`~vitscope.analysis.Analysis`.
+
+    A part is the leaderboard of some of the pictures. It is kept in the files that a leaderboard is kept in, with the
+    pictures and maps that a page may show. advance: told (name of the contestant, pictures) as they are scored.
     """
-    done = 0 if board is None else board.protocol.pictures
-    while board is None or done < len(data):
-        size = batch_size * max(1, done // (16 * batch_size))
-        part = make(data.part(done, min(done + size, len(data))))
-        board = part if board is None else board.merge(part)
-        done = board.protocol.pictures
-        checkpoint.save(board)
-    return board
+
+    protocol: Protocol
+    rows: list[Contestant]
+    metrics: list[MetricInfo]
+    batch_size: int
+    evaluation_batch: int
+    show: bool
+    advance: Callable[[str, int], None]
+    name: str = "evaluate"
+
+    def recipe(self, vit: Vit, source: EvaluationSet) -> Recipe:
+        """That of the bound protocol."""
+        assert self.protocol.recipe is not None
+        return self.protocol.recipe
+
+    def prepare(self, vit: Vit, source: EvaluationSet) -> Prepared:
+        """Depends on the model, the seed and the size of the input only."""
+        cascade = (
+            Cascade(vit, self.protocol.seed) if any(m.family == "sanity" for m in self.metrics) else None
+        )
+        first = next(iter(source.part(0, 1).batches(vit, 1))).images
+        drawn = torch.randn(2, *first.shape[1:], generator=torch.Generator().manual_seed(0))
+        drawn = drawn.to(first.device, first.dtype)
+        removal = self.protocol.removal
+        return Prepared(vit, cascade, removal == "drop" or (removal == "mask" and shortens(vit, drawn)))
+
+    def run(self, prepared: Prepared, shard: EvaluationSet) -> Leaderboard:
+        """The leaderboard of these pictures."""
+        run = Run(
+            prepared.vit,
+            of_shard(self.protocol, shard),
+            self.rows,
+            self.metrics,
+            self.batch_size,
+            self.evaluation_batch,
+            self.show,
+            self.advance,
+            prepared.cascade,
+            prepared.shorten,
+        )
+        run.over(shard)
+        return run.board()
+
+    def merge(self, prepared: Prepared, parts: Iterable[Leaderboard]) -> Leaderboard:
+        """The leaderboard of all parts."""
+        return merging.merge(parts)
+
+    def encode(self, part: Leaderboard) -> Mapping[str, bytes]:
+        """The files of a leaderboard, and the pictures and maps that a page may show."""
+        tables, note = storage.encode(part)
+        return {"protocol.json": json.dumps(note).encode(), **tables, "pictures.npz": _pictures(part)}
+
+    def decode(self, files: Mapping[str, bytes]) -> Leaderboard:
+        """What ``encode`` made, back. Raises StorageError where it is of other methods."""
+        board = storage.decode(files, json.loads(files["protocol.json"]), Path("the part of an evaluation"))
+        if board.names != [row.name for row in self.rows]:
+            raise StorageError("this part of an evaluation is of other methods; evaluate again")
+        with np.load(io.BytesIO(files["pictures.npz"]), allow_pickle=False) as arrays:
+            pictures = {str(key): arrays[f"picture {i}"] for i, key in enumerate(arrays["keys"])}
+            places = [(str(method), str(key)) for method, key in arrays["places"]]
+            maps = {place: arrays[f"map {i}"] for i, place in enumerate(places)}
+        return replace(board, pictures=pictures, maps=maps)
+
+
+def _pictures(board: Leaderboard) -> bytes:
+    arrays: dict[str, Any] = {
+        "keys": np.array(list(board.pictures), dtype=np.str_),
+        "places": np.array(list(board.maps), dtype=np.str_).reshape(-1, 2),
+        **{f"picture {i}": picture for i, picture in enumerate(board.pictures.values())},
+        **{f"map {i}": values for i, values in enumerate(board.maps.values())},
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 from PIL import Image
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from vitscope.errors import EvaluationError
 from vitscope.evaluation.case import Box
 from vitscope.models.cells import Cells
 from vitscope.models.pictures import find_pictures, read_picture
+from vitscope.storage.recipe import digest_of, truth_digest
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class EvaluationSet:
     pictures: paths, Pillow images, uint8 arrays (H, W, 3), or ready tensors (3, H, W) of the model's input.
     keys: one name per picture, on which its random draws depend. masks: bool (H, W) at the size of the picture, and
     boxes (x0, y0, x1, y1) in its pixels: both go through the model's resize and crop with the picture.
-    mosaics: whether the masks are the target's cells of mosaics.
+    mosaics: whether the masks are the target's cells of mosaics. contents: what each picture holds, where that is
+    known without making it; else ``ids`` reads every picture. skipped: by key, why a picture could not be used.
     """
 
     pictures: Sequence[Any]
@@ -47,6 +51,8 @@ class EvaluationSet:
     masks: Sequence[Any] | None = None
     boxes: Sequence[Sequence[Box]] | None = None
     mosaics: bool = False
+    contents: Sequence[str] | None = None
+    skipped: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not len(self.pictures):
@@ -64,6 +70,26 @@ class EvaluationSet:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        """What each picture holds: xxh3-128 of the file's bytes, or of shape, type and values of what is in memory."""
+        return [content_id(picture) for picture in self.pictures] if self.contents is None else self.contents
+
+    def only(self, kinds: Collection[str]) -> EvaluationSet:
+        """The same pictures with no more known about them than these of ``labels``, ``masks`` and ``boxes``."""
+        return replace(
+            self,
+            labels=self.labels if "labels" in kinds else None,
+            masks=self.masks if "masks" in kinds else None,
+            boxes=self.boxes if "boxes" in kinds else None,
+            contents=self.ids,
+        )
+
+    def truth(self) -> dict[str, str]:
+        """Digests of what is known about the pictures, by kind, for a recipe; masks are read."""
+        known = {"labels": self.labels, "masks": self.masks, "boxes": self.boxes}
+        return {kind: truth_digest(self.keys, values) for kind, values in known.items() if values is not None}
+
     def part(self, start: int, stop: int) -> EvaluationSet:
         """A shard: pictures start..stop with all that is known about them."""
         cut = slice(start, stop)
@@ -78,6 +104,7 @@ class EvaluationSet:
             cut_of(self.masks),
             cut_of(self.boxes),
             self.mosaics,
+            cut_of(self.ids),
         )
 
     def batches(self, vit: Any, size: int) -> Iterator[Batch]:
@@ -147,10 +174,22 @@ def mean_colour(data: EvaluationSet) -> tuple[float, float, float]:
     total = np.zeros(3)
     for picture in data.pictures:
         if isinstance(picture, Tensor):
-            raise EvaluationError("a mean colour needs pictures, got ready tensors; give mean_colour yourself")
+            raise EvaluationError(
+                "a mean colour needs pictures, got ready tensors; give mean_colour yourself"
+            )
         total += np.asarray(as_picture(picture), dtype=np.float64).mean(axis=(0, 1)) / 255
     red, green, blue = (total / len(data)).tolist()
     return red, green, blue
+
+
+def content_id(picture: Any) -> str:
+    """What a picture holds, whatever it is called."""
+    if isinstance(picture, (str, Path)):
+        try:
+            return str(xxhash.xxh3_128_hexdigest(Path(picture).read_bytes()))
+        except OSError:
+            return ""
+    return digest_of(picture if isinstance(picture, Tensor) else np.asarray(picture))
 
 
 def picture_keys(pictures: Sequence[Any]) -> list[str]:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from vitscope.analysis import RESUMED, growing, run_in_parts
 from vitscope.errors import EvaluationError
-from vitscope.evaluation.cascade import Cascade
-from vitscope.evaluation.checkpoint import Checkpoint, grow
+from vitscope.evaluation.checkpoint import Evaluation
 from vitscope.evaluation.dataset import EvaluationSet, evaluation_set
+from vitscope.evaluation.identity import bind, truth_used
 from vitscope.evaluation.leaderboard import Leaderboard
 from vitscope.evaluation.merging import side_by_side
 from vitscope.evaluation.metric import MetricInfo, get_metric
 from vitscope.evaluation.mosaics import mosaics_of
-from vitscope.evaluation.protocol import Protocol, pictures_digest
-from vitscope.evaluation.run import Run, shortens
+from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.subjects import CONTROLS, contestants
+from vitscope.tracing.identity import model_identity
 
 DEFAULT_METHODS = ("dart", "gmar", "daam", "rollout", "gae")
 DEFAULT_METRICS = ("srg",)
-RESUMED = "resumed"
-"""What ``progress`` is told of the part that an interrupted run had finished."""
 
 
 def evaluate(
@@ -59,9 +56,10 @@ def evaluate(
     batch_size: pictures explained together; evaluation_batch: perturbed pictures the model sees at once. Neither
         changes a result.
     keep_pictures: whether the pictures on which each method does worst and best are kept for the page.
-    checkpoint: a folder in which the finished part is kept every while; a run that was interrupted goes on from it
-        when it is called again with the same arguments. Yours to remove afterwards.
-    progress: called with (what, done, total) in pictures × methods.
+    checkpoint: a folder in which every finished part is kept; a run that was stopped goes on from them when it is
+        called again with the same model, pictures, truth and options. With others it starts anew and leaves them
+        there. Yours to remove afterwards.
+    progress: called with (what, done, total) in pictures × methods; what is "resumed" for those of a stopped run.
 
     Raises EvaluationError for what does not fit together: a metric without the labels, masks or boxes it needs, a
     method that does not apply to this model.
@@ -71,9 +69,11 @@ def evaluate(
     mosaic = [info for info in wanted if "mosaics" in info.requires and not data.mosaics]
     direct = [info for info in wanted if info not in mosaic]
     _check(wanted, data, vit.anatomy.classes)
-    bound = _bind(protocol or Protocol(), vit, data)
     rows = contestants(vit, methods, options or {}, controls)
-    mosaics = mosaics_of(vit, data, bound.seed, bound.mosaic) if mosaic else None
+    chosen = protocol or Protocol()
+    model = model_identity(vit)
+    first = next(iter(data.part(0, 1).batches(vit, 1))).images
+    mosaics = mosaics_of(vit, data, chosen.seed, chosen.mosaic) if mosaic else None
     total = (len(data) * bool(direct) + (len(mosaics) if mosaics is not None else 0)) * len(rows)
     done = 0
 
@@ -83,40 +83,29 @@ def evaluate(
         if progress is not None:
             progress(what, done, total)
 
-    def over(chosen: EvaluationSet, infos: list[MetricInfo], aim: str | int, place: str) -> Leaderboard:
-        whole = replace(bound, target=aim)
-        kept = Checkpoint(None if checkpoint is None else Path(checkpoint) / place)
-        board = kept.load(whole, [row.name for row in rows], [info.name for info in infos], chosen)
-        if board is not None:
-            advance(RESUMED, board.protocol.pictures * len(rows))
-        cascade = Cascade(vit, bound.seed) if any(info.family == "sanity" for info in infos) else None
-        first = torch.cat([batch.images for batch in chosen.part(0, 2).batches(vit, 2)])
-        shorten = bound.removal == "drop" or (bound.removal == "mask" and shortens(vit, first))
+    def over(pictures: EvaluationSet, infos: list[MetricInfo], aim: str | int, place: str) -> Leaderboard:
+        show = keep_pictures and pictures is data
+        pictures = pictures.only(truth_used(infos, aim))
+        bound = bind(replace(chosen, target=aim), vit, model, pictures, rows, infos, first)
+        what = Evaluation(bound, rows, infos, batch_size, evaluation_batch, show, advance)
+        seen = 0
 
-        def make(part: EvaluationSet) -> Leaderboard:
-            run = Run(
-                vit,
-                replace(whole, images=pictures_digest(part.keys), pictures=len(part)),
-                rows,
-                infos,
-                batch_size,
-                evaluation_batch,
-                keep_pictures and chosen is data,
-                advance,
-                cascade,
-                shorten,
-            )
-            run.over(part)
-            return run.board()
+        def resumed(news: str, position: int, _: int) -> None:
+            nonlocal seen
+            if news == RESUMED:
+                advance(RESUMED, (position - seen) * len(rows))
+            seen = position
 
-        return replace(grow(make, board, chosen, batch_size, kept), protocol=bound)
+        folder = None if checkpoint is None else Path(checkpoint) / place
+        return run_in_parts(what, vit, pictures, growing(batch_size), folder=folder, progress=resumed)
 
-    boards = [over(data, direct, bound.target, "pictures")] if direct else []
+    boards = [over(data, direct, chosen.target, "pictures")] if direct else []
     if mosaics is not None:
         # The explained class of a mosaic is the class of the cell that is asked for.
         boards.append(over(mosaics, mosaic, "label", "mosaics"))
     board = boards[0] if len(boards) == 1 else side_by_side(*boards)
-    return replace(board, metrics=[info.name for info in wanted])
+    whole = bind(chosen, vit, model, data.only(truth_used(wanted, chosen.target)), rows, wanted, first)
+    return replace(board, protocol=whole, metrics=[info.name for info in wanted])
 
 
 def _with_companions(names: Sequence[str]) -> list[MetricInfo]:
@@ -152,27 +141,3 @@ def _check(metrics: Sequence[MetricInfo], data: EvaluationSet, classes: int | No
                 raise EvaluationError(
                     f"the metric {info.name!r} needs {need} of the pictures; pass {remedy[need]}"
                 )
-
-
-def _bind(protocol: Protocol, vit: Any, data: EvaluationSet) -> Protocol:
-    """The protocol with everything filled in that the user does not choose."""
-    import timm
-
-    import vitscope
-
-    layout = vit.anatomy.layout
-    if vit.anatomy.classes is None:
-        raise EvaluationError(
-            f"'{vit.source}' has no classifier, so there is no class score to evaluate; choose another"
-        )
-    versions = {"vitscope": vitscope.__version__, "torch": torch.__version__, "timm": timm.__version__}
-    return replace(
-        protocol,
-        images=pictures_digest(data.keys),
-        pictures=len(data),
-        model=vit.fingerprint,
-        precision=vit.precision,
-        preprocessing="" if vit.preprocessor is None else vit.preprocessor.describe(),
-        grid=None if layout is None else layout.grid,
-        versions=tuple(sorted({**versions, "python": platform.python_version()}.items())),
-    )

@@ -6,7 +6,7 @@ whole are among those of its parts. So memory does not grow with the number of p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -26,35 +26,48 @@ def ordering_metric(metrics: Sequence[str]) -> str | None:
     return None
 
 
-def extremes(state: Metric, kept: Mapping[str, object], count: int = SHOWN) -> tuple[list[str], list[str]]:
+def extremes(state: Metric, kept: Collection[str], count: int = SHOWN) -> tuple[list[str], list[str]]:
     """Keys of the worst pictures (worst first) and of the best (best first) among those that are ``kept``.
 
     Never the same picture twice: with few pictures there are fewer of each. Those without a value are left out.
     """
-    sign = 1 if state.info.higher_is_better else -1
-    values = dict(zip(state.keys, state.per_image().tolist(), strict=True))
-    known = [key for key in kept if values.get(key, float("nan")) == values.get(key, float("nan"))]
-    ordered = sorted(known, key=lambda key: (sign * values[key], key))
-    shown = min(count, len(ordered) // 2)
-    return ordered[:shown], ordered[::-1][:shown]
+    return _ends(_values(state, kept), count)
+
+
+def values_of(
+    states: Mapping[Place, Metric], metrics: Sequence[str], kept: Collection[str]
+) -> dict[str, dict[str, float]]:
+    """For each method the values of the kept pictures by the ordering metric, with the sign that more is better."""
+    metric = ordering_metric(metrics)
+    return {method: _values(state, kept) for (method, name), state in states.items() if name == metric}
 
 
 def prune(
-    states: Mapping[Place, Metric],
-    metrics: Sequence[str],
-    pictures: dict[str, np.ndarray],
-    maps: dict[Place, np.ndarray],
+    values: Mapping[str, dict[str, float]], pictures: dict[str, np.ndarray], maps: dict[Place, np.ndarray]
 ) -> None:
-    """Forget the pictures that are no extreme of any method, and the maps on them."""
-    metric = ordering_metric(metrics)
+    """Forget the pictures that are no extreme of any method, the maps on them, and their ``values``."""
     if len(pictures) <= 2 * SHOWN:
         return
     wanted: set[str] = set()
-    for method, name in states:
-        if name == metric:
-            for keys in extremes(states[(method, name)], pictures):
-                wanted.update(keys)
+    for known in values.values():
+        for keys in _ends(known, SHOWN):
+            wanted.update(keys)
     for key in [key for key in pictures if key not in wanted]:
         del pictures[key]
     for place in [place for place in maps if place[1] not in pictures]:
         del maps[place]
+    for known in values.values():
+        for key in [key for key in known if key not in pictures]:
+            del known[key]
+
+
+def _values(state: Metric, kept: Collection[str]) -> dict[str, float]:
+    sign = 1 if state.info.higher_is_better else -1
+    found = zip(state.keys, state.per_image().tolist(), strict=True)
+    return {key: sign * value for key, value in found if key in kept and value == value}
+
+
+def _ends(values: Mapping[str, float], count: int) -> tuple[list[str], list[str]]:
+    ordered = sorted(values, key=lambda key: (values[key], key))
+    shown = min(count, len(ordered) // 2)
+    return ordered[:shown], ordered[::-1][:shown]

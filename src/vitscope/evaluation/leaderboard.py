@@ -16,6 +16,7 @@ from vitscope.evaluation import comparison, merging
 from vitscope.evaluation.metric import Metric, get_metric
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.statistics import Difference, Interval, bootstrap
+from vitscope.storage.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class Leaderboard:
     def __repr__(self) -> str:
         table = f"{len(self.methods)} methods and controls x {', '.join(self.metrics)}"
         return f"<Leaderboard: {table}, {self.protocol.pictures} pictures, protocol {self.protocol.digest}>"
+
+    @property
+    def recipe(self) -> Recipe:
+        """What made these scores; boards of different recipes are not merged."""
+        return self.protocol.recipe or Recipe("evaluate")
 
     @property
     def names(self) -> list[str]:
@@ -186,12 +192,12 @@ class Leaderboard:
         """
         return merging.join(self, other)
 
-    def merge(self, other: Leaderboard) -> Leaderboard:
-        """The leaderboard of two shards of one data set: equal to that of the whole.
+    def merge(self, *others: Leaderboard) -> Leaderboard:
+        """The leaderboard of shards of one data set: equal to that of the whole. Merge many at once.
 
         Raises EvaluationError when protocols differ beyond the pictures, or methods or metrics do.
         """
-        return merging.merge(self, other)
+        return merging.merge((self, *others))
 
     def save(self, folder: str | Path) -> Path:
         """Write it into a folder, in the place of one that is there, with leaderboard.parquet and per_image.parquet."""
@@ -201,7 +207,7 @@ class Leaderboard:
 
     @classmethod
     def load(cls, folder: str | Path) -> Leaderboard:
-        """Read back what :meth:`save` wrote; pictures and maps only where a checkpoint holds them.
+        """Read back what :meth:`save` wrote, without pictures and maps.
 
         Raises StorageError when the folder holds no leaderboard, or a damaged one."""
         from vitscope.evaluation.storage import load

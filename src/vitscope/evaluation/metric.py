@@ -133,6 +133,8 @@ class Metric:
         self.info = get_metric(metric) if isinstance(metric, str) else metric
         self.keys: list[str] = []
         self._rows: list[Tensor] = []
+        self._seen: set[str] = set()
+        """The first keys as a set, as far as it was needed: made once, however many shards are merged."""
 
     @property
     def rows(self) -> Tensor:
@@ -162,7 +164,8 @@ class Metric:
             raise EvaluationError(
                 f"cannot add {other.info.name!r} to {self.info.name!r}; merge like with like"
             )
-        twice = set(self.keys) & set(other.keys)
+        self._seen.update(self.keys[len(self._seen) :])
+        twice = self._seen.intersection(other.keys)
         if twice:
             raise EvaluationError(
                 f"{len(twice)} pictures are in both shards (such as {min(twice)!r}); give each shard its own"
@@ -170,6 +173,7 @@ class Metric:
         if other.keys:
             self.keys.extend(other.keys)
             self._rows.append(other.rows)
+            self._seen.update(other.keys)
 
     def compute(self) -> float:
         """The value over all pictures so far; NaN when it is undefined."""
@@ -185,6 +189,7 @@ class Metric:
         """Forget all pictures."""
         self.keys.clear()
         self._rows.clear()
+        self._seen.clear()
 
 
 def statistics_of(values: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from vitscope.data.mosaics import MosaicPlan, cell_masks, plan_mosaics, tile
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.dataset import EvaluationSet, as_picture
 from vitscope.evaluation.on_demand import OnDemand
+from vitscope.storage.recipe import digest_of
 
 
 def mosaics_of(vit: Any, data: EvaluationSet, seed: int, side: int = 2) -> EvaluationSet:
@@ -44,4 +45,8 @@ def mosaics_of(vit: Any, data: EvaluationSet, seed: int, side: int = 2) -> Evalu
         labels,
         [masks[plan.cell] for plan in plans],
         mosaics=True,
+        contents=[
+            digest_of([side, plan.cell, [(data.keys[place], data.ids[place]) for place in plan.members]])
+            for plan in plans
+        ],
     )

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from vitscope.errors import EvaluationError
+from vitscope.storage.recipe import Recipe, digest_of
 
 REMOVALS = ("mask", "drop", "mean", "blur", "zero", "black")
 QUANTITIES = ("logit", "probability", "log_probability")
-# What differs between two shards of one data set and is added up when they are merged.
-_SHARD_FIELDS = ("images", "pictures")
 
 
 @dataclass(frozen=True)
 class Protocol:
     """Everything that must be equal for two scores to be compared.
 
-    The first group is chosen by the user, the second is filled in by :func:`vitscope.evaluation.evaluate`.
+    All but the last two are chosen by the user; :func:`vitscope.evaluation.evaluate` fills in ``grid`` and ``recipe``.
 
     removal: how a token is taken away. ``mask`` (default): its keys get −inf, nobody can attend to it.
         ``drop``: the shorter sequence, the same value at about half the cost. ``mean``, ``blur``, ``zero``,
@@ -34,6 +31,8 @@ class Protocol:
     upsampling: how a map reaches pixels where a metric is defined on pixels.
     mosaic: cells along a side of the grid pointing game's mosaics.
     mean_colour: RGB in 0..1 for ``mean``; None is ImageNet's mean colour.
+    grid: patches of the model, rows and columns. recipe: the model, the methods with every option, the pictures and
+        what is known about them, the versions.
     """
 
     removal: str = "mask"
@@ -46,13 +45,8 @@ class Protocol:
     mosaic: int = 2
     mean_colour: tuple[float, float, float] | None = None
 
-    images: str = ""
-    pictures: int = 0
-    model: str = ""
-    precision: str = ""
-    preprocessing: str = ""
     grid: tuple[int, int] | None = None
-    versions: tuple[tuple[str, str], ...] = ()
+    recipe: Recipe | None = None
 
     def __post_init__(self) -> None:
         _one_of("removal", self.removal, REMOVALS)
@@ -68,18 +62,43 @@ class Protocol:
             )
 
     @property
+    def pictures(self) -> int:
+        """Number of pictures; 0 while nothing was evaluated."""
+        return 0 if self.recipe is None else self.recipe.count
+
+    @property
+    def images(self) -> str:
+        """Digest of the names and contents of the pictures."""
+        return "" if self.recipe is None else self.recipe.pictures
+
+    @property
+    def model(self) -> str:
+        """Fingerprint of the weights."""
+        return "" if self.recipe is None else str(self.recipe.model.get("fingerprint", ""))
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the libraries by name."""
+        return {} if self.recipe is None else self.recipe.versions
+
+    @property
     def digest(self) -> str:
-        """Short hash of all fields; equal digests, comparable scores."""
-        return _hash(self.to_dict())
+        """Short hash of all fields, the recipe's as well; equal digests, comparable scores."""
+        return digest_of(self.to_dict())[:16]
 
     @property
     def shard_digest(self) -> str:
         """Hash of all fields but the pictures: equal for the shards of one data set."""
-        return _hash({k: v for k, v in self.to_dict().items() if k not in _SHARD_FIELDS})
+        shard = None if self.recipe is None else self.recipe.shard_digest
+        return digest_of({**self.choices(), "recipe": shard})[:16]
+
+    def choices(self) -> dict[str, Any]:
+        """All fields but the recipe, as plain values."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "recipe"}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return asdict(self)
+        return {**self.choices(), "recipe": None if self.recipe is None else self.recipe.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Protocol:
@@ -94,17 +113,13 @@ class Protocol:
         for name in ("mean_colour", "grid"):
             if clean.get(name) is not None:
                 clean[name] = tuple(clean[name])
-        clean["versions"] = tuple((str(k), str(v)) for k, v in clean.get("versions", ()))
+        if clean.get("recipe") is not None:
+            clean["recipe"] = Recipe.from_dict(clean["recipe"])
         return cls(**clean)
 
-    def differences(self, other: Protocol, ignore: Iterable[str] = ()) -> list[str]:
-        """``field: mine != theirs`` for each field that differs."""
-        skip = set(ignore)
-        return [
-            f"{field.name}: {getattr(self, field.name)!r} != {getattr(other, field.name)!r}"
-            for field in fields(self)
-            if field.name not in skip and getattr(self, field.name) != getattr(other, field.name)
-        ]
+    def differences(self, other: Protocol) -> list[str]:
+        """What differs, in words: ``steps: 4 against 3``, ``options.methods.gmar.norm: 'l1' against 'l2'``."""
+        return self._chosen_otherwise(other) + _recipes(self).differences(_recipes(other), ("target",))
 
     def require_equal(self, other: Protocol) -> None:
         """Refuse to put scores of two different protocols into one table.
@@ -117,34 +132,32 @@ class Protocol:
                 f"scores of two protocols cannot share a table ({'; '.join(differences)}); evaluate both with one"
             )
 
-    def merged(self, other: Protocol) -> Protocol:
-        """The protocol of two shards together: equal but for the pictures, whose digests add up."""
-        differences = self.differences(other, ignore=_SHARD_FIELDS)
-        if differences:
+    def merged(self, *others: Protocol) -> Protocol:
+        """The protocol of shards together: equal but for the pictures and what is known about them, which add up.
+
+        Raises EvaluationError naming each other field that differs."""
+        for other in others:
+            if self.shard_digest == other.shard_digest:
+                continue
+            mine, theirs = (replace(each, recipe=_recipes(each).shard()) for each in (self, other))
             raise EvaluationError(
-                f"shards of two protocols cannot be added ({'; '.join(differences)}); evaluate both with one"
+                f"shards of two protocols cannot be added ({'; '.join(mine.differences(theirs))}); "
+                "evaluate both with one"
             )
-        return replace(
-            self, images=add_digests(self.images, other.images), pictures=self.pictures + other.pictures
-        )
+        recipes = [protocol.recipe for protocol in (self, *others) if protocol.recipe is not None]
+        return replace(self, recipe=recipes[0].merged(*recipes[1:])) if recipes else self
+
+    def _chosen_otherwise(self, other: Protocol) -> list[str]:
+        mine, theirs = self.choices(), other.choices()
+        return [
+            f"{name}: {mine[name]!r} against {theirs[name]!r}" for name in mine if mine[name] != theirs[name]
+        ]
 
 
-def pictures_digest(keys: Iterable[str]) -> str:
-    """Order-free digest of a set of picture keys, such that digests of disjoint sets add up."""
-    total = "0" * 32
-    for key in keys:
-        total = add_digests(total, hashlib.blake2b(key.encode(), digest_size=16).hexdigest())
-    return total
-
-
-def add_digests(first: str, second: str) -> str:
-    """Digest of the union of two disjoint sets: the sum modulo 2^128."""
-    return f"{(int(first or '0', 16) + int(second or '0', 16)) % (1 << 128):032x}"
-
-
-def _hash(values: Mapping[str, Any]) -> str:
-    text = json.dumps(values, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+def _recipes(protocol: Protocol) -> Recipe:
+    """The recipe without the user's choices, which the protocol itself holds."""
+    recipe = protocol.recipe or Recipe("evaluate")
+    return replace(recipe, options={k: v for k, v in recipe.options.items() if k != "protocol"})
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

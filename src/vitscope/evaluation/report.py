@@ -105,12 +105,12 @@ def _scores(made: Page, board: Leaderboard) -> None:
 
 
 def _protocol_entries(board: Leaderboard) -> dict[str, Any]:
-    entries = {
-        name.replace("_", " "): value
-        for name, value in board.protocol.to_dict().items()
-        if value not in (None, "") and name != "versions"
-    }
-    entries["versions"] = ", ".join(f"{name} {version}" for name, version in board.protocol.versions)
+    protocol, recipe = board.protocol, board.recipe
+    entries = {k.replace("_", " "): v for k, v in protocol.choices().items() if v is not None}
+    entries["pictures"], entries["model"] = protocol.pictures, recipe.model.get("source", "")
+    entries["weights"], entries["precision"] = protocol.model, recipe.model.get("precision", "")
+    entries["preprocessing"] = recipe.model.get("preprocessing") or "ready tensors"
+    entries["versions"] = ", ".join(f"{name} {version}" for name, version in protocol.versions.items())
     entries["digest"] = board.protocol.digest
     entries["model evaluations"] = (
         f"{board.total_evaluations} ({board.shared_evaluations} shared by all methods)"

@@ -59,7 +59,10 @@ class Run:
             for contestant in self.rows:
                 self._score(case, contestant)
                 self.advance(contestant.name, len(case))
-            gallery.prune(self.states, [info.name for info in self.metrics], self.pictures, self.maps)
+            if self.show:
+                names = [info.name for info in self.metrics]
+                known = gallery.values_of(self.states, names, self.pictures)
+                gallery.prune(known, self.pictures, self.maps)
             self.shared += case.perturber.evaluations - sum(case.memory.get("charged", {}).values())
 
     def _case(self, batch: Batch) -> Case:

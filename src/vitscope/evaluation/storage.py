@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vitscope.evaluation.metric import Metric
 from vitscope.evaluation.protocol import Protocol
-from vitscope.storage import files, folders, tables, tensors
+from vitscope.storage import files, folders, tables
 from vitscope.storage.notes import decoding
 
 if TYPE_CHECKING:
@@ -30,12 +30,7 @@ def save(board: Leaderboard, folder: Path) -> Path:
     files.make_folder(folder)
     tables.export(folder / "leaderboard.parquet", board.to_pandas())
     tables.export(folder / "per_image.parquet", board.per_image())
-    return save_state(board, folder)
-
-
-def save_state(board: Leaderboard, folder: Path, pictures: bool = False) -> Path:
-    """Write what a leaderboard is made of and no tables; ``pictures``: also those that a page shows, and the maps."""
-    parts, note = encode(board, pictures)
+    parts, note = encode(board)
     return folders.save(folder, KIND, parts, note)
 
 
@@ -45,7 +40,7 @@ def load(folder: Path) -> Leaderboard:
     return decode(parts, note, folder)
 
 
-def encode(board: Leaderboard, pictures: bool = False) -> tuple[dict[str, bytes], dict[str, Any]]:
+def encode(board: Leaderboard) -> tuple[dict[str, bytes], dict[str, Any]]:
     """(contents of the files by name, note): what `decode` makes the same leaderboard of."""
     statistics: dict[str, list[Any]] = {"key": [], "method": [], "metric": [], "row": []}
     for (method, metric), state in board.states.items():
@@ -64,8 +59,6 @@ def encode(board: Leaderboard, pictures: bool = False) -> tuple[dict[str, bytes]
         "statistics.parquet": tables.encode(pd.DataFrame(statistics), KIND, {}),
         "curves.parquet": tables.encode(pd.DataFrame(curves), KIND, {}),
     }
-    if pictures and board.pictures:
-        parts["pictures.safetensors"] = _encode_pictures(board)
     note = {
         "protocol": board.protocol.to_dict(),
         "digest": board.protocol.digest,
@@ -82,7 +75,6 @@ def decode(parts: Mapping[str, bytes], note: Mapping[str, Any], place: Path) -> 
     from vitscope.evaluation.leaderboard import Leaderboard, MethodRecord
 
     with decoding(place, KIND):
-        pictures, maps = _decode_pictures(parts.get("pictures.safetensors"), place)
         return Leaderboard(
             Protocol.from_dict(note["protocol"]),
             [MethodRecord(**method) for method in note["methods"]],
@@ -91,8 +83,6 @@ def decode(parts: Mapping[str, bytes], note: Mapping[str, Any], place: Path) -> 
             {(str(method), str(metric)): int(count) for method, metric, count in note["evaluations"]},
             int(note["shared_evaluations"]),
             _curves(parts["curves.parquet"], place),
-            pictures,
-            maps,
         )
 
 
@@ -123,22 +113,3 @@ def _curves(content: bytes, place: Path) -> dict[tuple[str, str], CurveRecord]:
 def _stacked(column: pd.Series) -> Tensor:
     """A column of equally long lists as (rows, length) float64."""
     return torch.from_numpy(np.stack([np.asarray(row, dtype=np.float64) for row in column]))
-
-
-def _encode_pictures(board: Leaderboard) -> bytes:
-    arrays = {f"picture {i}": picture for i, picture in enumerate(board.pictures.values())}
-    arrays |= {f"map {i}": values for i, values in enumerate(board.maps.values())}
-    return tensors.encode(
-        KIND, arrays, {"keys": list(board.pictures), "places": [list(p) for p in board.maps]}
-    )
-
-
-def _decode_pictures(
-    content: bytes | None, place: Path
-) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
-    if content is None:
-        return {}, {}
-    arrays, note = tensors.decode(content, place, KIND)
-    pictures = {str(key): arrays[f"picture {i}"].numpy() for i, key in enumerate(note["keys"])}
-    places = [(str(method), str(key)) for method, key in note["places"]]
-    return pictures, {where: arrays[f"map {i}"].numpy() for i, where in enumerate(places)}

@@ -63,6 +63,11 @@ class Contestant:
             subject.cascade_maps, subject.last_maps = at_levels, at_last
         return [subject]
 
+    def identity(self, vit: Any, inputs: Tensor) -> dict[str, Any]:
+        """What makes this row's maps, for a recipe: the method with every option as it is used on such inputs."""
+        options = get_method(self.method).resolved(vit, inputs, self.options)
+        return {"method": self.method, "inverse": self.inverse, "options": options}
+
     def _explain(self, vit: Any, images: Tensor, classes: Tensor) -> Any:
         return explain(
             vit,

@@ -17,8 +17,6 @@ import xxhash
 
 from vitscope.errors import RecipeError, StorageError
 
-SHARD_FIELDS = ("pictures", "truth", "count")
-"""What differs between two shards of one data set and is added up when they are merged."""
 _WORDS = {
     "model.fingerprint": "weights",
     "pictures": "pictures (their contents or names)",
@@ -77,7 +75,7 @@ class Recipe:
     @property
     def shard_digest(self) -> str:
         """Over everything but the pictures and what is known about them: equal for the shards of one data set."""
-        return digest_of({name: value for name, value in self.to_dict().items() if name not in SHARD_FIELDS})
+        return digest_of(self.shard().to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -109,8 +107,10 @@ class Recipe:
         for path in dict.fromkeys((*mine, *theirs)):
             if mine.get(path, _MISSING) != theirs.get(path, _MISSING):
                 word = _WORDS.get(path, path)
-                if path == "pictures" or path.startswith("truth."):
+                if path == "pictures" or (path.startswith("truth.") and path in mine and path in theirs):
                     found.append(f"other {word}")
+                elif path.startswith("truth."):
+                    found.append(f"{word} known of one only")
                 else:
                     found.append(f"{word}: {_short(mine, path)} against {_short(theirs, path)}")
         return found
@@ -119,19 +119,15 @@ class Recipe:
         """Raise RecipeError, naming each difference, unless the other recipe is the same."""
         self._require([] if self.digest == other.digest else self.differences(other), what)
 
-    def require_shard(self, other: Recipe, what: str = "two results") -> None:
-        """Raise RecipeError unless the other recipe is the same but for its pictures."""
-        self._require(self.differences(other, SHARD_FIELDS), what)
+    def shard(self) -> Recipe:
+        """The recipe without its pictures: equal for the shards of one data set."""
+        return replace(self, pictures="", truth=dict.fromkeys(self.truth, ""), count=0)
 
     def merged(self, *others: Recipe, what: str = "two results") -> Recipe:
         """The recipe of several shards of disjoint pictures together. Raises RecipeError for another recipe."""
         pictures, truth, count = self.pictures, dict(self.truth), self.count
         for other in others:
-            self.require_shard(other, what)
-            if set(other.truth) != set(truth):
-                self._require(
-                    [f"{' and '.join(sorted(set(truth) ^ set(other.truth)))} known of one only"], what
-                )
+            self._require(self.shard().differences(other.shard()), what)
             pictures = add_digests(pictures, other.pictures)
             truth = {kind: add_digests(digest, other.truth[kind]) for kind, digest in truth.items()}
             count += other.count
