@@ -135,7 +135,8 @@ def softmax_axis(scores: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 class Product(NamedTuple):
     """An attention times values product in canonical form: attention (..., q, k), values (..., k, d).
 
-    ``finish`` turns the canonical output (..., q, d) into the layout that the model asked for."""
+    ``finish`` turns the canonical output (..., q, d) into the layout that the model asked for, contiguous in memory as the
+    model's own product would be."""
 
     attention: Tensor
     scores: Tensor
@@ -159,7 +160,7 @@ def as_product(func: Callable[..., Any], args: tuple[Any, ...], tracker: EagerTr
         return Product(left, origin.scores, right, lambda output: output)
     origin = tracker.origin(right)
     if origin is not None and origin.axis == -2:
-        return Product(right.mT, origin.scores, left.mT, lambda output: output.mT)
+        return Product(right.mT, origin.scores, left.mT, lambda output: output.mT.contiguous())
     return None
 
 
@@ -191,10 +192,15 @@ def _einsum_product(args: tuple[Any, ...], tracker: EagerTracker) -> Product | N
         spread = attention.dim() - len(first) + 1 if "*" in first else 1
         if "*" in first and values.dim() - len(second) + 1 != spread:
             continue
-        finish = partial(Tensor.permute, dims=_axes(list(out), result, spread))
+        finish = partial(_arranged, axes=_axes(list(out), result, spread))
         matrix = attention if origin.axis == -1 else attention.mT
         return Product(matrix, origin.scores, values.permute(_axes(wanted, given, spread)), finish)
     return None
+
+
+def _arranged(output: Tensor, axes: list[int]) -> Tensor:
+    """In the order that the model asked for, and laid out in memory so that it may take a view of it."""
+    return output.permute(axes).contiguous()
 
 
 def _axes(wanted: list[str], given: list[str], spread: int) -> list[int]:

@@ -23,6 +23,7 @@ class Probes:
         self.model, self.source, self.family, self.overrides = model, source, family, overrides
         self._probes: dict[tuple[Any, ...], Probe] = {}
         self._stages: dict[tuple[int, int], tuple[Stage, ...]] = {}
+        self._channels: int | None = None
 
     def at(self, inputs: Inputs) -> Probe:
         """The probe at the size of these inputs."""
@@ -33,13 +34,27 @@ class Probes:
         if key not in self._probes:
             sample: Inputs
             if isinstance(inputs, Tensor):
-                sample = self.blank((inputs.shape[-2], inputs.shape[-1]))
+                sample = self._blank((inputs.shape[-2], inputs.shape[-1]), inputs.shape[1])
             else:
                 sample = {name: torch.cat([value[:1], value[:1]]) for name, value in inputs.items()}
             self._probes[key] = probe(
                 self.model, sample, source=self.source, family=self.family, overrides=self.overrides
             )
+            self._channels = int(inputs.shape[1]) if isinstance(inputs, Tensor) else self._channels
         return self._probes[key]
+
+    def at_size(self, size: tuple[int, int]) -> Probe:
+        """The probe at pictures of (H, W), with as many channels as the model takes.
+
+        Raises ModelError when it runs on none of them."""
+        failed: ModelError | None = None
+        for channels in self._candidates():
+            try:
+                return self.at(self._blank(size, channels))
+            except ModelError as error:
+                failed = failed or error
+        assert failed is not None
+        raise failed
 
     def stages_at(self, inputs: Inputs) -> tuple[Stage, ...]:
         """The feature maps at each resolution for the size of these inputs; none for a text model."""
@@ -48,14 +63,14 @@ class Probes:
         key = (inputs.shape[-2], inputs.shape[-1])
         if key not in self._stages:
             with quiet(self.model, gradient=False):
-                self._stages[key] = find_stages(self.model, self.blank(key))
+                self._stages[key] = find_stages(self.model, self._blank(key, inputs.shape[1]))
         return self._stages[key]
 
     def guess_size(self) -> tuple[int, int]:
         """An input size that the model runs on. Raises ModelError when it runs on none of the usual ones."""
         for size in GUESSED_SIZES:
             try:
-                self.at(self.blank((size, size)))
+                self.at_size((size, size))
             except ModelError:
                 continue
             return (size, size)
@@ -63,16 +78,19 @@ class Probes:
             f"'{self.source}' ran on none of the usual picture sizes; give its own with image_size="
         )
 
-    def blank(self, size: tuple[int, int]) -> Tensor:
+    def _blank(self, size: tuple[int, int], channels: int) -> Tensor:
         """Two different random pictures of that size, the same every time, where the model lies and of its type."""
         generator = torch.Generator().manual_seed(0)
         first = next(self.model.parameters(), None)
         floating = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
         device = first.device if first is not None else torch.device("cpu")
         with torch.inference_mode(False):
-            return torch.randn(2, self._channels, *size, generator=generator).to(device, floating)
+            return torch.randn(2, channels, *size, generator=generator).to(device, floating)
 
-    @property
-    def _channels(self) -> int:
+    def _candidates(self) -> list[int]:
+        """How many channels pictures may have: what was seen, else what the first convolution takes, else 3 or 1."""
+        if self._channels is not None:
+            return [self._channels]
         first = next((m for m in self.model.modules() if isinstance(m, nn.Conv2d)), None)
-        return first.in_channels if first is not None and first.groups == 1 else 3
+        declared = [first.in_channels] if first is not None and first.groups == 1 else []
+        return list(dict.fromkeys((*declared, 3, 1)))

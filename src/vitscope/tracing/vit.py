@@ -123,7 +123,7 @@ class Vit:
     @unaffected
     def anatomy_for(self, size: tuple[int, int]) -> Anatomy:
         """What a probe learned at another input size (H, W)."""
-        return self._probes.at(self._probes.blank(size)).anatomy
+        return self._probes.at_size(size).anatomy
 
     # ---- input -----------------------------------------------------------------------------------------------
     @unaffected
