@@ -13,6 +13,7 @@ from vitscope.methods.chain import (
     key_slice,
     positive_gradient_attention,
     query_slice,
+    reads_class_token,
     rollout_rows,
     rows_through,
 )
@@ -75,7 +76,7 @@ def agcam(trace: Trace) -> Relevance:
     For a model without class token the rows are summed over what the pooling reads."""
     layout, maps = trace.layout, []
     for site in chain_sites(trace):
-        if site.class_query is not None:
+        if site.class_query is not None and reads_class_token(trace, site):
             row = slice(site.class_query, site.class_query + 1)
             value = (site.attention_gradient(row).clamp_min(0) * torch.sigmoid(site.scores(row))).sum((1, 2))
         else:

@@ -24,8 +24,21 @@ FUSIONS: dict[Fusion, Callable[[Tensor], Tensor]] = {
 
 
 def chain_sites(trace: Trace) -> list[AttentionSite]:
-    """The sites of the token chain, first block first."""
-    return [site for site in trace.sites if site.info.kind in ("self", "class")]
+    """The sites of the token chain up to the block after which the score reads the tokens, first block first."""
+    last = trace.read_block
+    return [
+        site
+        for site in trace.sites
+        if site.info.kind in ("self", "class") and site.info.block is not None and site.info.block <= last
+    ]
+
+
+def reads_class_token(trace: Trace, site: AttentionSite) -> bool:
+    """Whether the score reads the class token alone and it asks at this site: then its row is the site's row."""
+    if site.info.kind == "class":
+        return True
+    index = trace.layout.class_index
+    return site.class_query is not None and index is not None and bool((trace.readout()[:, index] == 1).all())
 
 
 def query_slice(site: AttentionSite, layout: TokenLayout) -> slice:

@@ -23,6 +23,7 @@ from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, par
 from vitscope.tracing.caller import unaffected
 from vitscope.tracing.forward_pass import Inputs, batch_of
 from vitscope.tracing.guard import exclusive
+from vitscope.tracing.readout import reads_for_itself
 from vitscope.tracing.resume import select
 
 Request = dict[str, dict[str, Any]]
@@ -160,9 +161,12 @@ def _explain_batch(
         capture = Capture()
         for _, needs in members:
             capture = capture | needs.capture
-        gradient = any(needs.gradient for _, needs in members)
         aim = members[0][1].target or target
         diagnosed = any(info.family in diagnostics.FAMILIES for info, _ in members)
+        # what a target of its own reads shows only in its gradient
+        seeks = diagnosed and anatomy.layout is not None and reads_for_itself(aim, inputs)
+        seeks = seeks and not (aim.needs_classifier and anatomy.classes is None)
+        gradient = seeks or any(needs.gradient for _, needs in members)
         # one hold on the model for the norms and the pass that they belong to
         with (
             exclusive(vit.model),
@@ -224,6 +228,8 @@ def to_explanation(
         maps = relevance.maps.detach().float()
     else:
         raise MethodError(f"method '{info.name}' returned neither tokens nor maps")
+    if info.family in diagnostics.FAMILIES and layout is not None and (read := trace.describe_readout()):
+        metadata["notes"].append(read)
     if layout is not None and trace.anatomy.image_size is not None and tuple(maps.shape[-2:]) == layout.grid:
         metadata["extent"] = list(trace.cells.extent)
         if not trace.cells.whole:

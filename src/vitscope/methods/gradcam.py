@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
-from vitscope.methods.chain import chain_sites, key_slice
+from vitscope.methods.chain import chain_sites, key_slice, reads_class_token
 from vitscope.methods.option_bounds import Block
 from vitscope.methods.raw_attention import site_row
 from vitscope.methods.registry import register, token_methods
@@ -140,7 +140,7 @@ def attention_gradcam(trace: Trace, *, block: Annotated[int, Block(from_end=True
     sites = chain_sites(trace)
     site, layout = sites[block], trace.layout
     attention = site_row(trace, site, "readout")
-    if site.class_query is not None:
+    if site.class_query is not None and reads_class_token(trace, site):
         row = site.cls_gradient()
     else:
         row = sum(site.attention_gradient(queries).sum(2) for queries in site.chunks())  # type: ignore[assignment]

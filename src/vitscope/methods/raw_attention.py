@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
-from vitscope.methods.chain import chain_sites, key_slice, query_slice
+from vitscope.methods.chain import chain_sites, key_slice, query_slice, reads_class_token
 from vitscope.methods.option_bounds import Block, Head, Patch
 from vitscope.methods.registry import register, row_methods
 from vitscope.methods.relevance import Needs, Relevance
@@ -66,7 +66,7 @@ def site_row(trace: Trace, site: AttentionSite, query: int | Literal["readout"])
 
 
 def _readout_row(trace: Trace, site: AttentionSite) -> Tensor:
-    if site.class_query is not None:
+    if reads_class_token(trace, site):
         return site.cls_attention()
     weights = trace.readout()[:, query_slice(site, trace.layout)]
     weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-12)

@@ -135,8 +135,8 @@ def softmax_axis(scores: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 class Product(NamedTuple):
     """An attention times values product in canonical form: attention (..., q, k), values (..., k, d).
 
-    ``finish`` turns the canonical output (..., q, d) into the layout that the model asked for, contiguous in memory as the
-    model's own product would be."""
+    ``finish`` turns the canonical output (..., q, d) into the layout that the model asked for, contiguous in memory as
+    the model's own product would be."""
 
     attention: Tensor
     scores: Tensor

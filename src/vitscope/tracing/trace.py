@@ -15,6 +15,7 @@ from vitscope.models.cells import Cells
 from vitscope.tracing.backward import Gradients
 from vitscope.tracing.forward_pass import Capture, PassRecord, batch_of, compose_tokens
 from vitscope.tracing.keys import content_keys
+from vitscope.tracing.readout import Readout, readout_of_score, reads_for_itself
 from vitscope.tracing.rules import Rules
 from vitscope.tracing.site import AttentionSite
 from vitscope.tracing.stages import Stage
@@ -53,6 +54,7 @@ class Trace:
         self._keys = keys
         self._scores = scores.detach().float() if scores is not None else None
         self.logits = record.logits.detach().float()
+        self._read: Readout | None = None
         self._sites: dict[int, AttentionSite] = {}
         for index, site in record.sites.items():
             gradient = gradients.sites.get(index) if gradients else None
@@ -144,12 +146,33 @@ class Trace:
         index = self.anatomy.pool_site
         return self._sites.get(index) if index is not None else None
 
-    def readout(self) -> Tensor:
-        """The row a rollout starts from, (B, N): what the classifier reads.
+    @property
+    def read_block(self) -> int:
+        """The block after which the score reads the tokens: the last one, but for targets on a hidden state."""
+        found = self._target_readout()
+        return len(self.anatomy.blocks) - 1 if found is None else found.block
 
-        One-hot for a class token, half each for class and distillation token, uniform over the patches for mean
-        pooling, the pooling's attention (mean over heads and queries) for attention pooling."""
+    def describe_readout(self) -> str | None:
+        """What the score reads in words, None when it is what the classifier reads or cannot be told."""
+        try:
+            found = self._target_readout()
+        except TraceError:
+            return None
+        return None if found is None else found.describe(self.anatomy, self.layout)
+
+    def readout(self) -> Tensor:
+        """The row a rollout starts from, (B, N): what the score reads, per picture.
+
+        For a class it is what the classifier reads: one-hot for a class token, half each for class and distillation
+        token, uniform over the patches for mean pooling, the pooling's attention (mean over heads and queries) for
+        attention pooling. For any other target, and for inputs with masks of their own, it comes from where the
+        target's gradient enters the stream.
+
+        Raises TraceError when it cannot be told, or when the target reads the tokens after several blocks."""
         N = self.layout.tokens
+        found = self._target_readout()
+        if found is not None:
+            return found.weights
         if self.pool is not None:
             row = self.pool.attention().mean((1, 2))
             if row.shape[-1] == self.layout.patches and row.shape[-1] != N:
@@ -236,6 +259,17 @@ class Trace:
         return [stage.path for stage in self._stages]
 
     # ---- inside ----------------------------------------------------------------------------------------------
+    def _target_readout(self) -> Readout | None:
+        """What the target itself reads, where that may be something else than what the classifier reads."""
+        if self._gradients is None or not self.capture.streams or not reads_for_itself(self.target, self.inputs):
+            return None
+        pool = self.anatomy.pool_site
+        if pool is not None and bool(self._gradients.sites.get(pool, torch.zeros(())).any()):
+            return None  # it reads through the model's own attention pooling
+        if self._read is None:
+            self._read = readout_of_score(self.anatomy, self.layout, self._gradients)
+        return self._read
+
     def _embedding(self, grid: Tensor | None, block_inputs: dict[int, list[Tensor]]) -> Tensor:
         if grid is not None:
             return grid.detach().flatten(2).transpose(1, 2)
