@@ -113,7 +113,7 @@ def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match="is a file"):
         output_folder(tmp_path / "taken")
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="taken is a file"):
         output_folder(tmp_path / "taken" / "below")
     assert output_folder(tmp_path / "new" / "deep").is_dir()
     assert list((tmp_path / "new" / "deep").iterdir()) == []

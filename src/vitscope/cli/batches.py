@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from vitscope.cli.application import OK, PARTIAL
 from vitscope.cli.console import Meter, note
 from vitscope.errors import PictureError
+from vitscope.storage.outputs import OutputNames
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,18 +68,20 @@ class PictureBatches:
         return [{"picture": str(path), "reason": reason} for path, reason in self.skipped]
 
 
-def output_names(paths: list[Path]) -> dict[Path, Path]:
-    """For each picture the relative path, without suffix, under which its results are written.
+def output_names(paths: list[Path], reserved: Iterable[str] = ("report.html",)) -> dict[Path, Path]:
+    """For each picture the relative path, without ending, under which its results are written.
 
-    Folders below the pictures' common folder are kept, and the suffix stays in the name where two pictures
-    differ in nothing else, so no two pictures write to the same file.
+    Folders below the pictures' common folder are kept; see `vitscope.storage.outputs` for what a name may be. None
+    leads out of the output folder, and no two pictures write to the same file.
     """
-    absolute = {path: path.absolute() for path in paths}
-    parents = [path.parent for path in absolute.values()]
-    root = parents[0]
-    while not all(parent.is_relative_to(root) for parent in parents):
-        root = root.parent
-    relative = {path: full.relative_to(root) for path, full in absolute.items()}
-    bare = Counter(name.with_suffix("") for name in relative.values())
-    names = {path: n.with_suffix("") if bare[n.with_suffix("")] == 1 else n for path, n in relative.items()}
-    return names if len(set(names.values())) == len(names) else relative
+    absolute = [os.path.abspath(path) for path in paths]
+    root = os.path.commonpath([os.path.dirname(path) for path in absolute])
+    keys: list[str] = []
+    seen: Counter[str] = Counter()
+    for path in absolute:
+        key = Path(path).relative_to(root).as_posix()
+        seen[key] += 1
+        # A way through a link and back (link/../x.png) may be written as another file's is.
+        keys.append(key if seen[key] == 1 else f"{key}#{seen[key]}")
+    names = OutputNames("", keys, reserved)
+    return {path: names.stem(key) for path, key in zip(paths, keys, strict=True)}

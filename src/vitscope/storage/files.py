@@ -65,7 +65,8 @@ def make_folder(path: Place) -> Path:
             with contextlib.suppress(OSError):
                 os.unlink(probe)
     except (FileExistsError, NotADirectoryError):
-        raise OutputError(f"{folder} is a file, not a folder; give --out a folder") from None
+        file = next((place for place in (*reversed(folder.parents), folder) if not place.is_dir()), folder)
+        raise OutputError(f"{file} is a file, not a folder; give --out a folder") from None
     except (OSError, ValueError) as error:
         raise OutputError(
             f"cannot write to the folder {folder} ({_reason(error)}); give --out a folder of yours"
