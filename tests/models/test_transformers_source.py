@@ -251,6 +251,35 @@ def test_folders_that_are_no_models(tmp_path: Path) -> None:
     assert "could not be fetched" in refused("hf/nobody/nothing")
 
 
+def test_code_beside_a_model_is_refused_and_nobody_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A "y" on stdin, which may be data in a pipe, once ran it."""
+    import builtins
+    import json
+
+    asked = []
+    monkeypatch.setattr(builtins, "input", lambda *words: asked.append(words) or "y")
+    mark = tmp_path / "executed"
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text(
+        json.dumps({"model_type": "x", "auto_map": {"AutoConfig": "code.Configuration"}})
+    )
+    (tmp_path / "m" / "code.py").write_text(
+        f"open({str(mark)!r}, 'w').close()\nfrom transformers import PretrainedConfig\n"
+        "class Configuration(PretrainedConfig):\n    model_type = 'x'\n"
+    )
+    assert "trust_remote_code" in refused(f"hf/{tmp_path / 'm'}")
+    assert not mark.exists() and not asked
+
+
+def test_weights_that_are_not_finite(vit: tuple[Any, str], tmp_path: Path) -> None:
+    model, _ = vit
+    with torch.no_grad():
+        model.classifier.weight[0, 0] = torch.inf
+    assert "NaN or infinite values, first in classifier.weight" in refused(saved(model, tmp_path / "inf"))
+
+
 def test_incomplete_weights_are_not_filled_with_noise(vit: tuple[Any, str], tmp_path: Path) -> None:
     model, _ = vit
     state = {key: value for key, value in model.state_dict().items() if not key.startswith("classifier")}

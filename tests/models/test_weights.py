@@ -155,6 +155,45 @@ def test_not_a_number(state: dict[str, torch.Tensor]) -> None:
     assert "NaN" in message and "head.bias" in message
 
 
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda v: v + torch.inf, "infinite values"),
+        (lambda v: v.index_fill(0, torch.tensor([1]), -torch.inf), "infinite values"),
+        (lambda v: (v * 100).to(torch.int8), "integers, truths or 8-bit floats"),
+        (lambda v: (v * 100).to(torch.int64), "integers, truths or 8-bit floats"),
+        (lambda v: v > 0, "integers, truths or 8-bit floats"),
+        (lambda v: v.to(torch.float8_e4m3fn), "integers, truths or 8-bit floats"),
+        (lambda v: v.double() + 1e300, "too large for the model's numbers"),
+        (lambda v: v.to(torch.complex64), "complex numbers"),
+    ],
+)
+def test_numbers_that_cannot_be_weights(state: dict[str, torch.Tensor], harm: Any, words: str) -> None:
+    module = Small()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    message = refused(module, {**state, "head.weight": harm(state["head.weight"])})
+    assert words in message and "first in head.weight (1 tensors)" in message
+    assert fits(module, before), "nothing was changed"
+
+
+def test_numbers_that_only_look_odd_are_taken() -> None:
+    """Half and double precision, counters stored as floats, and masks of minus infinity that the model has too."""
+
+    class Masked(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(2, 2)
+            self.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
+            self.register_buffer("steps", torch.tensor(3))
+
+    given = Masked().state_dict()
+    odd = {**given, "linear.weight": given["linear.weight"].half(), "linear.bias": given["linear.bias"].double()}
+    module = Masked()
+    load_weights(module, {**odd, "steps": torch.tensor(7.0)}, model="masked")
+    assert int(module.state_dict()["steps"]) == 7 and bool(module.state_dict()["mask"].isinf().any())
+    assert "fractions" in refused(Masked(), {**odd, "steps": torch.tensor(7.5)})
+
+
 def test_conversion_is_tried_and_may_fail(state: dict[str, torch.Tensor]) -> None:
     module = Small()
     renamed = {name.replace("body", "trunk"): value for name, value in state.items()}

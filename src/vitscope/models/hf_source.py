@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitscope.errors import ModelError
+from vitscope.errors import ModelError, WeightsError
 from vitscope.interruption import held, released
 from vitscope.models.class_names import from_id2label
 from vitscope.models.hf_text import text_tower, tokenizer_of
@@ -37,11 +37,14 @@ def load(request: Request) -> LoadedModel:
     The class is the one the configuration names, when it classifies; else the encoder without its training head.
     Weights become float32. Attention is computed by torch's ``scaled_dot_product_attention`` unless
     ``attn_implementation="eager"`` is asked for; kernels that hide it are refused. ``image_size`` other than the
-    configured one switches position interpolation on. Other options go to ``from_pretrained``.
+    configured one switches position interpolation on. Other options go to ``from_pretrained``. Code that lies beside a
+    model is run only with ``trust_remote_code=True``; nobody is asked on the keyboard.
     """
     transformers = require("transformers", "hf", f"hf/{request.name}")
     where = _place(request)
     options = dict(request.options)
+    # transformers' own default asks on stdin, where an answer may be anything.
+    trust = options.setdefault("trust_remote_code", False) is True
     asked = options.pop("attn_implementation", None)
     if asked not in (None, "sdpa", "eager"):
         raise ModelError(
@@ -62,12 +65,12 @@ def load(request: Request) -> LoadedModel:
         extras: dict[str, Any] = {"config": config}
         preprocessor = None
         if dual:
-            extras["text"] = text_tower(transformers, module, where)
+            extras["text"] = text_tower(transformers, module, where, trust)
         if not dual and getattr(module, "main_input_name", "pixel_values") == "input_ids":
             size, shown = None, module
-            extras["tokenizer"] = tokenizer_of(transformers, where)
+            extras["tokenizer"] = tokenizer_of(transformers, where, trust)
         else:
-            preprocessor = read_processor(where, request.image_size, notes)
+            preprocessor = read_processor(where, request.image_size, notes, trust)
             trained = _size(getattr(config, "vision_config", config))
             size = request.image_size or (preprocessor.size if preprocessor else trained)
             shown = _any_size(_picture_tower(module, request) if dual else module, size, trained, request)
@@ -125,11 +128,13 @@ def quiet(transformers: Any) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def read_processor(where: str, size: tuple[int, int] | None, notes: list[str]) -> Preprocessor | None:
+def read_processor(
+    where: str, size: tuple[int, int] | None, notes: list[str], trust: bool = False
+) -> Preprocessor | None:
     """The preparation of pictures published beside a model; None, with a note, when there is none to follow."""
     transformers = require("transformers", "hf", "reading preprocessor_config.json")
     try:
-        processor = transformers.AutoImageProcessor.from_pretrained(where)
+        processor = transformers.AutoImageProcessor.from_pretrained(where, trust_remote_code=trust)
         recipe = from_image_processor(processor)
     except ModelError as error:
         notes.append(str(error))
@@ -156,11 +161,15 @@ def _place(request: Request) -> str:
 
 
 def _config(transformers: Any, where: str, request: Request, options: dict[str, Any]) -> Any:
-    trust = {"trust_remote_code": options["trust_remote_code"]} if "trust_remote_code" in options else {}
     try:
-        config = transformers.AutoConfig.from_pretrained(where, **trust)
+        config = transformers.AutoConfig.from_pretrained(where, trust_remote_code=options["trust_remote_code"])
         return _plain_vit(transformers, config) if config.model_type == "vit_mae" else config
     except (ValueError, KeyError) as error:
+        if "custom code" in str(error) or "trust_remote_code" in str(error):
+            raise ModelError(
+                f"hf/{request.name} brings code of its own, which is not run; if you trust it, open it with "
+                "trust_remote_code=True"
+            ) from None
         raise not_built("hf", request.name, error) from error
     except Exception as error:
         raise not_fetched("hf", request.name, error) from error
@@ -226,6 +235,12 @@ def _pretrained(
         raise ModelError(
             f"the weights of hf/{request.name} lack {len(missing)} of the model's keys ({', '.join(missing[:3])}), "
             "which would be random; fetch the complete folder, or give weights="
+        )
+    broken = [name for name, value in module.named_parameters() if not bool(value.isfinite().all())]
+    if broken:
+        raise WeightsError(
+            f"the weights of hf/{request.name} hold NaN or infinite values, first in {broken[0]} "
+            f"({len(broken)} tensors); training must have diverged: use an earlier checkpoint"
         )
     return module
 

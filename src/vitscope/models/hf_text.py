@@ -17,22 +17,22 @@ _TOKENIZER_FILES = (
 )  # fmt: skip
 
 
-def tokenizer_of(transformers: Any, where: str) -> Any | None:
+def tokenizer_of(transformers: Any, where: str, trust: bool = False) -> Any | None:
     """The tokenizer published beside a model, None when there is none."""
     folder = Path(where)
     if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         # transformers would make up one with an empty vocabulary.
         return None
     try:
-        return transformers.AutoTokenizer.from_pretrained(where)
+        return transformers.AutoTokenizer.from_pretrained(where, trust_remote_code=trust)
     except Exception:
         # The picture side works without; whoever needs it gets the error below.
         return None
 
 
-def text_tower(transformers: Any, model: Any, where: str) -> TextTower:
+def text_tower(transformers: Any, model: Any, where: str, trust: bool = False) -> TextTower:
     """Wrap the text side of a dual model; sentences are padded as the model was trained."""
-    tokenizer = tokenizer_of(transformers, where)
+    tokenizer = tokenizer_of(transformers, where, trust)
     # SigLIP never saw an attention mask: sentences are always padded to the full length.
     padding = "max_length" if str(model.config.model_type).startswith("siglip") else True
     length = int(getattr(model.config.text_config, "max_position_embeddings", 64))

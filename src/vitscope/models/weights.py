@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,15 +50,66 @@ def load_weights(
             state, mismatch = adapted, compare(adapted, expected)
     if mismatch:
         raise WeightsError(f"{origin} do not fit {model}: {mismatch.describe(state, expected)}")
-    broken = [
-        name for name, value in state.items() if value.is_floating_point() and bool(value.isnan().any())
-    ]
-    if broken:
-        raise WeightsError(
-            f"{origin} hold NaN values, first in {broken[0]} ({len(broken)} tensors); training must have diverged: "
-            "use an earlier checkpoint"
-        )
+    refuse_numbers(state, expected, origin)
     module.load_state_dict(state, strict=True)
+
+
+def refuse_numbers(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin: str) -> None:
+    """Raise WeightsError, by the first tensor's name, for numbers that a model of such weights cannot mean.
+
+    That is another kind of number than the model computes with (integers, truths and 8-bit floats need the scale that
+    they were divided by, which is not in a state dict), NaN, infinity, and what becomes infinite in the model's dtype.
+    """
+    for words, wrong, remedy in _FAULTS:
+        names = [name for name, value in state.items() if name in expected and wrong(value, expected[name])]
+        if names:
+            raise WeightsError(f"{origin} hold {words}, first in {names[0]} ({len(names)} tensors); {remedy}")
+
+
+def _is_coded(value: Tensor, wanted: Tensor) -> bool:
+    """Numbers that stand for others: codes of a quantised model."""
+    plain = value.is_floating_point() and value.element_size() > 1
+    return wanted.is_floating_point() and not plain and not value.is_complex()
+
+
+def _is_complex(value: Tensor, wanted: Tensor) -> bool:
+    return value.is_complex() and not wanted.is_complex()
+
+
+def _is_fraction(value: Tensor, wanted: Tensor) -> bool:
+    """Fractions where the model has whole numbers (an index, a counter)."""
+    whole = not wanted.is_floating_point() and not wanted.is_complex()
+    return whole and value.is_floating_point() and bool((value != value.round()).any())
+
+
+def _has_nan(value: Tensor, wanted: Tensor) -> bool:
+    return value.is_floating_point() and bool(value.isnan().any())
+
+
+def _is_infinite(value: Tensor, wanted: Tensor) -> bool:
+    """Infinite where the model's own tensor is not: a mask in a buffer may be."""
+    if not value.is_floating_point() or wanted.is_meta or not bool(value.isinf().any()):
+        return False
+    return not bool(wanted.isinf().any())
+
+
+def _overflows(value: Tensor, wanted: Tensor) -> bool:
+    if not value.is_floating_point() or value.dtype == wanted.dtype:
+        return False
+    return bool((value.to(wanted.dtype).isinf() & ~value.isinf()).any())
+
+
+_FAULTS: tuple[tuple[str, Callable[[Tensor, Tensor], bool], str], ...] = (
+    (
+        "integers, truths or 8-bit floats where the model has real numbers", _is_coded,
+        "they lack the scale of a quantised model: give the weights from before quantisation",
+    ),
+    ("complex numbers", _is_complex, "give the weights of this model"),
+    ("fractions where the model has whole numbers", _is_fraction, "give the weights of this model"),
+    ("NaN values", _has_nan, "training must have diverged: use an earlier checkpoint"),
+    ("infinite values", _is_infinite, "training must have diverged: use an earlier checkpoint"),
+    ("values too large for the model's numbers", _overflows, "training must have diverged: use an earlier checkpoint"),
+)  # fmt: skip
 
 
 def read_weights(path: str | os.PathLike[str]) -> StateDict:
@@ -203,7 +255,9 @@ def _read_safetensors(file: Path) -> StateDict:
 
 def _read_checkpoint(file: Path) -> Any:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of the file's age is no concern of the user's
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{file} is not tensors only ({_blame(error)}) and could run code when opened, so it is refused; if you "
