@@ -26,7 +26,7 @@ from vitscope.tracing import TokenRemoval
 
 Mode = Literal["mask", "drop"]
 METHODS = [
-    *("dart", "dart:kappa=0.5", "dart:kappa=1,gate=False", "gmar-plus", "gae", "gradcam"),
+    *("dart", "dart:kappa=0.53", "dart:kappa=1,gate=False", "gmar-plus", "gae", "gradcam"),
     *("legrad", "gmar", "rollout", "daam", "raw-attention", "random"),
 ]
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,13 +14,16 @@ from torch import Tensor
 
 import vitscope as vs
 from tests.methods.written import small_vit
+from tests.zoo import inputs, open_zoo
 from vitscope.errors import MethodError
 from vitscope.methods import get_method
 from vitscope.methods.option_bounds import Block, Head, Patch, Range
+from vitscope.methods.option_kinds import Refused
 from vitscope.methods.options import declared_options
 
 INFOS = {info.name: info for info in vs.methods()}
 OPTIONS = [(name, option) for name, info in INFOS.items() for option in info.declared]
+FEWEST = {"refined": 2, "samples": 2, "masks": 2, "steps": 1, "grid": 2}
 STRANGE = [None, [1], {}, 1j, float("nan"), float("inf"), -float("inf"), "", "x", "0.5", -7, 10**30, 10**5000, object()]
 
 
@@ -55,6 +58,7 @@ def refusal(name: str, **options: object) -> str:
         ("rise", "share", 0, "a number above 0 to below 1"),
         ("rise", "share", 1.0, "a number above 0 to below 1"),
         ("dart", "refined", 10**18, "a whole number from 0 to 1,024 in steps of 2"),
+        ("dart", "refined", 3, "a whole number from 0 to 1,024 in steps of 2"),
         ("dart", "gate", "false", "True or False"),
         ("dart", "gate", 1, "True or False"),
         ("dart", "gate", None, "True or False"),
@@ -175,22 +179,37 @@ def test_the_model_bounds_blocks_heads_and_patches(vit, images, name, options, a
         vs.evaluate(vit, images, None, [f"{name}:{option}={value}"], ["srg"])
 
 
+@pytest.mark.parametrize(
+    ("model", "name", "accepted"),
+    [
+        ("timm-cait", "raw-attention", "from -4 to 3"),  # class attention counts, too
+        ("timm-xcit", "gradcam", "from -4 to 3"),
+    ],
+)
+def test_blocks_of_every_kind_are_counted(model, name, accepted):
+    vit = open_zoo(model)
+    with pytest.raises(MethodError, match=f"is a block of the model {accepted}.*, got 99"):
+        vs.explain(vit, inputs(model), name, 3, block=99)
+
+
 def test_the_outermost_accepted_values_give_finite_maps(vit, images):
-    """Nothing that is accepted comes out as NaN: both ends of every range, every word, on methods of few passes."""
+    """Nothing that is accepted comes out as NaN: both ends of every range, every word; of passes only the fewest."""
     for name, info in INFOS.items():
-        if info.why_not(vit.anatomy) is not None or info.forwards + info.backwards > 12:
+        if info.why_not(vit.anatomy) is not None:
             continue
+        quick = {option: value for option, value in FEWEST.items() if option in info.options}
         for option, declared in info.declared.items():
             for record in (declared.record(), *declared.record().get("or", [])):
                 values = [record["from"], record["to"]] if "to" in record else record.get("choices", [])
-                if option in ("refined", "samples"):  # many passes
+                if option in FEWEST:  # the highest would take hours
                     values = values[:1]
                 for value in values:
                     if value == record.get("from") and not record.get("from_itself", True):
                         value = math.nextafter(value, 1)
                     if value == record.get("to") and not record.get("to_itself", True):
                         value = math.nextafter(value, 0)
-                    maps = vs.explain(vit, images, name, 3, keep_pictures=False, **{option: value}).maps
+                    given = {**quick, option: value}
+                    maps = vs.explain(vit, images, name, 3, keep_pictures=False, **given).maps
                     assert torch.isfinite(maps).all(), (name, option, value)
 
 
@@ -204,6 +223,7 @@ def test_a_method_of_ones_own_declares_as_the_package_does():
         patch: Annotated[int, Patch()] = 0,
         mode: Literal["soft", "hard"] = "soft",
         plain=3,
+        rate: float = 1.0,
         anything: Path | None = None,
     ) -> vs.Relevance:
         raise NotImplementedError
@@ -216,14 +236,23 @@ def test_a_method_of_ones_own_declares_as_the_package_does():
         "patch": "a patch of the picture, row by row, from 0",
         "mode": "'soft' or 'hard'",
         "plain": "a whole number",
+        "rate": "a finite number",
         "anything": "anything or None",
     }
+    assert found["rate"].check(-3) == -3.0 and found["anything"].check(Path("x")) == Path("x")
+    for value in (float("inf"), float("nan"), 10**400, "1"):
+        with pytest.raises(Refused):
+            found["rate"].check(value)
 
 
 def test_options_of_several_methods_go_to_those_that_have_them(vit, images):
     found = vs.explain(vit, images, {"gmar": {"alpha": 2}, "rollout": {}, "edges": {}}, 3, residual=0.5)
     assert found["gmar"].options["alpha"] == 2.0 and found["rollout"].options["residual"] == 0.5
+    own_wins = vs.explain(vit, images, {"gmar": {"alpha": 2}, "gmar-paper": {}}, 3, alpha=0.5)
+    assert [own_wins[name].options["alpha"] for name in ("gmar", "gmar-paper")] == [2.0, 0.5]
     with pytest.raises(MethodError, match="'gmar' has no option 'sigma'"):
         vs.explain(vit, images, ["gmar", "rollout"], 3, sigma=1)
     with pytest.raises(MethodError, match="option 'residual' of 'rollout'"):
         vs.explain(vit, images, ["gmar", "rollout"], 3, residual=-1)
+    with pytest.raises(MethodError, match="option 'alpha' of 'gmar'"):  # before any picture is opened
+        vs.explain(vit, ["no-such-picture.jpg"], {"gmar": {"alpha": "x"}}, 3)
