@@ -11,13 +11,18 @@ from pathlib import Path
 import pytest
 
 from vitscope.methods.registry import methods
+from vitscope.storage.kinds import MADE_BY
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "examples").glob("*.md")]
 )
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
-RUNNABLE = [*sorted((REPOSITORY / "docs" / "methods").glob("*.md")), REPOSITORY / "docs" / "text-encoders.md"]
+RUNNABLE = [
+    *sorted((REPOSITORY / "docs" / "methods").glob("*.md")),
+    REPOSITORY / "docs" / "text-encoders.md",
+    REPOSITORY / "docs" / "files.md",
+]
 NEEDS = {
     "examples/text_encoder.py": "transformers",
     "docs/text-encoders.md": "transformers",
@@ -66,6 +71,11 @@ def test_options_on_the_pages_exist() -> None:
                     name_of(page),
                     option,
                 )
+
+
+def test_every_saved_kind_is_on_the_page_about_files() -> None:
+    page = (REPOSITORY / "docs" / "files.md").read_text()
+    assert not [kind for kind in MADE_BY if f"\n| {kind} |" not in page]
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
