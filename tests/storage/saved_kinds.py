@@ -22,6 +22,7 @@ from vitscope.heads.principal import PrincipalCoder
 from vitscope.methods.memory_bank import MemoryBank
 from vitscope.models.anatomy import TokenLayout
 from vitscope.models.cells import Cells
+from vitscope.storage.recipe import Recipe, digest_of
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,13 @@ def explanation() -> Explanation:
         "gmar", flow[:, 0], flow, "top1", torch.tensor([3, 1]), torch.tensor([0.5, -2.0]), torch.randn(2, 4),
         TokenLayout(("class", "register"), (2, 3), Cells((32, 48), (0, 16, 32), (0, 16, 32, 48))),
         {"norm": "l1", "start_block": 5},
-        {"model": "timm/näme", "prefix_share": [0.1, float("nan")], "diagnostics": [{"a": 1.0}, {"a": 2.0}]},
+        {
+            "model": "timm/näme", "prefix_share": [0.1, float("nan")], "diagnostics": [{"a": 1.0}, {"a": 2.0}],
+            "keys": ["a", "b"], "ids": [digest_of("a"), digest_of("b")],
+        },
         {"head_weights": torch.rand(2, 3, 2), "shared": flow[:, 0]}, torch.zeros(2, 4, 4, 3, dtype=torch.uint8),
         ("cat", "dog", "tench, Tinca tinca", "\x1b[31mred"),
+        Recipe("explain", {"fingerprint": "0123"}, {"method": "gmar"}, "top1"),
     )  # fmt: skip
 
 
@@ -148,7 +153,7 @@ def board() -> Leaderboard:
             torch.from_numpy(floats(3, 3, seed=index + 5)),
         )
     return Leaderboard(
-        Protocol(steps=4, grid=(2, 3), pictures=3),
+        Protocol(steps=4, grid=(2, 3), recipe=Recipe("evaluate", {"fingerprint": "0123"}, count=3)),
         [MethodRecord("gmar", "gradient", True, False, 0.1, 2.0), MethodRecord("random", control=True)],
         ["srg"], states, {("gmar", "srg"): 12, ("random", "srg"): 12}, 5, curves,
         {"c": np.zeros((2, 2, 3), np.uint8)}, {("gmar", "c"): floats(2, 2).astype(np.float32)},

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from vitscope.evaluation.metric import MetricInfo
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.run import Run, shortens
 from vitscope.evaluation.subjects import Contestant
+from vitscope.storage import arrays
 from vitscope.storage.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -102,20 +102,18 @@ class Evaluation:
         board = storage.decode(files, json.loads(files["protocol.json"]), Path("the part of an evaluation"))
         if board.names != [row.name for row in self.rows]:
             raise StorageError("this part of an evaluation is of other methods; evaluate again")
-        with np.load(io.BytesIO(files["pictures.npz"]), allow_pickle=False) as arrays:
-            pictures = {str(key): arrays[f"picture {i}"] for i, key in enumerate(arrays["keys"])}
-            places = [(str(method), str(key)) for method, key in arrays["places"]]
-            maps = {place: arrays[f"map {i}"] for i, place in enumerate(places)}
+        shown = arrays.decode(files["pictures.npz"])
+        pictures = {str(key): shown[f"picture {i}"] for i, key in enumerate(shown["keys"])}
+        places = [(str(method), str(key)) for method, key in shown["places"]]
+        maps = {place: shown[f"map {i}"] for i, place in enumerate(places)}
         return replace(board, pictures=pictures, maps=maps)
 
 
 def _pictures(board: Leaderboard) -> bytes:
-    arrays: dict[str, Any] = {
+    shown = {
         "keys": np.array(list(board.pictures), dtype=np.str_),
         "places": np.array(list(board.maps), dtype=np.str_).reshape(-1, 2),
         **{f"picture {i}": picture for i, picture in enumerate(board.pictures.values())},
         **{f"map {i}": values for i, values in enumerate(board.maps.values())},
     }
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
+    return arrays.encode(shown)

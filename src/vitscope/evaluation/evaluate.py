@@ -20,12 +20,14 @@ from vitscope.evaluation.metric import MetricInfo, get_metric
 from vitscope.evaluation.mosaics import mosaics_of
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.subjects import CONTROLS, contestants
+from vitscope.tracing.caller import unaffected
 from vitscope.tracing.identity import model_identity
 
 DEFAULT_METHODS = ("dart", "gmar", "daam", "rollout", "gae")
 DEFAULT_METRICS = ("srg",)
 
 
+@unaffected
 def evaluate(
     vit: Any,
     images: Any,

@@ -51,6 +51,7 @@ def bind(
     names = sorted(info.name for info in metrics)
     options: dict[str, Any] = {
         "protocol": {**chosen.choices(), "target": None},
+        "size": list(inputs.shape[1:]),
         "methods": {row.name: {**row.identity(vit, inputs), "metrics": names} for row in rows},
     }
     if any("mosaics" in info.requires for info in metrics) and not data.mosaics:

@@ -12,8 +12,10 @@ from torch.nn import functional
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.case import Case, Explainer, Subject
-from vitscope.methods import explain, get_method
+from vitscope.methods import get_method
 from vitscope.methods import methods as registered
+from vitscope.methods.explain import explain_batch, resolved
+from vitscope.tracing import ClassIndex
 
 CONTROLS = ("raw-attention", "random", "uniform", "centre-gaussian", "edges", "inverse")
 """What shares every table. ``random`` is the mean over the protocol's seeds, ``inverse`` is minus the map of the
@@ -69,15 +71,11 @@ class Contestant:
         return {"method": self.method, "inverse": self.inverse, "options": options}
 
     def _explain(self, vit: Any, images: Tensor, classes: Tensor) -> Any:
-        return explain(
-            vit,
-            images,
-            self.method,
-            classes,
-            batch_size=len(images),
-            keep_pictures=False,
-            **dict(self.options),
-        )
+        """One batch; what is the same for the whole run, such as the weights' name, is not asked for each."""
+        inputs = vit.inputs(images)
+        request = resolved(vit, inputs, {self.method: dict(self.options)})
+        target = ClassIndex(tuple(int(index) for index in classes))
+        return explain_batch(vit, inputs, request, target)[self.method]
 
     def _explainer(self, vit: Any, grid: tuple[int, int]) -> Explainer:
         def run(images: Tensor, classes: Tensor) -> Tensor:

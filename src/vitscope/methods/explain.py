@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, overload
@@ -11,18 +10,21 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-import vitscope
 from vitscope.errors import MethodError, TraceError
 from vitscope.interruption import released
 from vitscope.methods import diagnostics
 from vitscope.methods.explanation import Explanation, as_uint8, concatenate
+from vitscope.methods.identity import explanation_recipe
 from vitscope.methods.registry import MethodInfo, get_method
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.inputs import to_pictures
+from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, parse_target
 from vitscope.tracing.caller import unaffected
 from vitscope.tracing.forward_pass import Inputs, batch_of
 from vitscope.tracing.guard import exclusive
+from vitscope.tracing.identity import library_versions, model_identity
+from vitscope.tracing.keys import content_keys
 from vitscope.tracing.readout import reads_for_itself
 from vitscope.tracing.resume import select
 
@@ -61,12 +63,22 @@ def explain(
     named method has."""
     request = _request(method, options)
     aim = parse_target(target)
+    model = model_identity(vit)  # once: it reads all weights
+    recipes: dict[str, Recipe] = {}
     parts: dict[str, list[Explanation]] = {name: [] for name in request}
     for start, inputs in input_batches(vit, images, batch_size):
-        request = _resolved(vit, inputs, request)
-        for name, explanation in _explain_batch(
+        request = resolved(vit, inputs, request)
+        ids = list(content_keys(inputs))
+        for name, explanation in explain_batch(
             vit, inputs, request, _slice(aim, start, batch_of(inputs)), clean
         ).items():
+            if name not in recipes:
+                recipes[name] = explanation_recipe(model, name, request[name], aim, clean, inputs)
+            explanation = dataclasses.replace(
+                explanation,
+                made=recipes[name],
+                metadata={**explanation.metadata, "fingerprint": model["fingerprint"], "keys": ids, "ids": ids},
+            )
             if keep_pictures and isinstance(inputs, Tensor):
                 pictures = as_uint8(to_pictures(inputs.detach().float().cpu(), vit.preprocessor))
                 explanation = dataclasses.replace(explanation, pictures=pictures)
@@ -131,7 +143,7 @@ def _slice(target: Target, start: int, count: int) -> Target:
     return target
 
 
-def _resolved(vit: Vit, inputs: Inputs, request: Request) -> Request:
+def resolved(vit: Vit, inputs: Inputs, request: Request) -> Request:
     """The request with all options as they are used. Raises MethodError for a method that does not apply."""
     used: Request = {}
     for name, options in request.items():
@@ -144,10 +156,10 @@ def _resolved(vit: Vit, inputs: Inputs, request: Request) -> Request:
     return used
 
 
-def _explain_batch(
+def explain_batch(
     vit: Vit, inputs: Inputs, request: Request, target: Target, clean: bool = False
 ) -> dict[str, Explanation]:
-    """Every method of a resolved request on one batch."""
+    """Every method of a resolved request on one batch; what is the same for a whole run is not yet in it."""
     infos = {name: get_method(name) for name in request}
     anatomy = vit.probe_for(inputs).anatomy
     groups: dict[tuple[Rules | None, int, str], list[tuple[MethodInfo, Needs]]] = {}
@@ -207,15 +219,10 @@ def to_explanation(
     flow = relevance.flow
     metadata: dict[str, Any] = {
         "model": vit.source,
-        "fingerprint": vit.fingerprint,
         "precision": trace.precision,
         "image_size": list(trace.anatomy.image_size or ()),
         "prefix": list(layout.prefix) if layout else [],
-        "versions": {
-            "vitscope": vitscope.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": library_versions(),
         "notes": [*relevance.notes, *trace.anatomy.notes],
     }
     if relevance.tokens is not None:

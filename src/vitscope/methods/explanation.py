@@ -6,7 +6,7 @@ import html
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitscope.errors import PictureError
+from vitscope.errors import PictureError, RecipeError
 from vitscope.models.anatomy import TokenLayout
 from vitscope.models.cells import Cells
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
+from vitscope.tracing import ClassIndex
 
 KIND = "explanation"
 OPTIONAL = ("flow", "classes", "logits", "pictures")
 """Tensors that an explanation may lack."""
-PER_PICTURE = ("prefix_share", "diagnostics")
+PER_PICTURE = ("prefix_share", "diagnostics", "keys", "ids")
 """Metadata with one entry per picture."""
 
 
@@ -36,7 +38,9 @@ class Explanation:
     ``metadata["prefix_share"]``, one per picture, and attention-based maps have ``metadata["diagnostics"]``);
     ``flow`` (B, L, h, w) or None; ``classes`` (B,) the explained
     classes or None; ``scores`` (B,); ``logits`` (B, C) or None; ``extras``: tensors with the batch first, such as
-    ``head_weights`` (B, L, H); ``pictures`` (B, H, W, 3) uint8, what overlays are drawn on, or None."""
+    ``head_weights`` (B, L, H); ``pictures`` (B, H, W, 3) uint8, what overlays are drawn on, or None. ``made``: what
+    makes explanations like this one of any pictures; with the ``keys`` and ``ids`` of the pictures in ``metadata`` it
+    is the ``recipe``. None for maps that came from outside."""
 
     method: str
     maps: Tensor
@@ -51,6 +55,7 @@ class Explanation:
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     pictures: Tensor | None = None
     class_names: tuple[str, ...] | None = None
+    made: Recipe | None = None
 
     def __repr__(self) -> str:
         h, w = self.maps.shape[-2:]
@@ -74,8 +79,44 @@ class Explanation:
         return Explanation(
             self.method, self.maps[pick], part(self.flow), _target_of(self.target, pick.start),
             part(self.classes), self.scores[pick], part(self.logits), self.layout, self.options, metadata,
-            {k: v[pick] for k, v in self.extras.items()}, part(self.pictures), self.class_names,
+            {k: v[pick] for k, v in self.extras.items()}, part(self.pictures), self.class_names, self.made,
         )  # fmt: skip
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """What made these maps: the model as it was, every option, the target, the pictures. None for outside maps."""
+        if self.made is None:
+            return None
+        keys, ids = self.metadata["keys"], self.metadata["ids"]
+        truth = dict(self.made.truth)
+        if "targets" in truth and self.classes is not None:
+            truth["targets"] = truth_digest(keys, self.classes.tolist())
+        return replace(self.made, pictures=pictures_digest(keys, ids), count=len(self), truth=truth)
+
+    def merge(self, *others: Explanation) -> Explanation:
+        """Explanations of other pictures, made alike, as one; in the order in which they are given.
+
+        Raises RecipeError, naming what differs, when another model, method, option or target made one of them, and for
+        a picture that is in two of them."""
+        parts = (self, *others)
+        recipes = [part.recipe for part in parts]
+        if any(recipe is None for recipe in recipes):
+            raise RecipeError("maps without a recipe cannot be merged; merge what explain() made")
+        known = [recipe for recipe in recipes if recipe is not None]
+        known[0].merged(*known[1:], what="explanations")
+        seen: set[str] = set()
+        for part in parts:
+            twice = seen.intersection(part.metadata["keys"])
+            if twice:
+                raise RecipeError(
+                    f"the picture {min(twice)!r} is in two of the explanations; give each picture once"
+                )
+            seen.update(part.metadata["keys"])
+        merged = concatenate(list(parts))
+        if "targets" in known[0].truth and merged.classes is not None:
+            classes = tuple(int(index) for index in merged.classes)
+            merged = replace(merged, target=ClassIndex(classes, known[0].options["target"]).describe())
+        return merged
 
     def class_name(self, index: int) -> str:
         """Name of the explained class of a picture, its number when names are unknown, '' without a class."""
@@ -145,6 +186,7 @@ class Explanation:
             "options": self.options,
             "metadata": self.metadata,
             "class_names": self.class_names,
+            "recipe": None if self.recipe is None else self.recipe.to_dict(),
         }
         return tensors.save(path, KIND, arrays, note)
 
@@ -161,9 +203,12 @@ class Explanation:
                 dict(note["options"]), dict(note["metadata"]),
                 {k.removeprefix("extras."): v for k, v in arrays.items() if k.startswith("extras.")},
                 arrays.get("pictures"), tuple(names) if names else None,
+                None if note["recipe"] is None else Recipe.from_dict(note["recipe"]).shard(),
             )  # fmt: skip
             if found.maps.dim() != 3 or any(len(value) != len(found) for value in arrays.values()):
                 raise ValueError("its tensors are not of the same pictures")
+            if found.recipe is not None and found.recipe != Recipe.from_dict(note["recipe"]):
+                raise ValueError("its pictures are not those of its recipe")
             return found
 
 
@@ -206,7 +251,7 @@ def concatenate(parts: list[Explanation]) -> Explanation:
     assert maps is not None and scores is not None
     return Explanation(
         first.method, maps, join("flow"), first.target, join("classes"), scores, join("logits"), first.layout,
-        first.options, metadata, extras, join("pictures"), first.class_names,
+        first.options, metadata, extras, join("pictures"), first.class_names, first.made,
     )  # fmt: skip
 
 

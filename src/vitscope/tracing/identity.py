@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def model_identity(vit: Vit) -> dict[str, Any]:
     """The model's part of a :class:`~vitscope.storage.recipe.Recipe`: source, fingerprint of the weights as they are,
-    precision, preprocessing, what the user overrode, kind of output, number of classes (None without).
+    precision, preprocessing, what the user overrode, kind of output. The anatomy follows from these and the input.
 
     Reads all weights: ask once for a run, not for each batch."""
     return {
@@ -25,9 +25,7 @@ def model_identity(vit: Vit) -> dict[str, Any]:
         "precision": vit.precision,
         "preprocessing": None if vit.preprocessor is None else vit.preprocessor.as_dict(),
         "overrides": vit.overrides,
-        "image_size": vit.image_size,
         "output": vit.loaded.output,
-        "classes": vit.anatomy.classes,
     }
 
 

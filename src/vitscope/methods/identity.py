@@ -1,0 +1,50 @@
+"""What an explanation depends on, as one recipe: the model, the method with every option, the target, the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vitscope.storage.recipe import Recipe, plain
+from vitscope.tracing import ClassIndex, Target
+from vitscope.tracing.forward_pass import Inputs
+from vitscope.tracing.identity import library_versions
+
+PER_PICTURE = "class of each picture"
+"""What the target is called when every picture has its own; which classes is part of what is known of the pictures."""
+
+
+def explanation_recipe(
+    model: Mapping[str, Any], method: str, options: Mapping[str, Any], target: Target, clean: bool, inputs: Inputs
+) -> Recipe:
+    """The recipe of explanations like this one, of any pictures.
+
+    Args:
+        model: From :func:`vitscope.tracing.identity.model_identity`, made once for a whole call.
+        options: All of the method's, as they are used.
+        inputs: One batch as the model takes it; its size is part of the recipe.
+    """
+    own = target if isinstance(target, ClassIndex) and isinstance(target.index, tuple) else None
+    shapes = {"": inputs} if not isinstance(inputs, Mapping) else inputs
+    return Recipe(
+        analysis="explain",
+        model=model,
+        options={
+            "method": method,
+            "options": options,
+            "clean": clean,
+            "target": _described(target) if own is None else own.quantity,
+            "size": {name: list(value.shape[1:]) for name, value in shapes.items()},
+        },
+        target=target.describe() if own is None else PER_PICTURE,
+        truth={} if own is None else {"targets": ""},
+        versions=library_versions(),
+    )
+
+
+def _described(target: Target) -> Any:
+    """Everything that a target holds: two functions of one name are two targets."""
+    try:
+        return {"kind": type(target).__qualname__, "holds": plain(target)}
+    except TypeError:
+        return target.describe()
