@@ -26,6 +26,7 @@ from vitscope.heads.table import HeadTable, write_frame
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 from vitscope.tracing import HeadAblation, Vit
+from vitscope.tracing.caller import unaffected
 
 Head = tuple[int, int]
 KIND = "cumulative pruning"
@@ -86,6 +87,7 @@ class CumulativePruning:
             return cls(curves, orders, dict(note["metadata"]))
 
 
+@unaffected
 def cumulative_pruning(
     vit: Vit,
     images: Any,

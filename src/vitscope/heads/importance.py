@@ -30,10 +30,12 @@ from vitscope.heads.sweep import (
 )
 from vitscope.heads.table import HeadTable
 from vitscope.tracing import ClassIndex, HeadAblation, TopK, Vit
+from vitscope.tracing.caller import unaffected
 
 REPLACEMENTS = ("zero", "mean", "mean-per-query")
 
 
+@unaffected
 def importance(
     vit: Vit,
     images: Any,

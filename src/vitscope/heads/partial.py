@@ -30,6 +30,7 @@ from vitscope.models.anatomy import TokenLayout
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 from vitscope.tracing import EntryAblation, Vit
+from vitscope.tracing.caller import unaffected
 
 KIND = "partial pruning"
 PLACE = ("picture", "step", "part", "k")
@@ -172,6 +173,7 @@ class PartialPruning:
             return cls(int(note["block"]), int(note["head"]), steps, values, pictures, dict(note["metadata"]))
 
 
+@unaffected
 def partial_pruning(
     vit: Vit,
     images: Any,

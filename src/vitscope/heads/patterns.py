@@ -37,10 +37,12 @@ from vitscope.heads.principal import PrincipalCoder
 from vitscope.heads.problems import HeadsError
 from vitscope.heads.sampling import FORMS, MapSample, collect_maps
 from vitscope.tracing import Vit
+from vitscope.tracing.caller import unaffected
 
 TrainingCallback = Callable[[str, TrainingProgress], None]
 
 
+@unaffected
 def patterns(
     vit: Vit | Sequence[Vit],
     images: Any,

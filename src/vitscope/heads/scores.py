@@ -24,6 +24,7 @@ from vitscope.heads.table import HeadTable
 from vitscope.methods.daam import daam, daam_sites
 from vitscope.methods.gmar import head_weights
 from vitscope.tracing import Trace, Vit
+from vitscope.tracing.caller import unaffected
 
 SCORES: Mapping[str, str] = {
     "first_order": "first order, |<T, dT>|",
@@ -116,6 +117,7 @@ def head_scores(vit: Vit, images: Any, *, batch_size: int = 16, progress: Progre
     )
 
 
+@unaffected
 def agreement(
     vit: Vit,
     images: Any,

@@ -29,6 +29,7 @@ from vitscope.models.anatomy import TokenLayout
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 from vitscope.tracing import AttentionSite, Trace, Vit
+from vitscope.tracing.caller import unaffected
 
 KIND = "strength profile"
 GROUPS = ("values", "spreads", "uniform", "scalars")
@@ -178,6 +179,7 @@ class StrengthProfile:
             return found
 
 
+@unaffected
 def strength(
     vit: Vit, images: Any, *, distance: str = "chebyshev", batch_size: int = 16, progress: Progress = quiet
 ) -> StrengthProfile:

@@ -21,6 +21,7 @@ from vitscope.methods.explain import input_batches
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, default_kappa
 from vitscope.tracing import Custom, Target, TopK, Vit, constant_gate
+from vitscope.tracing.caller import unaffected
 from vitscope.tracing.targets import output_tensor
 
 TOLERANCE = 0.005
@@ -53,6 +54,7 @@ class Calibration:
         )
 
 
+@unaffected
 def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
     """Find the kappa of DART and GMAR+ by conservation on these pictures.
 

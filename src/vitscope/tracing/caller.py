@@ -54,11 +54,13 @@ _default_dtype = _DefaultDtype()
 
 
 def unaffected(function: Callable[P, R]) -> Callable[P, R]:
-    """A function whose result does not depend on the caller's switches, and which leaves them as they are."""
+    """A function whose result does not depend on the caller's switches, and which leaves them as they are.
+
+    Also when it is interrupted: torch's own ``no_grad`` may be left on then, and is put back here."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if _is_fresh():
+        if _thread.inside and _is_fresh():
             return function(*args, **kwargs)
         with held(), callers_switches_aside(), released():
             return function(*args, **kwargs)
@@ -66,14 +68,23 @@ def unaffected(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+class _Thread(threading.local):
+    inside = False
+
+
+_thread = _Thread()
+
+
 @contextmanager
 def callers_switches_aside() -> Iterator[None]:
     """As in a fresh process, until the block ends. To be entered with signals held."""
     with ExitStack() as stack:
+        stack.callback(setattr, _thread, "inside", _thread.inside)
+        _thread.inside = True
         stack.enter_context(_default_dtype)
         modes = function_modes()
+        stack.callback(put_function_modes, modes)
         if any(isinstance(mode, DeviceContext) for mode in modes):
-            stack.callback(put_function_modes, modes)
             put_function_modes([mode for mode in modes if not isinstance(mode, DeviceContext)])
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(True))

@@ -18,6 +18,7 @@ from vitscope.errors import TraceError
 from vitscope.interruption import held
 from vitscope.tracing.caller import callers_switches_aside, models_default_dtype
 from vitscope.tracing.exclusion import sole_use
+from vitscope.tracing.function_modes import serve_without_interruption
 from vitscope.tracing.recomputing import stop_recomputing
 from vitscope.tracing.scope import one_scope
 
@@ -32,14 +33,14 @@ class _Switches:
         self._running = 0
         self._fast_path = True
         self._stance: Any = None
-        self._recompute: Callable[[], None] | None = None
+        self._put_back: list[Callable[[], None]] = []
 
     def __enter__(self) -> None:
         with self._lock:
             if self._running == 0:
                 self._fast_path = torch.backends.mha.get_fastpath_enabled()
                 torch.backends.mha.set_fastpath_enabled(False)
-                self._recompute = stop_recomputing()
+                self._put_back = [stop_recomputing(), serve_without_interruption()]
                 if "torch._dynamo" in sys.modules:  # else nothing is compiled; its import takes seconds
                     self._stance = torch.compiler.set_stance("force_eager")
                     self._stance.__enter__()
@@ -50,8 +51,8 @@ class _Switches:
             self._running -= 1
             if self._running == 0:
                 torch.backends.mha.set_fastpath_enabled(self._fast_path)
-                if self._recompute is not None:
-                    self._recompute()
+                for put_back in self._put_back:
+                    put_back()
                 if self._stance is not None:
                     self._stance.__exit__(None, None, None)
                     self._stance = None

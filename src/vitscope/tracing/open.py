@@ -9,10 +9,12 @@ from typing import Any
 from torch import nn
 
 from vitscope.models.load import load_model
+from vitscope.tracing.caller import unaffected
 from vitscope.tracing.probe import Overrides
 from vitscope.tracing.vit import Vit
 
 
+@unaffected
 def open_model(
     model: str | os.PathLike[str] | nn.Module,
     *,

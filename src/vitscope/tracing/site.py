@@ -15,6 +15,7 @@ from torch import Tensor
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import SiteInfo
 from vitscope.tracing.ablation import EntryAblation
+from vitscope.tracing.caller import unaffected
 
 CHUNK_ELEMENTS = 2**24
 """Rebuilt attention is made in query chunks of at most this many elements where only a reduction is needed."""
@@ -147,6 +148,7 @@ class AttentionSite:
         return self._matrix_shape()[0]
 
     # ---- matrices --------------------------------------------------------------------------------------------
+    @unaffected
     def scores(self, queries: slice | None = None) -> Tensor:
         """Scores before softmax, scaled and masked, (B, H, q, Nk) float32."""
         rows = queries or slice(None)
@@ -156,6 +158,7 @@ class AttentionSite:
         assert self.eager is not None
         return self._four(self.eager.pre_softmax.detach())[:, :, rows].float()
 
+    @unaffected
     def attention(self, queries: slice | None = None) -> Tensor:
         """A = softmax(scores), the matrix that multiplies v: (B, H, q, Nk) float32, q the chosen queries."""
         if self.eager is not None:
@@ -165,16 +168,19 @@ class AttentionSite:
             attention = entry.apply(attention, queries)
         return attention
 
+    @unaffected
     def attention_gradient(self, queries: slice | None = None) -> Tensor:
         """G = dT v^T, the exact gradient of the summed scores at A: (B, H, q, Nk) float32."""
         gradient = self._gradient()[:, :, queries or slice(None)].float()
         return gradient @ self.v.float().transpose(-2, -1)
 
+    @unaffected
     def row(self, query: int) -> Tensor:
         """One query's attention, (B, H, Nk) float32."""
         start = query % self.queries
         return self.attention(slice(start, start + 1))[:, :, 0]
 
+    @unaffected
     def row_gradient(self, query: int) -> Tensor:
         """One query's row of G, (B, H, Nk) float32."""
         start = query % self.queries
@@ -198,6 +204,7 @@ class AttentionSite:
             yield slice(start, min(Nq, start + step))
 
     # ---- reductions of G that never hold G -------------------------------------------------------------------
+    @unaffected
     def gradient_norm(self, order: int = 1) -> Tensor:
         """Per-head norm of G, (B, H) float32: sum|G| (order 1) or the Frobenius norm (order 2).
 
@@ -213,6 +220,7 @@ class AttentionSite:
             total += self.attention_gradient(queries).abs().sum((-2, -1))
         return total
 
+    @unaffected
     def value_gradient(self) -> Tensor:
         """dV = A^T dT, (B, H, Nk, d) float32, attention held constant."""
         gradient = self._gradient().float()

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from vitscope.models.anatomy import Anatomy
 from vitscope.models.cells import Cells
 from vitscope.tracing.blocks import get_module, is_tokens
-from vitscope.tracing.forward_pass import Inputs, call_model, compose_tokens
+from vitscope.tracing.calling import Inputs, call_model
+from vitscope.tracing.forward_pass import compose_tokens
 from vitscope.tracing.guard import quiet
+from vitscope.tracing.scope import own
 
 SHUFFLES = (
     "its tokens come in another order each time or some are dropped, so no token is known to show a certain patch; a "
@@ -107,7 +109,7 @@ def _first_tokens(model: nn.Module, anatomy: Anatomy, inputs: Inputs) -> Tensor 
         held.extend(t.detach() for t in (*args, *kwargs.values()) if is_tokens(t, block.width))
         raise _Enough
 
-    handle = get_module(model, block.path).register_forward_pre_hook(before, with_kwargs=True)
+    handle = get_module(model, block.path).register_forward_pre_hook(own(before), with_kwargs=True)
     try:
         call_model(model, inputs)
     except _Enough:
