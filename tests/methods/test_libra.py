@@ -37,7 +37,7 @@ def test_libra_keeps_the_forward_and_changes_the_way_back(name):
     if not infos:
         pytest.skip("no method on the model's own gradient applies here")
     plain, libra = explain(name, batch, infos, False), explain(name, batch, infos, True)
-    single = explain(name, pick(batch, 1), infos, True)
+    single = explain(name, pick(batch, [1]), infos, True)
     for info in infos:
         one, other = plain[info.name], libra[info.name]
         assert other.options["libra"] is True
