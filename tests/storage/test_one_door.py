@@ -36,7 +36,7 @@ def writing_calls(tree: ast.AST, room: str) -> list[str]:
         first = node.args[0] if node.args else None
         in_memory = isinstance(first, ast.Name) and first.id in ("buffer", "sink", "stream")
         module = of.id if isinstance(of, ast.Name) else ""
-        writes = name in WRITERS or (module, name) in OF_MODULES
+        writes = (name in WRITERS or (module, name) in OF_MODULES) and not in_memory
         writes |= name == "mkdir" and of is not None
         writes |= name in ("open", "fdopen") and not in_memory and _opens_for_writing(node, module)
         writes |= name == "to_csv" and (
