@@ -197,7 +197,7 @@ def test_every_flipped_bit_and_every_cut_is_told(tmp_path: Path, form: tuple[Sav
     whole, before = path.read_bytes(), load(path, "example", 1)
     draw = random.Random(0)
     damaged = [whole[:length] for length in draw.sample(range(len(whole)), 60)]
-    for position in range(len(whole)):
+    for position in draw.sample(range(len(whole)), min(len(whole), 1200)):
         changed = bytearray(whole)
         changed[position] ^= 1 << draw.randrange(8)
         damaged.append(bytes(changed))

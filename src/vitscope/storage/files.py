@@ -92,7 +92,7 @@ def read(path: Place) -> bytes:
 
 def _put(target: Path, content: Content, place: Callable[[Path, Path], None]) -> None:
     """Write a temporary file beside ``target`` and let ``place(temporary, target)`` give it its name."""
-    # Names that are not UTF-8 reach us as lone surrogates; they are written as \\udcXX, which always works.
+    # Names that are not UTF-8 reach us as lone surrogates; they are written as \udcXX, which always works.
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     temporary = target.with_name(_once()) if target.name else target / _once()
     try:
