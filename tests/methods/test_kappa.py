@@ -150,3 +150,20 @@ def test_root_finder():
     assert abs(x - 0.5**0.5) < 1e-3 and abs(value) < 1e-3
     assert find_root(lambda x: x + 1, 0, 2, start=(0.5, 1.0), tolerance=1e-3) == (0, 1)
     assert find_root(lambda x: 1.0, 0, 2, start=(0.5, 1.0), tolerance=1e-3)[1] == 1.0
+
+
+def test_scores_depend_on_neither_order_nor_batches(images):
+    """SRG of DART per picture, which once differed with the batch size."""
+
+    def srg(given: Tensor, batch_size: int) -> dict[str, float]:
+        board = vs.evaluate(
+            opened(), given, methods=["dart"], metrics=["srg"], protocol=vs.Protocol(steps=3, random_draws=1),
+            controls=(), batch_size=batch_size,
+        )  # fmt: skip
+        table = board.per_image()
+        return dict(zip(table["key"], table["value"], strict=True))
+
+    whole = srg(images[:4], 4)
+    assert len(whole) == 4
+    for given, size in ((images[:4].flip(0), 1), (images[[2, 0, 3, 1]], 3)):
+        assert srg(given, size) == pytest.approx(whole, abs=1e-4)
