@@ -79,6 +79,7 @@ def test_what_is_not_accepted_is_refused_by_name(name, option, value, accepted):
 
 def test_words_tell_the_nearest():
     assert refusal("gmar", norm="L1") == "option 'norm' of 'gmar' is 'l1' or 'l2', got 'L1'; nearest: 'l1'"
+    assert refusal("dart", kappa="best") == "option 'kappa' of 'dart' is a number from 0 to 2 or 'auto', got 'best'"
     assert refusal("gmar", nrom="l1").startswith("method 'gmar' has no option 'nrom'; nearest: norm, of norm, alpha, ")
     assert refusal("edges", sigma=1) == "method 'edges' has no option 'sigma'; it has none"
 

@@ -11,13 +11,13 @@ annotation accepts what is of its default's type.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from vitscope.errors import nearest
 from vitscope.methods.option_bounds import File, Place, Range
 from vitscope.methods.option_kinds import Choice, Instance, Kind, Nothing, Number, Refused, Switch, Whole
 from vitscope.models.anatomy import Anatomy
@@ -60,9 +60,11 @@ class Option:
         return " or ".join(kind.describe(anatomy) for kind in self.kinds)
 
     def nearest(self, value: Any) -> str | None:
-        """The known word most like a wrong one, None where there is none."""
+        """The known word that a wrong one was meant for, None where none is like it."""
         words = [word for kind in self.kinds if isinstance(kind, Choice) for word in kind.words]
-        return nearest(value, words, 1)[0] if words and isinstance(value, str) and len(value) < 80 else None
+        if not isinstance(value, str) or len(value) > 80:
+            return None
+        return next(iter(difflib.get_close_matches(value.lower(), words, n=1, cutoff=0.5)), None)
 
     def record(self) -> dict[str, Any]:
         """Default and what is accepted, for machines."""
