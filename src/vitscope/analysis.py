@@ -145,8 +145,7 @@ def run_in_parts(
             stop = min(total, start + max(1, size(start)))
             shard = source.part(start, stop)
             part = analysis.run(prepared, shard)
-            keys = source.keys[start:stop]
-            skipped = {key: shard.skipped[key] for key in keys if key in shard.skipped}
+            skipped = dict(shard.skipped)
             source.skipped.update(skipped)
             if folder is not None:
                 kept.keep(KeptPart(start, stop, analysis.encode(part), skipped))
@@ -170,4 +169,9 @@ def growing(unit: int, most: int = 32) -> Callable[[int], int]:
 
 def contents_of(source: Pictures) -> Callable[[int, int], str]:
     """Digest of names and contents of the pictures at a range of positions, in their order."""
-    return lambda start, stop: digest_of([list(source.keys[start:stop]), list(source.ids[start:stop])])
+
+    def contents(start: int, stop: int) -> str:
+        shard = source.part(start, stop)  # not source.ids[start:stop], which would look at all pictures each time
+        return digest_of([list(shard.keys), list(shard.ids)])
+
+    return contents

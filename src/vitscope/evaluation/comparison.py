@@ -14,7 +14,8 @@ from torch import Tensor
 
 from vitscope.evaluation.metric import get_metric
 from vitscope.evaluation.paired_test import influences, paired_p, pictures_needed
-from vitscope.evaluation.statistics import RESAMPLES, Difference, holm, quantiles, resampled_sums
+from vitscope.evaluation.poisson_bootstrap import poisson_sums
+from vitscope.evaluation.statistics import EXACT, RESAMPLES, Difference, holm, quantiles, resampled_sums
 
 if TYPE_CHECKING:
     from vitscope.evaluation.leaderboard import Leaderboard
@@ -31,16 +32,17 @@ class Paired:
     def __init__(self, board: Leaderboard, metric: str) -> None:
         self._board, self._info = board, get_metric(metric)
         self._places: dict[str, dict[str, int]] = {}
+        self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._samples: dict[tuple[str, tuple[str, ...]], Tensor] = {}
         self._influences: dict[tuple[str, tuple[str, ...]], Tensor] = {}
 
     def shared(self, names: Sequence[str]) -> tuple[str, ...]:
         """The pictures for which every one of the methods has a value, sorted."""
-        defined = [self._place(name) for name in names]
-        if not defined:
-            return ()
-        common = set(defined[0]).intersection(*defined[1:])
-        return tuple(sorted(common))
+        if tuple(names) not in self._shared:
+            defined = [self._place(name) for name in names]
+            common = set(defined[0]).intersection(*defined[1:]) if defined else set()
+            self._shared[tuple(names)] = tuple(sorted(common))
+        return self._shared[tuple(names)]
 
     def rows(self, name: str, keys: Sequence[str]) -> Tensor:
         """The statistics of a method on these pictures, (n, K) in their order."""
@@ -89,8 +91,16 @@ class Paired:
 
     def _resampled(self, name: str, keys: tuple[str, ...]) -> Tensor:
         if (name, keys) not in self._samples:
-            sums = resampled_sums(self.rows(name, keys), self._board.protocol.seed, 2 * RESAMPLES)
-            self._samples[name, keys] = self._info.finalise(sums)
+            names, seed = [name], self._board.protocol.seed
+            if len(keys) > EXACT:
+                # All that have these pictures at once: drawing costs more than adding.
+                rest = [other for other in self._board.names if other != name]
+                names += [other for other in rest if self._place(other).keys() >= set(keys)]
+                sums = poisson_sums([self.rows(other, keys) for other in names], seed)
+            else:
+                sums = [resampled_sums(self.rows(name, keys), seed, 2 * RESAMPLES)]
+            for other, own in zip(names, sums, strict=True):
+                self._samples[other, keys] = self._info.finalise(own)
         return self._samples[name, keys]
 
 
@@ -109,9 +119,7 @@ def difference(board: Leaderboard, first: str, second: str, metric: str) -> Diff
     return Paired(board, metric).difference(first, second)
 
 
-def compare(
-    board: Leaderboard, metric: str, pairs: Iterable[tuple[str, str]] | None = None
-) -> pd.DataFrame:
+def compare(board: Leaderboard, metric: str, pairs: Iterable[tuple[str, str]] | None = None) -> pd.DataFrame:
     """Paired differences of all pairs of methods (or the given ones), p values corrected by Holm together."""
     chosen = list(itertools.combinations(ranking(board, metric), 2)) if pairs is None else list(pairs)
     paired = Paired(board, metric)

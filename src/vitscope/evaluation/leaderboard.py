@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from vitscope.errors import EvaluationError, nearest
 from vitscope.evaluation import comparison, merging
 from vitscope.evaluation.metric import Metric, get_metric
+from vitscope.evaluation.poisson_bootstrap import poisson_sums
 from vitscope.evaluation.protocol import Protocol
-from vitscope.evaluation.statistics import Difference, Interval, bootstrap
+from vitscope.evaluation.statistics import EXACT, Difference, Interval, bootstrap
 from vitscope.storage.recipe import Recipe
 
 
@@ -89,9 +91,23 @@ class Leaderboard:
             return Interval(float("nan"), float("nan"), float("nan"), 0)
         count, known = self._intervals.get((method, metric), (-1, None))
         if known is None or count != len(state.keys):
-            known = bootstrap(state.rows, state.info.finalise, self.protocol.seed)
-            self._intervals[(method, metric)] = (len(state.keys), known)
+            self._find_intervals(method, metric, state)
+            known = self._intervals[(method, metric)][1]
         return known
+
+    def _find_intervals(self, method: str, metric: str, state: Metric) -> None:
+        """By bootstrap over the pictures in the order of their names, so not in that of shards. Of very many pictures
+        all states are resampled at once, because drawing costs more than adding."""
+        known, seed = len(state.keys), self.protocol.seed
+        order = torch.tensor(sorted(range(known), key=state.keys.__getitem__))
+        if known <= EXACT:
+            found = bootstrap(state.rows[order], state.info.finalise, seed)
+            self._intervals[(method, metric)] = (known, found)
+            return
+        alike = {place: other for place, other in self.states.items() if other.keys == state.keys}
+        sums = poisson_sums([other.rows for other in alike.values()], seed, order=order)
+        for (place, other), own in zip(alike.items(), sums, strict=True):
+            self._intervals[place] = (known, bootstrap(other.rows, other.info.finalise, seed, sums=own))
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per method and metric.

@@ -258,6 +258,9 @@ def _mean(curve: CurveRecord) -> np.ndarray:
 def _band(curve: CurveRecord, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if len(curve.keys) < 2:
         return _mean(curve), _mean(curve)
-    samples = resampled_sums(torch.nan_to_num(curve.values), seed, 500) / len(curve.keys)
+    known = torch.isfinite(curve.values)
+    rows = torch.cat([torch.where(known, curve.values, 0.0), known.double()], dim=1)
+    sums, counts = resampled_sums(rows, seed, 500).chunk(2, dim=1)
+    samples = sums / counts
     ends = [quantiles(samples[:, place]) for place in range(samples.shape[1])]
     return np.array([low for low, _ in ends]), np.array([high for _, high in ends])

@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 
 from vitscope.evaluation.metric import Finalise
+from vitscope.evaluation.poisson_bootstrap import RESAMPLES as POISSON_RESAMPLES
+from vitscope.evaluation.poisson_bootstrap import poisson_sums
 
 RESAMPLES = 2000
+EXACT = 100_000
+"""Up to so many pictures bootstrap samples draw n of n; beyond, see :mod:`vitscope.evaluation.poisson_bootstrap`."""
 LEVEL = 0.95
 BLOCK = 1 << 22
 """Weights (bootstrap samples × pictures) that are held at a time: 32 MiB."""
@@ -53,9 +57,12 @@ def resampling_weights(count: int, seed: int, resamples: int = RESAMPLES) -> Ten
 def resampled_sums(rows: Tensor, seed: int, resamples: int = RESAMPLES) -> Tensor:
     """Sums of the rows (n, K) over bootstrap samples of the pictures, (R, K) float64.
 
-    The samples of one seed and n are the same for all rows. Memory is bounded: many pictures go in several blocks.
+    The samples of one seed and n are the same for all rows. Memory is bounded: many pictures go in several blocks, and
+    very many (above ``EXACT``) in Poisson samples, at most 1,000.
     """
     count, rows = len(rows), rows.double()
+    if count > EXACT:
+        return poisson_sums([rows], seed, min(resamples, POISSON_RESAMPLES))[0]
     block = max(1, min(resamples, BLOCK // max(1, count)))
     if block == resamples:
         return _remembered_weights(count, seed, resamples) @ rows
@@ -73,9 +80,12 @@ def _remembered_weights(count: int, seed: int, resamples: int) -> Tensor:
     return resampling_weights(count, seed, resamples)
 
 
-def bootstrap(rows: Tensor, finalise: Finalise, seed: int, level: float = LEVEL) -> Interval:
+def bootstrap(
+    rows: Tensor, finalise: Finalise, seed: int, level: float = LEVEL, sums: Tensor | None = None
+) -> Interval:
     """Percentile interval of ``finalise(sum of rows)`` over resampled pictures; rows (n, K).
 
+    sums: of the rows over bootstrap samples (R, K), where they are known already.
     n counts the pictures that carry anything (undefined ones have rows of zeros). NaN bounds when n < 2.
     """
     rows = rows.double()
@@ -85,7 +95,7 @@ def bootstrap(rows: Tensor, finalise: Finalise, seed: int, level: float = LEVEL)
     value = float(finalise(rows.sum(0)))
     if used < 2:
         return Interval(value, float("nan"), float("nan"), used)
-    samples = finalise(resampled_sums(rows, seed))
+    samples = finalise(resampled_sums(rows, seed) if sums is None else sums)
     low, high = quantiles(samples, level)
     return Interval(value, low, high, used)
 
