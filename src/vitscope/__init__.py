@@ -53,7 +53,7 @@ _HOMES = {
     "Protocol": "vitscope.evaluation",
     "Leaderboard": "vitscope.evaluation",
 }
-_ROOMS = ("data", "evaluation", "heads", "methods", "models", "rendering", "tracing")
+_ROOMS = ("data", "evaluation", "heads", "methods", "models", "pictures", "rendering", "tracing")
 
 __all__ = [
     "ClassIndex",

@@ -7,14 +7,37 @@ line prints that line and nothing else, so whoever raises one writes it for the 
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+_TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Invisible letters that turn the direction of writing, so that a text looks like another one."""
+
+
+def printable(text: str) -> str:
+    """The text with all that a terminal, a page or a table would not show as letters written out.
+
+    Control characters become ``\\x1b``, letters that turn the direction of writing ``\\u202e``, and bytes of a file
+    name that are no UTF-8 ``\\xe9``.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_written_out(letter) for letter in text)
+
+
+def _written_out(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":
+        return f"\\x{ord(letter) - 0xDC00:02x}"  # how Python keeps a byte of a name that it could not decode
+    if letter in _TURNING or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp"):
+        return letter.encode("unicode_escape").decode("ascii")
+    return letter
 
 
 class VitscopeError(Exception):
-    """Base of every error that is the input's and not a bug. One line, ``cause; remedy``."""
+    """Base of every error that is the input's and not a bug. One printable line, ``cause; remedy``."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(" ".join(message.split())))
 
 
 class PictureError(VitscopeError):
@@ -73,7 +96,9 @@ class MissingExtraError(VitscopeError):
     """An optional package is needed; the message names the command that installs it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f'{purpose} needs the package {package}; install it with: pip install "vitscope[{extra}]"')
+        super().__init__(
+            f'{purpose} needs the package {package}; install it with: pip install "vitscope[{extra}]"'
+        )
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
@@ -81,3 +106,11 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     names = sorted(set(known))
     close = difflib.get_close_matches(name.lower(), names, n=count, cutoff=0.5)
     return close or names[:count]
+
+
+def brief(error: BaseException, length: int = 160) -> str:
+    """What another library said when it failed: ``TypeName: its message`` on one line, cut at ``length`` letters."""
+    text = " ".join(str(error).split())
+    if len(text) > length:
+        text = text[: length - 3].rstrip() + "..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

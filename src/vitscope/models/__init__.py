@@ -6,7 +6,7 @@ from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
 from vitscope.models.class_names import imagenet_names
 from vitscope.models.fingerprint import fingerprint
 from vitscope.models.geometry import Geometry
-from vitscope.models.inputs import as_picture, to_batch, to_pictures
+from vitscope.models.inputs import to_batch, to_pictures
 from vitscope.models.load import load_model, model_names
 from vitscope.models.loaded import LoadedModel, TextTower
 from vitscope.models.pictures import find_pictures, read_picture
@@ -22,7 +22,6 @@ __all__ = [
     "SiteInfo",
     "TextTower",
     "TokenLayout",
-    "as_picture",
     "as_preprocessor",
     "find_pictures",
     "fingerprint",

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitscope.errors import ModelError, nearest
-from vitscope.models.causes import brief
+from vitscope.errors import ModelError, brief, nearest
 from vitscope.models.class_names import as_class_names
 from vitscope.models.loaded import LoadedModel
 from vitscope.models.module_source import from_module, refuse_unseeable

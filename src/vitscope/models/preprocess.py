@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vitscope.errors import ModelError, nearest
 from vitscope.models.geometry import Geometry
-from vitscope.models.picture_modes import to_rgb
+from vitscope.pictures.modes import to_rgb
 
 ResizeRule = Literal["short", "cover", "contain", "squash", "none"]
 """``short``: the shorter side becomes ``resize_to``, the other is cut to whole pixels (torchvision's Resize(int));

@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitscope.errors import ModelError, nearest
-from vitscope.models.causes import brief
+from vitscope.errors import ModelError, brief, nearest
 from vitscope.models.loaded import LoadedModel
 
 Weights = str | os.PathLike[str] | Mapping[str, Tensor]

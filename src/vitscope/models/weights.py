@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitscope.errors import WeightsError
-from vitscope.models.causes import brief
+from vitscope.errors import WeightsError, brief
 
 StateDict = dict[str, Tensor]
 Adapt = Callable[[StateDict, nn.Module], Mapping[str, Tensor]]

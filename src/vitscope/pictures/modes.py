@@ -8,6 +8,10 @@ from PIL import Image, ImageOps
 from vitscope.errors import PictureError
 
 WHITE = (255, 255, 255)
+ORIENTATION = 0x0112
+"""The EXIF tag of a picture's orientation."""
+TURNED = (5, 6, 7, 8)
+"""EXIF orientations in which width and height change places."""
 _DEEP = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 _WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 
@@ -54,9 +58,20 @@ def deep_to_bytes(values: np.ndarray) -> np.ndarray:
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """Turned as its EXIF orientation says; a damaged EXIF block is ignored."""
+    """Turned as its EXIF orientation says; a damaged EXIF block is ignored. The picture itself is not changed."""
     try:
+        if orientation_of(picture) == 1:
+            return picture
         return ImageOps.exif_transpose(picture)
     except Exception:
         # The pixels are sound; only the note about their orientation is not.
         return picture
+
+
+def orientation_of(picture: Image.Image) -> int:
+    """1 to 8 as in EXIF; 1, as it is stored, where nothing or nonsense is said."""
+    try:
+        told = picture.getexif().get(ORIENTATION)
+    except Exception:
+        return 1
+    return int(told) if isinstance(told, int) and 1 <= told <= 8 else 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,7 @@ import pytest
 from PIL import Image
 
 from vitscope.errors import PictureError
-from vitscope.models import as_picture, find_pictures, read_picture
-from vitscope.models.pictures import MAX_PIXELS
+from vitscope.pictures import MAX_PIXELS, as_picture, find_pictures, picture_source, read_picture
 
 
 def gradient(height: int = 40, width: int = 60) -> np.ndarray:
@@ -180,10 +181,8 @@ def test_bombs_are_refused_before_decoding(tmp_path: Path) -> None:
 def test_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "secret.png"
     Image.fromarray(gradient()).save(path)
-    monkeypatch.setattr("vitscope.models.pictures.os.access", lambda *_: False)
+    monkeypatch.setattr("vitscope.pictures.read.os.access", lambda *_: False)
     assert "may not be read" in one_line(path)
-    with pytest.raises(PictureError, match="may not be read"):
-        find_pictures(tmp_path)
 
 
 def test_damaged_exif_is_no_reason_to_refuse(tmp_path: Path) -> None:
@@ -212,6 +211,33 @@ def test_threads_read_at_the_same_time(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert sizes == {index: (20 + index, 10) for index in range(8)} and len(refused) == 80
+
+
+def close(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this user not search a folder (permissions say nothing where tests run as root)."""
+    search = os.scandir
+
+    def refuse(place: Path) -> Iterator[os.DirEntry[str]]:
+        if Path(place) == folder:
+            raise PermissionError(13, "Permission denied", str(place))
+        return search(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+def test_a_folder_that_may_not_be_searched_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    for name in ("a.png", "closed/b.png"):
+        Image.fromarray(gradient()).save(tmp_path / name)
+    close(tmp_path / "closed", monkeypatch)
+    with pytest.raises(PictureError, match=r"closed may not be read by this user; change its permissions"):
+        find_pictures(tmp_path)
+    source = picture_source(tmp_path, skip=True)
+    assert list(source.keys) == ["a.png"] and "may not be read" in " ".join(source.skipped.values())
+    with pytest.raises(PictureError, match="may not be read"):
+        picture_source(tmp_path)
+    with pytest.raises(PictureError, match="may not be read"):
+        picture_source(tmp_path / "closed", skip=True)
 
 
 def test_find_pictures(tmp_path: Path) -> None:

@@ -1,0 +1,156 @@
+"""Which pictures are meant by paths, folders and globs."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vitscope.errors import PictureError
+from vitscope.pictures.formats import is_picture_name
+from vitscope.storage.paths import typed_path
+
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What was found: files, the folder that a single folder or glob begins with, and folders that could not be read.
+
+    ``closed`` maps folders to the reason why what lies in them is not among ``files``.
+    """
+
+    files: list[Path]
+    root: Path | None = None
+    closed: dict[Path, str] = field(default_factory=dict)
+
+
+def find_pictures(paths: Paths) -> list[Path]:
+    """Picture files named by paths, globs (``*``, ``?``, ``[...]``, ``**``) and folders (searched recursively).
+
+    What a folder or a glob yields is sorted; the order of the arguments is kept; nothing comes twice. Hidden files and
+    folders, and links to folders, are left out. A single file is handed on as it is, also when it is missing, so that
+    one bad path of many can be reported by ``read_picture`` and skipped. A leading ``~/`` is the user's own folder.
+
+    Args:
+        paths: One path, folder or glob, or several.
+
+    Returns:
+        The files, of any number of formats; whether they can be read is not looked at.
+
+    Raises:
+        PictureError: A folder or a glob without any picture, or a folder below that cannot be searched.
+
+    Example:
+        >>> find_pictures("photos/*.jpg")  # doctest: +SKIP
+        [PosixPath('photos/cat.jpg'), PosixPath('photos/dog.jpg')]
+    """
+    found = list_pictures(paths)
+    for reason in found.closed.values():
+        raise PictureError(reason)
+    return found.files
+
+
+def list_pictures(paths: Paths) -> Listing:
+    """As ``find_pictures``, but folders that cannot be searched are listed with the reason instead of raised.
+
+    Raises PictureError for a folder or a glob without any picture, and when nothing at all can be searched.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if not given:
+        raise PictureError("no picture was named; give a file, a folder or a glob such as 'photos/*.jpg'")
+    found: dict[Path, None] = {}
+    closed: dict[Path, str] = {}
+    roots: list[Path | None] = []
+    for item in given:
+        path = typed_path(item, PictureError)
+        if _is_folder(path):
+            files, root = _below(path, closed), path
+        elif glob.has_magic(str(path)) and not os.path.lexists(path):
+            files, root = _matches(path), _fixed_part(path)
+        else:
+            files, root = [path], None
+        found.update(dict.fromkeys(files))
+        roots.append(root)
+    if not found and closed:
+        raise PictureError(next(iter(closed.values())))
+    return Listing(list(found), roots[0] if len(roots) == 1 else None, closed)
+
+
+def walk(folder: Path, closed: dict[Path, str]) -> Iterator[os.DirEntry[str]]:
+    """Every file below a folder that is not hidden: in each folder its files by name, then its folders.
+
+    Folders that cannot be read are entered into ``closed`` with the reason. Names are compared by code point, so the
+    order is the same on every machine. Any depth is searched; only what the system itself cannot name is closed.
+    """
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as listed:
+                entries = sorted(
+                    (entry for entry in listed if not entry.name.startswith(".")), key=lambda e: e.name
+                )
+        except OSError as error:
+            closed[place] = _why_closed(place, error)
+            continue
+        below = []
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below.append(Path(entry.path))
+            elif not (entry.is_symlink() and _is_folder(Path(entry.path))):
+                yield entry
+        waiting.extend(reversed(below))
+
+
+def _below(folder: Path, closed: dict[Path, str]) -> list[Path]:
+    refused: dict[Path, str] = {}
+    files, others = [], 0
+    for entry in walk(folder, refused):
+        if is_picture_name(entry.name):
+            files.append(Path(entry.path))
+        else:
+            others += 1
+    closed.update(refused)
+    if not files and not refused:
+        what = f"{others:,} files but no picture" if others else "no file"
+        raise PictureError(
+            f"the folder {folder} holds {what}; expected names ending in .jpg, .png, .webp, .tif ..."
+        )
+    return files
+
+
+def _matches(pattern: Path) -> list[Path]:
+    hits = sorted(glob.glob(str(pattern), recursive=True))
+    files = [Path(hit) for hit in hits if is_picture_name(os.path.basename(hit)) and os.path.isfile(hit)]
+    if not files:
+        what = f"only {len(hits):,} that are no pictures" if hits else "nothing"
+        raise PictureError(f"the pattern '{pattern}' matches {what}; check the folder and the ending")
+    return files
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder of a glob before its first star."""
+    fixed = []
+    for part in pattern.parent.parts:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return Path(*fixed)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False  # a name too long for the system: told when it is read
+
+
+def _why_closed(folder: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return f"the folder {folder} may not be read by this user; change its permissions"
+    if isinstance(error, FileNotFoundError):
+        return f"the folder {folder} was there and is gone; start again"
+    return f"the folder {str(folder)[:200]} cannot be searched ({error.strerror}); move it or name its parts"

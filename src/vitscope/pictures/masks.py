@@ -1,0 +1,100 @@
+"""Masks of pictures: where the object or the evidence lies, read through the same door as pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from vitscope.errors import DataError, PictureError
+from vitscope.pictures.formats import identify
+from vitscope.pictures.modes import TURNED, orientation_of, upright
+from vitscope.pictures.read import MAX_PIXELS, check_size, open_file, open_picture
+
+Mask = NDArray[np.bool_]
+VOID = 255
+"""The value of a mask with a palette (VOC) where no class was decided."""
+
+
+def read_mask(
+    value: Any, size: tuple[int, int], name: str = "the picture", *, max_pixels: int = MAX_PIXELS
+) -> Mask:
+    """One mask, bool (H, W), in the upright pixels of its picture.
+
+    A mask is of the size at which its picture is shown, after the EXIF rotation of both. A mask of the stored,
+    unrotated picture is refused and never turned silently.
+
+    Args:
+        value: A path, a Pillow image, an array or a tensor (H, W); what is not 0 is the object, and in palette
+            pictures (VOC) 255 is undecided and counts as ground.
+        size: (H, W) of the upright picture.
+        name: What to call the picture in a message.
+        max_pixels: Most pixels that a mask file may have.
+
+    Raises:
+        DataError: unreadable, of another size, or no mask.
+    """
+    if isinstance(value, (str, os.PathLike)):
+        try:
+            with open_picture(Path(value), max_pixels) as picture:
+                mask = _values(upright(picture))
+        except PictureError as error:
+            raise DataError(f"the mask of {name} cannot be used: {error}") from error
+    elif isinstance(value, Image.Image):
+        mask = _values(upright(value))
+    else:
+        found = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        if found.ndim != 2 or found.dtype.kind not in "biuf":
+            raise DataError(
+                f"expected the mask of {name} as an array (H, W), got {found.dtype} {found.shape}; give one plane"
+            )
+        if found.dtype.kind == "f" and not np.isfinite(found).all():
+            raise DataError(f"the mask of {name} holds NaN or infinite values; give 0 and 1")
+        mask = found != 0
+    if mask.shape != size:
+        turned = ": of the stored picture, before its EXIF rotation? turn it with the picture"
+        raise DataError(
+            f"the mask of {name} is {mask.shape[1]}x{mask.shape[0]}, the picture {size[1]}x{size[0]}"
+            f"{turned if mask.shape == size[::-1] else '; make them equal'}"
+        )
+    return mask
+
+
+def read_class_numbers(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The class numbers (H, W) of a VOC mask: 0 is ground, 255 undecided. Raises DataError for another file."""
+    source = Path(path)
+    try:
+        with open_picture(source, max_pixels) as picture:
+            if picture.mode not in ("P", "L"):
+                raise DataError(
+                    f"{source}: expected a mask with a palette or in grey, got mode {picture.mode}; convert it"
+                )
+            return np.array(upright(picture), dtype=np.uint8)
+    except PictureError as error:
+        raise DataError(f"{error}; expected a PNG of class numbers") from error
+
+
+def upright_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(H, W) of a picture file as it is shown, its EXIF rotation applied; no pixel is decoded. Raises PictureError."""
+    with open_file(path) as stream:
+        try:
+            picture = identify(stream, str(path))
+            check_size(picture, max_pixels, str(path))
+            width, height = picture.size
+            return (width, height) if orientation_of(picture) in TURNED else (height, width)
+        except PictureError:
+            raise
+        except Exception as error:
+            raise PictureError(f"{path} is damaged and cannot be read ({error}); fetch it again") from error
+
+
+def _values(picture: Image.Image) -> Mask:
+    plain = picture.mode in ("1", "L", "P") or picture.mode.startswith(("I", "F"))
+    values = np.asarray(picture if plain else picture.convert("L"))
+    mask: Mask = values > 0
+    return mask & (values != VOID) if picture.mode == "P" else mask

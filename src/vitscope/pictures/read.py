@@ -1,0 +1,132 @@
+"""The one reader: a picture file, a Pillow image, an array or a tensor becomes an upright 8-bit RGB picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from PIL import Image
+
+from vitscope.errors import PictureError, brief
+from vitscope.pictures.formats import identify
+from vitscope.pictures.modes import to_rgb, upright
+from vitscope.storage.paths import typed_path
+
+MAX_PIXELS = 200_000_000
+"""Most pixels that a picture may have by default: the largest phone cameras, and 600 MB in memory."""
+
+
+def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Open one picture file: RGB, 8 bits, upright (its EXIF rotation applied), first frame of an animation.
+
+    Transparent parts are laid on white, 16-bit pictures scaled by their range. Any size from 1×1 up to
+    ``max_pixels`` is legal; a larger one is refused before it is decoded. No global setting of Pillow is read or
+    changed for that, so threads may read at the same time.
+
+    Args:
+        path: Of one file; a leading ``~/`` is the user's own folder.
+        max_pixels: Most pixels that the picture may have.
+
+    Raises:
+        PictureError: One line that names the file, the cause and the remedy.
+
+    Example:
+        >>> read_picture("photo.jpg").mode  # doctest: +SKIP
+        'RGB'
+    """
+    with open_picture(typed_path(path, PictureError), max_pixels) as picture:
+        return to_rgb(upright(picture))
+
+
+@contextmanager
+def open_picture(file: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """The decoded picture of a file as it is stored, for as long as the block lasts; every failure is a PictureError.
+
+    ``file`` is taken as it is. What is raised inside the block for this picture is told as damage of the file, too.
+    """
+    with open_file(file) as stream, decode(stream, file, max_pixels) as picture:
+        yield picture
+
+
+@contextmanager
+def decode(stream: IO[bytes], file: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """As ``open_picture`` for a file that is open already."""
+    with _told(file):
+        picture = identify(stream, str(file))
+        check_size(picture, max_pixels, str(file))
+        picture.load()
+        yield picture
+
+
+@contextmanager
+def open_file(file: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file. Raises PictureError for what is no readable file with any content."""
+    _refuse_unreadable(file)
+    try:
+        stream = file.open("rb")
+    except OSError as error:
+        raise _vanished(file, error) from error
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """Whatever goes wrong with this file as one line that names it."""
+    try:
+        yield
+    except PictureError as error:
+        message = str(error)
+        told = PictureError(f"{file}: {message}")
+        raise error if str(PictureError(str(file))) in message else told from error
+    except (FileNotFoundError, PermissionError) as error:
+        raise _vanished(file, error) from error
+    except Exception as error:
+        # Decoders raise nearly every type there is: OSError, SyntaxError, ValueError, struct.error, MemoryError ...
+        raise PictureError(
+            f"{file} is damaged or cut short and cannot be decoded ({brief(error)}); fetch or export it again"
+        ) from error
+
+
+def check_size(picture: Image.Image, max_pixels: int, name: str) -> None:
+    """Raise PictureError for a picture of too many pixels, before it is decoded."""
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise PictureError(
+            f"{name} is {width:,}×{height:,} pixels, more than the limit of {max_pixels:,} (it could be a "
+            "decompression bomb); make it smaller or raise max_pixels (--max-pixels)"
+        )
+
+
+def _vanished(file: Path, error: OSError) -> PictureError:
+    if isinstance(error, PermissionError):
+        return PictureError(f"{file} may not be read by this user; change its permissions")
+    if isinstance(error, FileNotFoundError):
+        return PictureError(f"there is no file {file}; check the path")
+    return PictureError(f"{file} cannot be read ({error.strerror or brief(error)}); check the disk")
+
+
+def _refuse_unreadable(file: Path) -> None:
+    try:
+        if not file.exists():
+            # A name that is too long does not exist for Path.exists from some Python on; stat tells.
+            file.stat()
+        if file.is_dir():
+            raise PictureError(
+                f"{file} is a folder, expected one picture file; name a file, or list it with find_pictures"
+            )
+        if not file.is_file():
+            raise PictureError(f"{file} is a device or a pipe, not a file; save the picture to a file first")
+        if not os.access(file, os.R_OK):
+            raise PictureError(f"{file} may not be read by this user; change its permissions")
+        if file.stat().st_size == 0:
+            raise PictureError(f"{file} is empty (0 bytes); fetch or export it again")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PictureError(f"there is no file {file}; check the path") from error
+    except (OSError, ValueError) as error:
+        raise PictureError(
+            f"the path {str(file)[:200]!r} cannot be used ({brief(error)}); check it"
+        ) from error
