@@ -269,3 +269,37 @@ def test_ranks_and_areas() -> None:
 def test_order() -> None:
     order = removal_order(torch.tensor([[1.0, float("nan"), 3.0, 2.0]]), ["a"], 0)
     assert order.tolist() == [[2, 3, 0, 1]], "NaN is the least relevant"
+
+
+def test_pictures_whose_prediction_flips_are_no_measure_of_stability() -> None:
+    """Three pictures, the second at the very edge of its class: noise flips it, and it is left out whatever it gives.
+
+    Class 0 is the brightness and class 1 is 1; noise moves the brightness by at most 0.02 (a hundredth of a hundredth
+    of which is the second picture's lead), or by 0.1 times a normal number averaged over 12 values. Every noisy map is
+    twice the map of the first picture, five times that of the second, and 1.5 times that of the third.
+    """
+    factors = torch.tensor([2.0, 5.0, 1.5])
+    images = torch.tensor([3.0, 1.000001, -1.0]).view(3, 1, 1, 1).expand(3, 3, 2, 2).clone()
+
+    def model(images: Tensor, keep: Tensor | None) -> Tensor:
+        brightness = images.mean((1, 2, 3))
+        return torch.stack([brightness, torch.ones_like(brightness)], dim=1)
+
+    for order in ([0, 1, 2], [1, 2, 0]):
+        chosen = images[order]
+        runner = Perturber(
+            model, chosen, torch.zeros(3, dtype=torch.long), Cells.even((2, 2), (2, 2)), Protocol()
+        )
+        case = Case(runner, [f"picture {i}" for i in order], class_count=2)
+        maps = torch.tensor([4.0, 2, 1, 0]).view(1, 2, 2).expand(3, 2, 2)
+        turned = maps.flip(1)
+        scale = factors[order].view(3, 1, 1)
+        subject = Subject(case, "hand", maps, explain=lambda i, c, scale=scale, maps=maps: scale * maps)
+        found = get_metric("max-sensitivity").function(subject)
+        assert found is not None
+        expected = [1.0, math.nan, 0.5]
+        assert found.tolist() == pytest.approx([expected[i] for i in order], nan_ok=True)
+        subject = Subject(case, "hand", maps, explain=lambda i, c, turned=turned: turned)
+        found = get_metric("lipschitz").function(subject)
+        assert found is not None
+        assert found.isnan().tolist() == [i == 1 for i in order]

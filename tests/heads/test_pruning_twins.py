@@ -62,6 +62,20 @@ def test_cumulative_curves_equal_full_runs_one_head_more_each_time(vit: vs.Vit) 
     np.testing.assert_allclose(found["probability"], again["probability"], atol=1e-5)
 
 
+def test_a_table_s_heads_go_from_the_least_important_on(vit: vs.Vit) -> None:
+    """Scores by hand: head (1, 0) has .1, (2, 2) .2, and so on; the curve is that of removing them in this order."""
+    scores = np.array([[0.5, 0.9, 0.3], [0.1, 0.8, 0.6], [0.7, 0.4, 0.2]], dtype=np.float32)
+    least_first = [(1, 0), (2, 2), (0, 2), (2, 1), (0, 0), (1, 2), (2, 0), (1, 1), (0, 1)]
+    table = heads.HeadTable({"logit_drop": np.stack([scores - 0.05, scores + 0.05])}, ("a", "b"))
+    found = heads.cumulative_pruning(vit, X, table, LABELS, random_orders=0, steps=3)
+    assert found.orders == {"logit_drop": least_first}
+    for removed, probability in zip(found.curves["removed"], found.curves["probability"], strict=True):
+        left = without(vit, least_first[:removed]).softmax(-1)[torch.arange(5), LABELS]
+        assert probability == pytest.approx(float(left.mean()), abs=1e-5)
+    backwards = without(vit, least_first[::-1][:3]).softmax(-1)[torch.arange(5), LABELS]
+    assert abs(float(backwards.mean()) - found.curves["probability"][1]) > 1e-3, "the order can be seen"
+
+
 def test_a_joint_effect_equals_full_runs_without_the_set_and_without_each(vit: vs.Vit) -> None:
     chosen = [(0, 0), (1, 2), (2, 1)]
     found = heads.joint_effect(vit, X, chosen, LABELS, batch_size=2).set_index("metric")
