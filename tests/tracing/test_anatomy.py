@@ -113,9 +113,9 @@ def test_where_the_stream_goes_around_blocks(name: str) -> None:
 
 def test_overrides_win() -> None:
     model = build("timm-deit-distilled")
-    vit = vs.open_model(model, image_size=64, prefix=("a", "b"), pooling="mean", classes=7)
+    vit = vs.open_model(model, image_size=64, prefix=("a", "b"), pooling="mean", classes=10)
     assert vit.anatomy.layout == TokenLayout(("a", "b"), (4, 4))
-    assert vit.anatomy.pooling == "mean" and vit.anatomy.classes == 7
+    assert vit.anatomy.pooling == "mean" and vit.anatomy.classes == 10
     assert vit.anatomy.readout == (0.0, 0.0, *[1 / 16] * 16)
     assert vs.open_model(model, image_size=64, classes=0).anatomy.classes is None
     blocks = vs.open_model(model, image_size=64, blocks=["blocks.1"]).anatomy.blocks
@@ -132,6 +132,7 @@ def test_overrides_win() -> None:
         ({"blocks": ["nowhere"]}, "'nowhere', which the model does not have"),
         ({"pooling": "median"}, "pooling 'median' does not fit"),
         ({"precision": "int8"}, "expected precision"),
+        ({"classes": 7}, "classes=7 was given, but what the model returns has 10 scores"),
     ],
 )
 def test_wrong_overrides_are_refused_in_one_line(options: dict, message: str) -> None:

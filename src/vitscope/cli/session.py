@@ -106,9 +106,9 @@ def explained_label(vit: Vit, explanation: Explanation) -> str:
 
 def top_predictions(vit: Vit, logits: Any, count: int = 5) -> list[dict[str, Any]]:
     """The most likely classes of one row of logits (C,), as records for ``--json`` and reports."""
-    import torch
+    from vitscope.tracing.targets import quantity_of
 
-    probabilities = torch.softmax(logits.float().cpu(), -1)
+    probabilities = quantity_of(logits.float().cpu(), "probability", vit.anatomy.probability)
     values, indices = probabilities.topk(min(count, probabilities.numel()))
     return [
         {"class": int(index), "name": class_name(vit, int(index)), "probability": float(value)}

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.protocol import Protocol
@@ -53,7 +54,8 @@ class Perturber:
     patch is undefined, so there the empty end point is the picture of the mean colour, for every curve alike
     (the end point has the same weight in MIF and LIF, so SRG does not depend on this choice).
     mean, std: (3,) of the normalisation, for colours. equal_lengths: whether the model must be asked about equally
-    many kept patches at a time, as when the sequence is shortened; by default for the removal ``drop``.
+    many kept patches at a time, as when the sequence is shortened; by default for the removal ``drop``. probability:
+    how the model's logits become probabilities.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Perturber:
         std: Tensor | None = None,
         batch_size: int = 64,
         equal_lengths: bool | None = None,
+        probability: Literal["softmax", "sigmoid"] = "softmax",
         progress: Callable[[int], None] | None = None,
     ) -> None:
         if batch_size < 1:
@@ -80,6 +83,7 @@ class Perturber:
             protocol,
         )
         self.evaluations = 0
+        self._probability = probability
         self._equal_lengths = protocol.removal == "drop" if equal_lengths is None else equal_lengths
         self._model, self._class_token, self._batch_size, self._progress = (
             model,
@@ -198,8 +202,9 @@ class Perturber:
             torch.cat([p.top for p in parts]),
         )
 
-    @staticmethod
-    def _digest(logits: Tensor, classes: Tensor) -> Outcome:
+    def _digest(self, logits: Tensor, classes: Tensor) -> Outcome:
         logits = logits.float()
         chosen = logits.gather(1, classes.view(-1, 1)).squeeze(1)
-        return Outcome(chosen, logits.logsumexp(1), logits.argmax(1))
+        # log p = logit - normaliser: over all classes, or each against its own absence
+        alone = self._probability == "sigmoid"
+        return Outcome(chosen, softplus(chosen) if alone else logits.logsumexp(1), logits.argmax(1))

@@ -84,6 +84,7 @@ class Run:
             std=None if std is None else std.flatten(),
             batch_size=self.evaluation_batch,
             equal_lengths=self.shorten,
+            probability=anatomy.probability,
         )
         runner.adopt_clean(logits)
         runner.evaluations = len(logits)

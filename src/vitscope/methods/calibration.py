@@ -14,15 +14,14 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vitscope.errors import MethodError
 from vitscope.methods.explain import input_batches
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, default_kappa
-from vitscope.tracing import Custom, Target, TopK, Vit, constant_gate
+from vitscope.tracing import Target, TopK, Vit, constant_gate
 from vitscope.tracing.caller import unaffected
-from vitscope.tracing.targets import output_tensor
+from vitscope.tracing.targets import OutputLength
 
 TOLERANCE = 0.005
 STEPS = 7
@@ -84,7 +83,7 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
     reason = stream_methods(anatomy)
     if reason is not None:
         raise MethodError(f"kappa does not apply to '{vit.source}': {reason}")
-    target: Target = TopK() if anatomy.classes else Custom(_length, "output length")
+    target: Target = TopK() if anatomy.classes else OutputLength()
 
     @cache
     def means(kappa: float) -> tuple[float, float, int]:
@@ -112,13 +111,6 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
         return Calibration(1.0, *means(1.0))
     found, _ = find_root(excess, 0.0, HIGHEST, start=(1.0, 0.5), tolerance=TOLERANCE, limit=STEPS)
     return Calibration(round(found, 2), *means(found))
-
-
-def _length(output: Any) -> Tensor:
-    vector = output_tensor(output).float().flatten(1)
-    direction = vector.detach() / vector.detach().norm(dim=1, keepdim=True).clamp_min(1e-12)
-    length: Tensor = (vector * direction).sum(1)
-    return length
 
 
 def find_root(

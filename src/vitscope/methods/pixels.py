@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from vitscope.errors import MethodError
+from vitscope.errors import TargetError
 from vitscope.interruption import held, released
 from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import pictures_only, register
@@ -19,8 +19,8 @@ from vitscope.tracing import Trace
 from vitscope.tracing.calling import call_model
 from vitscope.tracing.forward_pass import run_pass
 from vitscope.tracing.guard import quiet
+from vitscope.tracing.outputs import scores_of
 from vitscope.tracing.scope import running
-from vitscope.tracing.targets import output_tensor
 
 Baseline = Annotated[float, Range(-100, 100)]
 """A pixel value in normalised units."""
@@ -40,7 +40,7 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
     attribution = require("captum.attr", "captum", "this method", distribution="captum")
     vit, resolved = trace.vit, trace.resolved
     if resolved is None:
-        raise MethodError("this method needs a target; the trace has none")
+        raise TargetError(trace.anatomy.why_no_class())
     chosen = torch.arange(trace.batch) if only is None else torch.tensor([only])
     chosen = chosen.to(trace.logits.device)
 
@@ -55,7 +55,7 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
         output = run_model(images)
         # Captum stacks whole batches, so row i belongs to picture i mod B
         target = resolved.select(chosen[torch.arange(images.shape[0], device=images.device) % len(chosen)])
-        return target.score(output, output_tensor(output))
+        return target.score(output, scores_of(output, trace.anatomy.output, len(images)))
 
     with quiet(vit.model, gradient=True, precision=vit.precision), running():
         images = trace.images[chosen].clone().requires_grad_()

@@ -137,7 +137,8 @@ class Anatomy:
     no attention sees is still not gone. output_width: size of the last axis of the output. trailing: tokens that
     follow the patches, which is not supported (layout is None then). asunder: why the blocks are no one chain, None
     when each is read by the next and the last one leads to the output. misplaced: why token i cannot be taken for patch
-    i, None when it was seen to be so."""
+    i, None when it was seen to be so. output: the way to the scores in what the model returns, None where none are
+    known. probability: how logits become probabilities, over all classes or each by itself."""
 
     family: str
     source: str
@@ -157,6 +158,8 @@ class Anatomy:
     trailing: int = 0
     asunder: str | None = None
     misplaced: str | None = None
+    output: tuple[str | int, ...] | None = ()
+    probability: Literal["softmax", "sigmoid"] = "softmax"
     notes: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
@@ -210,6 +213,16 @@ class Anatomy:
         if any(len(block.sites) > 1 for block in self.blocks):
             return "its blocks hold several attention calls side by side, so there is no one attention per block"
         return None
+
+    def why_no_class(self) -> str:
+        """What to say when a class is asked for and the output has no class scores."""
+        if self.output is None and self.notes:
+            return f"'{self.source}' has no class scores to explain: {self.notes[0]}"
+        return (
+            f"'{self.source}' has no classifier, so there is no class to explain; pass target= (a text, another "
+            "picture's feature, or a callable on the output that gives (B,)), or classes=C to open_model if its output "
+            "are class scores"
+        )
 
     def why_no_row(self) -> str | None:
         """Reason why methods that chain attention rows over all blocks do not apply, None when they do."""

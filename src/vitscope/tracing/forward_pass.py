@@ -20,12 +20,12 @@ from vitscope.tracing.calling import batch_of as batch_of
 from vitscope.tracing.calling import call_model
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
+from vitscope.tracing.outputs import scores_of
 from vitscope.tracing.removal import TokenRemoval
 from vitscope.tracing.rules import Rules
 from vitscope.tracing.site import AttentionSite
 from vitscope.tracing.stages import Stage, watch_stages
 from vitscope.tracing.surgeon import PassSurgeon
-from vitscope.tracing.targets import output_tensor
 
 CONVOLUTION: frozenset[Any] = frozenset({torch.conv2d, F.conv2d})
 
@@ -213,7 +213,7 @@ def run_pass(
         raise TraceError(
             f"no MLP branch was recognised in '{anatomy.source}', so its gradient cannot be scaled; take mlp_scale=1"
         )
-    record_.logits = output_tensor(record_.output)
+    record_.logits = scores_of(record_.output, anatomy.output, batch_of(inputs))
     record_.sites = surgeon.sites
     record_.norm_tokens = surgeon.norm_tokens
     return record_

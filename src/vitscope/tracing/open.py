@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
+from vitscope.errors import ModelError
 from vitscope.models.load import load_model
 from vitscope.tracing.caller import unaffected
+from vitscope.tracing.outputs import parse_path
 from vitscope.tracing.probe import Overrides
 from vitscope.tracing.vit import Vit
 
@@ -29,6 +31,8 @@ def open_model(
     prefix: Sequence[str] | None = None,
     pooling: str | None = None,
     classes: int | None = None,
+    output: str | int | None = None,
+    probability: Literal["softmax", "sigmoid"] | None = None,
     **options: Any,
 ) -> Vit:
     """Open a vision transformer by name or instance.
@@ -37,7 +41,10 @@ def open_model(
     ``nn.Module``. ``weights``: a safetensors or plain tensor file. ``image_size``: pixels, one side or (H, W).
     ``preprocess``: a Preprocessor or a transform. ``precision``: float32, bf16 or fp16 (autocast; rebuilt attention
     stays float32). ``blocks`` (module paths), ``grid`` (h, w), ``prefix`` (names), ``pooling`` and ``classes``
-    override what the probe would find. ``options`` go to the source's own constructor.
+    override what the probe would find. ``output``: which part of what the model returns are its scores, a key
+    (``"head.cls"``) or a position, where it returns several. ``probability``: whether its logits are classes that
+    exclude each other (``softmax``) or labels of their own (``sigmoid``); without it the model's configuration says so,
+    one logit means sigmoid, and several softmax. ``options`` go to the source's own constructor.
 
     Raises ModelError or WeightsError with one line that says what mends it."""
     loaded = load_model(
@@ -55,5 +62,13 @@ def open_model(
         prefix=tuple(prefix) if prefix is not None else None,
         pooling=pooling,
         classes=classes,
+        output=None if output is None else parse_path(output),
+        probability=_check_probability(probability),
     )
     return Vit(loaded, device=device, precision=precision, overrides=overrides)
+
+
+def _check_probability(asked: str | None) -> Any:
+    if asked not in (None, "softmax", "sigmoid"):
+        raise ModelError(f"expected probability to be softmax or sigmoid, got {asked!r}")
+    return asked

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from vitscope.errors import ModelError, TargetError
+from vitscope.errors import ModelError
 from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
 from vitscope.tracing.calling import Inputs, batch_of, call_model
 from vitscope.tracing.chains import find_chain
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.layout import find_layout, name_prefix, prefix_names
+from vitscope.tracing.outputs import Path, choose, leaves, scores_of
 from vitscope.tracing.ownership import Owners, form_of, kind_of, main_length
 from vitscope.tracing.pooling_rule import pooling_of
 from vitscope.tracing.provenance import reads_of
 from vitscope.tracing.recorder import Key, Recorder, watch_modules
-from vitscope.tracing.targets import output_tensor
 from vitscope.tracing.token_order import why_out_of_order
 
 
@@ -33,6 +33,8 @@ class Overrides:
     prefix: tuple[str, ...] | None = None
     pooling: str | None = None
     classes: int | None = None
+    output: Path | None = None
+    probability: Literal["softmax", "sigmoid"] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,13 +98,13 @@ class _Conclusion:
         self.B = batch_of(inputs)
         self.size = (int(inputs.shape[-2]), int(inputs.shape[-1])) if isinstance(inputs, Tensor) else None
         self.notes: list[str] = []
-        self.logits: Tensor | None
-        try:
-            self.logits = output_tensor(output)
-        except TargetError:
-            self.logits = None
-            self.notes.append(f"output {type(output).__name__} has no (B, C) tensor; pass target=callable")
-        self.owners = Owners(model, recorder, self.logits, overrides.blocks)
+        width = getattr(model, "num_classes", None) if overrides.classes is None else overrides.classes
+        chosen = choose(output, self.B, width if isinstance(width, int) else None, overrides.output)
+        self.path = chosen.path
+        self.notes.extend(chosen.notes)
+        self.logits = None if chosen.path is None else scores_of(output, chosen.path, self.B)
+        self.read = self._all_of(output) if self.logits is None else self.logits
+        self.owners = Owners(model, recorder, self.read, overrides.blocks)
         self.asunder = self._follow_chain(reads_of(output))
 
     def probe(self, source: str, family: str) -> Probe:
@@ -122,10 +124,10 @@ class _Conclusion:
         pooling, readout = "none", None
         last = self.owners.run(self.owners.blocks[-1]) if blocks else None
         tokens = last.output if last is not None else None
-        if blocks and layout is not None and self.logits is not None:
+        if blocks and layout is not None and self.read is not None:
             last_block = blocks[-1]
             pooling, readout = pooling_of(
-                self.logits, tokens, last_block, layout, pool is not None, self.overrides.pooling
+                self.read, tokens, last_block, layout, pool is not None, self.overrides.pooling
             )  # fmt: skip
             if self.overrides.prefix is None:
                 layout = name_prefix(layout, readout, text=self.size is None)
@@ -148,9 +150,24 @@ class _Conclusion:
             convolves=self._convolves(layout),
             trailing=trailing,
             asunder=self.asunder,
+            output=self.path,
+            probability=self._probability(classes),
             notes=tuple(self.notes),
         )
         return Probe(anatomy, embedding_call)
+
+    def _all_of(self, output: Any) -> Tensor | None:
+        """Everything the model returns side by side, (B, ...): what leads to it leads to the output."""
+        parts = [t.float().flatten(1) for _, t in leaves(output) if t.dim() and t.shape[0] == self.B]
+        return torch.cat(parts, 1) if parts else None
+
+    def _probability(self, classes: int | None) -> Literal["softmax", "sigmoid"]:
+        """Sigmoid for one logit and for several labels a picture, where the model's configuration says so."""
+        if self.overrides.probability is not None:
+            return self.overrides.probability
+        configs = (getattr(module, "config", None) for module in self.model.modules())
+        several = any(getattr(config, "problem_type", None) == "multi_label_classification" for config in configs)
+        return "sigmoid" if several or classes == 1 else "softmax"
 
     def _follow_chain(self, output: int) -> str | None:
         """Keep the blocks that lead to the output one after the other; the reason when they are no one chain."""
@@ -271,13 +288,19 @@ class _Conclusion:
         """Number of classes and the classifier's path; None when the output is a feature and not class scores."""
         last, path = self.recorder.last_linear or (None, None)
         logits, output = self.logits, self.output
+        if self.overrides.classes and (logits is None or logits.shape[-1] != self.overrides.classes):
+            found = "none" if logits is None else f"{logits.shape[-1]}"
+            raise ModelError(
+                f"classes={self.overrides.classes} was given, but what the model returns has {found} scores a picture; "
+                "name the right part of its output with output="
+            )
         if self.overrides.classes is not None:
             is_last = last is not None and logits is not None and last.shape == logits.shape
             return self.overrides.classes or None, path if is_last and self.overrides.classes else None
         if logits is None or self.output_kind == "embedding":
             return None, None
         width = int(logits.shape[-1])
-        named = getattr(output, "logits", None) is not None or (isinstance(output, dict) and "logits" in output)
+        named = bool(self.path) and self.path is not None and self.path[-1] == "logits"
         own = getattr(self.model, "num_classes", None)
         if named or self.output_kind == "logits":
             return width, path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -20,39 +20,18 @@ if TYPE_CHECKING:
 Quantity = Literal["logit", "log_probability", "probability"]
 QUANTITIES: tuple[str, ...] = get_args(Quantity)
 
-OUTPUT_KEYS = ("logits", "image_embeds", "pooler_output", "last_hidden_state")
+Probability = Literal["softmax", "sigmoid"]
+"""How logits become probabilities: over the classes together, or each class by itself (several labels, one logit)."""
 
 
-def output_tensor(output: Any) -> Tensor:
-    """The (B, C) tensor in whatever a model returns: logits, else an embedding.
-
-    Tensors pass; mappings and model outputs give ``logits``, ``image_embeds``, ``pooler_output`` or the first
-    token of ``last_hidden_state``; tuples give their first tensor. Raises TargetError for anything else."""
-    found: Any = output
-    if not isinstance(found, Tensor):
-        values: list[Any]
-        if isinstance(output, Mapping):
-            values = [output.get(key) for key in OUTPUT_KEYS]
-        elif isinstance(output, (tuple, list)) and not hasattr(output, "_fields"):
-            values = list(output)
-        else:
-            values = [getattr(output, key, None) for key in OUTPUT_KEYS]
-        found = next((value for value in values if isinstance(value, Tensor)), None)
-    if not isinstance(found, Tensor) or found.dim() < 2:
-        raise TargetError(
-            f"expected the model to return a tensor (B, C) or an output with one of {', '.join(OUTPUT_KEYS)}, "
-            f"got {type(output).__name__}; pass target=callable(output) -> (B,)"
-        )
-    if found.dim() == 4:
-        return found.flatten(2).mean(-1)
-    return found[:, 0] if found.dim() == 3 else found
-
-
-def quantity_of(logits: Tensor, quantity: str) -> Tensor:
-    """Logits (B, C) as logits, log-probabilities or probabilities over the classes."""
+def quantity_of(logits: Tensor, quantity: str, probability: Probability = "softmax") -> Tensor:
+    """Logits (B, C) as logits, log-probabilities or probabilities."""
     if quantity == "logit":
         return logits
-    return torch.log_softmax(logits, -1) if quantity == "log_probability" else torch.softmax(logits, -1)
+    alone = probability == "sigmoid"
+    if quantity == "log_probability":
+        return torch.nn.functional.logsigmoid(logits) if alone else torch.log_softmax(logits, -1)
+    return torch.sigmoid(logits) if alone else torch.softmax(logits, -1)
 
 
 @dataclass(frozen=True)
@@ -92,6 +71,10 @@ class Target(ABC):
         """The same target with what it needs of the model (a text's embedding); most need nothing."""
         return self
 
+    def by(self, probability: Probability) -> Target:
+        """The same target for a model whose probabilities are made that way; only probabilities of classes differ."""
+        return self
+
     @abstractmethod
     def resolve(self, logits: Tensor) -> ResolvedTarget:
         """Make the target definite for clean logits (B, C)."""
@@ -110,11 +93,14 @@ def _check_quantity(quantity: str) -> None:
         raise TargetError(f"expected one of {', '.join(QUANTITIES)}, got '{quantity}'")
 
 
-def _at_classes(name: str, classes: Tensor, quantity: str) -> ResolvedTarget:
+def _at_classes(name: str, classes: Tensor, quantity: str, probability: Probability) -> ResolvedTarget:
     def function(output: Any, logits: Tensor) -> Tensor:
-        return quantity_of(logits.float(), quantity).gather(1, classes[:, None])[:, 0]
+        return quantity_of(logits.float(), quantity, probability).gather(1, classes[:, None])[:, 0]
 
-    return ResolvedTarget(name, classes, function, lambda index: _at_classes(name, classes[index], quantity))
+    def rebuild(index: Tensor) -> ResolvedTarget:
+        return _at_classes(name, classes[index], quantity, probability)
+
+    return ResolvedTarget(name, classes, function, rebuild)
 
 
 def _difference(name: str, a: Tensor, b: Tensor) -> ResolvedTarget:
@@ -131,17 +117,21 @@ class TopK(Target):
 
     k: int = 1
     quantity: str = "logit"
+    probability: Probability = field(default="softmax", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_quantity(self.quantity)
         if self.k < 1:
             raise TargetError(f"expected top-k with k >= 1, got {self.k}")
 
+    def by(self, probability: Probability) -> Target:
+        return replace(self, probability=probability)
+
     def resolve(self, logits: Tensor) -> ResolvedTarget:
         if self.k > logits.shape[1]:
             raise TargetError(f"top{self.k} was asked, but the model has {logits.shape[1]} classes")
         classes = logits.detach().float().topk(self.k, dim=1).indices[:, -1]
-        return _at_classes(self.describe(), classes, self.quantity)
+        return _at_classes(self.describe(), classes, self.quantity, self.probability)
 
     def describe(self) -> str:
         return f"top{self.k}{_suffix(self.quantity)}"
@@ -153,9 +143,13 @@ class ClassIndex(Target):
 
     index: int | tuple[int, ...]
     quantity: str = "logit"
+    probability: Probability = field(default="softmax", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_quantity(self.quantity)
+
+    def by(self, probability: Probability) -> Target:
+        return replace(self, probability=probability)
 
     def resolve(self, logits: Tensor) -> ResolvedTarget:
         B, C = logits.shape
@@ -165,7 +159,7 @@ class ClassIndex(Target):
         wrong = [index for index in wanted if not 0 <= index < C]
         if wrong:
             raise TargetError(f"class {wrong[0]} does not exist, the model has {C} classes (0 to {C - 1})")
-        return _at_classes(self.describe(), torch.tensor(wanted, device=logits.device), self.quantity)
+        return _at_classes(self.describe(), torch.tensor(wanted, device=logits.device), self.quantity, self.probability)
 
     def describe(self) -> str:
         index = self.index if isinstance(self.index, int) else ",".join(map(str, self.index))
@@ -211,6 +205,23 @@ class Custom(Target):
 
     def describe(self) -> str:
         return self.name
+
+
+@dataclass(frozen=True)
+class OutputLength(Target):
+    """Length of the output vector: what a model without classes can be asked for where any score serves."""
+
+    needs_classifier = False
+
+    def resolve(self, logits: Tensor) -> ResolvedTarget:
+        def function(output: Any, features: Tensor) -> Tensor:
+            length: Tensor = torch.linalg.vector_norm(features.float(), dim=1)
+            return length
+
+        return ResolvedTarget(self.describe(), None, function)
+
+    def describe(self) -> str:
+        return "output length"
 
 
 TargetLike = Target | str | int | Sequence[int] | Tensor | np.ndarray | Callable[[Any], Tensor] | None

@@ -188,10 +188,11 @@ class Vit:
         keys: Sequence[str] | None = None,
     ) -> list[Trace]:
         """One forward shared by several targets, one backward for each. Same arguments as ``trace``."""
-        wanted = [parse_target(target).bind(self) for target in targets]
+        asked = [parse_target(target).bind(self) for target in targets]
         inputs = self.inputs(images)
         named = None if keys is None else check_keys(keys, batch_of(inputs))
         found = self.probe_for(inputs)
+        wanted = [target.by(found.anatomy.probability) for target in asked]
         kept = capture or Capture()
         if gradient and any(reads_for_itself(target, inputs) for target in wanted):
             kept = kept | Capture(streams=True)
@@ -360,11 +361,7 @@ class Vit:
     # ---- inside ----------------------------------------------------------------------------------------------
     def _check_targets(self, targets: list[Target], anatomy: Anatomy, gradient: bool) -> None:
         if gradient and anatomy.classes is None and any(t.needs_classifier for t in targets):
-            raise TargetError(
-                f"'{self.source}' has no classifier, so there is no class to explain; pass target= (a text, another "
-                "picture's feature, or a callable on the output that gives (B,)), or classes=C to open_model if its "
-                "output are class scores"
-            )
+            raise TargetError(anatomy.why_no_class())
 
     def _score(
         self, target: Target, record: PassRecord, anatomy: Anatomy, gradient: bool

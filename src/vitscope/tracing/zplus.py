@@ -21,9 +21,10 @@ from vitscope.tracing.calling import Inputs, call_model
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.multihead import call_arguments
+from vitscope.tracing.outputs import scores_of
 from vitscope.tracing.rulebook import ACTIVATION, ADD, ADD_IN_PLACE, LAYER_NORM, MUL, RMS_NORM, SQUASH
 from vitscope.tracing.site import AttentionSite, EagerInputs, FusedInputs
-from vitscope.tracing.targets import ResolvedTarget, output_tensor
+from vitscope.tracing.targets import ResolvedTarget
 
 if TYPE_CHECKING:
     from vitscope.tracing.trace import Trace
@@ -273,7 +274,7 @@ def relevance_sites(trace: Trace, target: ResolvedTarget) -> dict[int, Attention
             f"{calls} attention calls were seen where the anatomy knows {known}; use another method"
         )
     with torch.enable_grad():
-        score = target.score(output, output_tensor(output)).sum()
+        score = target.score(output, scores_of(output, trace.anatomy.output, trace.batch)).sum()
     found = torch.autograd.grad(score, surgeon.outputs, allow_unused=True)
     made = {}
     for site in trace.sites:
