@@ -14,7 +14,7 @@ import torch
 from scipy.stats import spearmanr
 
 import vitscope as vs
-from tests.zoo import TOKENS, ZOO, build, inputs, open_zoo
+from tests.zoo import TOKENS, ZOO, build, inputs, open_zoo, scores_in
 from vitscope.errors import MethodError
 from vitscope.methods import MethodInfo
 
@@ -64,9 +64,7 @@ def target_for(name: str, which: int = 0):
     """A class of a classifier, a feature dimension of an encoder."""
     if anatomy_of(name).classes is not None:
         return which
-    from vitscope.tracing.targets import output_tensor
-
-    return vs.Custom(lambda output: output_tensor(output)[:, which], f"feature {which}")
+    return vs.Custom(lambda output: scores_in(output)[:, which], f"feature {which}")
 
 
 def explain(name: str, batch, infos, target, **how):

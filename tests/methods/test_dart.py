@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 import vitscope as vs
-from tests.zoo import TOKENS, ZOO, fresh, inputs, open_zoo
+from tests.zoo import TOKENS, ZOO, fresh, inputs, open_zoo, scores_in
 from vitscope.errors import MethodError, VitscopeError
 from vitscope.methods.chain import chain_sites
 from vitscope.methods.dart import block_relevance, half_subsets, key_gate
 from vitscope.methods.fullgrad import stream_relevance
 from vitscope.tracing import Capture, LogitDifference, TokenRemoval, constant_gate
-from vitscope.tracing.targets import output_tensor
 
 STREAMS = Capture(streams=True)
 LOOSE = [name for name in TOKENS if name.startswith("hand-functional")]
@@ -213,11 +212,11 @@ def test_without_biases_every_block_holds_the_whole_score(name):
 
 
 def target_of(name: str) -> object:
-    return None if ZOO[name].classes else lambda output: output_tensor(output)[:, 0]
+    return None if ZOO[name].classes else lambda output: scores_in(output)[:, 0]
 
 
 def other(output: object) -> Tensor:
-    return output_tensor(output)[:, 3]
+    return scores_in(output)[:, 3]
 
 
 # a causal mask hides every patch from a class token that comes first: its map is rightly zero

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 import vitscope as vs
-from tests.zoo import TOKENS, ZOO, build, fresh, inputs, open_zoo
+from tests.zoo import TOKENS, ZOO, build, fresh, inputs, open_zoo, scores_in
 from vitscope.errors import MethodError
 from vitscope.methods import get_method, methods
 from vitscope.methods.lrp import ATTN_LRP, CP_LRP
 from vitscope.tracing import Capture, LogitDifference, Rules, constant_gate
-from vitscope.tracing.targets import output_tensor
 
 STREAMS = Capture(streams=True)
 RULES = {
@@ -159,7 +158,7 @@ def test_signed_relevance_is_linear_in_the_score_and_needs_no_batch(vit, images,
 
 
 def target_of(name: str) -> object:
-    return None if ZOO[name].classes else lambda output: output_tensor(output)[:, 0]
+    return None if ZOO[name].classes else lambda output: scores_in(output)[:, 0]
 
 
 @pytest.mark.parametrize("name", [n for n in TOKENS if "functional" not in n and n != "timm-vit-scaling"])

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import vitscope as vs
-from tests.zoo import ZOO, inputs, open_zoo
+from tests.zoo import ZOO, inputs, open_zoo, scores_in
 from vitscope.errors import MethodError
 from vitscope.tracing.guard import quiet
-from vitscope.tracing.targets import output_tensor
 from vitscope.tracing.zplus import ZPlusSurgeon, _ZPlusInterceptor, relevance_sites
 
 
@@ -125,11 +124,11 @@ def test_relevance_reaches_every_attention_and_values_stay(name):
     for site in relevance_sites(trace, trace.resolved).values():
         assert site.output_gradient.isfinite().all() and site.output_gradient.abs().sum() > 0
     with quiet(vit.model, gradient=True), _ZPlusInterceptor(ZPlusSurgeon()):
-        output = output_tensor(vit.model(given))
+        output = scores_in(vit.model(given))
     if name == "torchvision-vit":  # nn.MultiheadAttention is opened, its products run in another order
-        assert torch.allclose(output, output_tensor(trace.output), atol=1e-5)
+        assert torch.allclose(output, scores_in(trace.output), atol=1e-5)
     else:
-        assert torch.equal(output.detach(), output_tensor(trace.output).detach())
+        assert torch.equal(output.detach(), scores_in(trace.output).detach())
 
 
 def test_what_has_no_rule_is_refused():

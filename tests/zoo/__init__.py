@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +20,16 @@ from tests.zoo.other_models import OTHERS, REFUSED
 from tests.zoo.timm_models import TIMM
 from tests.zoo.transformers_models import TRANSFORMERS
 from vitscope.tracing import Vit
+from vitscope.tracing.outputs import choose, leaves, scores_of
 
 ZOO: dict[str, Entry] = {**TIMM, **TRANSFORMERS, **OTHERS, **REFUSED}
 TOKENS = [name for name, entry in ZOO.items() if entry.refused is None]
 ROWS = [name for name in TOKENS if ZOO[name].row_refused is None]
 PICTURES = [name for name in ROWS if not ZOO[name].text]
 
-__all__ = ["PICTURES", "REFUSED", "ROWS", "TOKENS", "ZOO", "Entry", "build", "fresh", "open_zoo", "pictures"]
+__all__ = [
+    "PICTURES", "REFUSED", "ROWS", "TOKENS", "ZOO", "Entry", "build", "fresh", "open_zoo", "pictures", "scores_in",
+]  # fmt: skip
 
 
 def fresh(name: str) -> nn.Module:
@@ -69,3 +73,9 @@ def inputs(name: str, batch: int = 2, seed: int = 0) -> Tensor | Mapping[str, Te
     mask = torch.ones(batch, 7, dtype=torch.long)
     mask[0, 5:] = 0
     return {"input_ids": torch.randint(3, 50, (batch, 7), generator=generator), "attention_mask": mask}
+
+
+def scores_in(output: Any) -> Tensor:
+    """The scores or the feature of each picture in what a model of the zoo returns, (B, C)."""
+    batch = next(tensor.shape[0] for _, tensor in leaves(output))
+    return scores_of(output, choose(output, batch, None, None).path, batch)

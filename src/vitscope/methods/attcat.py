@@ -107,6 +107,7 @@ def _tokentm_applies(anatomy: Anatomy) -> str | None:
     has_flow=True,
     needs=Needs(gradient=True, capture=Capture(norms=True)),
     applies=_tokentm_applies,
+    follows_rows=True,
 )
 def tokentm(trace: Trace) -> Relevance:
     """R <- (I + mean_h relu(G_l A_l) W_l) R, with W_l the token transformation weights, R_0 = diag |E_0|.

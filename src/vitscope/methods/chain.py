@@ -23,14 +23,15 @@ FUSIONS: dict[Fusion, Callable[[Tensor], Tensor]] = {
 """How heads become one: (B, H, q, Nk) -> (B, q, Nk)."""
 
 
+def token_sites(trace: Trace) -> list[AttentionSite]:
+    """The sites at which tokens attend to tokens, first block first."""
+    return [site for site in trace.sites if site.info.kind in ("self", "class")]
+
+
 def chain_sites(trace: Trace) -> list[AttentionSite]:
-    """The sites of the token chain up to the block after which the score reads the tokens, first block first."""
+    """The token sites up to the block after which the score reads the tokens, first block first."""
     last = trace.read_block
-    return [
-        site
-        for site in trace.sites
-        if site.info.kind in ("self", "class") and site.info.block is not None and site.info.block <= last
-    ]
+    return [site for site in token_sites(trace) if site.info.block is not None and site.info.block <= last]
 
 
 def reads_class_token(trace: Trace, site: AttentionSite) -> bool:

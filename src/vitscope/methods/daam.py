@@ -89,6 +89,7 @@ def _needs(vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Needs:
     has_flow=True,
     needs=_needs,
     applies=_applies,
+    follows_rows=True,
     takes_libra=True,
 )
 def daam(trace: Trace, *, normalise_blocks: bool = False, channel_relu: bool = True) -> Relevance:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
-from vitscope.methods.chain import chain_sites, key_slice, rollout_rows, rows_through
+from vitscope.methods.chain import chain_sites, key_slice, rollout_rows, rows_through, token_sites
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, resolve_kappa
 from vitscope.methods.option_bounds import Range, Seed
@@ -134,7 +134,7 @@ def block_relevance(trace: Trace, gate: bool = True) -> Tensor:
     steps = stream_relevance(trace)
     layout = trace.layout
     if gate:
-        for site in chain_sites(trace):
+        for site in token_sites(trace):
             assert site.info.block is not None
             steps[:, site.info.block] += _spread(key_gate(site), site, layout)
     if trace.pool is not None:

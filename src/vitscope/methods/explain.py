@@ -176,8 +176,10 @@ def explain_batch(
         aim = members[0][1].target or target
         diagnosed = any(info.family in diagnostics.FAMILIES for info, _ in members)
         # what a target of its own reads shows only in its gradient
-        seeks = diagnosed and anatomy.layout is not None and reads_for_itself(aim, inputs)
+        follows = any(info.follows_rows for info, _ in members)
+        seeks = follows and anatomy.layout is not None and reads_for_itself(aim, inputs)
         seeks = seeks and not (aim.needs_classifier and anatomy.classes is None)
+        capture = capture | Capture(streams=seeks)
         gradient = seeks or any(needs.gradient for _, needs in members)
         # one hold on the model for the norms and the pass that they belong to
         with (
@@ -235,7 +237,7 @@ def to_explanation(
         maps = relevance.maps.detach().float()
     else:
         raise MethodError(f"method '{info.name}' returned neither tokens nor maps")
-    if info.family in diagnostics.FAMILIES and layout is not None and (read := trace.describe_readout()):
+    if info.follows_rows and layout is not None and (read := trace.describe_readout()):
         metadata["notes"].append(read)
     if layout is not None and trace.anatomy.image_size is not None and tuple(maps.shape[-2:]) == layout.grid:
         metadata["extent"] = list(trace.cells.extent)

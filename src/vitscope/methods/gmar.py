@@ -146,6 +146,7 @@ def _plain_self_attention(anatomy: Anatomy) -> str | None:
     backwards=1,
     needs=Needs(gradient=True, capture=Capture(norms=True), precision="float32"),
     applies=_plain_self_attention,
+    follows_rows=True,
 )
 def gmar_official(trace: Trace, *, norm: Norm = "l1", residual: Weight = 0.25) -> Relevance:
     """What the authors' released demo computes, for comparison only; it differs from the paper in every step.

@@ -12,7 +12,7 @@ from vitscope.errors import MethodError
 from vitscope.methods.chain import chain_sites, key_slice, reads_class_token
 from vitscope.methods.option_bounds import Block
 from vitscope.methods.raw_attention import site_row
-from vitscope.methods.registry import register, token_methods
+from vitscope.methods.registry import register, row_methods, token_methods
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
 from vitscope.tracing import Capture, Trace
@@ -131,7 +131,7 @@ def layercam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) 
     class_specific=True,
     backwards=1,
     needs=Needs(gradient=True, precision="float32"),
-    applies=token_methods,
+    applies=row_methods,
 )
 def attention_gradcam(trace: Trace, *, block: Annotated[int, Block(from_end=True)] = -1) -> Relevance:
     """relu(mean_h w_h A_h[class]) with w_h the mean of G_h[class] over the patches, in one block.

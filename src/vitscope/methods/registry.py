@@ -46,6 +46,10 @@ class MethodInfo:
     With the option ``libra=True`` softmax, the activations' gates and LayerNorm's std are constant on the way back;
     the formula of the method stays."""
 
+    follows_rows: bool = False
+    """True for methods that start from the row of what the score reads: for a target of its own that row is found from
+    the target's gradient."""
+
     resolve: Resolve | None = None
     """Puts in what depends on the model, so that a record of the options says what was used."""
 
@@ -162,23 +166,27 @@ def register(
     applies: Applies = token_methods,
     takes_libra: bool | None = None,
     resolve: Resolve | None = None,
+    follows_rows: bool | None = None,
 ) -> Callable[[Function], Function]:
     """Register ``function(trace, *, options…) -> Relevance`` under ``name``.
 
     ``takes_libra``: the method has the option ``libra``. None: when its needs are a gradient without rules. A method
     that runs passes of its own, or whose needs depend on its options, says so itself; ``trace.rules`` then holds
-    Libra's rules. ``resolve``: puts what depends on the model into the options. Raises MethodError when the name is
-    taken."""
+    Libra's rules. ``resolve``: puts what depends on the model into the options. ``follows_rows``: the
+    method starts from the row of what the score reads; None: when it applies as ``row_methods`` or ``chained_methods``
+    do. Raises MethodError when the name is taken."""
     held = needs or Needs(gradient=backwards > 0)
     if takes_libra is None:
         takes_libra = isinstance(held, Needs) and held.gradient and held.rules is None
+
+    rows = applies in (row_methods, chained_methods) if follows_rows is None else follows_rows
 
     def add(function: Function) -> Function:
         if name in _METHODS and _METHODS[name].function.__module__ != function.__module__:
             raise MethodError(f"a method named '{name}' is registered already; choose another name")
         _METHODS[name] = MethodInfo(
             name, family, title, citation, class_specific, signed, forwards, backwards, has_flow, function, held,
-            applies, takes_libra, resolve,
+            applies, takes_libra, rows, resolve,
         )  # fmt: skip
         return function
 

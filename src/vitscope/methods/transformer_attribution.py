@@ -39,6 +39,7 @@ def attention_relevance(site: AttentionSite, queries: slice) -> Tensor:
     has_flow=True,
     needs=Needs(gradient=True, precision="float32"),
     applies=_applies,
+    follows_rows=True,
 )
 def transformer_attribution(trace: Trace, *, start_block: StartBlock = 0) -> Relevance:
     """R <- R + mean_h relu(G_h R_A,h) R with R_A the layer-wise relevance of the attention; the read-out row.

@@ -261,8 +261,15 @@ class Trace:
     # ---- inside ----------------------------------------------------------------------------------------------
     def _target_readout(self) -> Readout | None:
         """What the target itself reads, where that may be something else than what the classifier reads."""
-        if self._gradients is None or not self.capture.streams or not reads_for_itself(self.target, self.inputs):
+        if not reads_for_itself(self.target, self.inputs):
             return None
+        if self._gradients is None or not self.capture.streams:
+            if self.target is None or self.target.needs_classifier:
+                return None
+            raise TraceError(
+                "which tokens this target reads shows only in its gradient along the stream; take the trace with "
+                "gradient=True and capture=Capture(streams=True)"
+            )
         pool = self.anatomy.pool_site
         if pool is not None and bool(self._gradients.sites.get(pool, torch.zeros(())).any()):
             return None  # it reads through the model's own attention pooling

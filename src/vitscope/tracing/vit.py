@@ -22,7 +22,6 @@ from vitscope.tracing.guard import AUTOCAST
 from vitscope.tracing.keys import check_keys
 from vitscope.tracing.probe import Overrides, Probe
 from vitscope.tracing.probes import Probes
-from vitscope.tracing.readout import reads_for_itself
 from vitscope.tracing.removal import TokenRemoval
 from vitscope.tracing.resume import (
     BlockCache,
@@ -194,8 +193,6 @@ class Vit:
         found = self.probe_for(inputs)
         wanted = [target.by(found.anatomy.probability) for target in asked]
         kept = capture or Capture()
-        if gradient and any(reads_for_itself(target, inputs) for target in wanted):
-            kept = kept | Capture(streams=True)
         stages = self.stages_for(inputs) if kept.stages else ()
         self._check_targets(wanted, found.anatomy, gradient)
         record = run_pass(
