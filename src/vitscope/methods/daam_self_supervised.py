@@ -114,6 +114,7 @@ def _needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
     has_flow=True,
     needs=_needs,
     applies=_applies,
+    follows_rows=True,
     takes_libra=True,
     resolve=_open_bank,
 )

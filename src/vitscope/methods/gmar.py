@@ -17,6 +17,7 @@ from vitscope.methods.chain import (
     rows_times,
     step,
     step_fused_heads,
+    token_sites,
     uniform_heads,
 )
 from vitscope.methods.option_bounds import Share, StartBlock, Weight
@@ -38,7 +39,7 @@ def head_weights(trace: Trace, *, norm: Norm = "l1", scope: Scope = "block", pos
     of all blocks (times L, so that a block's weights still sum to 1 on average). ``positive``: only positive
     gradients count. A sum that is 0 or not finite gives uniform weights."""
     order = ORDERS[norm]
-    sites = chain_sites(trace)
+    sites = token_sites(trace)
     H = max(site.heads for site in sites)
     strengths, uniform = [], []
     for site in sites:
