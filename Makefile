@@ -1,6 +1,7 @@
 # make demo   explain the bundled pictures with the bundled model; writes demo/report.html
 # make test   style, types, import directions and all tests
 # make lint   the first three of them alone
+# make mutants   do the tests notice mistakes? (minutes)
 # make lock   renew requirements.lock (needs uv)
 #
 # Each sets up .venv from requirements.lock by itself, once. PYTHON chooses the interpreter (3.11 or newer).
@@ -12,12 +13,12 @@ STAMP := $(VENV)/.vitscope-installed
 BIN := $(VENV)/bin
 PYTEST_ARGUMENTS ?= -n 2 --dist loadscope -q
 
-.PHONY: demo test lint lock images setup clean
+.PHONY: demo test lint mutants lock images setup clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
 
 setup: $(STAMP)
 
@@ -41,6 +42,10 @@ lint: $(STAMP)
 # One thread in each of two workers is quicker than two threads in one: most tests are small.
 test: lint
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+# Every mistake of scripts/mutants.toml, alone, in a copy of the tree; the tests named beside it must fail.
+mutants: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/mutate.py
 
 # Pins only: no index lines and no addresses. Universal, so that one file serves Python 3.11 and newer.
 lock:

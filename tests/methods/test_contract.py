@@ -224,3 +224,12 @@ def test_methods_that_read_norms_say_so_where_none_is_seen():
 def test_a_product_without_a_relevance_rule_is_refused_by_name(name):
     with pytest.raises(MethodError, match=r"'transformer-attribution' does not apply to .*no relevance rule"):
         vs.explain(open_zoo(name), inputs(name), "transformer-attribution", target=target_for(name))
+
+
+def test_methods_of_many_forwards_meet_every_kind_of_model():
+    """A name that is in no zoo would leave them out in silence."""
+    assert set(KINDS) <= set(ZOO) and set(METHODS) >= SLOW
+    met = {name: {info.name for info in applying(name)} & SLOW for name in KINDS}
+    assert met["timm-vit"] == met["hf-vit-sdpa"] == SLOW
+    assert met["timm-siglip"] >= SLOW - {"attention-flow"}, "attention pooling"
+    assert met["hf-siglip-vision-eager"] >= SLOW - {"attention-flow"}
