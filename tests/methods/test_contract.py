@@ -163,6 +163,29 @@ def test_any_split_in_any_order_gives_the_whole(name):
             assert close, f"{method} in batches of {size}, order {order}"
 
 
+@pytest.mark.parametrize("name", ["timm-vit-post-norm", "timm-vit-average", "timm-cait", "hf-beit-sdpa"])
+def test_a_picture_without_gradient_changes_no_other(name):
+    """A score that is flat at one picture (a probability of 1, here a hinge) makes that picture's map zero, no more."""
+    batch = inputs(name, 3)
+    vit = open_zoo(name)
+    logits = vit.forward(batch)[:, 0]
+    low = int(logits.argmin())
+    hinge = float(logits.sort().values[:2].mean())
+
+    def score(output):
+        return (scores_in(output)[:, 0] - hinge).clamp_min(0)
+
+    infos = [i for i in applying(name) if i.class_specific and i.name not in SLOW]
+    batch_maps, loop = (explain(name, batch, infos, score, batch_size=size) for size in (3, 1))
+    for method, explanation in batch_maps.items():
+        assert alike(explanation.maps, loop[method].maps, LOOSE.get(method, 2e-3)), method
+        assert torch.isfinite(explanation.maps).all(), method
+        if METHODS[method].family == "cam":
+            assert not bool(explanation.maps[low].any()), method
+    cams = vs.explain(vit, batch, "gradcam", score, relu=False).maps.flatten(1)
+    assert cams.any(1).tolist() == [row != low for row in range(3)]
+
+
 @pytest.mark.parametrize("name", list(ZOO))
 def test_what_does_not_apply_is_refused_with_a_reason(name):
     anatomy = anatomy_of(name)

@@ -157,7 +157,7 @@ def key_gate(site: AttentionSite) -> Tensor:
     dT = gradient.float()
     both = torch.cat([dT, (site.output.float() * dT).sum(-1, keepdim=True)], -1)
     sums = dT.new_zeros(*site.v.shape[:3], both.shape[-1])
-    normalised = True
+    normalised = torch.ones(site.batch, dtype=torch.bool, device=dT.device)
     for queries in site.chunks():
         part = both[:, :, queries]
         if not bool(part.any()):  # in the last block only the class token's row has a gradient
@@ -166,11 +166,11 @@ def key_gate(site: AttentionSite) -> Tensor:
         rows = slice(int(asking[0]), int(asking[-1]) + 1)
         A = site.attention(rows)
         if site.eager is not None:
-            normalised = normalised and bool((A.sum(-1) - 1).abs().max() < 1e-2)
+            off = (A.sum(-1) - 1).abs() * both[:, :, rows].ne(0).any(-1)  # in the rows that this picture asks with
+            normalised = normalised & (off.amax((1, 2)) < 1e-2)
         sums += A.transpose(-2, -1) @ both[:, :, rows]
-    if not normalised:
-        return dT.new_zeros(site.batch, site.keys)
-    return ((site.v.float() * sums[..., :-1]).sum(-1) - sums[..., -1]).sum(1)
+    gamma = ((site.v.float() * sums[..., :-1]).sum(-1) - sums[..., -1]).sum(1)
+    return torch.where(normalised[:, None], gamma, torch.zeros_like(gamma))
 
 
 @dataclass(frozen=True)

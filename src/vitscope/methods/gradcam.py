@@ -24,25 +24,27 @@ Weighing = Callable[[Tensor, Tensor], Tensor]
 
 
 def _cam(trace: Trace, block: int | None, weigh: Weighing, relu: bool) -> Relevance:
-    tokens, gradient = patches_with_gradient(trace, block)
-    cam = weigh(tokens, gradient)
-    return Relevance(_with_prefix(cam.clamp_min(0) if relu else cam, trace.layout))
+    """The map of one block's first-norm patch tokens; ``block`` None: of each picture's last with a gradient there.
 
-
-def patches_with_gradient(trace: Trace, block: int | None) -> tuple[Tensor, Tensor]:
-    """First-norm patch tokens and their gradient, (B, P, D) each, of one block; None: the last with a gradient.
-
-    Raises MethodError where the gradient is zero at every patch, since a map of zeros explains nothing."""
-    blocks = len(trace.anatomy.blocks)
-    layout = trace.layout
+    A picture whose score has no gradient at all (a probability of 1) gets zeros, as by every gradient method. Raises
+    MethodError where only the patches have none, since nothing after that block reads them."""
+    blocks, layout = len(trace.anatomy.blocks), trace.layout
+    cam = torch.zeros(trace.batch, layout.patches, device=trace.logits.device)
+    waiting = torch.ones(trace.batch, dtype=torch.bool, device=cam.device)
     for index in [block % blocks] if block is not None else range(blocks - 1, -1, -1):
         tokens, gradient = trace.norm_tokens[index].float(), trace.norm_gradients[index].float()
         if tokens.shape[1] not in (layout.tokens, layout.patches):
             continue
         if tokens.shape[1] == layout.tokens:
             tokens, gradient = tokens[:, layout.patch_slice], gradient[:, layout.patch_slice]
-        if bool(gradient.any()):
-            return tokens, gradient
+        taken = waiting & gradient.flatten(1).any(1)
+        if bool(taken.any()):
+            cam = torch.where(taken[:, None], weigh(tokens, gradient), cam)
+            waiting = waiting & ~taken
+        if not bool(waiting.any()):
+            break
+    if not any(bool((waiting & gradient.flatten(1).any(1)).any()) for gradient in trace.norm_gradients):
+        return Relevance(_with_prefix(cam.clamp_min(0) if relu else cam, layout))
     where = "in any block" if block is None else f"of block {block % blocks}"
     remedy = "check the target" if block is None else "choose an earlier block="
     raise MethodError(

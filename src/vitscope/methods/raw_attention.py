@@ -70,8 +70,8 @@ def _readout_row(trace: Trace, site: AttentionSite) -> Tensor:
         return site.cls_attention()
     weights = trace.readout()[:, query_slice(site, trace.layout)]
     weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-12)
-    if not bool((weights.sum(1) > 0).all()):  # the class token is not among these queries (CaiT): uniform
-        weights = torch.full_like(weights, 1.0 / weights.shape[1])
+    # what is read is not among these queries (CaiT's class token): uniform
+    weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, 1.0 / weights.shape[1])
     row = torch.zeros(site.batch, site.heads, site.keys, device=weights.device)
     for queries in site.chunks():
         row += (weights[:, None, None, queries] @ site.attention(queries))[:, :, 0]

@@ -19,7 +19,8 @@ FAINT = 1e-5
 
 @dataclass(frozen=True)
 class Readout:
-    """What one score reads: the tokens that left ``block``, each with its weight, (B, N); rows add up to one."""
+    """What one score reads: the tokens that left ``block``, each with its weight, (B, N); rows add up to one, or are
+    zero for a picture whose score has no gradient at all."""
 
     block: int
     weights: Tensor
@@ -77,18 +78,19 @@ def readout_of_score(anatomy: Anatomy, layout: TokenLayout, gradients: Gradients
 
 
 def _weights(length: Tensor, support: Tensor, anatomy: Anatomy, layout: TokenLayout, block: int) -> Tensor:
-    last = block == len(anatomy.blocks) - 1
-    own = anatomy.readout
-    if own is not None and last:
-        weights = torch.tensor(own, device=length.device)
-        if bool((support == (weights > 0)).all()):
-            return weights.expand_as(length)
-    patches = support[:, layout.patch_slice]
-    pooled = "mean" in anatomy.pooling and not bool(support[:, : layout.prefix_count].any())
-    if pooled and int(patches.sum(1).min()) > 1:
-        return support / support.sum(1, keepdim=True)
+    """A row per picture, each from that picture alone; zeros where its score has no gradient at all."""
     kept = length * support
-    return kept / kept.sum(1, keepdim=True)
+    weights = kept / kept.sum(1, keepdim=True).clamp_min(1e-30)
+    if "mean" in anatomy.pooling:
+        patches = support[:, layout.patch_slice]
+        pooled = ~support[:, : layout.prefix_count].any(1) & (patches.sum(1) > 1)
+        uniform = support / support.sum(1, keepdim=True).clamp_min(1)
+        weights = torch.where(pooled[:, None], uniform, weights)
+    if anatomy.readout is not None and block == len(anatomy.blocks) - 1:
+        own = torch.tensor(anatomy.readout, device=length.device)
+        same = (support == (own > 0)).all(1)
+        weights = torch.where(same[:, None], own, weights)
+    return weights
 
 
 def _direct(anatomy: Anatomy, gradients: Gradients) -> dict[int, Tensor]:

@@ -169,10 +169,14 @@ class Trace:
         target's gradient enters the stream.
 
         Raises TraceError when it cannot be told, or when the target reads the tokens after several blocks."""
-        N = self.layout.tokens
         found = self._target_readout()
-        if found is not None:
-            return found.weights
+        if found is None:
+            return self._classifiers_readout()
+        silent = found.weights.sum(1, keepdim=True) == 0
+        return torch.where(silent, self._classifiers_readout(), found.weights) if silent.any() else found.weights
+
+    def _classifiers_readout(self) -> Tensor:
+        N = self.layout.tokens
         if self.pool is not None:
             row = self.pool.attention().mean((1, 2))
             if row.shape[-1] == self.layout.patches and row.shape[-1] != N:
