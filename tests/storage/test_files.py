@@ -171,3 +171,6 @@ def test_rights_are_those_of_a_plain_file(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("")
     files.write(tmp_path / "x", "")
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    (tmp_path / "x").chmod(0o600)
+    files.write(tmp_path / "x", "new")
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o600, "what was private stays so"

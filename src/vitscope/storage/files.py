@@ -24,7 +24,7 @@ def write(path: Place, content: Content) -> Path:
 
     The bytes go to a temporary file of a name used once, in the same folder, reach the disk, and then take the place
     of ``path`` in one step. Whoever reads ``path`` sees the old file or the new one; a link that stands there is
-    replaced, not followed. Text is written as UTF-8.
+    replaced, not followed, and a file that stands there hands on its rights. Text is written as UTF-8.
 
     Raises:
         OutputError: the place cannot be written (full disk, no rights, a folder stands there, ...). What was there
@@ -98,6 +98,7 @@ def _put(target: Path, content: Content, place: Callable[[Path, Path], None]) ->
     try:
         _make_folders(target.parent)
         with os.fdopen(os.open(temporary, _NEW, 0o666), "wb") as stream:
+            _keep_rights(target, stream.fileno())
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -111,6 +112,14 @@ def _put(target: Path, content: Content, place: Callable[[Path, Path], None]) ->
             raise OutputError(f"cannot write {target} ({_reason(error)}); choose another place") from None
         raise
     _sync_folder(target.parent)
+
+
+def _keep_rights(target: Path, descriptor: int) -> None:
+    """Give a new file the rights of the one that it will replace: what was private stays so."""
+    with contextlib.suppress(OSError, AttributeError):
+        before = os.lstat(target)
+        if stat.S_ISREG(before.st_mode):
+            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
 
 
 def _place_new(temporary: Path, target: Path) -> None:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vitscope.storage.files import Place
 
@@ -69,11 +69,8 @@ class OutputNames:
 
     def _name(self, parent: str, folders: set[str], pictures: set[str], reserved: set[str]) -> None:
         """Choose the names of all that lie in one folder of the keys."""
-        bare = Counter(_canonical(PurePosixPath(name).stem) for name in pictures)
-        wanted = {
-            name: stem if bare[_canonical(stem := PurePosixPath(name).stem)] == 1 else name
-            for name in pictures
-        }
+        bare = Counter(_canonical(_stem(name)) for name in pictures)
+        wanted = {name: stem if bare[_canonical(stem := _stem(name))] == 1 else name for name in pictures}
         stems = {_canonical(name) for name in wanted.values()} | reserved
         taken = Counter(_canonical(name) for name in wanted.values())
         beside = Counter(_canonical(name) for name in folders)
@@ -89,8 +86,16 @@ class OutputNames:
             self._folders[parent, name] = _safe(name, f"{parent}/{name}/", unclear)
 
 
+def _stem(name: str) -> str:
+    """A picture's name without its ending; a name of an ending alone stays."""
+    stem, _, _ = name.rpartition(".")
+    return stem if stem.strip(".") else name
+
+
 def _canonical(name: str) -> str:
     """The same for names that some file system takes for one: capitals and the writing of accents do not count."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
@@ -102,7 +107,9 @@ def _extends(name: str, others: set[str]) -> bool:
 def _safe(name: str, key: str, unclear: bool) -> str:
     """The name itself where it is one that every file system takes and no other one has, else with a digest."""
     # Control characters, invisible ones, and halves of letters (names that are not UTF-8) are not printable.
-    plain = "".join(c if c.isprintable() and c not in _SEPARATORS else "_" for c in name).rstrip(". ")
+    plain = name.rstrip(". ")
+    if not plain.isprintable() or not _SEPARATORS.isdisjoint(plain):
+        plain = "".join(c if c.isprintable() and c not in _SEPARATORS else "_" for c in plain)
     encoded = plain.encode()
     if plain == name and plain and not unclear and len(encoded) <= LONGEST and not _HASHED.search(plain):
         return plain
