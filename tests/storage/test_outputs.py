@@ -112,6 +112,18 @@ def test_a_name_does_not_depend_on_the_order_or_on_pictures_unlike_it() -> None:
     assert stems([*keys, "mouse.png"])[:4] == stems(keys)
 
 
+def test_accents_alone() -> None:
+    check([unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD")])
+    check([unicodedata.normalize(form, "é") + "/x.png" for form in ("NFC", "NFD")])
+
+
+def test_a_picture_named_as_another_ones_digest() -> None:
+    names = OutputNames("out", ["Cat.png", "cat.png"])
+    taken = names.stem("cat.png").name
+    check(["Cat.png", "cat.png", f"{taken}.png", f"{taken}.gmar.png"])
+    assert names.stem("cat.png") == OutputNames("out", ["Cat.png", "cat.png", f"{taken}.png"]).stem("cat.png")
+
+
 def test_names_can_be_written(tmp_path: Path) -> None:
     keys = ["../x.png", "é" * 300 + ".png", "a\0b.png", "name\udcff.png", "/etc/x.png"]
     names = OutputNames(tmp_path / "out", keys)
