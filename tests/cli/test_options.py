@@ -12,13 +12,16 @@ import typer
 
 from vitscope.cli.batches import output_names
 from vitscope.cli.console import emit_json, output_folder
-from vitscope.cli.options import (
+from vitscope.cli.values import (
+    OWN_OPTIONS,
     check_precision,
     choose_device,
-    parse_assignments,
     parse_image_size,
     parse_list,
+    parse_model_options,
     parse_target,
+    parse_texts,
+    whole_number,
 )
 from vitscope.errors import OutputError
 
@@ -36,41 +39,81 @@ def test_a_wrong_image_size_is_a_usage_error(text: str) -> None:
         parse_image_size(text)
 
 
-def test_lists_lose_blanks_and_repetitions_and_keep_order() -> None:
-    assert parse_list("gmar, daam,,gmar ,rollout") == ["gmar", "daam", "rollout"]
+def test_lists_lose_blanks_and_keep_order() -> None:
+    assert parse_list("gmar, daam,,rollout", "--method") == ["gmar", "daam", "rollout"]
 
 
-def test_assignments_become_python_values() -> None:
-    given = [
-        "alpha=0.5",
-        "gmar.norm=l1",
-        "positive=true",
-        "start-block=3",
-        "bank=none",
-        "heads=[0, 2]",
-        "name=a=b",
-    ]
-    assert parse_assignments(given) == {
-        "alpha": 0.5,
+@pytest.mark.parametrize("text", ["", " , ", "gmar, daam,gmar "])
+def test_a_list_of_nothing_or_of_something_twice_is_a_usage_error(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--method names"):
+        parse_list(text, "--method")
+
+
+def test_options_of_methods_stay_texts_and_those_of_models_become_values() -> None:
+    assert parse_texts(["alpha=0.5", "gmar.norm=l1", "start-block=3", "name=a=b"]) == {
+        "alpha": "0.5",
         "gmar.norm": "l1",
-        "positive": True,
-        "start_block": 3,
-        "bank": None,
-        "heads": [0, 2],
+        "start_block": "3",
         "name": "a=b",
+    }
+    given = ["num_classes=0", "grid=14, 12", "prefix=cls, reg", "pretrained=False", "drop=0.5", "bank=none", "who=me"]
+    assert parse_model_options(given) == {
+        "num_classes": 0,
+        "grid": (14, 12),
+        "prefix": ("cls", "reg"),
+        "pretrained": False,
+        "drop": 0.5,
+        "bank": None,
+        "who": "me",
     }
 
 
-@pytest.mark.parametrize("item", ["alpha", "=3", "a.b.c=1", "1a=2", "rm -rf=1"])
+@pytest.mark.parametrize("item", ["alpha", "=3", "a.b.c=1", "1a=2", "rm -rf=1", "alpha="])
 def test_a_wrong_assignment_is_a_usage_error(item: str) -> None:
     with pytest.raises(typer.BadParameter, match="option=value"):
-        parse_assignments([item])
+        parse_texts([item])
+
+
+def test_an_option_of_a_method_is_given_once() -> None:
+    with pytest.raises(typer.BadParameter, match="gives alpha twice"):
+        parse_texts(["alpha=1", "alpha=2"])
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        *((f"{name}=1", "is not for opening a model") for name in OWN_OPTIONS),
+        ("grid=x", "two whole numbers"),
+        ("grid=0,5", "two whole numbers"),
+        ("grid=-1,5", "two whole numbers"),
+        ("grid=5", "two whole numbers"),
+        ("classes=0", "above 0"),
+        ("classes=True", "above 0"),
+        ("pooling=3", "a word"),
+    ],
+)
+def test_a_model_option_that_cannot_be_is_a_usage_error(item: str, words: str) -> None:
+    with pytest.raises(typer.BadParameter, match=words):
+        parse_model_options([item])
 
 
 def test_targets_that_are_numbers_become_class_indices() -> None:
     assert parse_target("207") == 207
     assert parse_target(" top3 ") == "top3"
     assert parse_target("class:207") == "class:207"
+
+
+@pytest.mark.parametrize("text", ["²", "9" * 5000, "1e3", "", "١", "0x10", "--3"])
+def test_a_number_is_written_in_plain_digits(text: str) -> None:
+    assert whole_number("-12", "--seed") == -12
+    with pytest.raises(typer.BadParameter, match="--seed is a whole number"):
+        whole_number(text, "--seed")
+
+
+@pytest.mark.parametrize("name", ["meta", "hpu", "privateuseone", "cpu:1", "cuda:", "CPU", "", "cuda:-1"])
+def test_a_device_without_numbers_of_its_own_is_a_usage_error(name: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--device is"):
+        choose_device(name)
 
 
 def test_precisions_have_their_usual_names() -> None:

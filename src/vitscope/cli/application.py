@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from vitscope import __version__
+from vitscope.cli.exit_codes import FAILED, INTERRUPTED, OK, PARTIAL, USAGE, WORDS
+from vitscope.cli.terminal import hold_descriptors, leave_quietly, one_line, patient_streams, quiet_libraries
+from vitscope.cli.usage import Commands, Interrupted
 from vitscope.errors import VitscopeError
 
 # Typer has moved click into itself; its own name for a wrong parameter leads to the classes in both cases.
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 _ClickError: type[Any] = _UsageError.__bases__[0]
 
-OK, FAILED, USAGE, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
-
-application = typer.Typer(
+application = Commands(
     name="vitscope",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but for some pictures that were skipped.",
+    epilog=WORDS,
 )
 
 
@@ -42,22 +44,39 @@ def _root(
     """A microscope for Vision Transformers: where a decision comes from, how it forms, which heads matter."""
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; never returns. Errors of the input are one line on stderr and exit code 1 or 2."""
-    raise SystemExit(run(arguments))
+def start(arguments: list[str] | None = None) -> int:
+    """Run the command line as the process's own program and return its exit code."""
+    hold_descriptors()
+    try:
+        code = run(arguments)
+    finally:
+        # What is left is the interpreter's own end; a second Ctrl-C ends it without its traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    leave_quietly()
+    return code
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line and return its exit code. Whatever cannot be used is one line on stderr and code 1 or 2."""
+    with patient_streams() as (out, _), quiet_libraries():
+        code = _run(arguments)
+        out.flush()
+        if out.lost is not None and code in (OK, PARTIAL):
+            sys.stderr.write(f"not all of the output could be written ({out.lost}); files are complete\n")
+            return PARTIAL
+        return code
+
+
+def _run(arguments: list[str] | None) -> int:
     from vitscope.cli import commands
 
-    commands.register(application)
     try:
-        result = application(arguments, standalone_mode=False)
+        commands.register(application)
+        result = application(arguments, standalone_mode=False, prog_name="vitscope")
     except typer.Exit as stop:
         return int(stop.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        return _fail("interrupted; what was finished is kept", INTERRUPTED)
+    except (typer.Abort, KeyboardInterrupt, Interrupted):
+        return _interrupted()
     except _UsageError as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "vitscope"
@@ -68,13 +87,14 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail(error.format_message(), FAILED)
     except VitscopeError as error:
         return _fail(str(error), FAILED)
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has had enough; close quietly.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     except Exception as error:
         return _unexpected(error)
-    return result if isinstance(result, int) else OK
+    # Typer itself answers Ctrl-C outside a command (while it reads the line) with this code and no word.
+    return _interrupted() if result == INTERRUPTED else result if isinstance(result, int) else OK
+
+
+def _interrupted() -> int:
+    return _fail("interrupted; what was finished is kept", INTERRUPTED)
 
 
 def _unexpected(error: Exception) -> int:
@@ -95,5 +115,5 @@ def _unexpected(error: Exception) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.stderr.write(f"error: {one_line(message)}\n")
     return code

@@ -12,36 +12,34 @@ import typer
 from vitscope.cli import console, options
 from vitscope.cli.batches import PictureBatches
 from vitscope.cli.session import open_vit
+from vitscope.cli.usage import Commands, unused
 
 if TYPE_CHECKING:
     from PIL import Image
 
-EPILOG = (
-    "Example: vitscope bank build photos --model timm/vit_small_patch14_dinov2 --out bank.safetensors, then "
-    "vitscope explain photo.jpg --model timm/vit_small_patch14_dinov2 --method daam-self -o bank=bank.safetensors. "
-    "Exit code 3: some pictures could not be read and were skipped."
+EXAMPLE = (
+    "vitscope bank build photos --model timm/vit_small_patch14_dinov2 --out bank.safetensors, then "
+    "vitscope explain photo.jpg --model timm/vit_small_patch14_dinov2 --method daam-self -o bank=bank.safetensors"
 )
 
-application = typer.Typer(name="bank", no_args_is_help=True, help="Memory banks of picture features.")
+application = Commands(name="bank", no_args_is_help=True, help="Memory banks of picture features.")
 
 
-@application.command(epilog=EPILOG)
+@application.add(EXAMPLE)
+@unused("labels", when=lambda given: given["no_labels"], why="--no-labels keeps none")
 def build(
-    pictures: Annotated[list[str], typer.Argument(help="Pictures, folders (searched below, too) and globs.")],
+    pictures: options.Pictures,
     model: options.Model,
     out: Annotated[Path, typer.Option("--out", "-O", help="The bank's file.")] = Path("bank.safetensors"),
-    labels: Annotated[
-        bool,
-        typer.Option(
-            "--labels/--no-labels",
-            help="Take labels from the folder's labels.csv, or from the names of its class folders.",
-        ),
-    ] = True,
+    labels: options.Labels = None,
+    no_labels: Annotated[
+        bool, typer.Option("--no-labels", help="Keep no labels, also where some are found.")
+    ] = False,
     weights: options.Weights = None,
     random_weights: options.RandomWeights = False,
     model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = 32,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     max_pixels: options.MaxPixels = None,
@@ -53,8 +51,13 @@ def build(
     from vitscope.methods.memory_bank import build_bank
     from vitscope.models import find_pictures
 
-    listed = labels_file(pictures) if labels else {}
-    paths = list(listed) or find_pictures(pictures)
+    listed: dict[Path, str] = {}
+    if labels is not None:
+        paths = find_pictures(pictures)
+        listed = named_by(labels, paths)
+    else:
+        listed = {} if no_labels else labels_file(pictures)
+        paths = list(listed) or find_pictures(pictures)
     console.output_folder(out.absolute().parent)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_option)
     batches = PictureBatches(paths, batch_size, "reading", max_pixels)
@@ -66,7 +69,7 @@ def build(
             yield found
 
     bank = build_bank(vit, opened())
-    if labels:
+    if not no_labels:
         numbers, names = listed_labels(read, listed) if listed else folder_labels(read)
         if names:
             bank = replace(bank, labels=torch.tensor(numbers), label_names=tuple(names))
@@ -85,7 +88,7 @@ def build(
     else:
         known = f"{len(bank.label_names)} labels" if bank.label_names else "no labels"
         line = f"{file}: {len(bank)} pictures, features of width {bank.features.shape[1]}, {known}"
-        console.out().print(line, markup=False)
+        console.say(line)
     raise typer.Exit(batches.exit_code)
 
 
@@ -96,6 +99,18 @@ def labels_file(pictures: list[str]) -> dict[Path, str]:
     if len(pictures) != 1 or not (Path(pictures[0]).expanduser() / "labels.csv").is_file():
         return {}
     return {record.path: record.name or f"class {record.label}" for record in read_folder(pictures[0])}
+
+
+def named_by(file: Path, paths: list[Path]) -> dict[Path, str]:
+    """What a label file calls each picture, found by its name. Raises DataError where it says nothing about one."""
+    from vitscope.data import read_labels
+    from vitscope.errors import DataError
+
+    names = {record.path.name: record.name or f"class {record.label}" for record in read_labels(file)}
+    missing = [path.name for path in paths if path.name not in names]
+    if missing:
+        raise DataError(f"{file} says nothing about {missing[0]}; add a line for each picture")
+    return {path: names[path.name] for path in paths}
 
 
 def listed_labels(paths: list[Path], listed: dict[Path, str]) -> tuple[list[int], list[str]]:

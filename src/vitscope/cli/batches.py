@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitscope.cli.application import OK, PARTIAL
-from vitscope.cli.console import Meter, note
+from vitscope.cli.console import note
+from vitscope.cli.exit_codes import OK, PARTIAL
+from vitscope.cli.progress import Meter
 from vitscope.errors import PictureError
 from vitscope.storage.outputs import OutputNames
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 
@@ -11,21 +10,20 @@ from vitscope.cli import console, options
 from vitscope.cli.batches import PictureBatches
 from vitscope.cli.session import open_vit
 
-EPILOG = (
-    "Example: vitscope calibrate photos --model timm/deit_tiny_patch16_224 --weights deit.safetensors, then "
-    "vitscope explain photo.jpg ... --method dart -o kappa=0.53. "
-    "Exit code 3: some pictures could not be read and were skipped."
+EXAMPLE = (
+    "vitscope calibrate photos --model timm/deit_tiny_patch16_224 --weights deit.safetensors, then "
+    "vitscope explain photo.jpg ... --method dart -o kappa=0.53"
 )
 
 
 def calibrate(
-    pictures: Annotated[list[str], typer.Argument(help="Pictures, folders (searched below, too) and globs.")],
+    pictures: options.Pictures,
     model: options.Model,
     weights: options.Weights = None,
     random_weights: options.RandomWeights = False,
     model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     max_pixels: options.MaxPixels = None,
@@ -46,5 +44,5 @@ def calibrate(
         record = {**asdict(found), "conserves": found.conserves, "model": vit.source}
         console.emit_json({**record, "weights": vit.fingerprint, "skipped": batches.skipped_records()})
     else:
-        console.out().print(f"{found.describe()}; pass it on with -o kappa={found.kappa:g}", markup=False)
+        console.say(f"{found.describe()}; pass it on with -o kappa={found.kappa:g}")
     raise typer.Exit(batches.exit_code)

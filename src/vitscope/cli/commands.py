@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import typer
-
 from vitscope.cli import bank, calibrate, demo, evaluate, explain, flow, heads, inspect, methods
+from vitscope.cli.usage import Commands
 
 _done: set[int] = set()
 
 
-def register(application: typer.Typer) -> None:
+def register(application: Commands) -> None:
     """Add every command to ``application``, once."""
     if id(application) in _done:
         return
     _done.add(id(application))
-    application.command(epilog=demo.EPILOG)(demo.demo)
-    application.command(epilog=inspect.EPILOG)(inspect.inspect)
-    application.command(epilog=methods.EPILOG)(methods.methods)
-    application.command(epilog=explain.EPILOG)(explain.explain)
-    application.command(epilog=flow.EPILOG)(flow.flow)
-    application.command(epilog=calibrate.EPILOG)(calibrate.calibrate)
-    application.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
+    application.add(demo.EXAMPLE)(demo.demo)
+    application.add(inspect.EXAMPLE)(inspect.inspect)
+    application.add(methods.EXAMPLE)(methods.methods)
+    application.add(explain.EXAMPLE)(explain.explain)
+    application.add(flow.EXAMPLE)(flow.flow)
+    application.add(calibrate.EXAMPLE)(calibrate.calibrate)
+    application.add(evaluate.EXAMPLE)(evaluate.evaluate)
     application.add_typer(heads.application)
     application.add_typer(bank.application)

@@ -9,8 +9,8 @@ import numpy as np
 import typer
 
 from vitscope.cli import console, options
-from vitscope.cli.console import track
 from vitscope.cli.drawing import Drawing, write_flow, write_results
+from vitscope.cli.progress import track
 from vitscope.cli.reporting import report_metadata, report_methods, report_picture
 from vitscope.cli.session import open_vit
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vitscope.rendering import ReportPicture
     from vitscope.tracing import Vit
 
-EPILOG = "Example: vitscope demo --out demo"
+EXAMPLE = "vitscope demo --out demo"
 
 MODEL, WORLD, SEED = "bundled/shapes", "shapes", 11
 METHODS = ["rollout", "gmar", "daam", "dart"]
@@ -44,7 +44,7 @@ NEXT_STEPS = [
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-O", help="Folder for the results.")] = Path("demo"),
+    out: options.Out = Path("demo"),
     pictures: Annotated[int, typer.Option("--pictures", min=1, max=100, help="How many pictures.")] = 8,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
@@ -63,17 +63,16 @@ def demo(
             {"report": report, "model": vit.source, "weights": vit.fingerprint, "pictures": records}
         )
         return
-    screen = console.out()
-    screen.print(
-        f"{len(records)} pictures explained by {', '.join(METHODS)}; {right} recognised by the model"
-    )
-    screen.print(f"  report      {report}", markup=False)
-    screen.print(f"  sheet       {folder / 'sheet.png'}", markup=False)
-    screen.print(f"  animation   {records[0]['flow']['animation']}", markup=False)
-    screen.print(f"  drawings    {folder / 'maps'}/*.png, raw maps beside them (*.safetensors)", markup=False)
-    screen.print("\nTry next, on your own model:")
+    console.say(f"{len(records)} pictures explained by {', '.join(METHODS)}; {right} recognised by the model")
+    console.say(f"  report      {report}")
+    console.say(f"  sheet       {folder / 'sheet.png'}")
+    console.say(f"  animation   {records[0]['flow']['animation']}")
+    console.say(f"  drawings    {folder / 'maps'}/*.png, raw maps beside them (*.safetensors)")
+    console.say()
+    console.say("Try next, on your own model:")
     for command, words in NEXT_STEPS:
-        screen.print(f"  {command}\n      {words}", markup=False)
+        console.say(f"  {command}")
+        console.say(f"      {words}")
 
 
 def bundled_pictures(count: int) -> tuple[list[Image.Image], list[str]]:

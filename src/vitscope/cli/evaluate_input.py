@@ -10,13 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from vitscope.cli import console, options
+from vitscope.cli import console
+from vitscope.cli.progress import track
+from vitscope.cli.usage import Values
+from vitscope.cli.values import parse_list, whole_number
 from vitscope.errors import EvaluationError, PictureError
 
 if TYPE_CHECKING:
     from vitscope.evaluation import EvaluationSet, Protocol
+    from vitscope.evaluation.metric import MetricInfo
+    from vitscope.tracing import Vit
 
 Skipped = list[tuple[Path, str]]
+
+STEPPED = ("removal", "insertion-deletion", "flow")
+"""Families of metrics that take patches away in ``--steps``."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Files of what is known about the pictures; None where it is to be found beside them."""
+
+    labels: Path | None
+    boxes: Path | None
+    masks: Path | None
 
 
 @dataclass(frozen=True)
@@ -38,12 +55,10 @@ def protocols(removal: str, score: str, seed: str, settings: dict[str, Any]) -> 
     """Every combination of the comma lists, named by what differs; a removal alone by its own name."""
     from vitscope.evaluation import Protocol
 
-    lists = [options.parse_list(text) for text in (removal, score, seed)]
-    if not all(lists):
-        raise typer.BadParameter("--removal, --score and --seed name at least one each")
+    asked = (("--removal", removal), ("--score", score), ("--seed", seed))
+    lists = [parse_list(text, option) for option, text in asked]
     for text in lists[2]:
-        if not text.removeprefix("-").isdigit():
-            raise typer.BadParameter(f"--seed is a whole number or a comma list of them, not {text!r}")
+        whole_number(text, "--seed")
     made = {}
     for chosen in itertools.product(*lists):
         words = [word for word, all_ in zip(chosen, lists, strict=True) if len(all_) > 1]
@@ -75,35 +90,71 @@ def read_jobs(
     world: str | None,
     limit: int | None,
     metrics: str | None,
-    labels: Path | None,
-    boxes: Path | None,
-    masks: Path | None,
+    truth: Truth,
     variants: dict[str, Protocol],
-    own_colour: bool,
+    mean_colour: str | None,
+    max_pixels: int | None,
 ) -> tuple[list[Job], Skipped]:
     """The work to do, and the pictures that could not be read."""
     if world:
-        return _worlds(opened, model, world, limit, metrics, variants), []
+        return _worlds(opened, model, world, limit, metrics, variants, mean_colour), []
     if model is None:
         raise typer.BadParameter(
             "--model says which model to evaluate, for example timm/deit_tiny_patch16_224"
         )
-    chosen = options.parse_list(metrics) if metrics else ["srg"]
+    chosen = parse_list(metrics, "--metrics") if metrics else ["srg"]
     needs = _needs(chosen, variants)
-    paths, skipped = _readable(pictures or [], limit)
+    paths, skipped = _readable(pictures or [], limit, max_pixels)
     vit = opened(model)
     from vitscope.evaluation.truth import read_truth
 
     data = read_truth(
-        paths, labels, boxes, vit.anatomy.classes, masks,
-        class_names=vit.class_names, needs=needs - {"boxes"} if masks is not None else needs, tell=console.note,
+        paths, truth.labels, truth.boxes, vit.anatomy.classes, truth.masks,
+        class_names=vit.class_names, needs=needs - {"boxes"} if truth.masks is not None else needs, tell=console.note,
     )  # fmt: skip
-    if own_colour:
-        from vitscope.evaluation.dataset import mean_colour
+    return [Job("", vit, data, _coloured(variants, mean_colour, vit, data), chosen)], skipped
 
-        colour = mean_colour(data)
-        variants = {key: replace(each, mean_colour=colour) for key, each in variants.items()}
-    return [Job("", vit, data, variants, chosen)], skipped
+
+def _coloured(
+    variants: dict[str, Protocol], given: str | None, vit: Vit, data: EvaluationSet
+) -> dict[str, Protocol]:
+    """The protocols with the pictures' own mean colour where it was asked for.
+
+    A usage error where no mean colour is used: tokens that are masked away leave none, unless no token stays."""
+    if given is None:
+        return variants
+    if all(each.removal in ("mask", "drop") for each in variants.values()) and _keeps_a_token(vit):
+        raise typer.BadParameter(
+            "--mean-colour would not be used: masked tokens have no colour; take --removal mean"
+        )
+    if given != "data":
+        return variants
+    from vitscope.evaluation.dataset import mean_colour
+
+    colour = mean_colour(data)
+    return {key: replace(each, mean_colour=colour) for key, each in variants.items()}
+
+
+def _keeps_a_token(vit: Vit) -> bool:
+    layout = vit.anatomy.layout
+    return layout is not None and bool(layout.prefix)
+
+
+def metrics_of(given: Values) -> list[MetricInfo]:
+    """The metrics that a command line asks for. Raises EvaluationError for an unknown one."""
+    from vitscope.evaluation import get_metric
+    from vitscope.evaluation.worlds import WORLD_METRICS
+
+    standard = list(WORLD_METRICS) if given["world"] else ["srg"]
+    names = parse_list(given["metrics"], "--metrics") if given["metrics"] else standard
+    infos = [get_metric(name) for name in names]
+    return [*infos, *(get_metric(other) for info in infos for other in info.beside)]
+
+
+def needs_of(given: Values) -> set[str]:
+    """What the metrics and the target of a command line need to know of the pictures."""
+    needs = {need for info in metrics_of(given) for need in info.requires}
+    return needs | ({"labels"} if given["target"].strip() == "label" else set())
 
 
 def _worlds(
@@ -113,13 +164,14 @@ def _worlds(
     limit: int | None,
     metrics: str | None,
     variants: dict[str, Protocol],
+    mean_colour: str | None,
 ) -> list[Job]:
     from vitscope.evaluation.worlds import WORLD_METRICS, world_names, world_set
 
-    chosen = options.parse_list(metrics) if metrics else list(WORLD_METRICS)
+    chosen = parse_list(metrics, "--metrics") if metrics else list(WORLD_METRICS)
     _needs(chosen, variants)
     jobs = []
-    names = list(world_names()) if world == "all" else options.parse_list(world)
+    names = list(world_names()) if world == "all" else parse_list(world, "--world")
     unknown = [name for name in names if name not in world_names()]
     if unknown:
         raise EvaluationError(f"there is no world {unknown[0]!r}; known: {', '.join(world_names())}")
@@ -130,9 +182,8 @@ def _worlds(
             for key, each in variants.items()
         }
         seed = next(iter(variants.values())).seed
-        jobs.append(
-            Job(name, opened(model or f"bundled/{name}"), world_set(name, limit or 100, seed), fitting, chosen)
-        )
+        vit, data = opened(model or f"bundled/{name}"), world_set(name, limit or 100, seed)
+        jobs.append(Job(name, vit, data, _coloured(fitting, mean_colour, vit, data), chosen))
     return jobs
 
 
@@ -148,16 +199,16 @@ def _needs(metrics: list[str], variants: dict[str, Protocol]) -> set[str]:
     return needs | ({"boxes"} if asked & {"masks", "boxes"} else set())
 
 
-def _readable(places: list[str], limit: int | None) -> tuple[list[Path], Skipped]:
+def _readable(places: list[str], limit: int | None, max_pixels: int | None) -> tuple[list[Path], Skipped]:
     """The pictures that can be read, and the others with the reason."""
     from vitscope.models import find_pictures, read_picture
 
     paths = find_pictures(places)[:limit]
     good: list[Path] = []
     skipped: Skipped = []
-    for path in console.track(paths, "reading", len(paths)):
+    for path in track(paths, "reading", len(paths)):
         try:
-            read_picture(path)
+            read_picture(path, **({} if max_pixels is None else {"max_pixels": max_pixels}))
             good.append(path)
         except PictureError as error:
             if len(paths) == 1:

@@ -41,12 +41,12 @@ def print_board(board: Leaderboard, title: str, where: Path) -> None:
     ]
     console.table(columns, rows, title=title or None)
     protocol = board.protocol
-    console.out().print(
+    console.say(
         f"n = {protocol.pictures} · 95 % bootstrap intervals · * not told apart from the best (paired, Holm) · "
         f"{board.total_evaluations} model evaluations, {board.shared_evaluations} of them shared · "
-        f"protocol {protocol.digest} · {where / 'index.html'}\n",
-        markup=False,
+        f"protocol {protocol.digest} · {where / 'index.html'}"
     )
+    console.say()
 
 
 def compare(boards: dict[str, Leaderboard], place: Path, quiet: bool) -> None:
@@ -63,9 +63,7 @@ def compare(boards: dict[str, Leaderboard], place: Path, quiet: bool) -> None:
         return
     for metric, table in tables.items():
         rows = [[name, *(f"{value:.2f}" for value in table.loc[name])] for name in table.index]
-        console.table(
-            ["", *table.columns], rows, title=f"Does the ranking by {metric} survive? Kendall's τ"
-        )
+        console.table(["", *table.columns], rows, title=f"Does the ranking by {metric} survive? Kendall's τ")
 
 
 def document(board: Leaderboard, world: str, name: str) -> dict[str, Any]:

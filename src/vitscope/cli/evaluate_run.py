@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vitscope.cli import console, evaluate_output
 from vitscope.cli.evaluate_input import Job
-from vitscope.cli.selection import choose_methods, share_options
+from vitscope.cli.progress import Meter
+from vitscope.cli.selection import choose_rows, share_options
 from vitscope.storage.parts import NOTE
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ def evaluate_job(
     job: Job, rows: list[str], given: dict[str, Any], batch_size: int, place: Path, quiet: bool
 ) -> dict[str, Leaderboard]:
     """The leaderboard under each protocol; tables and pages are below ``place``."""
-    # Methods that carry their own options (gmar:norm=l1) are read, and checked, by the library.
-    plain = [name for name in rows if name != "all" and ":" not in name]
-    shared = share_options(choose_methods(",".join(plain), job.vit.anatomy), given) if plain else {}
+    shared = share_options(choose_rows(rows, job.vit), given)
     used = {name: chosen for name, chosen in shared.items() if chosen}
     boards: dict[str, Leaderboard] = {}
     for key, protocol in job.protocols.items():
@@ -48,7 +47,7 @@ def _evaluate(
     import vitscope as vs
     from vitscope.analysis import RESUMED
 
-    meter = console.Meter(f"evaluating {title}", 0)
+    meter = Meter(f"evaluating {title}", 0)
     with meter as advance:
 
         def progress(what: str, done: int, total: int) -> None:

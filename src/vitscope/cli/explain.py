@@ -15,6 +15,8 @@ from vitscope.cli.drawing import Drawing, write_results
 from vitscope.cli.reporting import report_metadata, report_methods, report_picture
 from vitscope.cli.selection import choose_methods, share_options
 from vitscope.cli.session import open_vit, resolve_target
+from vitscope.cli.usage import unused
+from vitscope.cli.values import parse_texts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,18 +26,25 @@ if TYPE_CHECKING:
     from vitscope.rendering import ReportPicture
     from vitscope.tracing import Vit
 
-EPILOG = (
-    "Example: vitscope explain photo.jpg --model timm/deit_tiny_patch16_224 --weights deit.safetensors "
-    "--method gmar,daam,rollout --target top1 --out maps. "
-    "Exit code 3: some of many pictures could not be read and were skipped."
+EXAMPLE = (
+    "vitscope explain photo.jpg --model timm/deit_tiny_patch16_224 --weights deit.safetensors "
+    "--method gmar,daam,rollout --target top1 --out maps"
 )
 
 MOST_CARDS = 100
 """Pictures on one report: a page with more is too large for a browser; the files hold them all."""
 
 
+@unused(
+    "style",
+    "scaling",
+    "upsampling",
+    "size",
+    when=lambda given: not given["draw"],
+    why="with --no-draw nothing is drawn",
+)
 def explain(
-    pictures: Annotated[list[str], typer.Argument(help="Pictures, folders (searched below, too) and globs.")],
+    pictures: options.Pictures,
     model: options.Model,
     method: Annotated[
         str | None,
@@ -44,24 +53,13 @@ def explain(
         ),
     ] = None,
     target: options.Target = "top1",
-    out: Annotated[Path, typer.Option("--out", "-O", help="Folder for the results.")] = Path("vitscope-out"),
+    out: options.Out = Path("vitscope-out"),
     weights: options.Weights = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--option", "-o", help="option=value for every method that has it, or method.option=value."
-        ),
-    ] = None,
-    style: Annotated[
-        str, typer.Option(help="alpha, spotlight, contour, side-by-side or map (the map alone).")
-    ] = "alpha",
-    scaling: Annotated[
-        str | None, typer.Option(help="Display scaling: minmax, percentile, sqrt, rank or signed.")
-    ] = None,
-    upsampling: Annotated[
-        str, typer.Option(help="nearest (the model's own grid), bilinear or bicubic.")
-    ] = "nearest",
-    size: Annotated[int, typer.Option(help="Size of the drawings: 1, 2 or 4.")] = 1,
+    option: options.MethodOptions = None,
+    style: options.Style = "alpha",
+    scaling: options.Scaling = None,
+    upsampling: options.Upsampling = "nearest",
+    size: options.Size = 1,
     draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Write PNGs beside the raw maps.")] = True,
     clean: Annotated[
         bool, typer.Option("--clean", help="Give high-norm outlier patches the median of their neighbours.")
@@ -73,7 +71,7 @@ def explain(
     class_names: options.ClassNames = None,
     model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     max_pixels: options.MaxPixels = None,
@@ -83,7 +81,7 @@ def explain(
     from vitscope.models import find_pictures
 
     drawing = Drawing(style, scaling, upsampling, size) if draw else None
-    given = options.parse_texts(option)
+    given = parse_texts(option)
     paths = find_pictures(pictures)
     folder = console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
@@ -106,7 +104,7 @@ def explain(
             if report and len(cards) < MOST_CARDS:
                 cards.append(report_picture(vit, single, picture, str(names[path])))
             if not json:
-                console.out().print(_line(path, record), markup=False)
+                console.say(_line(path, record))
     page = write_report(vit, cards, methods, folder) if report else None
     if json:
         document: dict[str, Any] = {"model": vit.source, "weights": vit.fingerprint, "target": target}
@@ -165,4 +163,4 @@ def _line(path: Path, record: dict[str, Any]) -> str:
 
 def _summary(where: Path, records: list[dict[str, Any]], batches: PictureBatches) -> None:
     skipped = f", {len(batches.skipped)} skipped" if batches.skipped else ""
-    console.out().print(f"{len(records)} explained{skipped}; results in {where}", markup=False)
+    console.say(f"{len(records)} explained{skipped}; results in {where}")

@@ -13,42 +13,33 @@ from vitscope.cli.drawing import Drawing, write_flow
 from vitscope.cli.explain import explain_batch
 from vitscope.cli.selection import choose_methods, share_options
 from vitscope.cli.session import class_label, class_name, open_vit, resolve_target
+from vitscope.cli.values import parse_texts
 
-EPILOG = (
-    "Example: vitscope flow photo.jpg --model timm/deit_tiny_patch16_224 --weights deit.safetensors --format webp. "
-    "Exit code 3: some of many pictures could not be read and were skipped."
+EXAMPLE = (
+    "vitscope flow photo.jpg --model timm/deit_tiny_patch16_224 --weights deit.safetensors --format webp"
 )
 
 
 def flow(
-    pictures: Annotated[list[str], typer.Argument(help="Pictures, folders (searched below, too) and globs.")],
+    pictures: options.Pictures,
     model: options.Model,
     method: Annotated[
         str, typer.Option("--method", help="A method with a flow: daam, dart, rollout ...")
     ] = "daam",
     target: options.Target = "top1",
-    out: Annotated[Path, typer.Option("--out", "-O", help="Folder for the results.")] = Path("vitscope-out"),
+    out: options.Out = Path("vitscope-out"),
     weights: options.Weights = None,
     format: Annotated[
         str, typer.Option("--format", help="gif, webp or mp4 (needs the video extra).")
     ] = "gif",
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.02, help="How long each block is shown.")
+        float, typer.Option("--seconds", min=0.02, max=60, help="How long each block is shown.")
     ] = 0.5,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", "-o", help="option=value of the method.")
-    ] = None,
-    style: Annotated[str, typer.Option(help="alpha, spotlight, contour, or map (the map alone).")] = "alpha",
-    scaling: Annotated[
-        str | None,
-        typer.Option(
-            help="daam (one scale for the whole flow), daam-sigmoid (a scale per block), signed, minmax ..."
-        ),
-    ] = None,
-    upsampling: Annotated[
-        str, typer.Option(help="nearest (the model's own grid), bilinear or bicubic.")
-    ] = "nearest",
-    size: Annotated[int, typer.Option(help="Size of the drawings: 1, 2 or 4.")] = 1,
+    option: options.MethodOptions = None,
+    style: options.Style = "alpha",
+    scaling: options.Scaling = None,
+    upsampling: options.Upsampling = "nearest",
+    size: options.Size = 1,
     strip: Annotated[
         bool, typer.Option("--strip/--no-strip", help="Also write all blocks as one PNG.")
     ] = True,
@@ -56,7 +47,7 @@ def flow(
     class_names: options.ClassNames = None,
     model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     max_pixels: options.MaxPixels = None,
@@ -69,7 +60,11 @@ def flow(
     if suffix not in (".gif", ".webp", ".mp4"):
         raise typer.BadParameter(f"--format is gif, webp or mp4, not {format!r}")
     drawing = Drawing(style, scaling, upsampling, size)
-    given = options.parse_texts(option)
+    if style == "side-by-side":
+        raise typer.BadParameter(
+            "--style side-by-side has no room in a strip; take alpha, contour, spotlight or map"
+        )
+    given = parse_texts(option)
     paths = find_pictures(pictures)
     folder = console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
@@ -92,7 +87,7 @@ def flow(
                 line = (
                     f"{path.name}: {class_label(vit, chosen)}, {files['blocks']} blocks, {files['animation']}"
                 )
-                console.out().print(line, markup=False)
+                console.say(line)
     if json:
         document = {"model": vit.source, "weights": vit.fingerprint, "target": target, "method": name}
         console.emit_json({**document, "pictures": records, "skipped": batches.skipped_records()})

@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitscope.cli import console, options
+from vitscope.cli import options
 from vitscope.cli.heads_input import (
     MODEL,
-    SKIPS,
     HeadsInput,
-    Labels,
-    Limit,
-    Out,
-    Pictures,
-    Replacement,
     check_heads,
     finish,
     open_input,
@@ -24,27 +18,41 @@ from vitscope.cli.heads_input import (
     parse_heads,
 )
 from vitscope.cli.heads_looks import agreement, patterns, strength
+from vitscope.cli.progress import reporter
+from vitscope.cli.usage import Commands, unused
 
 if TYPE_CHECKING:
     from vitscope.heads import HeadTable
 
-application = typer.Typer(name="heads", no_args_is_help=True, help="What the heads of a model do.")
-application.command(epilog=f"Example: vitscope heads strength photos {MODEL} --out heads. {SKIPS}")(strength)
-application.command(epilog=f"Example: vitscope heads patterns photos {MODEL} --out heads. {SKIPS}")(patterns)
-application.command(epilog=f"Example: vitscope heads agreement photos {MODEL} --out heads. {SKIPS}")(agreement)
+application = Commands(name="heads", no_args_is_help=True, help="What the heads of a model do.")
+application.add(f"vitscope heads strength photos {MODEL} --out heads")(strength)
+application.add(f"vitscope heads patterns photos {MODEL} --out heads")(patterns)
+application.add(f"vitscope heads agreement photos {MODEL} --out heads")(agreement)
 
 
-@application.command(epilog=f"Example: vitscope heads importance photos {MODEL} --screen 0.2 --out heads. {SKIPS}")
+@application.add(f"vitscope heads importance photos {MODEL} --screen 0.2 --out heads")
+@unused(
+    "screen",
+    when=lambda given: not given["exact"],
+    why="--first-order confirms no head exactly, so there is no share",
+)
+@unused(
+    "replacement",
+    when=lambda given: not (given["exact"] or given["cumulative"] or given["joint"]),
+    why="--first-order puts nothing in the place of a head",
+)
 def importance(
-    pictures: Pictures,
+    pictures: options.Pictures,
     model: options.Model,
-    labels: Labels = None,
-    out: Out = Path("vitscope-heads"),
-    replacement: Replacement = "zero",
+    labels: options.Labels = None,
+    out: options.Out = Path("vitscope-heads"),
+    replacement: options.Replacement = "zero",
     screen: Annotated[
         float | None, typer.Option(help="Confirm exactly only this share of heads, first-order score first.")
     ] = None,
-    exact: Annotated[bool, typer.Option("--exact/--first-order", help="Exact, or first-order scores alone.")] = True,
+    exact: Annotated[
+        bool, typer.Option("--exact/--first-order", help="Exact, or first-order scores alone.")
+    ] = True,
     dissect: Annotated[
         str | None, typer.Option(help="Also take parts of one head away: block.head from 0, or top.")
     ] = None,
@@ -54,12 +62,12 @@ def importance(
     joint: Annotated[
         str | None, typer.Option(help="Also remove a set together, against its single effects: 0.1,3.2")
     ] = None,
-    limit: Limit = None,
+    limit: options.Limit = None,
     weights: options.Weights = None,
     random_weights: options.RandomWeights = False,
     model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = 32,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     json: options.Json = False,
@@ -72,12 +80,22 @@ def importance(
     chosen = None if dissect in (None, "top") else parse_head(dissect or "")
     together = parse_heads(joint) if joint else None
     given = open_input(
-        pictures, labels, limit, out, model, weights, image_size, device, precision, random_weights, model_option
+        pictures,
+        labels,
+        limit,
+        out,
+        model,
+        weights,
+        image_size,
+        device,
+        precision,
+        random_weights,
+        model_option,
     )
     vit, source = given.vit, given.source
     check_heads(vit.anatomy, [*([chosen] if chosen else []), *(together or [])])
     partial = many = several = None
-    with console.reporter("head importance") as progress:
+    with reporter("head importance") as progress:
         shared: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
         table = heads.importance(
             vit, source, given.labels, replacement=replacement, screen=screen, exact=exact, **shared
@@ -85,7 +103,9 @@ def importance(
         table.save(out / "heads-per-picture.parquet")  # the long part is kept whatever comes after
         metric = main_metric(table)
         if dissect is not None:
-            partial = heads.partial_pruning(vit, source, *(chosen or table.order(metric)[0]), given.labels, **shared)
+            partial = heads.partial_pruning(
+                vit, source, *(chosen or table.order(metric)[0]), given.labels, **shared
+            )
         if cumulative:
             many = heads.cumulative_pruning(
                 vit, source, orders(table, metric), given.labels, replacement=replacement, steps=12, **shared
@@ -116,22 +136,24 @@ def orders(table: HeadTable, metric: str) -> dict[str, list[tuple[int, int]]]:
     }
 
 
-@application.command(epilog=f"Example: vitscope heads prune photos {MODEL} --keep 0.7 --out model.safetensors. {SKIPS}")
+@application.add(f"vitscope heads prune photos {MODEL} --keep 0.7 --out model.safetensors")
 def prune(
-    pictures: Pictures,
+    pictures: options.Pictures,
     model: options.Model,
     keep: Annotated[float, typer.Option(help="Share of all heads that stays.")] = 0.7,
     metric: Annotated[str, typer.Option(help="Which importance decides; the least go.")] = "js_divergence",
     form: Annotated[str, typer.Option(help="smaller (heads cut out) or masked (heads silent).")] = "smaller",
-    labels: Labels = None,
+    labels: options.Labels = None,
     out: Annotated[Path, typer.Option("--out", "-O", help="File of the model.")] = Path("pruned.safetensors"),
-    replacement: Annotated[str, typer.Option(help="zero, or mean (folded into the projection's bias).")] = "zero",
-    limit: Limit = None,
+    replacement: Annotated[
+        str, typer.Option(help="zero, or mean (folded into the projection's bias).")
+    ] = "zero",
+    limit: options.Limit = None,
     weights: options.Weights = None,
     random_weights: options.RandomWeights = False,
     model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = 32,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
@@ -141,21 +163,37 @@ def prune(
     from vitscope.heads.report import HeadsStory
 
     if not 0 < keep <= 1:
-        raise heads.HeadsError(f"expected keep to be a share above 0 and at most 1, got {keep:g}; try --keep 0.7")
+        raise heads.HeadsError(
+            f"expected keep to be a share above 0 and at most 1, got {keep:g}; try --keep 0.7"
+        )
     if metric not in heads.METRICS:
         from vitscope.errors import nearest
 
-        raise heads.HeadsError(f"unknown metric {metric!r}; nearest: {', '.join(nearest(metric, heads.METRICS))}")
+        raise heads.HeadsError(
+            f"unknown metric {metric!r}; nearest: {', '.join(nearest(metric, heads.METRICS))}"
+        )
     if form not in heads.PRUNED_FORMS:
-        raise heads.HeadsError(f"expected the form {' or '.join(heads.PRUNED_FORMS)}, got {form!r}; choose one of them")
+        raise heads.HeadsError(
+            f"expected the form {' or '.join(heads.PRUNED_FORMS)}, got {form!r}; choose one of them"
+        )
     if out.suffix != ".safetensors":
         raise OutputError(f"expected a file ending in .safetensors, got {out.name!r}; rename --out")
     folder = out.absolute().parent
     given = open_input(
-        pictures, labels, limit, folder, model, weights, image_size, device, "float32", random_weights, model_option
+        pictures,
+        labels,
+        limit,
+        folder,
+        model,
+        weights,
+        image_size,
+        device,
+        "float32",
+        random_weights,
+        model_option,
     )
     heads.attention_modules(given.vit)  # a model that cannot be rewritten is told before the work, not after
-    with console.reporter("head importance") as progress:
+    with reporter("head importance") as progress:
         table = heads.importance(
             given.vit, given.source, given.labels, replacement=replacement, gradient=metric.startswith("first_order"),
             batch_size=batch_size, progress=progress,
@@ -205,7 +243,9 @@ def prune_to_file(
     note = {"model": vit.source, "weights": vit.fingerprint, "metric": metric, "keep": keep}
     architecture = vit.source.partition("/")[2]
     return {
-        "file": heads.save_pruned(module, out, architecture=architecture, remove=remove, form=form, note=note),
+        "file": heads.save_pruned(
+            module, out, architecture=architecture, remove=remove, form=form, note=note
+        ),
         "heads_removed": remove,
         "removed": [f"{block}.{head}" for block, head in remove],
         "heads_before": total,
@@ -218,20 +258,20 @@ def prune_to_file(
     }
 
 
-@application.command(epilog=f"Example: vitscope heads report photos {MODEL} --limit 100 --out heads. {SKIPS}")
+@application.add(f"vitscope heads report photos {MODEL} --limit 100 --out heads")
 def report(
-    pictures: Pictures,
+    pictures: options.Pictures,
     model: options.Model,
-    labels: Labels = None,
-    out: Out = Path("vitscope-heads"),
-    replacement: Replacement = "zero",
+    labels: options.Labels = None,
+    out: options.Out = Path("vitscope-heads"),
+    replacement: options.Replacement = "zero",
     epochs: Annotated[int, typer.Option(min=1, help="Most epochs of the patterns' autoencoder.")] = 20,
-    limit: Limit = None,
+    limit: options.Limit = None,
     weights: options.Weights = None,
     random_weights: options.RandomWeights = False,
     model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     json: options.Json = False,
@@ -246,7 +286,7 @@ def report(
     )  # fmt: skip
     vit, source = given.vit, given.source
     shared: dict[str, Any] = {"batch_size": batch_size}
-    with console.reporter("heads") as progress:
+    with reporter("heads") as progress:
         shared["progress"] = progress
         table = heads.importance(vit, source, given.labels, replacement=replacement, **shared)
         table.save(out / "heads-per-picture.parquet")  # the long part is kept whatever comes after

@@ -7,12 +7,12 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vitscope.cli import console
-from vitscope.cli.application import OK, PARTIAL
+from vitscope.cli.exit_codes import OK, PARTIAL
 from vitscope.cli.session import open_vit
 from vitscope.errors import PictureError, VitscopeError
 
@@ -22,16 +22,6 @@ if TYPE_CHECKING:
     from vitscope.tracing import Vit
 
 MODEL = "--model timm/deit_tiny_patch16_224 --weights deit.safetensors"
-SKIPS = "Exit code 3: some of many pictures could not be read and were skipped."
-
-Pictures = Annotated[list[str], typer.Argument(help="Pictures, folders (searched below, too) and globs.")]
-Labels = Annotated[
-    Path | None,
-    typer.Option("--labels", help="CSV with file and class_index; without it, labels.csv or class folders."),
-]
-Out = Annotated[Path, typer.Option("--out", "-O", help="Folder for the results.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many pictures.")]
-Replacement = Annotated[str, typer.Option(help="What stands in for a head: zero, mean or mean-per-query.")]
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,9 @@ def open_input(
 
     paths = find_pictures(pictures)[:limit]
     if len(paths) < least:
-        raise PictureError(f"expected at least {least} pictures, got {len(paths)}; patterns need held-out ones")
+        raise PictureError(
+            f"expected at least {least} pictures, got {len(paths)}; patterns need held-out ones"
+        )
     console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_options)
     source = picture_source(list(paths), skip_bad=len(paths) > 1)
@@ -77,7 +69,9 @@ def open_input(
     if labelled and vit.anatomy.classes is not None:
         classes = _classes(paths, labels, vit.anatomy.classes)
         if classes is None:
-            console.note("no classes are known for these pictures (--labels); metrics of the true class are left out")
+            console.note(
+                "no classes are known for these pictures (--labels); metrics of the true class are left out"
+            )
     return HeadsInput(vit, source, classes)
 
 
@@ -146,7 +140,9 @@ def finish(
         console.emit_json({**document, **records, "files": files, "skipped": skipped})
     else:
         console.table(columns, rows)
-        console.out().print("\n" + "\n".join(str(file) for file in files), markup=False)
+        console.say()
+        for file in files:
+            console.say(str(file))
     raise typer.Exit(PARTIAL if skipped else OK)
 
 

@@ -8,20 +8,22 @@ from typing import Annotated, Any
 import typer
 
 from vitscope.cli import console, options
-from vitscope.cli.heads_input import Labels, Limit, Out, Pictures, Replacement, finish, open_input
+from vitscope.cli.heads_input import finish, open_input
+from vitscope.cli.progress import reporter
+from vitscope.cli.usage import unused
 
 
 def strength(
-    pictures: Pictures,
+    pictures: options.Pictures,
     model: options.Model,
     distance: Annotated[str, typer.Option(help="chebyshev (hops), manhattan or euclidean.")] = "chebyshev",
-    out: Out = Path("vitscope-heads"),
-    limit: Limit = None,
+    out: options.Out = Path("vitscope-heads"),
+    limit: options.Limit = None,
     weights: options.Weights = None,
     random_weights: options.RandomWeights = False,
     model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     json: options.Json = False,
@@ -36,7 +38,7 @@ def strength(
         pictures, None, limit, out, model, weights, image_size, device, precision, random_weights, model_option,
         labelled=False,
     )  # fmt: skip
-    with console.reporter("attention strength") as progress:
+    with reporter("attention strength") as progress:
         found = heads.strength(
             given.vit, given.source, distance=distance, batch_size=batch_size, progress=progress
         )
@@ -50,17 +52,31 @@ def strength(
     finish(given, json, files, ["head", "expected hops", "entropy"], rows, heads=summary)
 
 
+@unused(
+    "form",
+    "coder",
+    "clusters",
+    "epochs",
+    "latent",
+    "repeats",
+    "null",
+    when=lambda given: given["atlas"],
+    why="--atlas has its patterns already",
+)
+@unused("epochs", when=lambda given: given["coder"] == "pca", why="--coder pca is not trained")
 def patterns(
-    pictures: Pictures,
+    pictures: options.Pictures,
     model: options.Model,
-    out: Out = Path("vitscope-heads"),
+    out: options.Out = Path("vitscope-heads"),
     atlas: Annotated[
-        Path | None, typer.Option("--atlas", help="Place the pictures in this atlas instead of making a new one.")
+        Path | None,
+        typer.Option("--atlas", help="Place the pictures in this atlas instead of making a new one."),
     ] = None,
     form: Annotated[str, typer.Option(help="pooled (49 x 49) or offset (27 x 27).")] = "pooled",
     coder: Annotated[str, typer.Option(help="autoencoder, pca, or best on held-out pictures.")] = "best",
     clusters: Annotated[
-        int | None, typer.Option("--clusters", "-k", min=2, help="Number of patterns; else chosen by stability.")
+        int | None,
+        typer.Option("--clusters", "-k", min=2, help="Number of patterns; else chosen by stability."),
     ] = None,
     per_head: Annotated[int, typer.Option(min=1, help="At most so many maps of each head.")] = 100,
     epochs: Annotated[int, typer.Option(min=1, help="Most epochs of the autoencoder.")] = 60,
@@ -68,12 +84,12 @@ def patterns(
     repeats: Annotated[int, typer.Option(min=0, help="Seeds for the stability; 0 skips it.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of the split, the coder and the clusters.")] = 0,
     null: Annotated[bool, typer.Option("--null", help="Also place maps of shuffled weights.")] = False,
-    limit: Limit = None,
+    limit: options.Limit = None,
     weights: options.Weights = None,
     random_weights: options.RandomWeights = False,
     model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = 8,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     json: options.Json = False,
@@ -88,11 +104,16 @@ def patterns(
         labelled=False, least=1 if known else 2,
     )  # fmt: skip
     placed = None
-    with console.reporter("attention maps") as progress:
+    with reporter("attention maps") as progress:
         if known is not None:
             made = known
             placed = known.map_pictures(
-                given.vit, given.source, per_head=per_head, batch_size=batch_size, seed=seed, progress=progress
+                given.vit,
+                given.source,
+                per_head=per_head,
+                batch_size=batch_size,
+                seed=seed,
+                progress=progress,
             )
         else:
             sizes: dict[str, Any] = {} if latent is None else {"latent": latent}
@@ -103,28 +124,28 @@ def patterns(
                 training=lambda stage, now: progress(stage, now.epoch, now.epochs),
             )  # fmt: skip
     mixes = made.heads if placed is None else placed.heads
-    story = HeadsStory(given.vit.source, len(given.source), atlas=made, placed=placed, commands=given.commands)
+    story = HeadsStory(
+        given.vit.source, len(given.source), atlas=made, placed=placed, commands=given.commands
+    )
     files = story.save(out, "patterns")
     if not json:
-        console.out().print(made.verdict, markup=False)
-    rows = [
-        [f"{int(row['block'])}.{int(row['head'])}", row["pattern"]] for row in mixes.to_dict("records")
-    ]
+        console.say(made.verdict)
+    rows = [[f"{int(row['block'])}.{int(row['head'])}", row["pattern"]] for row in mixes.to_dict("records")]
     finish(given, json, files, ["head", "pattern"], rows, heads=mixes, verdict=made.verdict, names=made.names)
 
 
 def agreement(
-    pictures: Pictures,
+    pictures: options.Pictures,
     model: options.Model,
-    labels: Labels = None,
-    out: Out = Path("vitscope-heads"),
-    replacement: Replacement = "zero",
-    limit: Limit = None,
+    labels: options.Labels = None,
+    out: options.Out = Path("vitscope-heads"),
+    replacement: options.Replacement = "zero",
+    limit: options.Limit = None,
     weights: options.Weights = None,
     random_weights: options.RandomWeights = False,
     model_option: options.ModelOptions = None,
     image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     json: options.Json = False,
@@ -134,9 +155,19 @@ def agreement(
     from vitscope.heads.report import HeadsStory
 
     given = open_input(
-        pictures, labels, limit, out, model, weights, image_size, device, precision, random_weights, model_option
+        pictures,
+        labels,
+        limit,
+        out,
+        model,
+        weights,
+        image_size,
+        device,
+        precision,
+        random_weights,
+        model_option,
     )
-    with console.reporter("head scores") as progress:
+    with reporter("head scores") as progress:
         found = heads.agreement(
             given.vit, given.source, given.labels, replacement=replacement, batch_size=batch_size,
             progress=progress,

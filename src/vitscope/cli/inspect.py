@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vitscope.models import Anatomy
     from vitscope.tracing import Vit
 
-EPILOG = "Example: vitscope inspect timm/vit_small_patch16_224 --image-size 224x336"
+EXAMPLE = "vitscope inspect timm/vit_small_patch16_224 --image-size 224x336"
 
 
 def inspect(
@@ -40,7 +40,7 @@ def inspect(
         console.emit_json(document)
         return
     print_anatomy(vit)
-    console.out().print()
+    console.say()
     console.table(
         ["method", "applies", "why not"],
         [[m["name"], "yes" if m["applies"] else "no", m["reason"] or ""] for m in methods],
@@ -73,12 +73,11 @@ def print_anatomy(vit: Vit) -> None:
         "classifier": f"{anatomy.classifier} ({anatomy.classes} classes)" if anatomy.classifier else "none",
         "norm": "after the residual add" if anatomy.post_norm else "before attention and MLP",
     }
-    screen = console.out()
     for name, value in facts.items():
-        screen.print(f"{name:<12}{value}", markup=False)
+        console.say(f"{name:<12}{value}")
     for remark in anatomy.notes:
-        screen.print(f"{'note':<12}{remark}", markup=False)
-    screen.print()
+        console.say(f"{'note':<12}{remark}")
+    console.say()
     console.table(["blocks", "modules", "attention", "heads", "width", "tokens"], _block_rows(anatomy))
 
 

@@ -11,7 +11,7 @@ from vitscope.cli import console, options
 if TYPE_CHECKING:
     from vitscope.methods import MethodInfo
 
-EPILOG = "Example: vitscope methods --json; vitscope methods gmar lists its options and what they accept."
+EXAMPLE = "vitscope methods --json; vitscope methods gmar lists its options and what they accept"
 
 
 def methods(
@@ -48,9 +48,8 @@ def methods(
             for record in records
         ],
     )
-    console.out().print(
-        "\nclass: the map depends on the class asked for · F a forward pass · B a backward pass"
-    )
+    console.say()
+    console.say("class: the map depends on the class asked for · F a forward pass · B a backward pass")
 
 
 def _one(info: MethodInfo, json: bool) -> None:
@@ -58,7 +57,7 @@ def _one(info: MethodInfo, json: bool) -> None:
     if json:
         console.emit_json(_record(info))
         return
-    console.out().print(f"{info.name}: {info.summary}", markup=False)
+    console.say(f"{info.name}: {info.summary}")
     if info.declared:
         rows = [[option.name, option.accepts(), str(option.default)] for option in info.declared.values()]
         console.table(["option", "accepts", "default"], rows)

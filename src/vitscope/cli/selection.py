@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vitscope.cli.console import note
-from vitscope.cli.options import parse_list
+from vitscope.cli.values import parse_list
 from vitscope.errors import MethodError, nearest
 
 if TYPE_CHECKING:
     from vitscope.models import Anatomy
+    from vitscope.tracing import Vit
 
 MOST_PASSES = 50
 """Methods that need more passes than this for one picture are not part of ``all``."""
@@ -23,9 +24,7 @@ def choose_methods(text: str, anatomy: Anatomy) -> list[str]:
     """
     from vitscope.methods import get_method, methods
 
-    names = parse_list(text)
-    if not names:
-        raise MethodError("no method was named; vitscope methods lists them")
+    names = parse_list(text, "--method")
     if names != ["all"]:
         for name in names:
             info = get_method(name)
@@ -55,30 +54,52 @@ def choose_methods(text: str, anatomy: Anatomy) -> list[str]:
     return chosen
 
 
-def share_options(methods: list[str], given: dict[str, str]) -> dict[str, dict[str, Any]]:
+def choose_rows(rows: list[str], vit: Vit) -> list[str]:
+    """The rows of a leaderboard: each a method with or without options of its own; ``all`` takes those that apply.
+
+    Raises MethodError, or EvaluationError for ``name:option=value`` that cannot be read.
+    """
+    from vitscope.evaluation.subjects import contestants, parse_spec
+
+    if rows == ["all"]:
+        return [each.name for each in contestants(vit, ["all"], {}, ())]
+    choose_methods(",".join(dict.fromkeys(parse_spec(row)[0] for row in rows)), vit.anatomy)
+    return rows
+
+
+def share_options(rows: list[str], given: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Options per method: ``norm=l1`` goes to each method that has it, ``gmar.norm=l1`` to that one.
 
-    Raises MethodError for an option that no chosen method has, with the nearest that they do, and for a text that
+    A row may have options of its own, ``gmar:norm=l1``; an option for all does not change those. Raises MethodError
+    for an option that no row takes, with the nearest that they do or with what stands in its way, and for a text that
     stands for no value of its option.
     """
+    from vitscope.evaluation.subjects import parse_spec
     from vitscope.methods import get_method
 
-    known = {name: get_method(name).options for name in methods}
-    shared: dict[str, dict[str, Any]] = {name: {} for name in methods}
-    # Those for one method come last, so that they win over those for all.
-    for key, value in sorted(given.items(), key=lambda item: "." in item[0]):
+    specs = {row: parse_spec(row) for row in rows}
+    known = {row: get_method(name).options for row, (name, _) in specs.items()}
+    names = list(dict.fromkeys(name for name, _ in specs.values()))
+    shared: dict[str, dict[str, Any]] = {row: {} for row in rows}
+    # Those for one method come first: an option for all is for the others.
+    for key, value in sorted(given.items(), key=lambda item: "." not in item[0]):
         owner, dot, option = key.rpartition(".")
-        if dot and owner.replace("_", "-") in known:
-            owner = owner.replace("_", "-")
-        if dot and owner not in known:
+        owner = owner if owner in names else owner.replace("_", "-")
+        if dot and owner not in names:
             raise MethodError(
-                f"-o {key}: {owner} is not among the methods {', '.join(methods)}; name one of them"
+                f"-o {key}: {owner} is not among the methods {', '.join(names)}; name one of them"
             )
-        takers = [name for name in ([owner] if dot else methods) if option in known[name]]
-        if not takers:
-            every = {one for name in ([owner] if dot else methods) for one in known[name]}
+        meant = [row for row in rows if not dot or specs[row][0] == owner]
+        able = [row for row in meant if option in known[row]]
+        if not able:
+            every = {one for row in meant for one in known[row]}
             has = f"nearest: {', '.join(nearest(option, every))}" if every else "they have none"
-            raise MethodError(f"no method of {owner or ', '.join(methods)} has an option {option!r}; {has}")
-        for name in takers:
-            shared[name][option] = get_method(name).read_option(option, value)
+            raise MethodError(f"no method of {owner or ', '.join(names)} has an option {option!r}; {has}")
+        takers = [row for row in able if option not in specs[row][1] and option not in shared[row]]
+        if not takers:
+            raise MethodError(
+                f"-o {key}={value} would not be used: {', '.join(able)} has its own {option}; leave it out"
+            )
+        for row in takers:
+            shared[row][option] = get_method(specs[row][0]).read_option(option, value)
     return shared

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from vitscope.cli.console import err
-from vitscope.cli.options import (
+from vitscope.cli.console import busy
+from vitscope.cli.values import (
     check_precision,
     choose_device,
-    parse_assignments,
     parse_image_size,
+    parse_model_options,
     parse_target,
 )
 from vitscope.errors import TargetError, nearest
@@ -39,11 +39,14 @@ def open_vit(
         raise typer.BadParameter("--model must name a model, for example timm/deit_tiny_patch16_224")
     if random_weights and weights is not None:
         raise typer.BadParameter("--weights and --random-weights exclude each other")
-    extra: dict[str, Any] = {"pretrained": False} if random_weights else {}
-    extra |= parse_assignments(model_options)
+    extra = parse_model_options(model_options)
+    if random_weights:
+        if "pretrained" in extra:
+            raise typer.BadParameter("--random-weights and -M pretrained= say the same; give one of them")
+        extra["pretrained"] = False
     if class_names is not None:
         extra["class_names"] = class_names
-    with err().status(f"opening {model} ..."):
+    with busy(f"opening {model} ..."):
         import torch
 
         import vitscope as vs
