@@ -115,7 +115,7 @@ def test_interrupted_and_gone_on(
 ) -> None:
     from vitscope.evaluation.run import Run
 
-    command = ["evaluate", str(photos), *MODEL, *QUICK, "--batch-size", "1", "--out", str(tmp_path / "out")]
+    command = ["evaluate", str(photos), *MODEL[:-1], "1", *QUICK, "--out", str(tmp_path / "out")]
     over, calls = Run.over, []
 
     def stopped(self: Run, data: object) -> None:
