@@ -154,3 +154,45 @@ def test_a_class_token_that_nobody_reads_gives_no_row():
         attention = beit(picture, output_attentions=True).attentions[-1]
     found = vs.explain(vs.open_model(beit), picture, "raw-attention").maps
     torch.testing.assert_close(found.flatten(1), attention.mean(1)[:, 1:, 1:].mean(1), rtol=1e-4, atol=1e-6)
+
+
+class MaskedMean(nn.Module):
+    """The mean over the patches that a picture has; the others are padding and masked in every attention."""
+
+    def __init__(self, vit: nn.Module) -> None:
+        super().__init__()
+        self.vit = vit
+
+    def forward(self, pixel_values: Tensor, mask: Tensor) -> Tensor:
+        v = self.vit
+        x = v.pos_drop(v.patch_embed(pixel_values) + v.pos_embed[:, 1:])
+        bias = torch.zeros(len(x), 1, 1, 16).masked_fill(~mask[:, None, None].bool(), float("-inf"))
+        for block in v.blocks:
+            x = block(x, attn_mask=bias)
+        weights = mask[:, :, None].float()
+        return v.head((v.norm(x) * weights).sum(1) / weights.sum(1))
+
+
+def test_padding_belongs_to_each_picture():
+    """The mean over each picture's own patches: both pictures in one call, in both orders, against each alone."""
+    torch.manual_seed(0)
+    vit = timm.models.vision_transformer.VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2, num_classes=5
+    )
+    for parameter in vit.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    opened = vs.open_model(MaskedMean(vit).eval(), image_size=32, classes=5)
+    pictures = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(2, 16, dtype=torch.long)
+    mask[0, 12:], mask[1, 4:] = 0, 0
+
+    def maps(rows: list[int], method: str) -> Tensor:
+        return vs.explain(opened, {"pixel_values": pictures[rows], "mask": mask[rows]}, method, target=1).maps
+
+    for method in ("rollout", "gae", "raw-attention"):
+        both = maps([0, 1], method)
+        assert both.shape == (2, 4, 4)
+        torch.testing.assert_close(both, torch.cat([maps([0], method), maps([1], method)]), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(both.flip(0), maps([1, 0], method), rtol=1e-4, atol=1e-6)
+        assert float(both[0].flatten()[12:].abs().sum()) == 0  # nobody attends to padding
+        assert float(both[1].flatten()[4:].abs().sum()) == 0

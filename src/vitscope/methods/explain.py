@@ -21,6 +21,7 @@ from vitscope.models.inputs import to_pictures
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, parse_target
 from vitscope.tracing.caller import unaffected
+from vitscope.tracing.calling import pictures_of
 from vitscope.tracing.forward_pass import Inputs, batch_of
 from vitscope.tracing.guard import exclusive
 from vitscope.tracing.identity import library_versions, model_identity
@@ -79,8 +80,9 @@ def explain(
                 made=recipes[name],
                 metadata={**explanation.metadata, "fingerprint": model["fingerprint"], "keys": ids, "ids": ids},
             )
-            if keep_pictures and isinstance(inputs, Tensor):
-                pictures = as_uint8(to_pictures(inputs.detach().float().cpu(), vit.preprocessor))
+            shown = pictures_of(inputs)
+            if keep_pictures and shown is not None and shown.dim() == 4:
+                pictures = as_uint8(to_pictures(shown.detach().float().cpu(), vit.preprocessor))
                 explanation = dataclasses.replace(explanation, pictures=pictures)
             parts[name].append(explanation)
     joined = {name: concatenate(found) for name, found in parts.items()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from vitscope.storage.recipe import Recipe, plain
 from vitscope.tracing import ClassIndex, Target
 from vitscope.tracing.forward_pass import Inputs
@@ -34,7 +36,10 @@ def explanation_recipe(
             "options": options,
             "clean": clean,
             "target": _described(target) if own is None else own.quantity,
-            "size": {name: list(value.shape[1:]) for name, value in shapes.items()},
+            "size": {
+                name: list(value.shape[1:]) if isinstance(value, Tensor) else repr(value)
+                for name, value in shapes.items()
+            },
         },
         target=target.describe() if own is None else PER_PICTURE,
         truth={} if own is None else {"targets": ""},

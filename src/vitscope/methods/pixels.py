@@ -16,7 +16,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.cells import Cells
 from vitscope.models.optional import require
 from vitscope.tracing import Trace
-from vitscope.tracing.calling import call_model
+from vitscope.tracing.calling import call_model, with_pictures
 from vitscope.tracing.forward_pass import run_pass
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.outputs import scores_of
@@ -45,15 +45,17 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
     chosen = chosen.to(trace.logits.device)
 
     def run_model(images: Tensor) -> Any:
+        # Captum stacks whole batches, so row i belongs to picture i mod B
+        rows = chosen[torch.arange(len(images), device=images.device) % len(chosen)]
+        inputs = with_pictures(trace.inputs, images, rows)
         if trace.rules is None:
-            return call_model(vit.model, images)
+            return call_model(vit.model, inputs)
         return run_pass(
-            vit.model, trace.anatomy, images, precision=vit.precision, gradient=True, rules=trace.rules
+            vit.model, trace.anatomy, inputs, precision=vit.precision, gradient=True, rules=trace.rules
         ).output
 
     def score(images: Tensor) -> Tensor:
         output = run_model(images)
-        # Captum stacks whole batches, so row i belongs to picture i mod B
         target = resolved.select(chosen[torch.arange(images.shape[0], device=images.device) % len(chosen)])
         return target.score(output, scores_of(output, trace.anatomy.output, len(images)))
 

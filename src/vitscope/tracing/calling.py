@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,13 +10,52 @@ from torch import Tensor, nn
 
 from vitscope.tracing.scope import running
 
-Inputs = Tensor | Mapping[str, Tensor]
+Inputs = Tensor | Mapping[str, Any]
+"""What a model is given: its pictures, or a mapping of arguments by name: tensors with the batch first (pictures,
+texts, masks, other data of each picture), and flags that are handed on as they are."""
 
 
 def batch_of(inputs: Inputs) -> int:
     """Number of pictures (or texts) in the inputs."""
-    tensor = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
-    return int(tensor.shape[0])
+    pictures = pictures_of(inputs)
+    if pictures is not None:
+        return int(pictures.shape[0])
+    tensors = [inputs] if isinstance(inputs, Tensor) else [v for v in inputs.values() if isinstance(v, Tensor)]
+    return int(tensors[0].shape[0])
+
+
+def pictures_of(inputs: Inputs) -> Tensor | None:
+    """The pictures (B, C, H, W) or films (B, T, C, H, W) among the inputs.
+
+    None for a text model, and where there are several tensors of pictures: then no grid belongs to all of them."""
+    if isinstance(inputs, Tensor):
+        return inputs if _is_picture(inputs) else None
+    found = [value for value in inputs.values() if _is_picture(value)]
+    return found[0] if len(found) == 1 else None
+
+
+def with_pictures(inputs: Inputs, pictures: Tensor, rows: Tensor | None = None) -> Inputs:
+    """The same inputs with other pictures; ``rows`` (M,) says to which of the old ones each new picture belongs."""
+    if isinstance(inputs, Tensor):
+        return pictures
+    own = pictures_of(inputs)
+    batch = batch_of(inputs)
+
+    def row(value: Any) -> Any:
+        each = isinstance(value, Tensor) and value.dim() and value.shape[0] == batch
+        return value[rows.to(value.device)] if each and rows is not None else value
+
+    return {name: pictures if value is own else row(value) for name, value in inputs.items()}
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() in (4, 5)
+
+
+def takes_first(model: nn.Module, name: str) -> bool:
+    """Whether the model's forward takes the argument of that name first, so that it may come by position."""
+    parameters = list(inspect.signature(model.forward).parameters.values())
+    return bool(parameters) and parameters[0].name == name and parameters[0].kind is not inspect.Parameter.KEYWORD_ONLY
 
 
 def call_model(model: nn.Module, inputs: Inputs) -> Any:
@@ -26,6 +66,6 @@ def call_model(model: nn.Module, inputs: Inputs) -> Any:
         own = inputs.clone()
         with running():
             return model(own)
-    named = {name: value.clone() for name, value in inputs.items()}
+    named = {name: value.clone() if isinstance(value, Tensor) else value for name, value in inputs.items()}
     with running():
         return model(**named)

@@ -17,7 +17,7 @@ from vitscope.tracing.ablation import Ablation
 from vitscope.tracing.blocks import first_tensor, is_tokens, replace_first, skip_blocks, watch_blocks
 from vitscope.tracing.calling import Inputs as Inputs
 from vitscope.tracing.calling import batch_of as batch_of
-from vitscope.tracing.calling import call_model
+from vitscope.tracing.calling import call_model, pictures_of, with_pictures
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.outputs import scores_of
@@ -125,14 +125,15 @@ def run_pass(
     capture = capture or Capture()
     layout = anatomy.layout
     image: Tensor | None = None
-    if gradient and capture.image and isinstance(inputs, Tensor):
+    pictures = pictures_of(inputs)
+    if gradient and capture.image and pictures is not None:
         with torch.inference_mode(False):
-            image = inputs.detach().clone().requires_grad_()
+            image = pictures.detach().clone().requires_grad_()
     for ablation in ablations or []:
         ablation.check(anatomy)
     if removal is not None:
         removal.check(anatomy, batch_of(inputs))
-    given = inputs if image is None else image
+    given = inputs if image is None else with_pictures(inputs, image)
     record_ = PassRecord(given, None, torch.empty(0), precision, image=image)
     convolutions = 0
 

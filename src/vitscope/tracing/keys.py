@@ -15,10 +15,12 @@ from vitscope.tracing.forward_pass import Inputs, batch_of
 def content_keys(inputs: Inputs) -> tuple[str, ...]:
     """One key per picture (or text) by its content alone: xxh3-128 of shapes, types and values, 32 digits."""
     tensors = {"": inputs} if isinstance(inputs, Tensor) else dict(inputs)
-    ready = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
+    batch = batch_of(inputs)
+    flags = {n: v for n, v in tensors.items() if not (isinstance(v, Tensor) and v.dim() and v.shape[0] == batch)}
+    ready = {n: v.detach().cpu().contiguous() for n, v in sorted(tensors.items()) if n not in flags}
     keys = []
-    for row in range(batch_of(inputs)):
-        digest = xxhash.xxh3_128()
+    for row in range(batch):
+        digest = xxhash.xxh3_128(repr(sorted(flags.items())).encode() if flags else b"")
         for name, value in ready.items():
             digest.update(f"{name}|{value.dtype}|{tuple(value.shape[1:])}|".encode())
             digest.update(value[row].reshape(-1).view(torch.uint8).numpy().data)

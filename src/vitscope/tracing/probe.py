@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vitscope.errors import ModelError
 from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
-from vitscope.tracing.calling import Inputs, batch_of, call_model
+from vitscope.tracing.calling import Inputs, batch_of, call_model, pictures_of
 from vitscope.tracing.chains import find_chain
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
@@ -75,14 +75,16 @@ def probe(
     with torch.inference_mode(False):
         found = _Conclusion(model, inputs, output, recorder, overrides, output_kind).probe(source, family)
     del output, recorder
-    if isinstance(inputs, Tensor):
-        reason = why_out_of_order(model, found.anatomy, inputs, inputs)
+    pictures = pictures_of(inputs)
+    if pictures is not None and pictures.dim() == 4:
+        reason = why_out_of_order(model, found.anatomy, pictures, inputs)
         found = replace(found, anatomy=replace(found.anatomy, misplaced=reason))
     return found
 
 
 def _does_not_run(source: str, inputs: Inputs, error: Exception) -> ModelError:
-    what = f"pictures of {inputs.shape[-2]}x{inputs.shape[-1]}" if isinstance(inputs, Tensor) else "these inputs"
+    pictures = pictures_of(inputs)
+    what = f"pictures of {pictures.shape[-2]}x{pictures.shape[-1]}" if pictures is not None else "these inputs"
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ModelError(f"'{source}' does not run on {what}: {reason}; give the size it wants with image_size=")
 
@@ -96,7 +98,8 @@ class _Conclusion:
         self.model, self.output, self.recorder, self.overrides = model, output, recorder, overrides
         self.output_kind = output_kind
         self.B = batch_of(inputs)
-        self.size = (int(inputs.shape[-2]), int(inputs.shape[-1])) if isinstance(inputs, Tensor) else None
+        pictures = pictures_of(inputs)
+        self.size = None if pictures is None else (int(pictures.shape[-2]), int(pictures.shape[-1]))
         self.notes: list[str] = []
         width = getattr(model, "num_classes", None) if overrides.classes is None else overrides.classes
         chosen = choose(output, self.B, width if isinstance(width, int) else None, overrides.output)

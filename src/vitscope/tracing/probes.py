@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.errors import ModelError
-from vitscope.tracing.forward_pass import Inputs
+from vitscope.tracing.calling import Inputs, pictures_of, with_pictures
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.probe import Overrides, Probe, probe
+from vitscope.tracing.resume import select
 from vitscope.tracing.stages import Stage, find_stages
 
 GUESSED_SIZES = (224, 256, 384, 96, 64, 32, 336, 448, 512, 128, 48, 28)
@@ -30,17 +31,19 @@ class Probes:
         if isinstance(inputs, Tensor):
             key: tuple[Any, ...] = tuple(inputs.shape[1:])
         else:
-            key = tuple((name, tuple(value.shape[1:])) for name, value in inputs.items())
+            key = tuple(
+                (name, tuple(value.shape[1:]) if isinstance(value, Tensor) else repr(value))
+                for name, value in inputs.items()
+            )
         if key not in self._probes:
-            sample: Inputs
-            if isinstance(inputs, Tensor):
-                sample = self._blank((inputs.shape[-2], inputs.shape[-1]), inputs.shape[1])
-            else:
-                sample = {name: torch.cat([value[:1], value[:1]]) for name, value in inputs.items()}
+            pictures = pictures_of(inputs)
+            sample = select(inputs, torch.tensor([0, 0]))
+            if pictures is not None:
+                sample = with_pictures(sample, self._blank_like(pictures))
             self._probes[key] = probe(
                 self.model, sample, source=self.source, family=self.family, overrides=self.overrides
             )
-            self._channels = int(inputs.shape[1]) if isinstance(inputs, Tensor) else self._channels
+            self._channels = self._channels if pictures is None else int(pictures.shape[-3])
         return self._probes[key]
 
     def at_size(self, size: tuple[int, int]) -> Probe:
@@ -58,7 +61,8 @@ class Probes:
 
     def stages_at(self, inputs: Inputs) -> tuple[Stage, ...]:
         """The feature maps at each resolution for the size of these inputs; none for a text model."""
-        if not isinstance(inputs, Tensor):
+        pictures = pictures_of(inputs)
+        if not isinstance(inputs, Tensor) or pictures is None or pictures.dim() != 4:
             return ()
         key = (inputs.shape[-2], inputs.shape[-1])
         if key not in self._stages:
@@ -80,12 +84,16 @@ class Probes:
 
     def _blank(self, size: tuple[int, int], channels: int) -> Tensor:
         """Two different random pictures of that size, the same every time, where the model lies and of its type."""
+        return self._blank_like(torch.empty(1, channels, *size, device="meta"))
+
+    def _blank_like(self, pictures: Tensor) -> Tensor:
+        """Two different random pictures (or films) of the same shape, the same every time."""
         generator = torch.Generator().manual_seed(0)
         first = next(self.model.parameters(), None)
         floating = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
         device = first.device if first is not None else torch.device("cpu")
         with torch.inference_mode(False):
-            return torch.randn(2, channels, *size, generator=generator).to(device, floating)
+            return torch.randn(2, *pictures.shape[1:], generator=generator).to(device, floating)
 
     def _candidates(self) -> list[int]:
         """How many channels pictures may have: what was seen, else what the first convolution takes, else 3 or 1."""

@@ -86,7 +86,7 @@ def _weights(length: Tensor, support: Tensor, anatomy: Anatomy, layout: TokenLay
         pooled = ~support[:, : layout.prefix_count].any(1) & (patches.sum(1) > 1)
         uniform = support / support.sum(1, keepdim=True).clamp_min(1)
         weights = torch.where(pooled[:, None], uniform, weights)
-    if anatomy.readout is not None and block == len(anatomy.blocks) - 1:
+    if anatomy.readout is not None and anatomy.pooling != "other" and block == len(anatomy.blocks) - 1:
         own = torch.tensor(anatomy.readout, device=length.device)
         same = (support == (own > 0)).all(1)
         weights = torch.where(same[:, None], own, weights)

@@ -16,7 +16,7 @@ from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, BlockInfo
 from vitscope.tracing.ablation import Ablation, HeadAblation
 from vitscope.tracing.blocks import first_tensor, is_tokens, replace_first
-from vitscope.tracing.forward_pass import Inputs
+from vitscope.tracing.calling import Inputs, batch_of
 from vitscope.tracing.guard import exclusive
 from vitscope.tracing.scope import own
 
@@ -43,7 +43,14 @@ def select(inputs: Inputs, index: Tensor | None) -> Inputs:
     """The inputs of the chosen pictures."""
     if index is None:
         return inputs
-    return inputs[index] if isinstance(inputs, Tensor) else {k: v[index] for k, v in inputs.items()}
+    if isinstance(inputs, Tensor):
+        return inputs[index]
+    batch = batch_of(inputs)
+
+    def row(value: Any) -> Any:
+        return value[index] if isinstance(value, Tensor) and value.dim() and value.shape[0] == batch else value
+
+    return {name: row(value) for name, value in inputs.items()}
 
 
 def _own_parent(path: str) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vitscope.models.anatomy import Anatomy
 from vitscope.models.cells import Cells
 from vitscope.tracing.blocks import get_module, is_tokens
-from vitscope.tracing.calling import Inputs, call_model
+from vitscope.tracing.calling import Inputs, call_model, with_pictures
 from vitscope.tracing.forward_pass import compose_tokens
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.scope import own
@@ -40,9 +40,10 @@ def why_out_of_order(model: nn.Module, anatomy: Anatomy, pictures: Tensor, input
         return None
     patches = _spread(layout.grid)
     batch = _changed(pictures, layout.cells, patches)
+    first = torch.zeros(len(batch), dtype=torch.long)
     with quiet(model, gradient=False), torch.random.fork_rng(devices=[]):
-        entering = _first_tokens(model, anatomy, _with(inputs, batch))
-        again = _first_tokens(model, anatomy, _with(inputs, batch[:1]))
+        entering = _first_tokens(model, anatomy, with_pictures(inputs, batch, first))
+        again = _first_tokens(model, anatomy, with_pictures(inputs, batch[:1], first[:1]))
     if entering is None or again is None:
         return None
     tokens = entering.float()
@@ -87,17 +88,6 @@ def _changed(pictures: Tensor, cells: Cells, patches: list[int]) -> Tensor:
     keep = torch.ones(len(patches), cells.grid[0] * cells.grid[1], dtype=torch.bool, device=pictures.device)
     keep[torch.arange(len(patches)), torch.tensor(patches)] = False
     return torch.cat([first[None], first[None], torch.where(cells.kept(keep), first, second)])
-
-
-def _with(inputs: Inputs, batch: Tensor) -> Inputs:
-    """The inputs with these pictures in the place of theirs, and everything else repeated to as many."""
-    if isinstance(inputs, Tensor):
-        return batch
-    picture = next((n for n, value in inputs.items() if value.dim() == 4 and value.is_floating_point()), "")
-    return {
-        name: batch if name == picture else value[:1].expand(len(batch), *value.shape[1:])
-        for name, value in inputs.items()
-    }
 
 
 def _first_tokens(model: nn.Module, anatomy: Anatomy, inputs: Inputs) -> Tensor | None:

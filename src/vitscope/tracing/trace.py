@@ -13,6 +13,7 @@ from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
 from vitscope.models.cells import Cells
 from vitscope.tracing.backward import Gradients
+from vitscope.tracing.calling import pictures_of
 from vitscope.tracing.forward_pass import Capture, PassRecord, batch_of, compose_tokens
 from vitscope.tracing.keys import content_keys
 from vitscope.tracing.readout import Readout, readout_of_score, reads_for_itself
@@ -71,9 +72,10 @@ class Trace:
     @property
     def images(self) -> Tensor:
         """The pictures as the model saw them, (B, 3, H, W)."""
-        if not isinstance(self._record.inputs, Tensor):
-            raise TraceError("this trace is of a text model; its inputs are in trace.inputs")
-        return self._record.inputs.detach()
+        pictures = pictures_of(self._record.inputs)
+        if pictures is None:
+            raise TraceError("this trace is of no single tensor of pictures; its inputs are in trace.inputs")
+        return pictures.detach()
 
     @property
     def cells(self) -> Cells:
@@ -267,6 +269,9 @@ class Trace:
         """What the target itself reads, where that may be something else than what the classifier reads."""
         if not reads_for_itself(self.target, self.inputs):
             return None
+        pool, known = self.anatomy.pool_site, self._gradients
+        if pool is not None and known is not None and bool(known.sites.get(pool, torch.zeros(())).any()):
+            return None  # it reads through the model's own attention pooling
         if self._gradients is None or not self.capture.streams:
             if self.target is None or self.target.needs_classifier:
                 return None
@@ -274,9 +279,6 @@ class Trace:
                 "which tokens this target reads shows only in its gradient along the stream; take the trace with "
                 "gradient=True and capture=Capture(streams=True)"
             )
-        pool = self.anatomy.pool_site
-        if pool is not None and bool(self._gradients.sites.get(pool, torch.zeros(())).any()):
-            return None  # it reads through the model's own attention pooling
         if self._read is None:
             self._read = readout_of_score(self.anatomy, self.layout, self._gradients)
         return self._read

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vitscope.errors import ModelError, TargetError
+from vitscope.errors import ModelError, PictureError, TargetError
 from vitscope.models.anatomy import Anatomy
 from vitscope.models.fingerprint import CurrentFingerprint
 from vitscope.models.inputs import to_batch
@@ -17,6 +18,7 @@ from vitscope.models.module_source import refuse_unseeable, unwrapped
 from vitscope.tracing.ablation import Ablation, as_list
 from vitscope.tracing.backward import FP16_SCALE, backward
 from vitscope.tracing.caller import unaffected
+from vitscope.tracing.calling import pictures_of, takes_first
 from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
 from vitscope.tracing.guard import AUTOCAST
 from vitscope.tracing.keys import check_keys
@@ -133,11 +135,32 @@ class Vit:
 
     @unaffected
     def inputs(self, images: Any) -> Inputs:
-        """Pictures as ``images`` gives them; mappings of tensors (text models) moved to the device."""
-        if isinstance(images, Mapping):
-            named = {key: value for key, value in images.items() if isinstance(value, Tensor)}
-            return {key: _outside_graphs(value.to(self.device)) for key, value in named.items()}
-        return self.images(images)
+        """Pictures as ``images`` gives them; a mapping of arguments by name with its tensors moved to the device.
+
+        A mapping that holds nothing but the pictures (what an image processor returns) is the pictures. Arrays in a
+        mapping become tensors, flags are handed on to the model."""
+        if not isinstance(images, Mapping):
+            return self.images(images)
+        named = {key: self._argument(key, value) for key, value in images.items()}
+        if not any(isinstance(value, Tensor) for value in named.values()):
+            raise PictureError(
+                f"the mapping holds no tensor ({', '.join(map(str, named)) or 'nothing'}); ask the processor for "
+                'return_tensors="pt"'
+            )
+        pictures = pictures_of(named)
+        if len(named) == 1 and pictures is not None and takes_first(self.model, next(iter(named))):
+            return self.images(pictures)
+        return named
+
+    def _argument(self, name: str, value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            value = torch.from_numpy(value)
+        if isinstance(value, list) and value and all(isinstance(v, (np.ndarray, Tensor)) for v in value):
+            value = torch.stack([torch.as_tensor(v) for v in value])
+        if not isinstance(value, Tensor):
+            return value
+        moved = value.to(self.device)
+        return _outside_graphs(moved.to(self.dtype) if moved.is_floating_point() else moved)
 
     # ---- looking ---------------------------------------------------------------------------------------------
     @unaffected
