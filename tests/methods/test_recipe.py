@@ -67,7 +67,7 @@ CHANGES: dict[str, Callable[[vs.Vit, list[Image.Image]], Explanation]] = {
         vs.open_model(vit.model, image_size=32, preprocess="half", precision="bf16"), pictures, "gmar"
     ),
     "overrides": lambda vit, pictures: vs.explain(
-        vs.open_model(vit.model, image_size=32, preprocess="half", classes=4), pictures, "gmar"
+        vs.open_model(vit.model, image_size=32, preprocess="half", classes=5), pictures, "gmar"
     ),
 }
 
