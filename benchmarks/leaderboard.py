@@ -27,9 +27,9 @@ import torch
 import vitscope as vs
 from vitscope.errors import VitscopeError
 from vitscope.evaluation import EvaluationSet, world_names, world_set
-from vitscope.evaluation.dataset import picture_keys
 from vitscope.evaluation.mosaics import mosaics_of
 from vitscope.evaluation.worlds import WORLD_METRICS, WORLD_PROTOCOL
+from vitscope.pictures import picture_source
 from vitscope.storage import folders
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,7 +134,8 @@ def sample_photographs() -> EvaluationSet:
     # Every n pictures hold classes from everywhere, not the first hundred of fishes and birds.
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
     paths = [folder / rows[i]["file"] for i in order]
-    return EvaluationSet(paths, picture_keys(paths), [int(rows[i]["class_index"]) for i in order])
+    keys = picture_source(paths, root=folder).keys
+    return EvaluationSet(paths, keys, [int(rows[i]["class_index"]) for i in order])
 
 
 def deit_tiny() -> vs.Vit:
@@ -152,7 +153,10 @@ def deit_pictures(boards: list[str]) -> dict[str, EvaluationSet]:
         from vitscope.evaluation.truth import read_truth
 
         folder = ASSETS / "images" / "boxed"
-        sets["boxes"] = read_truth(sorted(folder.glob("*.JPEG")), boxes=folder / "boxes.csv")
+        files = sorted(folder.glob("*.JPEG"))
+        sets["boxes"] = read_truth(
+            files, boxes=folder / "boxes.csv", keys=picture_source(files, root=folder).keys
+        )
     return sets
 
 

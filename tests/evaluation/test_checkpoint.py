@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from PIL import Image
 
 import vitscope as vs
 from vitscope.analysis import RESUMED
-from vitscope.evaluation import gallery
+from vitscope.errors import PictureError
+from vitscope.evaluation import evaluation_set, gallery
 from vitscope.evaluation.metric import Metric, statistics_of
 from vitscope.models import fingerprint
 
@@ -205,6 +207,36 @@ def test_a_new_process_finds_the_same_kappa(opened: vs.Vit, tmp_path: Path) -> N
     assert same_bits(found, evaluated(opened, paths, methods=["dart"]))
     used = found.recipe.options["methods"]["dart"]["options"]["kappa"]
     assert isinstance(used, (int, float)), "the number is recorded, not how it is found"
+
+
+def test_a_picture_that_cannot_be_read_costs_that_picture(opened: vs.Vit, tmp_path: Path) -> None:
+    paths = files(tmp_path / "p")
+    whole = evaluated(opened, paths)
+    paths[2].write_bytes(b"no picture")
+    data = replace(evaluation_set(paths), skip=True)
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(opened, data, checkpoint=tmp_path / "c", progress=stop_after(4))  # type: ignore[arg-type]
+    data = replace(evaluation_set(paths), skip=True)
+    found = evaluated(opened, data, checkpoint=tmp_path / "c")  # type: ignore[arg-type]
+    assert [Path(key).name for key in data.skipped] == ["2.png"]
+    before, after = (board.per_image().set_index("key")["value"] for board in (whole, found))
+    assert list(after.index) == [key for key in before.index if not key.endswith("2.png")]
+    # Batches are cut by position, so the others' bits are the same where the batch is.
+    assert after.tolist() == pytest.approx(before[after.index].tolist(), rel=1e-5, abs=1e-6)
+    with pytest.raises(PictureError):
+        evaluated(opened, paths)
+
+
+def test_a_file_that_changes_while_it_is_used_is_refused(opened: vs.Vit, tmp_path: Path) -> None:
+    paths = files(tmp_path / "p")
+    other = files(tmp_path / "q", seed=1)[5].read_bytes()
+
+    def change(what: str, done: int, total: int) -> None:
+        if done == 2:
+            paths[5].write_bytes(other)
+
+    with pytest.raises(PictureError, match="was changed while it was in use"):
+        evaluated(opened, paths, progress=change)
 
 
 def cut(content: bytes) -> bytes:

@@ -299,7 +299,7 @@ def test_keys_do_not_depend_on_place(tmp_path: Path) -> None:
     assert list(data.keys) == ["a/x.png", "b/x.png"]
     same = torch.zeros(2, 3, 4, 4)
     first, second = evaluation_set(same).keys
-    assert second == f"{first}#2"
+    assert second == f"{first}#again-2"
 
 
 def test_one_method_with_two_sets_of_options(vit: Any, pictures: torch.Tensor) -> None:

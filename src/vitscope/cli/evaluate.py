@@ -161,6 +161,9 @@ def evaluate(
         place = folder / job.name if len(jobs) > 1 else folder
         boards = evaluate_job(job, rows, given, batch_size, place, quiet=json)
         documents += [evaluate_output.document(board, job.name, key) for key, board in boards.items()]
+        for key, reason in job.data.skipped.items():
+            skipped.append((Path(key), reason))
+            console.note(f"skipped: {reason}")
     for job in jobs:
         _forget(folder / job.name if len(jobs) > 1 else folder, job)
     if json:

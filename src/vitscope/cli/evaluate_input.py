@@ -104,14 +104,16 @@ def read_jobs(
         )
     chosen = parse_list(metrics, "--metrics") if metrics else ["srg"]
     needs = _needs(chosen, variants)
-    paths, skipped = _readable(pictures or [], limit, max_pixels)
+    named, skipped = _readable(pictures or [], limit, max_pixels)
     vit = opened(model)
     from vitscope.evaluation.truth import read_truth
 
     data = read_truth(
-        paths, truth.labels, truth.boxes, vit.anatomy.classes, truth.masks,
+        list(named.values()), truth.labels, truth.boxes, vit.anatomy.classes, truth.masks, keys=list(named),
         class_names=vit.class_names, needs=needs - {"boxes"} if truth.masks is not None else needs, tell=console.note,
     )  # fmt: skip
+    # What can no longer be read when its turn comes costs that picture.
+    data = replace(data, skip=True, **({} if max_pixels is None else {"max_pixels": max_pixels}))
     return [Job("", vit, data, _coloured(variants, mean_colour, vit, data), chosen)], skipped
 
 
@@ -199,17 +201,20 @@ def _needs(metrics: list[str], variants: dict[str, Protocol]) -> set[str]:
     return needs | ({"boxes"} if asked & {"masks", "boxes"} else set())
 
 
-def _readable(places: list[str], limit: int | None, max_pixels: int | None) -> tuple[list[Path], Skipped]:
-    """The pictures that can be read, and the others with the reason."""
-    from vitscope.models import find_pictures, read_picture
+def _readable(
+    places: list[str], limit: int | None, max_pixels: int | None
+) -> tuple[dict[str, Path], Skipped]:
+    """The pictures that can be read, by key, and the others with the reason."""
+    from vitscope.pictures import picture_source, read_picture
 
-    paths = find_pictures(places)[:limit]
-    good: list[Path] = []
+    source = picture_source([Path(place) for place in places] if len(places) > 1 else places[0])
+    paths = list(source.items)[:limit]
+    good: dict[str, Path] = {}
     skipped: Skipped = []
-    for path in track(paths, "reading", len(paths)):
+    for key, path in zip(source.keys, track(paths, "reading", len(paths)), strict=False):
         try:
             read_picture(path, **({} if max_pixels is None else {"max_pixels": max_pixels}))
-            good.append(path)
+            good[key] = path
         except PictureError as error:
             if len(paths) == 1:
                 raise

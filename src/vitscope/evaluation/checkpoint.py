@@ -65,7 +65,7 @@ class Evaluation:
         cascade = (
             Cascade(vit, self.protocol.seed) if any(m.family == "sanity" for m in self.metrics) else None
         )
-        first = next(iter(source.part(0, 1).batches(vit, 1))).images
+        first = source.first(vit)
         drawn = torch.randn(2, *first.shape[1:], generator=torch.Generator().manual_seed(0))
         drawn = drawn.to(first.device, first.dtype)
         removal = self.protocol.removal

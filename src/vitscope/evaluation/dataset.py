@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,38 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import xxhash
-from PIL import Image
 from torch import Tensor
 
-from vitscope.errors import EvaluationError
+from vitscope.errors import DataError, EvaluationError, PictureError
 from vitscope.evaluation.case import Box
 from vitscope.models.cells import Cells
-from vitscope.models.pictures import find_pictures, read_picture
+from vitscope.pictures import MAX_PIXELS, Batch, PictureSource, picture_source
 from vitscope.storage.recipe import digest_of, truth_digest
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One batch in the model's own geometry."""
-
-    keys: list[str]
-    images: Tensor
-    labels: Tensor | None
-    masks: Tensor | None
-    boxes: list[list[Box]] | None
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
     """Pictures and what is known about them.
 
-    pictures: paths, Pillow images, uint8 arrays (H, W, 3), or ready tensors (3, H, W) of the model's input.
+    pictures: paths, Pillow images, arrays (H, W, 3), or ready tensors (3, H, W) of the model's input, one each; they
+    are read as :func:`vitscope.pictures.picture_source` says.
     keys: one name per picture, on which its random draws depend. masks: bool (H, W) at the size of the picture, and
     boxes (x0, y0, x1, y1) in its pixels: both go through the model's resize and crop with the picture.
     mosaics: whether the masks are the target's cells of mosaics. contents: what each picture holds, where that is
-    known without making it; else ``ids`` reads every picture. skipped: by key, why a picture could not be used.
+    known without making it; else ``ids`` reads every picture. skip: a picture that cannot be read costs that picture
+    only; skipped: by key, why. Without, it raises. max_pixels: most that a picture or a mask may have.
     """
 
     pictures: Sequence[Any]
@@ -52,6 +39,8 @@ class EvaluationSet:
     boxes: Sequence[Sequence[Box]] | None = None
     mosaics: bool = False
     contents: Sequence[str] | None = None
+    skip: bool = False
+    max_pixels: int = MAX_PIXELS
     skipped: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,8 +61,24 @@ class EvaluationSet:
 
     @cached_property
     def ids(self) -> Sequence[str]:
-        """What each picture holds: xxh3-128 of the file's bytes, or of shape, type and values of what is in memory."""
-        return [content_id(picture) for picture in self.pictures] if self.contents is None else self.contents
+        """What each picture holds, see :mod:`vitscope.pictures.identity`."""
+        return self.source.ids if self.contents is None else self.contents
+
+    @cached_property
+    def source(self) -> PictureSource:
+        """The same pictures as the one reader takes them."""
+        return PictureSource(
+            [Path(item) if isinstance(item, str) else item for item in self.pictures]
+            if isinstance(self.pictures, (list, tuple))
+            else self.pictures,
+            self.keys,
+            labels=self.labels,
+            masks=self.masks,
+            boxes=self.boxes,
+            skip=self.skip,
+            max_pixels=self.max_pixels,
+            partial=True,
+        )
 
     def only(self, kinds: Collection[str]) -> EvaluationSet:
         """The same pictures with no more known about them than these of ``labels``, ``masks`` and ``boxes``."""
@@ -87,8 +92,27 @@ class EvaluationSet:
 
     def truth(self) -> dict[str, str]:
         """Digests of what is known about the pictures, by kind, for a recipe; masks are read."""
-        known = {"labels": self.labels, "masks": self.masks, "boxes": self.boxes}
+        masks = None if self.masks is None else [self._mask(index) for index in range(len(self))]
+        known = {"labels": self.labels, "masks": masks, "boxes": self.boxes}
         return {kind: truth_digest(self.keys, values) for kind, values in known.items() if values is not None}
+
+    def _mask(self, index: int) -> str:
+        """What a mask holds; with ``skip``, nothing for one that cannot be read."""
+        assert self.masks is not None
+        try:
+            mask = self.masks[index]
+            return digest_of(mask if isinstance(mask, Tensor) else np.asarray(mask))
+        except (DataError, PictureError):
+            if not self.skip:
+                raise
+            return ""
+
+    def first(self, vit: Any) -> Tensor:
+        """The first picture that can be read, (1, 3, H, W). Raises PictureError when there is none."""
+        for batch in self.batches(vit, 1):
+            return batch.images
+        reasons = [self.skipped[key] for key in self.keys if key in self.skipped]
+        raise PictureError(f"none of the {len(self)} pictures can be read; the first: {reasons[0]}")
 
     def part(self, start: int, stop: int) -> EvaluationSet:
         """A shard: pictures start..stop with all that is known about them."""
@@ -97,6 +121,7 @@ class EvaluationSet:
         def cut_of(values: Sequence[Any] | None) -> Sequence[Any] | None:
             return None if values is None else values[cut]
 
+        read = self.contents is not None or "ids" in self.__dict__
         return EvaluationSet(
             self.pictures[cut],
             self.keys[cut],
@@ -104,66 +129,50 @@ class EvaluationSet:
             cut_of(self.masks),
             cut_of(self.boxes),
             self.mosaics,
-            cut_of(self.ids),
+            cut_of(self.ids) if read else None,
+            self.skip,
+            self.max_pixels,
         )
 
     def batches(self, vit: Any, size: int) -> Iterator[Batch]:
-        """Batches of at most ``size`` pictures for an opened model."""
-        for start in range(0, len(self), size):
-            yield self._batch(vit, range(start, min(start + size, len(self))))
+        """Batches of at most ``size`` pictures for an opened model, cut by position.
 
-    def _batch(self, vit: Any, indices: range) -> Batch:
-        images, masks, boxes = [], [], []
-        for index in indices:
-            picture = self.pictures[index]
-            ready = isinstance(picture, Tensor)
-            opened = None if ready else as_picture(picture)
-            image = vit.images(picture.unsqueeze(0) if isinstance(picture, Tensor) else [opened])[0]
-            images.append(image)
-            place = None if opened is None else vit.preprocessor.geometry((opened.height, opened.width))
-            if self.masks is not None:
-                mask = torch.as_tensor(np.asarray(self.masks[index])).bool()
-                masks.append(mask if place is None else place.mask(mask))
-            if self.boxes is not None:
-                known = [tuple(float(v) for v in box) for box in self.boxes[index]]
-                if place is not None and known:
-                    known = [tuple(box) for box in place.boxes(known).tolist()]
-                # A box that the crop leaves nothing of is no box any more.
-                boxes.append([b for b in known if b[2] - b[0] >= 1 and b[3] - b[1] >= 1])
-        labels = None if self.labels is None else torch.tensor([int(self.labels[i]) for i in indices])
-        return Batch(
-            [self.keys[i] for i in indices],
-            torch.stack(images),
-            labels,
-            torch.stack(masks) if self.masks is not None else None,
-            boxes if self.boxes is not None else None,  # type: ignore[arg-type]
-        )
+        With ``skip`` a batch lacks what cannot be read, which is in ``skipped`` then. Raises PictureError for a file
+        that is no longer what it was when the run began."""
+        source = self.source
+        if self.contents is not None:
+            source.expect(self.contents)
+        try:
+            yield from source.batches(vit, size)
+        finally:
+            self.skipped.update(source.skipped)
 
 
 def evaluation_set(
     images: Any,
-    labels: Sequence[int] | Tensor | None = None,
-    masks: Sequence[Any] | Tensor | None = None,
-    boxes: Sequence[Sequence[Box]] | None = None,
+    labels: Any = None,
+    masks: Any = None,
+    boxes: Any = None,
     keys: Sequence[str] | None = None,
 ) -> EvaluationSet:
-    """Pictures in any form as an evaluation set: a folder, paths, Pillow images, arrays, a tensor (B, 3, H, W)."""
+    """Pictures in any form as an evaluation set; the forms are those of :func:`vitscope.pictures.picture_source`."""
     if isinstance(images, EvaluationSet):
         return images
-    if hasattr(images, "pictures") and hasattr(images, "labels") and hasattr(images, "masks"):
-        labels = images.labels if labels is None else labels
-        masks = images.masks if masks is None else masks
-        boxes = getattr(images, "boxes", None) if boxes is None else boxes
-        images = images.pictures
-    if isinstance(images, (str, Path)):
-        images = find_pictures([images])
-    elif isinstance(images, Image.Image):
-        images = [images]
-    pictures = list(images)
-    found = picture_keys(pictures) if keys is None else list(keys)
-    listed: Any = labels.tolist() if isinstance(labels, (Tensor, np.ndarray)) else labels
-    known: Any = masks
-    return EvaluationSet(pictures, found, listed, known, boxes)
+    try:
+        source = picture_source(images, keys=keys, labels=labels, masks=masks, boxes=boxes)
+    except DataError as error:
+        raise EvaluationError(str(error)) from None
+    made = EvaluationSet(
+        source.items,
+        source.keys,
+        source.labels,
+        source.masks,
+        source.boxes,
+        skip=source.skip,
+        max_pixels=source.max_pixels,
+    )
+    made.skipped.update(source.skipped)
+    return made
 
 
 def mean_colour(data: EvaluationSet) -> tuple[float, float, float]:
@@ -171,57 +180,15 @@ def mean_colour(data: EvaluationSet) -> tuple[float, float, float]:
 
     Raises EvaluationError for ready tensors, whose colours only the model's preprocessing knows.
     """
-    total = np.zeros(3)
-    for picture in data.pictures:
-        if isinstance(picture, Tensor):
+    total, count = np.zeros(3), 0
+    for picture in data.source.pictures():
+        if isinstance(picture.image, Tensor):
             raise EvaluationError(
                 "a mean colour needs pictures, got ready tensors; give mean_colour yourself"
             )
-        total += np.asarray(as_picture(picture), dtype=np.float64).mean(axis=(0, 1)) / 255
-    red, green, blue = (total / len(data)).tolist()
+        total, count = total + np.asarray(picture.image, dtype=np.float64).mean(axis=(0, 1)) / 255, count + 1
+    red, green, blue = (total / max(1, count)).tolist()
     return red, green, blue
-
-
-def content_id(picture: Any) -> str:
-    """What a picture holds, whatever it is called."""
-    if isinstance(picture, (str, Path)):
-        try:
-            return str(xxhash.xxh3_128_hexdigest(Path(picture).read_bytes()))
-        except OSError:
-            return ""
-    return digest_of(picture if isinstance(picture, Tensor) else np.asarray(picture))
-
-
-def picture_keys(pictures: Sequence[Any]) -> list[str]:
-    """A name for each picture that does not depend on its place: folder/file for paths, a hash of what is in memory."""
-    keys, seen = [], Counter[str]()
-    for picture in pictures:
-        if isinstance(picture, (str, Path)):
-            path = Path(picture)
-            key = f"{path.absolute().parent.name}/{path.name}"
-        else:
-            values = (
-                picture.detach().float().cpu().numpy() if isinstance(picture, Tensor) else np.asarray(picture)
-            )
-            key = hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=6).hexdigest()
-        seen[key] += 1
-        keys.append(key if seen[key] == 1 else f"{key}#{seen[key]}")
-    return keys
-
-
-def as_picture(picture: Any) -> Image.Image:
-    """Paths and arrays as Pillow images, RGB and upright."""
-    if isinstance(picture, (str, Path)):
-        return read_picture(picture)
-    if isinstance(picture, Image.Image):
-        return picture.convert("RGB")
-    values = np.asarray(picture)
-    if values.dtype != np.uint8 or values.ndim != 3:
-        raise EvaluationError(
-            f"expected pictures as paths, Pillow images, uint8 arrays (H, W, 3) or tensors (3, H, W), "
-            f"got an array {values.dtype} {values.shape}; convert it"
-        )
-    return Image.fromarray(values)
 
 
 def thumbnail(vit: Any, image: Tensor, cells: Cells) -> np.ndarray:

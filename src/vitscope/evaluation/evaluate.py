@@ -74,7 +74,7 @@ def evaluate(
     rows = contestants(vit, methods, options or {}, controls)
     chosen = protocol or Protocol()
     model = model_identity(vit)
-    first = next(iter(data.part(0, 1).batches(vit, 1))).images
+    first = data.first(vit)
     mosaics = mosaics_of(vit, data, chosen.seed, chosen.mosaic) if mosaic else None
     total = (len(data) * bool(direct) + (len(mosaics) if mosaics is not None else 0)) * len(rows)
     done = 0

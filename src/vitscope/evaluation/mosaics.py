@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vitscope.data.mosaics import MosaicPlan, cell_masks, plan_mosaics, tile
 from vitscope.errors import EvaluationError
-from vitscope.evaluation.dataset import EvaluationSet, as_picture
+from vitscope.evaluation.dataset import EvaluationSet
 from vitscope.evaluation.on_demand import OnDemand
 from vitscope.storage.recipe import digest_of
 
@@ -23,20 +23,13 @@ def mosaics_of(vit: Any, data: EvaluationSet, seed: int, side: int = 2) -> Evalu
         raise EvaluationError("grid pointing makes mosaics of pictures of different classes; pass labels=")
     labels = [int(label) for label in data.labels]
     plans = plan_mosaics(labels, side, seed)
-    first = vit.images(
-        data.pictures[0].unsqueeze(0)
-        if isinstance(data.pictures[0], Tensor)
-        else [as_picture(data.pictures[0])]
-    )
+    source = data.source
+    first = data.first(vit)
     masks = cell_masks((int(first.shape[-2]), int(first.shape[-1])), side)
 
     def mosaic(plan: MosaicPlan) -> Tensor:
         """(3, H, W), ready for the model."""
-        tiles = []
-        for place in plan.members:
-            picture = data.pictures[place]
-            ready = picture.unsqueeze(0) if isinstance(picture, Tensor) else [as_picture(picture)]
-            tiles.append(vit.images(ready)[0])
+        tiles = [vit.images([source.open(place).image])[0] for place in plan.members]
         return tile(torch.stack(tiles), side)
 
     return EvaluationSet(
@@ -45,6 +38,7 @@ def mosaics_of(vit: Any, data: EvaluationSet, seed: int, side: int = 2) -> Evalu
         labels,
         [masks[plan.cell] for plan in plans],
         mosaics=True,
+        skip=data.skip,
         contents=[
             digest_of([side, plan.cell, [(data.keys[place], data.ids[place]) for place in plan.members]])
             for plan in plans

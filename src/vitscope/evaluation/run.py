@@ -13,7 +13,7 @@ from vitscope.errors import EvaluationError, VitscopeError
 from vitscope.evaluation import gallery
 from vitscope.evaluation.cascade import Cascade
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.dataset import Batch, EvaluationSet, thumbnail
+from vitscope.evaluation.dataset import EvaluationSet, thumbnail
 from vitscope.evaluation.draws import uniforms
 from vitscope.evaluation.footprint import Footprint
 from vitscope.evaluation.leaderboard import CurveRecord, Leaderboard, MethodRecord
@@ -23,6 +23,7 @@ from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.subjects import Contestant
 from vitscope.interruption import held, released
 from vitscope.models.cells import Cells
+from vitscope.pictures import Batch
 
 
 @dataclass
@@ -141,8 +142,8 @@ class Run:
                 contestant.family,
                 contestant.class_specific,
                 contestant.control,
-                self.seconds[contestant.name] / max(1, self.explained[contestant.name]),
-                self.memory[contestant.name],
+                self.seconds.get(contestant.name, 0.0) / max(1, self.explained.get(contestant.name, 0)),
+                self.memory.get(contestant.name, float("nan")),
             )
             for contestant in self.rows
         ]

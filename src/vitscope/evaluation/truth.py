@@ -7,9 +7,10 @@ from pathlib import Path
 
 from vitscope.data import PictureRecord, read_annotations, read_labels
 from vitscope.errors import DataError
-from vitscope.evaluation.dataset import EvaluationSet, picture_keys
+from vitscope.evaluation.dataset import EvaluationSet
 from vitscope.evaluation.mask_files import mask_files, record_masks, upright_size
 from vitscope.models.class_names import imagenet_wnids
+from vitscope.pictures import picture_source
 
 
 def read_truth(
@@ -19,6 +20,7 @@ def read_truth(
     classes: int | None = None,
     masks: Path | None = None,
     *,
+    keys: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     needs: Collection[str] = ("labels", "boxes"),
     tell: Callable[[str], None] | None = None,
@@ -34,6 +36,7 @@ def read_truth(
         without it ``boxes.csv`` beside the pictures. Masks come with them where the file has any.
     masks: a folder with one picture per picture, of its size and name (another suffix will do); what is not 0 is
         the object, and in palette pictures (VOC) 255 is undecided and counts as ground.
+    keys: a name for each picture, see :mod:`vitscope.pictures.identity`; by default its path.
     needs: what must be known, of ``labels`` and ``boxes``. A file that was only found, is not needed and does not
         fit the pictures is left aside, and ``tell`` is told why.
 
@@ -46,7 +49,9 @@ def read_truth(
             _check_size(record, path, file)
         return records
 
-    def found(name: str, need: str, read: Callable[[Path], list[PictureRecord]]) -> list[PictureRecord] | None:
+    def found(
+        name: str, need: str, read: Callable[[Path], list[PictureRecord]]
+    ) -> list[PictureRecord] | None:
         file = _beside(paths, name)
         if file is None:
             return None
@@ -60,7 +65,9 @@ def read_truth(
             return None
 
     listed = found("labels.csv", "labels", read_labels) if labels is None else fitting(labels, read_labels)
-    known = found("boxes.csv", "boxes", read_annotations) if boxes is None else fitting(boxes, read_annotations)
+    known = (
+        found("boxes.csv", "boxes", read_annotations) if boxes is None else fitting(boxes, read_annotations)
+    )
     numbers = None if listed is None else [_number(record) for record in listed]
     if numbers is None:
         numbers = _from_folders(paths, classes, class_names)
@@ -74,7 +81,8 @@ def read_truth(
     ):
         shapes = record_masks(known, paths)
     places = None if known is None else [record.boxes() for record in known]
-    return EvaluationSet(list(paths), picture_keys(list(paths)), numbers, shapes, places)
+    named = list(keys) if keys is not None else list(picture_source(list(paths)).keys)
+    return EvaluationSet(list(paths), named, numbers, shapes, places)
 
 
 def _beside(paths: Sequence[Path], name: str) -> Path | None:

@@ -95,6 +95,10 @@ class PictureSource:
             self._ids[index] = known
         return known
 
+    def expect(self, ids: Sequence[str]) -> None:
+        """Take files for other ones, and refuse them, that no longer have these content hashes when they are opened."""
+        self._ids = list(ids)
+
     def _id_of(self, index: int) -> str:
         item, _ = labelled(self.items[index])
         if isinstance(item, Path):
