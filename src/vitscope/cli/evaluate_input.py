@@ -113,7 +113,7 @@ def read_jobs(
         class_names=vit.class_names, needs=needs - {"boxes"} if truth.masks is not None else needs, tell=console.note,
     )  # fmt: skip
     # What can no longer be read when its turn comes costs that picture.
-    data = replace(data, skip=True, **({} if max_pixels is None else {"max_pixels": max_pixels}))
+    data = replace(data, skip=True, max_pixels=data.max_pixels if max_pixels is None else max_pixels)
     return [Job("", vit, data, _coloured(variants, mean_colour, vit, data), chosen)], skipped
 
 
@@ -207,10 +207,12 @@ def _readable(
     """The pictures that can be read, by key, and the others with the reason."""
     from vitscope.pictures import picture_source, read_picture
 
-    source = picture_source([Path(place) for place in places] if len(places) > 1 else places[0])
+    source = picture_source(places if len(places) > 1 else places[0], skip=True)
     paths = list(source.items)[:limit]
     good: dict[str, Path] = {}
-    skipped: Skipped = []
+    skipped: Skipped = [(Path(folder), reason) for folder, reason in source.skipped.items()]
+    for _, reason in skipped:
+        console.note(f"skipped: {reason}")
     for key, path in zip(source.keys, track(paths, "reading", len(paths)), strict=False):
         try:
             read_picture(path, **({} if max_pixels is None else {"max_pixels": max_pixels}))
