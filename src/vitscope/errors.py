@@ -56,6 +56,21 @@ class TraceError(VitscopeError):
     """A pass over the model did not show what it had to show (no attention seen, no gradient, ...)."""
 
 
+class AnswerError(ModelError):
+    """A model's answer to some pictures cannot be explained: NaN, infinity, or a gradient of zero everywhere.
+
+    ``pictures``: their positions in what was given, counted from 0; they stand between ``before`` and ``after``."""
+
+    def __init__(self, before: str, pictures: tuple[int, ...], after: str) -> None:
+        listed = ", ".join(map(str, pictures[:5])) + (", ..." if len(pictures) > 5 else "")
+        super().__init__(f"{before} picture{'s' * (len(pictures) > 1)} {listed} (counted from 0){after}")
+        self.pictures, self._words = pictures, (before, after)
+
+    def from_position(self, start: int) -> AnswerError:
+        """The same for pictures that were given from position ``start`` on."""
+        return AnswerError(self._words[0], tuple(start + index for index in self.pictures), self._words[1])
+
+
 class TargetError(VitscopeError):
     """The scalar to explain cannot be made from what was given."""
 

@@ -10,7 +10,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from vitscope.errors import MethodError, TraceError
+from vitscope.errors import AnswerError, MethodError, TraceError
 from vitscope.interruption import released
 from vitscope.methods import diagnostics
 from vitscope.methods.explanation import Explanation, as_uint8, concatenate
@@ -20,6 +20,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.inputs import to_pictures
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, parse_target
+from vitscope.tracing.answers import require_finite_maps, require_nonzero_maps, require_way_back
 from vitscope.tracing.caller import unaffected
 from vitscope.tracing.calling import pictures_of
 from vitscope.tracing.forward_pass import Inputs, batch_of
@@ -70,9 +71,11 @@ def explain(
     for start, inputs in input_batches(vit, images, batch_size):
         request = resolved(vit, inputs, request)
         ids = list(content_keys(inputs))
-        for name, explanation in explain_batch(
-            vit, inputs, request, _slice(aim, start, batch_of(inputs)), clean
-        ).items():
+        try:
+            found = explain_batch(vit, inputs, request, _slice(aim, start, batch_of(inputs)), clean)
+        except AnswerError as error:
+            raise error.from_position(start) from error
+        for name, explanation in found.items():
             if name not in recipes:
                 recipes[name] = explanation_recipe(model, name, request[name], aim, clean, inputs)
             explanation = dataclasses.replace(
@@ -192,12 +195,18 @@ def explain_batch(
             trace = vit.trace(
                 inputs, aim, gradient=gradient, rules=rules, capture=capture, precision=precision
             )
+        note = None
+        if any(needs.gradient for _, needs in members):
+            note = require_way_back(vit.source, aim.describe(), trace.sites, trace.batch)
         if diagnosed and anatomy.layout is not None:
             seen.sinks = diagnostics.sink_masses(trace)
-        for info, _ in members:
+        for info, needs in members:
             with _refused_by_name(info, vit):
                 relevance = info.run(trace, request[info.name])
             explanation = to_explanation(trace, info, relevance, request[info.name])
+            if note is not None and needs.gradient:
+                require_nonzero_maps(info.name, explanation.maps, note)
+                explanation.metadata["notes"].append(note)
             if info.family in diagnostics.FAMILIES and anatomy.layout is not None:
                 records = {"diagnostics": seen.records(trace.batch)}
                 explanation = dataclasses.replace(explanation, metadata={**explanation.metadata, **records})
@@ -239,6 +248,7 @@ def to_explanation(
         maps = relevance.maps.detach().float()
     else:
         raise MethodError(f"method '{info.name}' returned neither tokens nor maps")
+    require_finite_maps(info.name, maps, trace.precision)
     if info.follows_rows and layout is not None and (read := trace.describe_readout()):
         metadata["notes"].append(read)
     if layout is not None and trace.anatomy.image_size is not None and tuple(maps.shape[-2:]) == layout.grid:

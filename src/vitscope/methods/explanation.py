@@ -246,6 +246,8 @@ def concatenate(parts: list[Explanation]) -> Explanation:
     for key in PER_PICTURE:
         if key in first.metadata:
             metadata[key] = [entry for part in parts for entry in part.metadata[key]]
+    if "notes" in first.metadata:
+        metadata["notes"] = list(dict.fromkeys(note for part in parts for note in part.metadata["notes"]))
     extras = {name: torch.cat([part.extras[name] for part in parts]) for name in first.extras}
     maps, scores = join("maps"), join("scores")
     assert maps is not None and scores is not None

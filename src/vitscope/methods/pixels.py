@@ -16,6 +16,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.cells import Cells
 from vitscope.models.optional import require
 from vitscope.tracing import Trace
+from vitscope.tracing.answers import require_gradient
 from vitscope.tracing.calling import call_model, with_pictures
 from vitscope.tracing.forward_pass import run_pass
 from vitscope.tracing.guard import quiet
@@ -31,6 +32,7 @@ Pixels = Callable[[Any, Callable[[Tensor], Tensor], Tensor], Tensor]
 def _per_patch(pixels: Tensor, trace: Trace, absolute: bool) -> Relevance:
     """Channels added (or their absolute values), pixels of a patch added: (B, 3, H, W) -> maps (B, h, w)."""
     values = pixels.detach().float()
+    require_gradient(trace.vit.source, values)
     values = (values.abs() if absolute else values).sum(1)
     return Relevance(maps=trace.cells.sums(values))
 
@@ -61,7 +63,15 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
 
     with quiet(vit.model, gradient=True, precision=vit.precision), running():
         images = trace.images[chosen].clone().requires_grad_()
-        return run(attribution, score, images)
+        try:
+            return run(attribution, score, images)
+        except RuntimeError as error:
+            if "grad" not in str(error) and "graph" not in str(error):
+                raise
+            raise MethodError(
+                f"no gradient comes back from the score to the pixels of '{vit.source}': the way is cut (integer "
+                "layers, torch.no_grad, a detach); explain the float model, or take a method without gradient"
+            ) from error
 
 
 def _features(cells: Cells, trace: Trace) -> Tensor:

@@ -16,6 +16,7 @@ from vitscope.models.inputs import to_batch
 from vitscope.models.loaded import LoadedModel
 from vitscope.models.module_source import refuse_unseeable, unwrapped
 from vitscope.tracing.ablation import Ablation, as_list
+from vitscope.tracing.answers import require_numbers
 from vitscope.tracing.backward import FP16_SCALE, backward
 from vitscope.tracing.caller import unaffected
 from vitscope.tracing.calling import pictures_of, takes_first
@@ -235,6 +236,7 @@ class Vit:
         traces = []
         for position, target in enumerate(wanted):
             resolved, scores = self._score(target, record, found.anatomy, gradient)
+            require_numbers(self.source, record.logits if target.needs_classifier else None, scores)
             gradients = None
             if gradient:
                 assert scores is not None
@@ -266,6 +268,7 @@ class Vit:
             ablations=as_list(ablation),
             removal=removal,
         )
+        require_numbers(self.source, record.logits)
         return record.logits.float()
 
     @unaffected
@@ -288,7 +291,9 @@ class Vit:
             removal=removal,
         )
         with torch.no_grad():
-            return target.score(record.output, record.logits).float()
+            scores = target.score(record.output, record.logits).float()
+        require_numbers(self.source, None, scores)
+        return scores
 
     @unaffected
     def predict(self, images: Any, batch_size: int = 32) -> Tensor:
@@ -311,6 +316,7 @@ class Vit:
         record, outputs = collect_outputs(
             self.model, anatomy, lambda: run_pass(self.model, anatomy, inputs, precision=self.precision)
         )
+        require_numbers(self.source, record.logits)
         return BlockCache(inputs, record.logits.float(), tuple(outputs), anatomy.blocks)
 
     @unaffected

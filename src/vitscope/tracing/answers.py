@@ -1,0 +1,114 @@
+"""Is there something to explain? A model's answer must be numbers, and its gradient must reach what is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import AnswerError
+from vitscope.tracing.site import AttentionSite
+
+
+def require_numbers(source: str, logits: Tensor | None, scores: Tensor | None = None) -> None:
+    """Raise AnswerError, naming the pictures, where logits (B, ...) or explained scores (B,) are no finite numbers.
+
+    Single classes at minus infinity stay allowed: so models say that a class cannot be."""
+    bad: Tensor | None = None
+    if logits is not None:
+        flat = logits.detach().flatten(1)
+        bad = flat.isnan().any(1) | (flat == torch.inf).any(1) | (flat == -torch.inf).all(1)
+    if scores is not None:
+        wrong = ~scores.detach().isfinite()
+        bad = wrong if bad is None else bad | wrong
+    if bad is None or not bool(bad.any()):
+        return
+    nan = any(values is not None and bool(values.isnan().any()) for values in (logits, scores))
+    raise AnswerError(
+        f"'{source}' answers {'NaN' if nan else 'infinity'} for",
+        _places(bad),
+        ", so there is nothing to explain; check its weights, or open it with precision='float32' if numbers overflow",
+    )
+
+
+def require_finite_maps(method: str, maps: Tensor, precision: str) -> None:
+    """Raise AnswerError, naming the pictures, where maps (B, h, w) are no finite numbers."""
+    bad = ~maps.flatten(1).isfinite().all(1)
+    if bool(bad.any()):
+        remedy = "take precision='float32'" if precision != "float32" else "take another method"
+        raise AnswerError(
+            f"the map of '{method}' is NaN or infinite for",
+            _places(bad),
+            f": numbers overflow on the way back; {remedy}",
+        )
+
+
+def require_nonzero_maps(method: str, maps: Tensor, why: str) -> None:
+    """Raise AnswerError, naming the pictures, where maps (B, h, w) of a way back that is cut are zero everywhere."""
+    empty = ~maps.flatten(1).any(1)
+    if bool(empty.any()):
+        raise AnswerError(
+            f"the map of '{method}' is zero everywhere for", _places(empty), f": {why}; take a method without gradient"
+        )
+
+
+def require_gradient(source: str, pixels: Tensor) -> None:
+    """Raise AnswerError, naming the pictures, where a gradient on the pixels (B, 3, H, W) is exactly zero."""
+    nowhere = ~pixels.flatten(1).any(1)
+    if bool(nowhere.any()):
+        raise AnswerError(
+            f"no gradient comes back from the score to the pixels of '{source}' for",
+            _places(nowhere),
+            ": the way is cut (integer layers, torch.no_grad, a detach) or the score is saturated; explain the float "
+            "model or a logit, or take a method without gradient",
+        )
+
+
+def require_way_back(source: str, score: str, sites: Sequence[AttentionSite], batch: int) -> str | None:
+    """Raise AnswerError, naming the pictures, where the gradient of the score is zero at every attention call.
+
+    Gives a note where whole blocks get none although others do, None where all do."""
+    by_block: dict[int, Tensor] = {}
+    for site in sites:
+        gradient = site.raw_gradient
+        if gradient is None or site.info.block is None:
+            continue
+        rows = gradient.reshape(batch, -1) if gradient.shape[0] % batch == 0 else gradient.reshape(1, -1)
+        reached = rows.any(1).expand(batch)
+        block = site.info.block
+        by_block[block] = by_block[block] | reached if block in by_block else reached
+    if not by_block:
+        return None
+    blocks = sorted(by_block)
+    reached = torch.stack([by_block[block] for block in blocks]).cpu()  # (L, B)
+    nowhere = ~reached.any(0)
+    if bool(nowhere.any()):
+        raise AnswerError(
+            f"the gradient of '{score}' is exactly zero at every block of '{source}' for",
+            _places(nowhere),
+            ": the way back is cut (integer layers, torch.no_grad, a detach) or the score is saturated; explain the "
+            "float model or a logit, or take a method without gradient",
+        )
+    empty = [block for block, row in zip(blocks, reached, strict=True) if not bool(row.any())]
+    if not empty:
+        return None
+    last = max(block for block, row in zip(blocks, reached, strict=True) if bool(row.any()))
+    if min(empty) > last:
+        return f"the score reads no block after block {last}, so {_span(empty)} have no gradient"
+    return (
+        f"no gradient comes back to {_span(empty)} (integer layers, torch.no_grad or a detach cut the way), so their "
+        "part is missing"
+    )
+
+
+def _places(mask: Tensor) -> tuple[int, ...]:
+    """The positions where a mask (B,) is True."""
+    return tuple(int(index) for index in mask.nonzero()[:, 0])
+
+
+def _span(blocks: Iterable[int]) -> str:
+    found = list(blocks)
+    if found == list(range(found[0], found[-1] + 1)) and len(found) > 2:
+        return f"blocks {found[0]} to {found[-1]}"
+    return f"block{'s' * (len(found) > 1)} {', '.join(map(str, found))}"
