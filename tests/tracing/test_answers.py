@@ -186,18 +186,36 @@ def test_notes_of_every_batch_are_kept() -> None:
     assert sum("no gradient" in note for note in found.metadata["notes"]) == 1
 
 
-def test_a_score_that_is_saturated() -> None:
-    """Softmax of logits 1000 apart is exactly 1: its gradient is exactly 0, and a map of zeros would be no answer."""
+class Sure(nn.Module):
+    """Logits 1000 apart: the softmax is exactly 1 and its gradient exactly 0."""
 
-    class Sure(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.vit = small()
+    def __init__(self) -> None:
+        super().__init__()
+        self.vit = small()
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.vit(x) + torch.tensor([1000.0, 0, 0, 0])
+    def forward(self, x: Tensor) -> Tensor:
+        return self.vit(x) + torch.tensor([1000.0, 0, 0, 0])
 
-    with pytest.raises(AnswerError, match="saturated") as error:
-        vs.explain(opened(Sure()), pictures(3), "gae", target="top1:probability")
-    assert error.value.pictures == (0, 1, 2)
-    assert vs.explain(opened(Sure()), pictures(), "gae").maps.any()
+
+@pytest.mark.parametrize("method", ["gae", "saliency"])
+def test_a_score_that_is_flat_is_told_in_the_notes(method: str) -> None:
+    found = vs.explain(opened(Sure()), pictures(3), method, target="top1:probability")
+    assert not found.maps.any()
+    assert any("flat at some pictures" in note for note in found.metadata["notes"])
+    found = vs.explain(opened(Sure()), pictures(), method)
+    assert found.maps.any() and not any("flat" in note for note in found.metadata["notes"])
+
+
+def test_one_flat_score_among_others_leaves_the_others_as_they_are() -> None:
+    x, vit = pictures(3), opened(small())
+    logits = vit.predict(x)[:, 0]
+    hinge = logits.min() + 1e-6
+
+    def score(output: Tensor) -> Tensor:
+        return (output[:, 0] - hinge).clamp_min(0)
+
+    found, whole = vs.explain(vit, x, "gae", target=score), vs.explain(vit, x, "gae", target=0)
+    for row in range(3):
+        wanted = torch.zeros_like(whole.maps[row]) if row == int(logits.argmin()) else whole.maps[row]
+        torch.testing.assert_close(found.maps[row], wanted)
+    assert any("flat" in note for note in found.metadata["notes"])

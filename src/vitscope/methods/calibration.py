@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from vitscope.errors import MethodError
+from vitscope.errors import AnswerError, MethodError
 from vitscope.methods.explain import input_batches
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, default_kappa
@@ -69,7 +69,8 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
         A Calibration; pass its ``kappa`` on. The model and later explanations are as if this had not been called.
 
     Raises:
-        MethodError: when the method does not apply to the model, or the model's scores are no finite numbers.
+        MethodError: when the method does not apply to the model.
+        AnswerError: when the model's answer to a picture is no finite number.
 
     Example:
         >>> import vitscope as vs
@@ -90,15 +91,18 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
         """Mean relevance per block and mean score at this kappa, and over how many pictures."""
         relevance, scores = [], []
         for start, inputs in input_batches(vit, images, batch_size):
-            trace = vit.trace(inputs, target, rules=constant_gate(kappa), capture=STREAMS)
+            try:
+                trace = vit.trace(inputs, target, rules=constant_gate(kappa), capture=STREAMS)
+            except AnswerError as error:
+                raise error.from_position(start) from error
             relevance.append(stream_relevance(trace).double().sum(2).mean(1).cpu())
             scores.append(trace.scores.double().cpu())
-            finite = relevance[-1].isfinite() & scores[-1].isfinite()
+            finite = relevance[-1].isfinite()
             if not bool(finite.all()):
                 which = start + int(finite.logical_not().nonzero()[0, 0])
                 raise MethodError(
-                    f"'{vit.source}' answers picture {which} with a score that is no finite number, so no kappa "
-                    "conserves it; leave that picture out"
+                    f"the relevance of picture {which} is no finite number in '{vit.source}', so no kappa conserves "
+                    "it; leave that picture out"
                 )
         count = sum(len(part) for part in scores)
         return float(torch.cat(relevance).mean()), float(torch.cat(scores).mean()), count

@@ -20,7 +20,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.inputs import to_pictures
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, parse_target
-from vitscope.tracing.answers import require_finite_maps, require_nonzero_maps, require_way_back
+from vitscope.tracing.answers import FLAT, require_finite_maps, require_nonzero_maps
 from vitscope.tracing.caller import unaffected
 from vitscope.tracing.calling import pictures_of
 from vitscope.tracing.forward_pass import Inputs, batch_of
@@ -197,7 +197,7 @@ def explain_batch(
             )
         note = None
         if any(needs.gradient for _, needs in members):
-            note = require_way_back(vit.source, aim.describe(), trace.sites, trace.batch)
+            note = trace.note_on_gradient()
         if diagnosed and anatomy.layout is not None:
             seen.sinks = diagnostics.sink_masses(trace)
         for info, needs in members:
@@ -205,7 +205,8 @@ def explain_batch(
                 relevance = info.run(trace, request[info.name])
             explanation = to_explanation(trace, info, relevance, request[info.name])
             if note is not None and needs.gradient:
-                require_nonzero_maps(info.name, explanation.maps, note)
+                if note != FLAT:
+                    require_nonzero_maps(info.name, explanation.maps, note)
                 explanation.metadata["notes"].append(note)
             if info.family in diagnostics.FAMILIES and anatomy.layout is not None:
                 records = {"diagnostics": seen.records(trace.batch)}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from vitscope.errors import TargetError
+from vitscope.errors import MethodError, TargetError
 from vitscope.interruption import held, released
 from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import pictures_only, register
@@ -16,7 +16,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.cells import Cells
 from vitscope.models.optional import require
 from vitscope.tracing import Trace
-from vitscope.tracing.answers import require_gradient
+from vitscope.tracing.answers import FLAT
 from vitscope.tracing.calling import call_model, with_pictures
 from vitscope.tracing.forward_pass import run_pass
 from vitscope.tracing.guard import quiet
@@ -32,9 +32,9 @@ Pixels = Callable[[Any, Callable[[Tensor], Tensor], Tensor], Tensor]
 def _per_patch(pixels: Tensor, trace: Trace, absolute: bool) -> Relevance:
     """Channels added (or their absolute values), pixels of a patch added: (B, 3, H, W) -> maps (B, h, w)."""
     values = pixels.detach().float()
-    require_gradient(trace.vit.source, values)
+    notes = () if bool(values.flatten(1).any(1).all()) else (FLAT,)
     values = (values.abs() if absolute else values).sum(1)
-    return Relevance(maps=trace.cells.sums(values))
+    return Relevance(maps=trace.cells.sums(values), notes=notes)
 
 
 def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:

@@ -10,6 +10,11 @@ from torch import Tensor
 from vitscope.errors import AnswerError
 from vitscope.tracing.site import AttentionSite
 
+FLAT = (
+    "the score is flat at some pictures (a saturated probability, a hinge): its gradient is exactly zero there, and "
+    "their maps say nothing; explain a logit"
+)
+
 
 def require_numbers(source: str, logits: Tensor | None, scores: Tensor | None = None) -> None:
     """Raise AnswerError, naming the pictures, where logits (B, ...) or explained scores (B,) are no finite numbers.
@@ -18,6 +23,8 @@ def require_numbers(source: str, logits: Tensor | None, scores: Tensor | None = 
     bad: Tensor | None = None
     if logits is not None:
         flat = logits.detach().flatten(1)
+        bad = flat.new_zeros(len(flat), dtype=torch.bool)
+    if logits is not None and logits.numel():
         bad = flat.isnan().any(1) | (flat == torch.inf).any(1) | (flat == -torch.inf).all(1)
     if scores is not None:
         wrong = ~scores.detach().isfinite()
@@ -53,22 +60,14 @@ def require_nonzero_maps(method: str, maps: Tensor, why: str) -> None:
         )
 
 
-def require_gradient(source: str, pixels: Tensor) -> None:
-    """Raise AnswerError, naming the pictures, where a gradient on the pixels (B, 3, H, W) is exactly zero."""
-    nowhere = ~pixels.flatten(1).any(1)
-    if bool(nowhere.any()):
-        raise AnswerError(
-            f"no gradient comes back from the score to the pixels of '{source}' for",
-            _places(nowhere),
-            ": the way is cut (integer layers, torch.no_grad, a detach) or the score is saturated; explain the float "
-            "model or a logit, or take a method without gradient",
-        )
+def require_way_back(
+    source: str, score: str, sites: Sequence[AttentionSite], batch: int, at_output: Tensor | None
+) -> str | None:
+    """Raise AnswerError, naming the pictures, where the gradient of the score reaches no attention call.
 
-
-def require_way_back(source: str, score: str, sites: Sequence[AttentionSite], batch: int) -> str | None:
-    """Raise AnswerError, naming the pictures, where the gradient of the score is zero at every attention call.
-
-    Gives a note where whole blocks get none although others do, None where all do."""
+    at_output: its gradient at the model's answer (B, ...), None when that is not known. Where it is zero there
+    already, the score is flat at that picture and zero is its gradient: that is noted, as are whole blocks that get
+    none although others do. Gives the note, None when there is nothing to say."""
     by_block: dict[int, Tensor] = {}
     for site in sites:
         gradient = site.raw_gradient
@@ -83,13 +82,19 @@ def require_way_back(source: str, score: str, sites: Sequence[AttentionSite], ba
     blocks = sorted(by_block)
     reached = torch.stack([by_block[block] for block in blocks]).cpu()  # (L, B)
     nowhere = ~reached.any(0)
-    if bool(nowhere.any()):
+    if at_output is not None:
+        cut = nowhere & at_output.flatten(1).any(1).cpu()
+    else:
+        cut = nowhere if bool(nowhere.all()) else torch.zeros_like(nowhere)
+    if bool(cut.any()):
         raise AnswerError(
-            f"the gradient of '{score}' is exactly zero at every block of '{source}' for",
-            _places(nowhere),
-            ": the way back is cut (integer layers, torch.no_grad, a detach) or the score is saturated; explain the "
-            "float model or a logit, or take a method without gradient",
+            f"no gradient of '{score}' comes back to any block of '{source}' for",
+            _places(cut),
+            ": the way is cut (integer layers, torch.no_grad, a detach); explain the float model, or take a method "
+            "without gradient",
         )
+    if bool(nowhere.any()):
+        return FLAT
     empty = [block for block, row in zip(blocks, reached, strict=True) if not bool(row.any())]
     if not empty:
         return None

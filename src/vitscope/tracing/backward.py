@@ -26,6 +26,8 @@ class Gradients:
     stages: dict[int, Tensor] = field(default_factory=dict)
     embedding: Tensor | None = None
     image: Tensor | None = None
+    logits: Tensor | None = None
+    """At the model's scores or feature; None where the target reads something else of the output."""
 
 
 def backward(record: PassRecord, scores: Tensor, *, scale: float = 1.0, retain: bool = False) -> Gradients:
@@ -45,6 +47,7 @@ def backward(record: PassRecord, scores: Tensor, *, scale: float = 1.0, retain: 
         wanted.append(("embedding", None, record.embedding))
     if record.image is not None:
         wanted.append(("image", None, record.image))
+    wanted.append(("logits", None, record.logits))
     if not scores.requires_grad:
         raise TraceError(
             "the score does not depend on any attention that was seen, so it has no gradient; "
@@ -57,6 +60,8 @@ def backward(record: PassRecord, scores: Tensor, *, scale: float = 1.0, retain: 
         )
     result = Gradients()
     for (kind, key, tensor), grad in zip(wanted, grads, strict=True):
+        if kind == "logits" and grad is None:
+            continue
         value = torch.zeros_like(tensor) if grad is None else grad if scale == 1.0 else grad / scale
         if kind == "block_inputs":
             result.block_inputs.setdefault(key[0], []).append(value)

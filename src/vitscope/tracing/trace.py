@@ -12,6 +12,7 @@ from torch import Tensor
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
 from vitscope.models.cells import Cells
+from vitscope.tracing.answers import require_way_back
 from vitscope.tracing.backward import Gradients
 from vitscope.tracing.calling import pictures_of
 from vitscope.tracing.forward_pass import Capture, PassRecord, batch_of, compose_tokens
@@ -135,6 +136,16 @@ class Trace:
     def has_gradient(self) -> bool:
         """True when a backward was run."""
         return self._gradients is not None
+
+    def note_on_gradient(self) -> str | None:
+        """What has to be said of a gradient that does not reach every block, None when nothing.
+
+        Raises AnswerError, naming the pictures, when it reaches none although the score has one."""
+        if self._gradients is None or self.target is None:
+            return None
+        return require_way_back(
+            self.vit.source, self.target.describe(), self.sites, self.batch, self._gradients.logits
+        )
 
     # ---- attention -------------------------------------------------------------------------------------------
     @property
