@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Invisible letters that turn the direction of writing, so that a text looks like another one."""
@@ -66,9 +66,9 @@ class AnswerError(ModelError):
         super().__init__(f"{before} picture{'s' * (len(pictures) > 1)} {listed} (counted from 0){after}")
         self.pictures, self._words = pictures, (before, after)
 
-    def from_position(self, start: int) -> AnswerError:
-        """The same for pictures that were given from position ``start`` on."""
-        return AnswerError(self._words[0], tuple(start + index for index in self.pictures), self._words[1])
+    def among(self, positions: Sequence[int]) -> AnswerError:
+        """The same for a batch of pictures that stand at these positions of what was given."""
+        return AnswerError(self._words[0], tuple(positions[index] for index in self.pictures), self._words[1])
 
 
 class TargetError(VitscopeError):

@@ -79,8 +79,8 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
         >>> found = vs.calibrate(vit, pictures)
         >>> e = vs.explain(vit, pictures, "dart", kappa=found.kappa)
     """
-    _, first = next(input_batches(vit, images, batch_size))
-    anatomy = vit.probe_for(first).anatomy
+    first = next(input_batches(vit, images, batch_size))
+    anatomy = vit.probe_for(first.inputs).anatomy
     reason = stream_methods(anatomy)
     if reason is not None:
         raise MethodError(f"kappa does not apply to '{vit.source}': {reason}")
@@ -90,16 +90,16 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
     def means(kappa: float) -> tuple[float, float, int]:
         """Mean relevance per block and mean score at this kappa, and over how many pictures."""
         relevance, scores = [], []
-        for start, inputs in input_batches(vit, images, batch_size):
+        for batch in input_batches(vit, images, batch_size):
             try:
-                trace = vit.trace(inputs, target, rules=constant_gate(kappa), capture=STREAMS)
+                trace = vit.trace(batch.inputs, target, rules=constant_gate(kappa), capture=STREAMS)
             except AnswerError as error:
-                raise error.from_position(start) from error
+                raise error.among(batch.positions) from error
             relevance.append(stream_relevance(trace).double().sum(2).mean(1).cpu())
             scores.append(trace.scores.double().cpu())
             finite = relevance[-1].isfinite()
             if not bool(finite.all()):
-                which = start + int(finite.logical_not().nonzero()[0, 0])
+                which = batch.positions[int(finite.logical_not().nonzero()[0, 0])]
                 raise MethodError(
                     f"the relevance of picture {which} is no finite number in '{vit.source}', so no kappa conserves "
                     "it; leave that picture out"
@@ -111,7 +111,7 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
         relevance, score, _ = means(kappa)
         return relevance - score
 
-    if default_kappa(vit, first) == 1.0:  # there is no MLP branch to scale
+    if default_kappa(vit, first.inputs) == 1.0:  # there is no MLP branch to scale
         return Calibration(1.0, *means(1.0))
     found, _ = find_root(excess, 0.0, HIGHEST, start=(1.0, 0.5), tolerance=TOLERANCE, limit=STEPS)
     return Calibration(round(found, 2), *means(found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, overload
 
 import torch
@@ -18,6 +19,7 @@ from vitscope.methods.identity import explanation_recipe
 from vitscope.methods.registry import MethodInfo, get_method
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.inputs import to_pictures
+from vitscope.pictures.source import picture_source
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, parse_target
 from vitscope.tracing.answers import FLAT, require_finite_maps, require_nonzero_maps
@@ -57,8 +59,9 @@ def explain(
 ) -> Explanation | dict[str, Explanation]:
     """Maps of one method, or of several from shared traces.
 
-    ``images``: paths, Pillow images, arrays or a ready tensor (B, 3, H, W), or a mapping of tensors for a text
-    model. ``method``: a name, several, or a mapping from names to options. ``target``: see ``parse_target``.
+    ``images``: any form that ``vs.pictures.picture_source`` takes (paths, Pillow images, arrays, tensors, a source), or
+    a mapping of tensors for a text model. ``method``: a name, several, or a mapping from names to options.
+    ``target``: see ``parse_target``.
     ``clean``: give high-norm outlier patches the median of their neighbours, see ``diagnostics.clean``.
     ``options`` go to every named method that has them. Returns an Explanation, or a dict of them by name for
     several methods. Raises MethodError for a method that is unknown or does not apply, or for an option that no
@@ -68,20 +71,26 @@ def explain(
     model = model_identity(vit)  # once: it reads all weights
     recipes: dict[str, Recipe] = {}
     parts: dict[str, list[Explanation]] = {name: [] for name in request}
-    for start, inputs in input_batches(vit, images, batch_size):
+    for batch in input_batches(vit, images, batch_size):
+        inputs = batch.inputs
         request = resolved(vit, inputs, request)
-        ids = list(content_keys(inputs))
+        mine = aim.of(batch.positions, batch.count)
         try:
-            found = explain_batch(vit, inputs, request, _slice(aim, start, batch_of(inputs)), clean)
+            found = explain_batch(vit, inputs, request, mine, clean)
         except AnswerError as error:
-            raise error.from_position(start) from error
+            raise error.among(batch.positions) from error
         for name, explanation in found.items():
             if name not in recipes:
                 recipes[name] = explanation_recipe(model, name, request[name], aim, clean, inputs)
             explanation = dataclasses.replace(
                 explanation,
                 made=recipes[name],
-                metadata={**explanation.metadata, "fingerprint": model["fingerprint"], "keys": ids, "ids": ids},
+                metadata={
+                    **explanation.metadata,
+                    "fingerprint": model["fingerprint"],
+                    "keys": batch.keys,
+                    "ids": batch.ids,
+                },
             )
             shown = pictures_of(inputs)
             if keep_pictures and shown is not None and shown.dim() == 4:
@@ -120,32 +129,34 @@ def _request(
     return own
 
 
-def input_batches(vit: Vit, images: Any, batch_size: int) -> Iterator[tuple[int, Inputs]]:
-    """(index of the first picture, ready inputs), read batch by batch."""
+@dataclass(frozen=True)
+class InputBatch:
+    """Some of ``count`` pictures or texts, ready for the model: their places among all, their names, their contents."""
+
+    inputs: Inputs
+    positions: list[int]
+    count: int
+    keys: list[str]
+    ids: list[str]
+
+
+def input_batches(vit: Vit, images: Any, batch_size: int) -> Iterator[InputBatch]:
+    """What is explained, read batch by batch. Raises MethodError, and PictureError for what cannot be read."""
     if batch_size < 1:
         raise MethodError(f"expected batch_size of at least 1, got {batch_size}")
-    if isinstance(images, (str, bytes)) or hasattr(images, "__fspath__"):
-        from vitscope.models.pictures import find_pictures
-
-        images = find_pictures(images)
-    if isinstance(images, (list, tuple)):
-        for start in range(0, len(images), batch_size):
-            yield start, vit.inputs(list(images[start : start + batch_size]))
-        if not images:
-            vit.inputs(images)  # raises with the words for an empty input
+    token_ids = isinstance(images, Tensor) and images.dim() == 2 and not images.is_floating_point()
+    if isinstance(images, Mapping) or token_ids:
+        inputs = vit.inputs(images)
+        count = batch_of(inputs)
+        for start in range(0, count, batch_size):
+            index = torch.arange(start, min(start + batch_size, count))
+            part = inputs if count <= batch_size else select(inputs, index)
+            ids = list(content_keys(part))
+            yield InputBatch(part, index.tolist(), count, ids, ids)
         return
-    inputs = vit.inputs(images)
-    count = batch_of(inputs)
-    for start in range(0, count, batch_size):
-        index = torch.arange(start, min(start + batch_size, count))
-        yield start, inputs if count <= batch_size else select(inputs, index)
-
-
-def _slice(target: Target, start: int, count: int) -> Target:
-    """The part of a per-picture target that belongs to one batch."""
-    if isinstance(target, ClassIndex) and isinstance(target.index, tuple):
-        return ClassIndex(target.index[start : start + count], target.quantity)
-    return target
+    source = picture_source(images)
+    for batch in source.batches(vit, batch_size):
+        yield InputBatch(vit.inputs(batch.images), batch.positions, len(source), batch.keys, batch.ids)
 
 
 def resolved(vit: Vit, inputs: Inputs, request: Request) -> Request:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +26,13 @@ class Similarity(Target):
     scale: float = 1.0
     bias: float = 0.0
     needs_classifier = False
+
+    @property
+    def count(self) -> int | None:
+        return None if self.feature.dim() == 1 or len(self.feature) == 1 else len(self.feature)
+
+    def _of(self, positions: list[int]) -> Target:
+        return self if self.count is None else replace(self, feature=self.feature[positions])
 
     def resolve(self, logits: Tensor) -> ResolvedTarget:
         feature = self.feature[None] if self.feature.dim() == 1 else self.feature

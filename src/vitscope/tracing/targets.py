@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
-from vitscope.errors import TargetError
+from vitscope.errors import TargetError, brief
 
 if TYPE_CHECKING:
     from vitscope.tracing.vit import Vit
@@ -73,6 +74,24 @@ class Target(ABC):
 
     def by(self, probability: Probability) -> Target:
         """The same target for a model whose probabilities are made that way; only probabilities of classes differ."""
+        return self
+
+    @property
+    def count(self) -> int | None:
+        """How many pictures it says something of, one by one; None when the same is asked of any."""
+        return None
+
+    def of(self, positions: Sequence[int], count: int) -> Target:
+        """The target of some of ``count`` pictures, those at these positions: what belongs to them alone.
+
+        Raises TargetError when it was made for another number of pictures."""
+        if self.count not in (None, count):
+            raise TargetError(
+                f"expected one target or {count} (one for each picture), got {self.count}; give one for each"
+            )
+        return self if len(positions) == count and self.count is None else self._of(list(positions))
+
+    def _of(self, positions: list[int]) -> Target:
         return self
 
     @abstractmethod
@@ -151,6 +170,15 @@ class ClassIndex(Target):
     def by(self, probability: Probability) -> Target:
         return replace(self, probability=probability)
 
+    @property
+    def count(self) -> int | None:
+        return None if isinstance(self.index, int) else len(self.index)
+
+    def _of(self, positions: list[int]) -> Target:
+        if isinstance(self.index, int):
+            return self
+        return replace(self, index=tuple(self.index[place] for place in positions))
+
     def resolve(self, logits: Tensor) -> ResolvedTarget:
         B, C = logits.shape
         wanted = [self.index] * B if isinstance(self.index, int) else list(self.index)
@@ -194,14 +222,52 @@ class LogitDifference(Target):
 
 @dataclass(frozen=True)
 class Custom(Target):
-    """Any function of the model's raw output that gives one number per picture, (B,)."""
+    """Any function of the model's raw output that gives one number per picture, (B,).
+
+    by_row: the function must give a picture the same wherever it stands in a batch. So it is asked when pictures come
+    in several batches, and it is tested: one that holds something of each picture would take it for another's.
+    """
 
     function: Callable[[Any], Tensor]
     name: str = "custom"
+    by_row: bool = False
     needs_classifier = False
 
+    def _of(self, positions: list[int]) -> Target:
+        return Custom(self.function, self.name, by_row=True)
+
     def resolve(self, logits: Tensor) -> ResolvedTarget:
-        return ResolvedTarget(self.name, None, lambda output, logits: self.function(output))
+        return ResolvedTarget(self.name, None, self._score)
+
+    def _score(self, output: Any, logits: Tensor) -> Tensor:
+        if not self.by_row:
+            return self.function(output)
+        B = len(logits)
+        order = [*reversed(range(B)), 0]
+        try:
+            scores = self.function(output)
+            with torch.no_grad():
+                again = self.function(rows_of(output, order, B))
+            exact = scores.detach().double()
+            tolerance = (1e-4 if logits.dtype in (torch.float32, torch.float64) else 2e-2) * float(
+                exact.abs().max()
+            )
+            same = again.shape == (B + 1,) and torch.allclose(
+                exact[order], again.double(), 1e-6, tolerance, True
+            )
+        except TargetError:
+            raise
+        except Exception as error:
+            raise self._depends(brief(error)) from error
+        if not same:
+            raise self._depends("another number where it stands elsewhere")
+        return scores
+
+    def _depends(self, what: str) -> TargetError:
+        return TargetError(
+            f"target '{self.name}' depends on the place of a picture in its batch ({what}), and the pictures come in "
+            "several batches; pass a list with one callable for each picture, or a batch_size that holds them all"
+        )
 
     def describe(self) -> str:
         return self.name
@@ -224,7 +290,68 @@ class OutputLength(Target):
         return "output length"
 
 
-TargetLike = Target | str | int | Sequence[int] | Tensor | np.ndarray | Callable[[Any], Tensor] | None
+@dataclass(frozen=True)
+class EachItsOwn(Target):
+    """A target of its own for each picture, of any kinds."""
+
+    targets: tuple[Target, ...]
+
+    @property
+    def needs_classifier(self) -> bool:  # type: ignore[override]
+        return any(target.needs_classifier for target in self.targets)
+
+    @property
+    def count(self) -> int | None:
+        return len(self.targets)
+
+    def _of(self, positions: list[int]) -> Target:
+        return EachItsOwn(tuple(self.targets[place] for place in positions))
+
+    def bind(self, vit: Vit) -> Target:
+        return EachItsOwn(tuple(target.bind(vit) for target in self.targets))
+
+    def by(self, probability: Probability) -> Target:
+        return EachItsOwn(tuple(target.by(probability) for target in self.targets))
+
+    def resolve(self, logits: Tensor) -> ResolvedTarget:
+        if len(self.targets) != len(logits):
+            raise TargetError(
+                f"expected one target or {len(logits)} (one for each picture), got {len(self.targets)}"
+            )
+        return self._joined([each.resolve(logits[i : i + 1]) for i, each in enumerate(self.targets)])
+
+    def _joined(self, each: list[ResolvedTarget]) -> ResolvedTarget:
+        def function(output: Any, logits: Tensor) -> Tensor:
+            found = [
+                one.score(rows_of(output, [row], len(each)), logits[row : row + 1])
+                for row, one in enumerate(each)
+            ]
+            return torch.cat([score.float() for score in found])
+
+        known = [one.classes for one in each if one.classes is not None]
+        classes = torch.cat(known) if len(known) == len(each) else None
+        return ResolvedTarget(
+            self.describe(), classes, function, lambda index: self._joined([each[i] for i in index.tolist()])
+        )
+
+    def describe(self) -> str:
+        shown = ", ".join(target.describe() for target in self.targets[:3])
+        return f"each its own: {shown}{', ...' if len(self.targets) > 3 else ''}"
+
+
+def rows_of(output: Any, rows: list[int], batch: int) -> Any:
+    """A model's raw output for some pictures of a batch: every tensor in it of ``batch`` rows is cut to ``rows``."""
+
+    def cut(value: Any) -> Any:
+        return value[rows] if isinstance(value, Tensor) and value.dim() and len(value) == batch else value
+
+    return tree_map(cut, output)
+
+
+TargetLike = (
+    Target | str | int | Sequence["int | str | Target | Callable[[Any], Tensor]"] | Tensor | np.ndarray
+    | Callable[[Any], Tensor] | None
+)  # fmt: skip
 
 FORMS = (
     "top1, top3, 207, class:207, difference:3,5, 'text: a photo of a dog', picture:FILE; "
@@ -243,7 +370,8 @@ def parse_target(target: TargetLike) -> Target:
 
     None or ``"top1"``, ``"top3"``; a class index, ``"207"`` or ``"class:207"``; a sequence or tensor with one index
     per picture; ``"difference:3,5"``; ``"logit"``, ``"probability"``, ``"log_probability"`` of the prediction; the
-    quantity as a suffix (``"top1:probability"``); a callable on the model's output. Raises TargetError."""
+    quantity as a suffix (``"top1:probability"``); a callable on the model's output; a list with a target of any kind
+    for each picture. Raises TargetError."""
     if target is None:
         return TopK()
     if isinstance(target, Target):
@@ -255,18 +383,41 @@ def parse_target(target: TargetLike) -> Target:
     if isinstance(target, str):
         return _parse_text(target.strip())
     if isinstance(target, (Tensor, np.ndarray)):
-        if isinstance(target, Tensor) and target.is_floating_point():
-            raise TargetError("expected integer class indices, got a floating point tensor")
-        return ClassIndex(tuple(int(i) for i in target.reshape(-1).tolist()))
+        return _classes_of(torch.as_tensor(target))
     if isinstance(target, Sequence):
-        if not all(isinstance(i, (int, np.integer)) for i in target):
-            raise TargetError(f"expected one class index per picture, got {list(target)[:3]}")
-        return ClassIndex(tuple(int(i) for i in target))
+        if not len(target):
+            raise TargetError("expected one target for each picture, got none")
+        whole = [i.item() if isinstance(i, Tensor) and i.dim() == 0 else i for i in target]
+        if all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in whole):
+            return ClassIndex(tuple(int(i) for i in whole))
+        if all(isinstance(i, (Target, str)) or callable(i) for i in whole):
+            return EachItsOwn(tuple(parse_target(i) for i in whole))
+        hint = (
+            "; one-hot rows? take their argmax"
+            if isinstance(whole[0], (Sequence, Tensor, np.ndarray))
+            else ""
+        )
+        raise TargetError(
+            f"expected one class index for each picture, got {str(list(target)[:3])[:80]}{hint}"
+        )
     if callable(target):
         return Custom(target, getattr(target, "__name__", "custom"))
     raise TargetError(
         f"expected a target ({FORMS}), an index per picture or a callable, got {type(target).__name__}"
     )
+
+
+def _classes_of(indices: Tensor) -> Target:
+    if indices.dim() > 1:
+        raise TargetError(
+            f"expected one class index for each picture, got a shape of {tuple(indices.shape)}: one-hot rows? take "
+            "their argmax(1)"
+        )
+    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
+        raise TargetError(
+            f"expected integer class indices, got {str(indices.dtype).removeprefix('torch.')}; convert them"
+        )
+    return ClassIndex(int(indices) if indices.dim() == 0 else tuple(indices.tolist()))
 
 
 def _parse_text(text: str) -> Target:
