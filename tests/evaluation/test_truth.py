@@ -120,7 +120,7 @@ def test_masks_are_read_when_they_are_asked_for(pictures: list[Path], tmp_path: 
     (folder / "b.png").write_bytes(b"no picture")
     assert np.asarray(data.masks[0]).all()
     assert np.asarray(data.part(0, 1).masks[0]).all()  # type: ignore[index]
-    with pytest.raises(DataError, match=r"b\.png cannot be read"):
+    with pytest.raises(DataError, match=r"mask of b\.png cannot be read"):
         data.masks[1]
 
 

@@ -115,7 +115,7 @@ def test_a_lazy_data_set_is_opened_when_it_is_needed() -> None:
     lazy = Lazy([pixels(seed) for seed in range(5)])
     source = picture_source(lazy, keys=list("abcde"))
     assert lazy.opened == 0
-    assert [picture.key for picture in source.part(2, 4).pictures()] == ["c", "d"] and lazy.opened == 2
+    assert [picture.key for picture in source.part(2, 4).read()] == ["c", "d"] and lazy.opened == 2
 
 
 def test_ids_are_the_content(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_ids_are_the_content(tmp_path: Path) -> None:
     source = picture_source(tmp_path)
     assert list(source.keys) == ["a.png", "b/a.png"]
     assert list(source.ids) == [xxhash.xxh3_128_hexdigest(path.read_bytes()) for path in (first, second)]
-    assert [picture.id for picture in source.pictures()] == list(source.ids)
+    assert [picture.id for picture in source.read()] == list(source.ids)
     first.rename(tmp_path / "c.png")
     assert picture_source(tmp_path / "c.png").ids[0] == source.ids[0]
 
@@ -179,7 +179,7 @@ def test_names_that_nobody_expects(tmp_path: Path, monkeypatch: Any) -> None:
     for name in names:
         Image.fromarray(pixels(0)).save(os.fsencode(tmp_path) + b"/" + name, format="PNG")
     source = picture_source(".")
-    assert len(list(source.pictures())) == len(names) and len(set(source.keys)) == len(names)
+    assert len(list(source.read())) == len(names) and len(set(source.keys)) == len(names)
     assert {"caf\\xe9.png", "caf\\\\xe9.png", "\\x1b]0;owned\\x07.png", "~x.png", "a\\nb.png"} <= set(
         source.keys
     )
@@ -252,7 +252,9 @@ def test_a_turned_picture_and_its_mask(tmp_path: Path) -> None:
         assert picture.image.size == (12, 10) and np.array_equal(picture.mask, mask)  # type: ignore[arg-type, union-attr]
         (batch,) = picture_source(form, masks=[mask], boxes=[[(3, 0, 6, 5)]]).batches(Model(), 1)
         assert batch.boxes == [[(2.0, 0.0, 4.0, 4.0)]] and batch.masks is not None
-        with pytest.raises(DataError, match=r"mask of .* is 10x12, the picture 12x10: of the stored picture"):
+        with pytest.raises(
+            DataError, match=r"mask of .* is 10x12, its picture 12x10; make them equal \(it is of the stored"
+        ):
             picture_source(form, masks=[mask.T]).open(0)
     # A mask file that is turned as its picture is.
     exif = Image.Exif()

@@ -94,7 +94,7 @@ def build(
 
 def labels_file(pictures: list[str]) -> dict[Path, str]:
     """The pictures of one folder's labels.csv and what each is called; empty where there is no such file."""
-    from vitscope.data.folders import read_folder
+    from vitscope.pictures.annotations import read_folder
 
     if len(pictures) != 1 or not (Path(pictures[0]).expanduser() / "labels.csv").is_file():
         return {}

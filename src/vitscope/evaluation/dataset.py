@@ -157,7 +157,9 @@ def evaluation_set(
 ) -> EvaluationSet:
     """Pictures in any form as an evaluation set; the forms are those of :func:`vitscope.pictures.picture_source`."""
     if isinstance(images, EvaluationSet):
-        return images
+        given = {"labels": labels, "masks": masks, "boxes": boxes, "keys": keys}
+        more = {kind: values for kind, values in given.items() if values is not None}
+        return replace(images, **more) if more else images
     try:
         source = picture_source(images, keys=keys, labels=labels, masks=masks, boxes=boxes)
     except DataError as error:
@@ -181,7 +183,7 @@ def mean_colour(data: EvaluationSet) -> tuple[float, float, float]:
     Raises EvaluationError for ready tensors, whose colours only the model's preprocessing knows.
     """
     total, count = np.zeros(3), 0
-    for picture in data.source.pictures():
+    for picture in data.source.read():
         if isinstance(picture.image, Tensor):
             raise EvaluationError(
                 "a mean colour needs pictures, got ready tensors; give mean_colour yourself"

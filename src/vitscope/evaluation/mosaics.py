@@ -10,7 +10,7 @@ from torch import Tensor
 from vitscope.data.mosaics import MosaicPlan, cell_masks, plan_mosaics, tile
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.dataset import EvaluationSet
-from vitscope.evaluation.on_demand import OnDemand
+from vitscope.pictures.on_demand import OnDemand
 from vitscope.storage.recipe import digest_of
 
 

@@ -22,7 +22,7 @@ VOID = 255
 
 
 def read_mask(
-    value: Any, size: tuple[int, int], name: str = "the picture", *, max_pixels: int = MAX_PIXELS
+    value: Any, size: tuple[int, int] | None, name: str = "the picture", *, max_pixels: int = MAX_PIXELS
 ) -> Mask:
     """One mask, bool (H, W), in the upright pixels of its picture.
 
@@ -32,7 +32,7 @@ def read_mask(
     Args:
         value: A path, a Pillow image, an array or a tensor (H, W); what is not 0 is the object, and in palette
             pictures (VOC) 255 is undecided and counts as ground.
-        size: (H, W) of the upright picture.
+        size: (H, W) of the upright picture; None takes a mask of any size.
         name: What to call the picture in a message.
         max_pixels: Most pixels that a mask file may have.
 
@@ -44,7 +44,7 @@ def read_mask(
             with open_picture(Path(value), max_pixels) as picture:
                 mask = _values(upright(picture))
         except PictureError as error:
-            raise DataError(f"the mask of {name} cannot be used: {error}") from error
+            raise DataError(f"the mask of {name} cannot be read: {error}") from error
     elif isinstance(value, Image.Image):
         mask = _values(upright(value))
     else:
@@ -56,13 +56,16 @@ def read_mask(
         if found.dtype.kind == "f" and not np.isfinite(found).all():
             raise DataError(f"the mask of {name} holds NaN or infinite values; give 0 and 1")
         mask = found != 0
-    if mask.shape != size:
-        turned = ": of the stored picture, before its EXIF rotation? turn it with the picture"
-        raise DataError(
-            f"the mask of {name} is {mask.shape[1]}x{mask.shape[0]}, the picture {size[1]}x{size[0]}"
-            f"{turned if mask.shape == size[::-1] else '; make them equal'}"
-        )
+    if size is not None and mask.shape != size:
+        raise DataError(unequal(f"the mask of {name}", mask.shape, size))
     return mask
+
+
+def unequal(mask: str, shape: tuple[int, ...], size: tuple[int, int]) -> str:
+    """What to say of a mask (H, W) that is not of its picture's size (H, W)."""
+    turned = " (it is of the stored picture, before its EXIF rotation? then turn it, too)"
+    said = f"{mask} is {shape[1]}x{shape[0]}, its picture {size[1]}x{size[0]}; make them equal"
+    return said + turned if shape == size[::-1] else said
 
 
 def read_class_numbers(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -76,7 +79,7 @@ def read_class_numbers(path: str | os.PathLike[str], *, max_pixels: int = MAX_PI
                 )
             return np.array(upright(picture), dtype=np.uint8)
     except PictureError as error:
-        raise DataError(f"{error}; expected a PNG of class numbers") from error
+        raise DataError(f"not a readable mask: {error}; expected a PNG of class numbers") from error
 
 
 def upright_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:

@@ -62,9 +62,9 @@ def decode(stream: IO[bytes], file: Path, max_pixels: int = MAX_PIXELS) -> Itera
 
 
 @contextmanager
-def open_file(file: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file. Raises PictureError for what is no readable file with any content."""
-    _refuse_unreadable(file)
+def open_file(file: Path, *, empty: bool = False) -> Iterator[IO[bytes]]:
+    """The bytes of a file. Raises PictureError for what is no readable file, or without ``empty`` has no content."""
+    _refuse_unreadable(file, empty)
     try:
         stream = file.open("rb")
     except OSError as error:
@@ -109,20 +109,20 @@ def _vanished(file: Path, error: OSError) -> PictureError:
     return PictureError(f"{file} cannot be read ({error.strerror or brief(error)}); check the disk")
 
 
-def _refuse_unreadable(file: Path) -> None:
+def _refuse_unreadable(file: Path, empty: bool) -> None:
     try:
         if not file.exists():
             # A name that is too long does not exist for Path.exists from some Python on; stat tells.
             file.stat()
         if file.is_dir():
             raise PictureError(
-                f"{file} is a folder, expected one picture file; name a file, or list it with find_pictures"
+                f"{file} is a folder, expected one file; name a file, or list its pictures with find_pictures"
             )
         if not file.is_file():
-            raise PictureError(f"{file} is a device or a pipe, not a file; save the picture to a file first")
+            raise PictureError(f"{file} is a device or a pipe, not a file; save its content to a file first")
         if not os.access(file, os.R_OK):
             raise PictureError(f"{file} may not be read by this user; change its permissions")
-        if file.stat().st_size == 0:
+        if file.stat().st_size == 0 and not empty:
             raise PictureError(f"{file} is empty (0 bytes); fetch or export it again")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PictureError(f"there is no file {file}; check the path") from error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,9 @@ from vitscope.pictures.modes import to_rgb, upright
 from vitscope.pictures.read import MAX_PIXELS, decode, open_file
 from vitscope.pictures.truth import Box, check_boxes, check_count, check_labels
 from vitscope.storage.paths import typed_path
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class PictureSource:
@@ -106,29 +110,21 @@ class PictureSource:
                 return id_of_stream(stream)
         return id_of_values(self._in_memory(item))
 
-    def part(self, start: int, stop: int) -> PictureSource:
+    def part(self, start: int, stop: int) -> Self:
         """Pictures ``start`` to ``stop`` with all that is known of them; no picture is read for it."""
+        places = range(len(self))[start:stop]
 
         def cut(values: Sequence[Any] | None) -> Sequence[Any] | None:
-            return None if values is None else values[start:stop]
+            if values is None or isinstance(values, (list, tuple, np.ndarray, Tensor)):
+                return None if values is None else values[start:stop]
+            return _Slice(values, places)
 
-        items = (
-            self.items[start:stop]
-            if isinstance(self.items, (list, tuple))
-            else _Slice(self.items, start, stop)
-        )
-        part = PictureSource(
-            items,
-            self.keys[start:stop],
-            labels=cut(self.labels),
-            masks=cut(self.masks),
-            boxes=cut(self.boxes),
-            targets=cut(self.targets),
-            skip=self.skip,
-            max_pixels=self.max_pixels,
-            partial=True,
-        )
-        part._ids = self._ids[start:stop]
+        part = copy.copy(self)
+        part.items = cut(self.items) or []
+        part.labels, part.masks, part.boxes = cut(self.labels), cut(self.masks), cut(self.boxes)
+        part.targets = cut(self.targets)
+        part.skipped = {}
+        part._keys, part._ids, part._partial = list(self.keys[start:stop]), self._ids[start:stop], True
         return part
 
     def open(self, index: int) -> Picture:
@@ -172,7 +168,7 @@ class PictureSource:
             return check_tensor(item)
         return as_picture(item, max_pixels=self.max_pixels)
 
-    def pictures(self, start: int = 0, stop: int | None = None) -> Iterator[Picture]:
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[Picture]:
         """The pictures that can be read, in order. Raises for one that cannot, unless ``skip`` records it."""
         for index in range(start, len(self) if stop is None else min(stop, len(self))):
             try:
@@ -192,7 +188,7 @@ class PictureSource:
             raise PictureError(f"expected batches of at least 1 picture, got {size}")
         some = False
         for start in range(0, len(self), size):
-            found = list(self.pictures(start, start + size))
+            found = list(self.read(start, start + size))
             if found:
                 some = True
                 yield batch_of(vit, found)
@@ -325,18 +321,14 @@ def _again(
     if all(value is None for value in (keys, labels, masks, boxes, targets)) and skip in (False, source.skip):
         return source
     count = len(source)
-    known = PictureSource(
-        source.items,
-        source._keys if keys is None else _given_keys(keys, count),
-        labels=source.labels if labels is None else check_labels(labels, count),
-        masks=source.masks if masks is None else _checked_several(masks, count, "masks"),
-        boxes=source.boxes if boxes is None else check_boxes(boxes, count),
-        targets=source.targets if targets is None else _checked_several(targets, count, "targets"),
-        skip=skip or source.skip,
-        max_pixels=source.max_pixels,
-    )
-    known._ids = source._ids
-    known.skipped.update(source.skipped)
+    known = copy.copy(source)
+    known.skipped = dict(source.skipped)
+    known._keys = source._keys if keys is None else _given_keys(keys, count)
+    known.labels = source.labels if labels is None else check_labels(labels, count)
+    known.masks = source.masks if masks is None else _checked_several(masks, count, "masks")
+    known.boxes = source.boxes if boxes is None else check_boxes(boxes, count)
+    known.targets = source.targets if targets is None else _checked_several(targets, count, "targets")
+    known.skip = skip or source.skip
     return known
 
 
@@ -368,8 +360,8 @@ def _number(label: Any) -> int | None:
 class _Slice(Sequence[Any]):
     """A range of a lazy sequence that need not know slices."""
 
-    def __init__(self, items: Sequence[Any], start: int, stop: int) -> None:
-        self._items, self._range = items, range(len(items))[start:stop]
+    def __init__(self, items: Sequence[Any], places: range) -> None:
+        self._items, self._range = items, places
 
     def __len__(self) -> int:
         return len(self._range)
@@ -380,5 +372,5 @@ class _Slice(Sequence[Any]):
     def __getitem__(self, index: slice) -> Sequence[Any]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return [self._items[place] for place in self._range[index]]
+            return _Slice(self._items, self._range[index])
         return self._items[self._range[index]]

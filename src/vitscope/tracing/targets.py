@@ -387,7 +387,7 @@ def parse_target(target: TargetLike) -> Target:
     if isinstance(target, Sequence):
         if not len(target):
             raise TargetError("expected one target for each picture, got none")
-        whole = [i.item() if isinstance(i, Tensor) and i.dim() == 0 else i for i in target]
+        whole: list[Any] = [i.item() if isinstance(i, Tensor) and i.dim() == 0 else i for i in target]
         if all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in whole):
             return ClassIndex(tuple(int(i) for i in whole))
         if all(isinstance(i, (Target, str)) or callable(i) for i in whole):

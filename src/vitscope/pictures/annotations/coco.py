@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitscope.data.folders import inside
-from vitscope.data.records import ObjectRecord, PictureRecord, checked_box
-from vitscope.errors import DataError
+from vitscope.errors import DataError, brief
+from vitscope.pictures.annotations.files import content_of, finite, inside
+from vitscope.pictures.annotations.records import ObjectRecord, PictureRecord, checked_box
+from vitscope.storage.paths import typed_path
 
 
 def read_coco(path: str | Path, folder: str | Path | None = None) -> list[PictureRecord]:
@@ -21,8 +22,8 @@ def read_coco(path: str | Path, folder: str | Path | None = None) -> list[Pictur
     Raises:
         DataError: not JSON, not COCO, an annotation of an unknown picture, a bad box or mask; names the annotation.
     """
-    source = Path(path).expanduser()
-    root = source.parent if folder is None else Path(folder).expanduser()
+    source = typed_path(path, DataError)
+    root = source.parent if folder is None else typed_path(folder, DataError)
     document = _load(source)
     try:
         images = {image["id"]: image for image in document["images"]}
@@ -51,21 +52,17 @@ def read_coco(path: str | Path, folder: str | Path | None = None) -> list[Pictur
             for identity, image in images.items()
             if identity in objects
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(
-            f"{source} is not a COCO file ({type(error).__name__}: {error}); expected images with id and file_name, "
+            f"{source} is not a COCO file ({brief(error, 80)}); expected images with id and file_name, "
             "annotations with image_id and bbox"
         ) from error
 
 
 def _load(source: Path) -> Mapping[str, Any]:
-    if not source.is_file():
-        raise DataError(f"There is no file {source}; check the path")
     try:
-        document = json.loads(source.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{source} cannot be read ({error.strerror}); check its permissions") from error
-    except (ValueError, RecursionError) as error:
+        document = json.loads(content_of(source).decode("utf-8-sig"))
+    except (ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"{source} is not a JSON file ({str(error)[:80]}); export it again") from error
     if not isinstance(document, dict) or not {"images", "annotations"} <= set(document):
         raise DataError(
@@ -83,7 +80,7 @@ def _size(image: Mapping[str, Any]) -> tuple[int, int] | None:
 def _object(
     entry: Mapping[str, Any], size: tuple[int, int] | None, number: int | None, name: str | None, where: str
 ) -> ObjectRecord:
-    x, y, width, height = (float(value) for value in entry["bbox"])
+    x, y, width, height = (finite(value, where) for value in entry["bbox"])
     box = checked_box((x, y, x + width, y + height), size, where)
     shape = entry.get("segmentation") or ()
     polygons: tuple[tuple[float, ...], ...] = ()
@@ -96,7 +93,7 @@ def _object(
         if any(count < 0 for count in runs) or (size is not None and sum(runs) != size[0] * size[1]):
             raise DataError(f"{where}: the mask's runs do not fill its picture; the file is damaged")
     else:
-        polygons = tuple(tuple(float(value) for value in polygon) for polygon in shape)
+        polygons = tuple(tuple(finite(value, where) for value in polygon) for polygon in shape)
         if any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
             raise DataError(
                 f"{where}: expected polygons of at least three x, y pairs; correct the segmentation"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from vitscope.data.coco import read_coco
-from vitscope.data.folders import inside, read_rows, whole_number
-from vitscope.data.records import Box, ObjectRecord, PictureRecord, checked_box
-from vitscope.data.voc import read_voc
 from vitscope.errors import DataError
+from vitscope.pictures.annotations.coco import read_coco
+from vitscope.pictures.annotations.files import inside, whole_number
+from vitscope.pictures.annotations.labels import read_rows
+from vitscope.pictures.annotations.records import ObjectRecord, PictureRecord, checked_box
+from vitscope.pictures.annotations.voc import read_voc
+from vitscope.pictures.truth import Box
+from vitscope.storage.paths import typed_path
+
+SIDES = ("x0", "y0", "x1", "y1")
 
 
 def read_annotations(path: str | Path, folder: str | Path | None = None) -> list[PictureRecord]:
@@ -20,14 +26,14 @@ def read_annotations(path: str | Path, folder: str | Path | None = None) -> list
     Raises:
         DataError: no such file, another kind of file, or a damaged one.
     """
-    source = Path(path).expanduser()
-    if source.is_dir() or source.suffix.lower() == ".xml":
+    source = typed_path(path, DataError)
+    if os.path.isdir(source) or source.suffix.lower() == ".xml":
         return read_voc(source, folder)
     if source.suffix.lower() == ".json":
         return read_coco(source, folder)
     if source.suffix.lower() == ".csv":
         return read_boxes(source, folder)
-    if not source.exists():
+    if not os.path.exists(source):
         raise DataError(f"There is no file {source}; check the path")
     raise DataError(
         f"Expected boxes as .csv, COCO .json, VOC .xml or a folder of .xml, got {source.name}; convert it"
@@ -42,16 +48,16 @@ def read_boxes(path: str | Path, folder: str | Path | None = None) -> list[Pictu
     Raises:
         DataError: unreadable file, missing columns, bad numbers or a box without area; the message names the line.
     """
-    source = Path(path).expanduser()
-    root = source.parent if folder is None else Path(folder).expanduser()
+    source = typed_path(path, DataError)
+    root = source.parent if folder is None else typed_path(folder, DataError)
     objects: dict[str, list[ObjectRecord]] = {}
     sizes: dict[str, tuple[int, int] | None] = {}
-    for line, row in read_rows(source, ("file", "x0", "y0", "x1", "y1")):
+    for line, row in read_rows(source, ("file", *SIDES)):
         where = f"{source}, line {line}"
         width, height = row.get("width"), row.get("height")
         size = (whole_number(height, where), whole_number(width, where)) if width and height else None
         label = whole_number(row["class_index"], where) if row.get("class_index") else None
-        box = checked_box(_numbers([row[side] for side in ("x0", "y0", "x1", "y1")], where), size, where)
+        box = checked_box(_numbers([row[side] for side in SIDES], where), size, where)
         objects.setdefault(row["file"], []).append(ObjectRecord(box, label, row.get("name") or None))
         sizes[row["file"]] = size
     return [

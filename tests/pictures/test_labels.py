@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vitscope.data import PictureRecord, read_folder, read_labels
 from vitscope.errors import DataError
+from vitscope.pictures.annotations import PictureRecord, read_folder, read_labels
 
 
 def picture(path: Path) -> Path:

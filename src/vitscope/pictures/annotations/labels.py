@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from vitscope.data.records import PictureRecord
 from vitscope.errors import DataError
-
-SUFFIXES: Final = frozenset(
-    (
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".avif",
-        ".jp2",
-    )
-)
-"""Endings that count as pictures when a class folder is listed; a labels.csv may name any file."""
+from vitscope.pictures.annotations.files import content_of, inside, whole_number
+from vitscope.pictures.annotations.records import PictureRecord
+from vitscope.pictures.find import walk
+from vitscope.pictures.formats import is_picture_name
+from vitscope.storage.paths import typed_path
 
 
 def read_folder(folder: str | Path, labels: str | Path | None = None) -> list[PictureRecord]:
@@ -40,26 +26,29 @@ def read_folder(folder: str | Path, labels: str | Path | None = None) -> list[Pi
     Raises:
         DataError: no such folder, no labels of either kind, no pictures, or a bad label file.
     """
-    root = Path(folder).expanduser()
-    if not root.is_dir():
+    root = typed_path(folder, DataError)
+    if not os.path.isdir(root):
         raise DataError(f"There is no folder {root}; check the path")
-    listed = Path(labels).expanduser() if labels is not None else root / "labels.csv"
-    if labels is not None or listed.is_file():
+    listed = typed_path(labels, DataError) if labels is not None else root / "labels.csv"
+    if labels is not None or os.path.isfile(listed):
         return read_labels(listed, root)
+    closed: dict[Path, str] = {}
     try:
         classes = sorted(
-            entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+            entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")
         )
-        records = [
-            PictureRecord(path, label, place.name)
-            for label, place in enumerate(classes)
-            for path in sorted(place.rglob("*"))
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-        ]
     except OSError as error:
         raise DataError(
             f"The folder {root} cannot be listed ({error.strerror}); change its permissions"
         ) from error
+    records = [
+        PictureRecord(Path(entry.path), label, name)
+        for label, name in enumerate(classes)
+        for entry in walk(root / name, closed)
+        if is_picture_name(entry.name)
+    ]
+    for reason in closed.values():
+        raise DataError(reason)
     if not records:
         raise DataError(
             f"The folder {root} has no labels; expected labels.csv with the columns file,class_index, "
@@ -77,8 +66,8 @@ def read_labels(path: str | Path, folder: str | Path | None = None) -> list[Pict
         DataError: unreadable or empty file, missing columns, a class that is no number, a file that is named twice
             or lies outside the folder; the message names the line.
     """
-    source = Path(path).expanduser()
-    root = source.parent if folder is None else Path(folder).expanduser()
+    source = typed_path(path, DataError)
+    root = source.parent if folder is None else typed_path(folder, DataError)
     records: dict[str, PictureRecord] = {}
     for line, row in read_rows(source, ("file", "class_index")):
         name = row["file"]
@@ -116,22 +105,18 @@ def read_rows(source: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[st
     Raises:
         DataError: unreadable, not text, empty, missing columns, or a row that is too short.
     """
-    if not source.is_file():
-        raise DataError(f"There is no file {source}; check the path")
     try:
-        with source.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True, strict=True)
-            reader.fieldnames = _named(reader.fieldnames or ())
-            missing = [name for name in columns if name not in reader.fieldnames]
-            if missing:
-                found = ",".join(reader.fieldnames)[:80] or "nothing"
-                raise DataError(
-                    f"{source}: expected a header with {','.join(columns)}, but {','.join(missing)} is missing "
-                    f"(found {found}); add a header line, separate by commas"
-                )
-            rows = [(reader.line_num, row) for row in reader]
-    except OSError as error:
-        raise DataError(f"{source} cannot be read ({error.strerror}); check its permissions") from error
+        text = content_of(source).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+        reader.fieldnames = _named(reader.fieldnames or ())
+        missing = [name for name in columns if name not in reader.fieldnames]
+        if missing:
+            found = ",".join(reader.fieldnames)[:80] or "nothing"
+            raise DataError(
+                f"{source}: expected a header with {','.join(columns)}, but {','.join(missing)} is missing "
+                f"(found {found}); add a header line, separate by commas"
+            )
+        rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{source} is not a CSV text file in UTF-8 ({error}); export it again as CSV UTF-8"
@@ -150,22 +135,3 @@ def _named(header: Sequence[str]) -> list[str]:
     """The header with plain names: lower case, aliases replaced where the name itself is not there."""
     names = [name.strip().lower() for name in header]
     return [ALIASES[name] if ALIASES.get(name, name) not in names else name for name in names]
-
-
-def whole_number(text: str, where: str) -> int:
-    """A number >= 0. Raises DataError; `where` names the place."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise DataError(f"{where}: expected a whole number from 0 on, got {text[:40]!r}; correct it")
-    return value
-
-
-def inside(root: Path, name: str, where: str) -> Path:
-    """The path of `name` in `root`. Raises DataError when it would lie outside, so no label file reaches elsewhere."""
-    path = root / name  # an absolute name replaces the root
-    if "\0" in name or ".." in path.parts[len(root.parts) :] or not path.is_relative_to(root):
-        raise DataError(f"{where}: {name[:80]!r} lies outside the folder {root}; name files relative to it")
-    return path

@@ -5,19 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vitscope.errors import DataError
-
-Box = tuple[float, float, float, float]
-"""(x0, y0, x1, y1) in pixels of the upright picture, measured from its top left corner; x1 and y1 are outer edges."""
-
-MAX_MASK_PIXELS: Final = (
-    200_000_000  # a mask larger than any picture that is read is a damaged file, not a mask
-)
+from vitscope.pictures.read import MAX_PIXELS
+from vitscope.pictures.truth import Box
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,7 @@ class PictureRecord:
         if not shown:
             return None
         height, width = size or self.size or (0, 0)
-        if min(height, width) < 1 or height * width > MAX_MASK_PIXELS:
+        if min(height, width) < 1 or height * width > MAX_PIXELS:
             raise DataError(
                 f"Expected the size of {self.path.name} for its mask, got {height} x {width}; pass size=(H, W)"
             )
@@ -108,7 +102,10 @@ def _filled(polygons: tuple[tuple[float, ...], ...], height: int, width: int) ->
         for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
             low, high = (math.ceil(min(max(y - 0.5, 0.0), float(height))) for y in sorted((ay, by)))
             rows = np.arange(low, high)  # rows whose centre lies between the two ends
-            x = ax + (rows + 0.5 - ay) * ((bx - ax) / (by - ay)) if low < high else np.zeros(0)
+            # Corners of any finite size are legal, far outside the picture, too: what overflows lies there.
+            with np.errstate(all="ignore"):
+                x = ax + (rows + 0.5 - ay) * ((bx - ax) / (by - ay)) if low < high else np.zeros(0)
+            x = np.nan_to_num(np.clip(x, -1.0, width + 1.0))
             np.add.at(crossings, (rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.intp)), 1)
         union |= crossings.cumsum(axis=1)[:, :width] % 2 == 1
     return union

@@ -1,21 +1,18 @@
-"""PASCAL VOC annotations: one XML file of boxes per picture, and PNG masks of class numbers."""
+"""PASCAL VOC annotations: one XML file of boxes per picture."""
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Final
 from xml.parsers import expat
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from vitscope.data.folders import inside
-from vitscope.data.records import MAX_MASK_PIXELS, ObjectRecord, PictureRecord, checked_box
 from vitscope.errors import DataError
+from vitscope.pictures.annotations.files import content_of, finite, inside
+from vitscope.pictures.annotations.records import ObjectRecord, PictureRecord, checked_box
+from vitscope.storage.paths import typed_path
 
-VOID: Final = 255  # the value of a VOC mask where no class was decided
 MAX_BYTES: Final = 16_000_000  # an annotation of one picture is a few kilobytes
 
 
@@ -29,41 +26,23 @@ def read_voc(path: str | Path, folder: str | Path | None = None) -> list[Picture
     Raises:
         DataError: no XML files, not XML, not VOC, or a bad box; the message names the file.
     """
-    source = Path(path).expanduser()
-    files = sorted(source.glob("*.xml")) if source.is_dir() else [source]
+    source = typed_path(path, DataError)
+    try:
+        names = sorted(os.listdir(source)) if os.path.isdir(source) else None
+    except OSError as error:
+        raise DataError(
+            f"The folder {source} cannot be listed ({error.strerror}); change its permissions"
+        ) from error
+    files = [source] if names is None else [source / name for name in names if name.endswith(".xml")]
     if not files:
         raise DataError(f"The folder {source} holds no .xml files; expected VOC annotations, one per picture")
-    home = source if source.is_dir() else source.parent
+    home = source if os.path.isdir(source) else source.parent
     usual = home.parent / "JPEGImages"
-    root = Path(folder).expanduser() if folder is not None else usual if usual.is_dir() else home
+    root = typed_path(folder, DataError) if folder is not None else usual if usual.is_dir() else home
     read = [_read_file(file, root) for file in files]
-    names = sorted({known.name for record in read for known in record.objects if known.name})
-    numbers = {name: number for number, name in enumerate(names)}
+    kinds = sorted({known.name for record in read for known in record.objects if known.name})
+    numbers = {name: number for number, name in enumerate(kinds)}
     return [_numbered(record, numbers) for record in read]
-
-
-def read_voc_mask(path: str | Path) -> NDArray[np.uint8]:
-    """The class numbers (H, W) of a VOC mask: 0 is ground, 255 undecided.
-
-    Raises:
-        DataError: when the file is no palette or grey PNG.
-    """
-    source = Path(path).expanduser()
-    try:
-        with Image.open(source) as picture:
-            if picture.mode not in ("P", "L"):
-                raise DataError(
-                    f"{source}: expected a mask with a palette or in grey, got mode {picture.mode}; convert it"
-                )
-            if picture.width * picture.height > MAX_MASK_PIXELS:
-                raise DataError(
-                    f"{source}: a mask of {picture.width} x {picture.height} is too large; make it smaller"
-                )
-            return np.array(picture, dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{source} is not a readable mask ({str(error)[:80]}); expected a PNG of class numbers"
-        ) from error
 
 
 def _read_file(source: Path, root: Path) -> PictureRecord:
@@ -95,18 +74,12 @@ def _read_file(source: Path, root: Path) -> PictureRecord:
 
 def _parse(source: Path) -> ElementTree.Element:
     """The root element. Document types are refused: they are how a small XML file grows without end."""
+    content = content_of(source, MAX_BYTES)
     try:
-        if source.stat().st_size > MAX_BYTES:
-            raise DataError(
-                f"{source} is larger than {MAX_BYTES // 10**6} MB, no annotation of one picture; check the file"
-            )
-        content = source.read_bytes()
         guard = expat.ParserCreate()
         guard.StartDoctypeDeclHandler = lambda *_: _refuse_document_type(source)
         guard.Parse(content, True)
         return ElementTree.fromstring(content)
-    except OSError as error:
-        raise DataError(f"{source} cannot be read ({error.strerror}); check path and permissions") from error
     except (expat.ExpatError, ElementTree.ParseError, LookupError, ValueError) as error:
         raise DataError(f"{source} is not XML ({error}); export it again") from error
 
@@ -118,11 +91,7 @@ def _refuse_document_type(source: Path) -> None:
 
 
 def _number(entry: ElementTree.Element, tag: str, source: Path) -> float:
-    text = (entry.findtext(tag) or "").strip()
-    try:
-        return float(text)
-    except ValueError as error:
-        raise DataError(f"{source}: expected a number in <{tag}>, got {text[:40]!r}; correct it") from error
+    return finite((entry.findtext(tag) or "").strip(), str(source), f" in <{tag}>")
 
 
 def _numbered(record: PictureRecord, numbers: dict[str, int]) -> PictureRecord:
