@@ -22,9 +22,9 @@ import torch
 
 import vitscope as vs
 from vitscope import heads
-from vitscope.data import read_folder
 from vitscope.heads import plots
 from vitscope.heads.report import HeadsStory
+from vitscope.pictures.annotations import read_folder
 from vitscope.rendering.figure import save_figure
 from vitscope.storage import folders
 

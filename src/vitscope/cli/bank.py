@@ -103,8 +103,8 @@ def labels_file(pictures: list[str]) -> dict[Path, str]:
 
 def named_by(file: Path, paths: list[Path]) -> dict[Path, str]:
     """What a label file calls each picture, found by its name. Raises DataError where it says nothing about one."""
-    from vitscope.data import read_labels
     from vitscope.errors import DataError
+    from vitscope.pictures.annotations import read_labels
 
     names = {record.path.name: record.name or f"class {record.label}" for record in read_labels(file)}
     missing = [path.name for path in paths if path.name not in names]
