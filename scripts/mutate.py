@@ -62,8 +62,8 @@ def read(path: Path = LIST) -> list[Mutant]:
         return [Mutant(**{**each, "tests": tuple(each["tests"])}) for each in tomllib.load(file)["mutant"]]
 
 
-def run_tests(root: Path, tests: list[str]) -> int | None:
-    """pytest's exit code in a tree; None when it was stopped."""
+def run_tests(root: Path, tests: list[str]) -> tuple[int | None, str]:
+    """pytest's exit code in a tree (None when it was stopped), and the last lines that it said."""
     environment = {
         "VITSCOPE_ASSETS": str(ROOT.parent / "shared"),
         **os.environ,
@@ -72,12 +72,13 @@ def run_tests(root: Path, tests: list[str]) -> int | None:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     try:
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, *PYTEST, *tests], cwd=root, env=environment, timeout=LONGEST,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
-        ).returncode  # fmt: skip
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, "\n".join(done.stdout.splitlines()[-12:])
     except subprocess.TimeoutExpired:
-        return None
+        return None, f"stopped after {LONGEST} s"
 
 
 def killed_by(mutant: Mutant, root: Path) -> str | None:
@@ -86,7 +87,7 @@ def killed_by(mutant: Mutant, root: Path) -> str | None:
     original = place.read_text(encoding="utf-8")
     place.write_text(original.replace(mutant.old, mutant.new), encoding="utf-8")
     try:
-        code = run_tests(root, list(mutant.tests))
+        code, _ = run_tests(root, list(mutant.tests))
     finally:
         place.write_text(original, encoding="utf-8")
     if code not in (0, 1, None):
@@ -127,10 +128,11 @@ def main() -> int:
     survivors, broken = [], []
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         root = copy_of_the_tree(Path(name))
-        tests = sorted({test for mutant in chosen for test in mutant.tests})
-        if run_tests(root, tests) != 0:
-            print("the tests fail without any mutant; mend them first", file=sys.stderr)
-            return 2
+        for test in sorted({test for mutant in chosen for test in mutant.tests}):
+            code, said = run_tests(root, [test])
+            if code != 0:
+                print(f"{test} fails without any mutant; mend it first\n{said}", file=sys.stderr)
+                return 2
         for place, mutant in enumerate(chosen, 1):
             started = time.monotonic()
             end = killed_by(mutant, root)
