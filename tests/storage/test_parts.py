@@ -296,6 +296,22 @@ def test_other_options_weights_pictures_or_order_start_anew(tmp_path: Path) -> N
     assert run(again, numbers(), 3, tmp_path) == result() and again.ran == []  # the old parts were left there
 
 
+def test_a_part_that_was_renamed_or_moved_is_no_part(tmp_path: Path) -> None:
+    """The note counts, not the name: a part of other options, or of other places, under the name of one that fits."""
+    run(Squares(), numbers(), 3, tmp_path / "own")
+    run(Squares(power=3), numbers(), 3, tmp_path / "other")
+    names = [place.name for place in places(tmp_path / "own")]
+    for name, foreign in zip(names, places(tmp_path / "other"), strict=True):
+        shutil.copytree(foreign, tmp_path / "mixed" / name)
+    analysis = Squares()
+    assert run(analysis, numbers(), 3, tmp_path / "mixed") == result() and len(analysis.ran) == 3
+    for name, own in zip(names, places(tmp_path / "own")[::-1], strict=True):
+        shutil.copytree(own, tmp_path / "turned" / name)
+    analysis = Squares()
+    assert run(analysis, numbers(), 3, tmp_path / "turned") == result()
+    assert analysis.ran == [("a", "b", "c"), ("g",)]  # the one in the middle kept its place
+
+
 def test_parts_of_another_cut_are_used_where_they_fit(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(Squares(during=stopping(3)), numbers(), 2, tmp_path)
