@@ -184,6 +184,19 @@ def test_other_contents_of_the_same_files_start_anew(opened: vs.Vit, tmp_path: P
     assert before.per_image()["value"].tolist() != fresh.per_image()["value"].tolist()
 
 
+def test_other_contents_of_the_same_mask_files_start_anew(opened: vs.Vit, tmp_path: Path) -> None:
+    paths, masks = files(tmp_path / "p"), [tmp_path / f"mask-{index}.png" for index in range(6)]
+    boards = []
+    for upper in (True, False):
+        drawn = np.tri(40, dtype=np.uint8) * 255
+        for mask in masks:
+            Image.fromarray(drawn if upper else 255 - drawn).save(mask)
+        boards.append(evaluated(opened, paths, masks=masks, metrics=["mass"], checkpoint=tmp_path / "c"))
+        assert same_bits(boards[-1], evaluated(opened, paths, masks=list(map(str, masks)), metrics=["mass"]))
+    assert boards[0].protocol.digest != boards[1].protocol.digest
+    assert boards[0].recipe.differences(boards[1].recipe) == ["other masks"]
+
+
 def test_other_weights_start_anew(opened: vs.Vit, tmp_path: Path) -> None:
     paths = files(tmp_path / "p")
     before = evaluated(opened, paths)

@@ -158,6 +158,9 @@ def test_arrays_count_by_type_shape_and_every_byte() -> None:
     assert digest_of(values) == digest_of(torch.from_numpy(values))
     assert digest_of(torch.arange(6).float()[::2]) == digest_of(torch.tensor([0.0, 2.0, 4.0]))
     assert plain(torch.tensor(3.0)) == 3 and plain(np.bool_(True)) is True
+    assert plain(np.array([1, "a", None], dtype=object)) == [1, "a", None]
+    with pytest.raises(TypeError):
+        plain(np.array([object(), 1], dtype=object))
     assert digest_of(torch.zeros(2, dtype=torch.bfloat16)) != digest_of(torch.zeros(2, dtype=torch.float16))
 
 

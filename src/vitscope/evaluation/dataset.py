@@ -16,6 +16,8 @@ from vitscope.errors import DataError, EvaluationError, PictureError
 from vitscope.evaluation.case import Box
 from vitscope.models.cells import Cells
 from vitscope.pictures import MAX_PIXELS, Batch, PictureSource, picture_source
+from vitscope.pictures.identity import id_of_stream
+from vitscope.pictures.read import open_file
 from vitscope.storage.recipe import digest_of, truth_digest
 
 
@@ -101,6 +103,9 @@ class EvaluationSet:
         assert self.masks is not None
         try:
             mask = self.masks[index]
+            if isinstance(mask, (str, Path)):
+                with open_file(Path(mask)) as stream:
+                    return id_of_stream(stream)
             return digest_of(mask if isinstance(mask, Tensor) else np.asarray(mask))
         except (DataError, PictureError):
             if not self.skip:

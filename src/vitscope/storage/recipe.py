@@ -206,6 +206,8 @@ def _array(value: Any) -> Any:
         value = np.asarray(value)
         if value.ndim == 0:
             return plain(value.item())
+        if value.dtype.hasobject:
+            return plain(value.tolist())
         kind, data = str(value.dtype), np.ascontiguousarray(value).reshape(-1).view(np.uint8)
     return f"{kind}{list(value.shape)} {xxhash.xxh3_128_hexdigest(memoryview(data))}"
 
