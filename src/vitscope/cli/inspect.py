@@ -30,36 +30,30 @@ def inspect(
     precision: options.Precision = "float32",
     json: options.Json = False,
 ) -> None:
-    """Print a model's anatomy (blocks, heads, tokens, pooling) and, per method, whether it applies and why not."""
+    """Print a model's anatomy (blocks, heads, tokens), and what each method reads out or why it does not apply."""
     vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
+    from vitscope.methods.support import support
+
     anatomy = vit.anatomy
-    methods = method_support(anatomy)
+    methods = support(anatomy)
     if json:
-        document = {**asdict(anatomy), "fingerprint": vit.fingerprint, "methods": methods}
+        listed = [{**asdict(each), "applies": each.applies} for each in methods]
+        document = {**asdict(anatomy), "fingerprint": vit.fingerprint, "methods": listed}
         document.pop("readout", None)
         console.emit_json(document)
         return
     print_anatomy(vit)
     console.say()
     console.table(
-        ["method", "applies", "why not"],
-        [[m["name"], "yes" if m["applies"] else "no", m["reason"] or ""] for m in methods],
+        ["method", "applies", "reads out, or why not"],
+        [[each.name, "yes" if each.applies else "no", each.reason or each.reads] for each in methods],
     )
-
-
-def method_support(anatomy: Anatomy) -> list[dict[str, Any]]:
-    """For every registered method whether it applies to a model of this anatomy, and the reason if not."""
-    from vitscope.methods import methods
-
-    support = []
-    for info in methods():
-        reason = info.why_not(anatomy)
-        support.append({"name": info.name, "applies": reason is None, "reason": reason})
-    return support
 
 
 def print_anatomy(vit: Vit) -> None:
     """The facts of one model, then its blocks with equal neighbours drawn together."""
+    from vitscope.methods.support import describe_cells, describe_chain, describe_readout
+
     anatomy = vit.anatomy
     size = anatomy.image_size
     facts = {
@@ -69,8 +63,11 @@ def print_anatomy(vit: Vit) -> None:
         "parameters": f"{anatomy.parameters:,}",
         "input": f"{size[0]} x {size[1]} pixels" if size else "unknown",
         "tokens": anatomy.layout.describe() if anatomy.layout else "on no single grid",
-        "pooling": anatomy.pooling,
+        "cells": describe_cells(anatomy),
+        "chain": anatomy.asunder or describe_chain(anatomy),
+        "reads out": describe_readout(anatomy),
         "classifier": f"{anatomy.classifier} ({anatomy.classes} classes)" if anatomy.classifier else "none",
+        "probability": anatomy.probability if anatomy.classes else "none: no class scores",
         "norm": "after the residual add" if anatomy.post_norm else "before attention and MLP",
     }
     for name, value in facts.items():

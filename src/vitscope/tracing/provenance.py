@@ -11,6 +11,7 @@ from torch import Tensor
 from vitscope.tracing.function_modes import PassMode
 
 _MARK = "_vitscope_reads"
+_NO_DATA = (torch.Size, torch.dtype, torch.device, bool, int, float, str, type(None))
 
 
 class Provenance(PassMode):
@@ -29,13 +30,14 @@ class Provenance(PassMode):
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        before = reads_of((args, kwargs))
         seen = self.sites
         result = func(*args, **kwargs)
-        before |= self.sites & ~seen
+        name = getattr(func, "__name__", "")
+        if isinstance(result, _NO_DATA) and name != "__setitem__":
+            return result  # a shape, a type, a flag: most calls of a pass, and nothing that data flows into
+        before = reads_of((args, kwargs)) | (self.sites & ~seen)
         if before:
             add_reads(result, before)
-            name = getattr(func, "__name__", "")
             written = args[0] if args and (name == "__setitem__" or name.endswith("_")) else kwargs.get("out")
             if isinstance(written, Tensor):
                 add_reads(written, before)

@@ -83,6 +83,15 @@ class Recorder:
     provenance: Provenance = field(default_factory=Provenance)
     normed: set[int] = field(default_factory=set)
     alive: list[Any] = field(default_factory=list)
+    compared: dict[int, tuple[Tensor, int, Tensor]] = field(default_factory=dict)
+
+    def fixed_of(self, tokens: Tensor) -> Tensor:
+        """Which tokens do not depend on the picture, found once for a tensor that enters several modules."""
+        known = self.compared.get(id(tokens))
+        if known is None or known[0] is not tokens or known[1] != tokens._version:
+            known = (tokens, tokens._version, _fixed(tokens))
+            self.compared[id(tokens)] = known
+        return known[2]
 
     def scores(self, scores: Tensor) -> Tensor:
         return scores
@@ -155,7 +164,10 @@ def _fixed(tokens: Tensor) -> Tensor:
     with torch.no_grad():
         if tokens.dim() == 3 and 2 in tokens.shape[:2]:
             pair = tokens if tokens.shape[0] == 2 else tokens.transpose(0, 1)
-            return (pair[0] == pair[1]).all(-1)
+            equal = pair[0, :, 0] == pair[1, :, 0]  # nearly always enough to tell that a token depends on the picture
+            candidates = equal.nonzero()[:, 0]
+            equal[candidates] = (pair[0, candidates] == pair[1, candidates]).all(-1)
+            return equal
     return torch.zeros(0, dtype=torch.bool)
 
 
@@ -229,16 +241,18 @@ def watch_modules(model: nn.Module, recorder: Recorder) -> Iterator[None]:
             key = (path, recorder.counts.get(path, 0))
             recorder.counts[path] = key[1] + 1
             recorder.stack.append(key)
-            tensors = [t for t in (*args, *kwargs.values()) if is_tokens(t)]
-            nodes, fixed = [t.grad_fn for t in tensors], [_fixed(t) for t in tensors]
-            open_runs.append(ModuleRun(key, tensors, nodes, fixed, reads_of((args, kwargs))))
+            with torch._C.DisableTorchFunction():  # looking is not part of the pass
+                tensors = [t for t in (*args, *kwargs.values()) if is_tokens(t)]
+                nodes, fixed = [t.grad_fn for t in tensors], [recorder.fixed_of(t) for t in tensors]
+                open_runs.append(ModuleRun(key, tensors, nodes, fixed, reads_of((args, kwargs))))
 
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             recorder.stack.pop()
             run = open_runs.pop()
-            tokens = first_tensor(output)
-            if tokens is not None and is_tokens(tokens):
-                run.output, run.output_node = tokens, tokens.grad_fn
+            with torch._C.DisableTorchFunction():
+                tokens = first_tensor(output)
+                if tokens is not None and is_tokens(tokens):
+                    run.output, run.output_node = tokens, tokens.grad_fn
             recorder.runs[run.key] = run
 
         handles.append(module.register_forward_pre_hook(own(before), with_kwargs=True))
