@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vitscope import heads as heads
     from vitscope import methods as methods
+    from vitscope import pictures as pictures
     from vitscope.evaluation import Leaderboard as Leaderboard
     from vitscope.evaluation import Protocol as Protocol
     from vitscope.evaluation.evaluate import evaluate as evaluate
@@ -76,6 +77,7 @@ __all__ = [
     "heads",
     "methods",
     "open_model",
+    "pictures",
     "register",
 ]
 

@@ -22,6 +22,7 @@ RUNNABLE = [
     *sorted((REPOSITORY / "docs" / "methods").glob("*.md")),
     REPOSITORY / "docs" / "text-encoders.md",
     REPOSITORY / "docs" / "files.md",
+    REPOSITORY / "docs" / "pictures.md",
 ]
 NEEDS = {
     "examples/text_encoder.py": "transformers",

@@ -13,6 +13,7 @@ from vitscope.cli import console, options
 from vitscope.cli.batches import PictureBatches
 from vitscope.cli.session import open_vit
 from vitscope.cli.usage import Commands, unused
+from vitscope.storage.paths import typed_path
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -96,7 +97,7 @@ def labels_file(pictures: list[str]) -> dict[Path, str]:
     """The pictures of one folder's labels.csv and what each is called; empty where there is no such file."""
     from vitscope.pictures.annotations import read_folder
 
-    if len(pictures) != 1 or not (Path(pictures[0]).expanduser() / "labels.csv").is_file():
+    if len(pictures) != 1 or not (typed_path(pictures[0]) / "labels.csv").is_file():
         return {}
     return {record.path: record.name or f"class {record.label}" for record in read_folder(pictures[0])}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vitscope.errors import ModelError
+from vitscope.storage.paths import typed_path
 
 
 @functools.cache
@@ -67,7 +68,7 @@ def as_class_names(value: Any, classes: int | None = None) -> list[str]:
     if isinstance(value, str) and value in ("imagenet", "imagenet-1k"):
         names = imagenet_names()
     elif isinstance(value, (str, os.PathLike)):
-        names = _read_names(Path(value).expanduser())
+        names = _read_names(typed_path(value, ModelError))
     elif isinstance(value, Mapping):
         found = from_id2label(value)
         if found is None:

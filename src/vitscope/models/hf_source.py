@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from vitscope.models.preprocess import Preprocessor
 from vitscope.models.recipes import from_image_processor
 from vitscope.models.sources import Request, not_built, not_fetched, register_source
 from vitscope.models.weights import load_weights
+from vitscope.storage.paths import typed_path
 
 _CLASSIFIER = ("ForImageClassification", "ForImageClassificationWithTeacher", "ForSequenceClassification")
 
@@ -148,7 +148,7 @@ def read_processor(
 
 
 def _place(request: Request) -> str:
-    folder = Path(request.name).expanduser()
+    folder = typed_path(request.name, ModelError)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelError(

@@ -16,6 +16,7 @@ from vitscope.models.module_source import from_module, refuse_unseeable
 from vitscope.models.recipes import as_preprocessor, pair
 from vitscope.models.sources import Request, Weights, sources
 from vitscope.models.weights import load_weights
+from vitscope.storage.paths import typed_path
 
 
 def load_model(
@@ -89,7 +90,7 @@ def _named(full_name: str, request: Request) -> LoadedModel:
 
 def _no_source(full_name: str, prefixes: list[str]) -> ModelError:
     listed = ", ".join(f"{prefix}/..." for prefix in prefixes)
-    if (Path(full_name).expanduser() / "config.json").is_file():
+    if (typed_path(full_name, ModelError) / "config.json").is_file():
         return ModelError(f"{full_name!r} looks like a transformers folder; write hf/{full_name}")
     suffix = Path(full_name).suffix.lower()
     if suffix in (".safetensors", ".pth", ".pt", ".bin", ".ckpt"):

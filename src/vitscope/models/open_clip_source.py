@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from vitscope.models.optional import require
 from vitscope.models.recipes import from_open_clip
 from vitscope.models.sources import Request, not_built, not_fetched, register_source, unknown_name
 from vitscope.models.weights import StateDict, load_weights
+from vitscope.storage.paths import typed_path
 
 
 def _names() -> Iterable[str]:
@@ -38,8 +38,9 @@ def load(request: Request) -> LoadedModel:
     name, _, tag = request.name.partition("@")
     if not tag and isinstance(request.pretrained, str):
         tag = request.pretrained
-    if Path(name).expanduser().is_dir():
-        name = f"local-dir:{Path(name).expanduser()}"
+    folder = typed_path(name, ModelError)
+    if folder.is_dir():
+        name = f"local-dir:{folder}"
     published = name.startswith(("hf-hub:", "local-dir:"))
     if not published and name not in open_clip.list_models():
         raise unknown_name("open_clip", name, _names())

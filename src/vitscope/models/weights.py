@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.errors import WeightsError, brief
+from vitscope.storage.paths import typed_path
 
 StateDict = dict[str, Tensor]
 Adapt = Callable[[StateDict, nn.Module], Mapping[str, Tensor]]
@@ -117,7 +118,7 @@ def read_weights(path: str | os.PathLike[str]) -> StateDict:
     ``.safetensors``, or ``.pth``, ``.pt``, ``.bin``, ``.ckpt``, ``.tar`` through ``torch.load(weights_only=True)``:
     a pickle that would run code is refused. Raises ``WeightsError``.
     """
-    file = Path(path).expanduser()
+    file = typed_path(path, WeightsError)
     if not file.is_file():
         kind = "is a folder; name the file in it" if file.is_dir() else "does not exist; check the path"
         raise WeightsError(f"the weights file {file} {kind}")
