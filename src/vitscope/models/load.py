@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def load_model(
         loaded.image_size = size or loaded.image_size or loaded.preprocessor.size
     if class_names is not None:
         loaded.class_names = as_class_names(class_names, _class_count(loaded))
+    refuse_empty(loaded.module)
     if device is not None:
         _move(loaded, device)
     return loaded
@@ -133,9 +135,21 @@ def _class_count(loaded: LoadedModel) -> int | None:
     return None
 
 
+def refuse_empty(module: nn.Module) -> None:
+    """Raise ``ModelError`` for a model on the meta device, which has shapes and no values."""
+    for name, value in itertools.chain(module.named_parameters(), module.named_buffers()):
+        if value.is_meta:
+            raise ModelError(
+                f"'{name}' has no values (meta device), so there is nothing to run; build the model on the cpu, or "
+                "load its weights after to_empty()"
+            )
+
+
 def _move(loaded: LoadedModel, device: str | torch.device) -> None:
     try:
         target = torch.device(device)
+        if target.type == "meta":
+            raise ModelError("device 'meta' holds no values, so nothing runs on it; use cpu or one that exists")
         loaded.module.to(target)
         tower = loaded.extras.get("text")
         if tower is not None:

@@ -67,9 +67,15 @@ def find_layout(
     def with_cells(prefix: tuple[str, ...], grid: tuple[int, int]) -> TokenLayout:
         return TokenLayout(prefix, grid, None if size is None else cells_of(grids, grid, size))
 
+    if grid is not None and size is not None and (grid[0] > size[0] or grid[1] > size[1]):
+        raise ModelError(f"grid={grid} has more cells than the picture has pixels, {size[0]}x{size[1]}")
     if main is None:
         return (with_cells(prefix or (), grid), None) if grid is not None else (None, None)
     N, seen_before = main
+    usable = [g for g in grids if 0 <= N - g.size[0] * g.size[1] <= min(MOST_PREFIX_TOKENS, N // 2)]
+    exact = [g for g in usable if N - g.size[0] * g.size[1] == len(named)]
+    before = [g for g in grids[:seen_before] if g in (exact or usable)]
+    found = before or exact or usable
     if grid is not None:
         count = N - grid[0] * grid[1]
         if count < 0 or (prefix is not None and len(prefix) != count):
@@ -77,13 +83,25 @@ def find_layout(
                 f"grid={grid} with prefix={prefix or '?'} does not make the model's {N} tokens; "
                 "give grid=(h, w) and one name per prefix token"
             )
+        if exact and grid not in [g.size for g in usable]:
+            raise ModelError(
+                f"grid={grid} was given, but the model's patches are made as {found[-1].size} of {N} tokens; "
+                "leave grid= out"
+            )
+        if not exact and count > min(MOST_PREFIX_TOKENS, N // 2):
+            raise ModelError(
+                f"grid={grid} leaves {count} of the model's {N} tokens without a place; give the whole grid"
+            )
         return with_cells(prefix or _names(count, named), grid), _call(grids, grid)
     if size is None:
+        if prefix is not None and len(prefix) >= N:
+            raise ModelError(f"prefix= names {len(prefix)} tokens, but the model has {N} in all; name fewer")
         return TokenLayout(prefix or (), (1, N - len(prefix or ()))), None
-    usable = [g for g in grids if 0 <= N - g.size[0] * g.size[1] <= min(MOST_PREFIX_TOKENS, N // 2)]
-    exact = [g for g in usable if N - g.size[0] * g.size[1] == len(named)]
-    before = [g for g in grids[:seen_before] if g in (exact or usable)]
-    found = before or exact or usable
+    if found and prefix is not None and len(prefix) != N - found[-1].size[0] * found[-1].size[1]:
+        h, w = found[-1].size
+        raise ModelError(
+            f"prefix= names {len(prefix)} tokens, but {h}x{w} patches leave {N - h * w} of the model's {N}; name each"
+        )
     if found:
         chosen = found[-1]
         count = N - chosen.size[0] * chosen.size[1]

@@ -12,7 +12,7 @@ from vitscope.errors import ModelError
 from vitscope.models.load import load_model
 from vitscope.tracing.caller import unaffected
 from vitscope.tracing.outputs import parse_path
-from vitscope.tracing.probe import Overrides
+from vitscope.tracing.overrides import Overrides, names_in
 from vitscope.tracing.vit import Vit
 
 
@@ -57,9 +57,9 @@ def open_model(
         **options,
     )
     overrides = Overrides(
-        blocks=tuple(blocks) if blocks is not None else None,
-        grid=grid,
-        prefix=tuple(prefix) if prefix is not None else None,
+        blocks=names_in(blocks),
+        grid=(grid[0], grid[1]) if isinstance(grid, (list, tuple)) and len(grid) == 2 else grid,
+        prefix=names_in(prefix),
         pooling=pooling,
         classes=classes,
         output=None if output is None else parse_path(output),

@@ -103,7 +103,14 @@ class Owners:
             raise ModelError(
                 f"blocks= names '{missing[0]}', which the model does not have; see model.named_modules()"
             )
-        return [next((key for key in seen.stack if key[0] in chosen), None) for seen in self.recorder.sites]
+        owners = [next((key for key in seen.stack if key[0] in chosen), None) for seen in self.recorder.sites]
+        idle = [path for path in chosen if path not in {key[0] for key in owners if key is not None}]
+        if idle:
+            raise ModelError(
+                f"blocks= names '{idle[0]}', in which no attention was seen, or which lies inside another; name "
+                "the outermost modules that hold one attention each"
+            )
+        return owners
 
     def _alone(self, seen: SiteSeen) -> Key | None:
         others = {key for other in self.recorder.sites if other is not seen for key in other.stack}

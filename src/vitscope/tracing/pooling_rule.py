@@ -22,6 +22,8 @@ def pooling_of(
     override: str | None,
 ) -> tuple[str, Readout]:
     """(name of the pooling, weight of each token in it). ``last`` is what the last block ``block`` returned."""
+    if override == "attention" and not has_pool_site:
+        raise ModelError("pooling='attention' was given, but no attention pooling is seen behind the blocks")
     if override is not None:
         return override, readout_of(override, layout)
     if has_pool_site:
@@ -73,7 +75,8 @@ def readout_of(name: str, layout: TokenLayout) -> tuple[float, ...]:
             weights[0] += share
         else:
             raise ModelError(
-                f"pooling '{name}' does not fit tokens ({layout.describe()}); expected one of {', '.join(POOLINGS)}"
+                f"pooling '{name}' does not fit tokens ({layout.describe()}); expected one of "
+                f"{', '.join(POOLINGS[:-1])}, or names of its prefix tokens joined by +"
             )
     return tuple(weights)
 

@@ -16,25 +16,13 @@ from vitscope.tracing.chains import find_chain
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.layout import find_layout, name_prefix, prefix_names
-from vitscope.tracing.outputs import Path, choose, leaves, scores_of
+from vitscope.tracing.outputs import choose, leaves, scores_of
+from vitscope.tracing.overrides import Overrides
 from vitscope.tracing.ownership import Owners, form_of, kind_of, main_length
 from vitscope.tracing.pooling_rule import pooling_of
 from vitscope.tracing.provenance import reads_of
 from vitscope.tracing.recorder import Key, Recorder, watch_modules
 from vitscope.tracing.token_order import why_out_of_order
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """Parts of the anatomy that the user knows better. ``classes`` 0 says that the output is an embedding."""
-
-    blocks: tuple[str, ...] | None = None
-    grid: tuple[int, int] | None = None
-    prefix: tuple[str, ...] | None = None
-    pooling: str | None = None
-    classes: int | None = None
-    output: Path | None = None
-    probability: Literal["softmax", "sigmoid"] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +120,10 @@ class _Conclusion:
             pooling, readout = pooling_of(
                 self.read, tokens, last_block, layout, pool is not None, self.overrides.pooling
             )  # fmt: skip
+            if self.overrides.pooling is not None:
+                seen, _ = pooling_of(self.read, tokens, last_block, layout, pool is not None, None)
+                if seen != pooling:
+                    self.notes.append(f"pooling={pooling!r} was given, but the output is seen to read {seen!r}")
             if self.overrides.prefix is None:
                 layout = name_prefix(layout, readout, text=self.size is None)
         classes, classifier = self._classifier()

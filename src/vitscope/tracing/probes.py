@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from vitscope.errors import ModelError
 from vitscope.tracing.calling import Inputs, pictures_of, with_pictures
 from vitscope.tracing.guard import quiet
-from vitscope.tracing.probe import Overrides, Probe, probe
+from vitscope.tracing.overrides import Overrides
+from vitscope.tracing.probe import Probe, probe
 from vitscope.tracing.resume import select
 from vitscope.tracing.stages import Stage, find_stages
 

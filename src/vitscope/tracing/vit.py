@@ -23,7 +23,8 @@ from vitscope.tracing.calling import pictures_of, takes_first
 from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
 from vitscope.tracing.guard import AUTOCAST
 from vitscope.tracing.keys import check_keys
-from vitscope.tracing.probe import Overrides, Probe
+from vitscope.tracing.overrides import Overrides
+from vitscope.tracing.probe import Probe
 from vitscope.tracing.probes import Probes
 from vitscope.tracing.removal import TokenRemoval
 from vitscope.tracing.resume import (
