@@ -15,7 +15,7 @@ from vitscope.errors import AnswerError, MethodError, TraceError
 from vitscope.interruption import released
 from vitscope.methods import diagnostics
 from vitscope.methods.explanation import Explanation, as_uint8, concatenate
-from vitscope.methods.identity import explanation_recipe
+from vitscope.methods.identity import explanation_recipe, own_targets
 from vitscope.methods.registry import MethodInfo, get_method
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.inputs import to_pictures
@@ -79,6 +79,7 @@ def explain(
             found = explain_batch(vit, inputs, request, mine, clean)
         except AnswerError as error:
             raise error.among(batch.positions) from error
+        own = own_targets(aim, batch.positions, batch.count)
         for name, explanation in found.items():
             if name not in recipes:
                 recipes[name] = explanation_recipe(model, name, request[name], aim, clean, inputs)
@@ -90,6 +91,7 @@ def explain(
                     "fingerprint": model["fingerprint"],
                     "keys": batch.keys,
                     "ids": batch.ids,
+                    **({} if own is None else {"targets": own}),
                 },
             )
             shown = pictures_of(inputs)

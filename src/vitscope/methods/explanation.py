@@ -26,7 +26,7 @@ from vitscope.tracing import ClassIndex
 KIND = "explanation"
 OPTIONAL = ("flow", "classes", "logits", "pictures")
 """Tensors that an explanation may lack."""
-PER_PICTURE = ("prefix_share", "diagnostics", "keys", "ids")
+PER_PICTURE = ("prefix_share", "diagnostics", "keys", "ids", "targets")
 """Metadata with one entry per picture."""
 
 
@@ -89,8 +89,8 @@ class Explanation:
             return None
         keys, ids = self.metadata["keys"], self.metadata["ids"]
         truth = dict(self.made.truth)
-        if "targets" in truth and self.classes is not None:
-            truth["targets"] = truth_digest(keys, self.classes.tolist())
+        if "targets" in truth:
+            truth["targets"] = truth_digest(keys, self.metadata["targets"])
         return replace(self.made, pictures=pictures_digest(keys, ids), count=len(self), truth=truth)
 
     def merge(self, *others: Explanation) -> Explanation:
@@ -113,7 +113,7 @@ class Explanation:
                 )
             seen.update(part.metadata["keys"])
         merged = concatenate(list(parts))
-        if "targets" in known[0].truth and merged.classes is not None:
+        if merged.classes is not None and re.match(r"class:\d", merged.target) and "targets" in known[0].truth:
             classes = tuple(int(index) for index in merged.classes)
             merged = replace(merged, target=ClassIndex(classes, known[0].options["target"]).describe())
         return merged

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from vitscope.storage.recipe import Recipe, plain
+from vitscope.storage.recipe import Recipe, digest_of, plain
 from vitscope.tracing import ClassIndex, Target
 from vitscope.tracing.forward_pass import Inputs
 from vitscope.tracing.identity import library_versions
 
-PER_PICTURE = "class of each picture"
-"""What the target is called when every picture has its own; which classes is part of what is known of the pictures."""
+PER_PICTURE = "one of each picture"
+"""What the target is called when every picture has its own; which is part of what is known of the pictures."""
 
 
 def explanation_recipe(
@@ -26,7 +26,8 @@ def explanation_recipe(
         options: All of the method's, as they are used.
         inputs: One batch as the model takes it; its size is part of the recipe.
     """
-    own = target if isinstance(target, ClassIndex) and isinstance(target.index, tuple) else None
+    own = target.count is not None
+    quantity = target.quantity if isinstance(target, ClassIndex) else type(target).__qualname__
     shapes = {"": inputs} if not isinstance(inputs, Mapping) else inputs
     return Recipe(
         analysis="explain",
@@ -35,16 +36,23 @@ def explanation_recipe(
             "method": method,
             "options": options,
             "clean": clean,
-            "target": _described(target) if own is None else own.quantity,
+            "target": quantity if own else _described(target),
             "size": {
                 name: list(value.shape[1:]) if isinstance(value, Tensor) else repr(value)
                 for name, value in shapes.items()
             },
         },
-        target=target.describe() if own is None else PER_PICTURE,
-        truth={} if own is None else {"targets": ""},
+        target=PER_PICTURE if own else target.describe(),
+        truth={"targets": ""} if own else {},
         versions=library_versions(),
     )
+
+
+def own_targets(target: Target, positions: Sequence[int], count: int) -> list[str] | None:
+    """A digest of the target of each picture at these positions of ``count``; None when all have the same."""
+    if target.count is None:
+        return None
+    return [digest_of(_described(target.of([position], count))) for position in positions]
 
 
 def _described(target: Target) -> Any:
