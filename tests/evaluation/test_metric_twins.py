@@ -419,6 +419,7 @@ def test_stability(make_case: MakeCase) -> None:
         values = value_of(name, subject)
         noise, steady = case.memory[("noise", kind)]
         assert noise.shape == (4, 10, 3, SIZE, SIZE)
+        assert bool(steady.any()), "some prediction stays, or nothing is compared"
         if kind == "uniform":
             assert float(noise.abs().max()) <= 0.02
         for i in range(4):
