@@ -66,6 +66,11 @@ class AnswerError(ModelError):
         super().__init__(f"{before} picture{'s' * (len(pictures) > 1)} {listed} (counted from 0){after}")
         self.pictures, self._words = pictures, (before, after)
 
+    @property
+    def of_one(self) -> str:
+        """The words for one picture that is named elsewhere."""
+        return f"{self._words[0]} this picture{self._words[1]}"
+
     def among(self, positions: Sequence[int]) -> AnswerError:
         """The same for a batch of pictures that stand at these positions of what was given."""
         return AnswerError(self._words[0], tuple(positions[index] for index in self.pictures), self._words[1])

@@ -33,13 +33,13 @@ def pictures(count: int = 2) -> Tensor:
 class Spoilt(nn.Module):
     """Answers ``value`` for bright pictures, at one class or at all."""
 
-    def __init__(self, value: float, classes: slice = slice(None)) -> None:
+    def __init__(self, value: float, classes: slice = slice(None), brighter_than: float = 10) -> None:
         super().__init__()
-        self.vit, self.value, self.classes = small(), value, classes
+        self.vit, self.value, self.classes, self.limit = small(), value, classes, brighter_than
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.vit(x).clone()
-        bright = x.mean((1, 2, 3)) > 10
+        bright = x.mean((1, 2, 3)) > self.limit
         logits[bright, self.classes] = self.value
         return logits
 

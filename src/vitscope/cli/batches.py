@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vitscope.cli.console import note
 from vitscope.cli.exit_codes import OK, PARTIAL
 from vitscope.cli.progress import Meter
-from vitscope.errors import PictureError
+from vitscope.errors import AnswerError, PictureError
 from vitscope.storage.outputs import OutputNames
 
 if TYPE_CHECKING:
     from PIL import Image
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -58,6 +60,31 @@ class PictureBatches:
             raise PictureError(
                 f"none of the {len(self.paths)} pictures can be read; the lines above give the reason of each"
             )
+
+    def answered(
+        self, run: Callable[[list[Image.Image]], T]
+    ) -> Iterator[tuple[list[Path], list[Image.Image], T]]:
+        """What ``run`` gives for each batch, with its paths and pictures. One whose answer cannot be explained (the
+        model says NaN) is skipped.
+
+        Raises AnswerError when that is so for every picture of the first batch, since it is the model's fault then."""
+        any_answer = False
+        for paths, pictures in self:
+            left = list(zip(paths, pictures, strict=True))
+            while left:
+                try:
+                    result = run([picture for _, picture in left])
+                except AnswerError as error:
+                    if len(error.pictures) == len(left) and not any_answer:
+                        raise
+                    for index in error.pictures:
+                        self.skipped.append((left[index][0], error.of_one))
+                        note(f"skipped: {left[index][0]}: {error.of_one}")
+                    left = [entry for index, entry in enumerate(left) if index not in error.pictures]
+                    continue
+                any_answer = True
+                yield [path for path, _ in left], [picture for _, picture in left], result
+                break
 
     @property
     def exit_code(self) -> int:

@@ -92,8 +92,8 @@ def explain(
     batches = PictureBatches(paths, batch_size, "explaining", max_pixels)
     records: list[dict[str, Any]] = []
     cards: list[ReportPicture] = []
-    for read, opened in batches:
-        results = explain_batch(vit, opened, shared, aim, batch_size, clean)
+    explained = batches.answered(lambda some: explain_batch(vit, some, shared, aim, batch_size, clean))
+    for read, opened, results in explained:
         for index, (path, picture) in enumerate(zip(read, opened, strict=True)):
             single = {name: result[index] for name, result in results.items()}
             record = {

@@ -74,8 +74,8 @@ def flow(
     names = output_names(paths)
     batches = PictureBatches(paths, batch_size, "drawing", max_pixels)
     records: list[dict[str, Any]] = []
-    for read, opened in batches:
-        result = explain_batch(vit, opened, shared, aim, batch_size)[name]
+    explained = batches.answered(lambda some: explain_batch(vit, some, shared, aim, batch_size)[name])
+    for read, opened, result in explained:
         for index, (path, picture) in enumerate(zip(read, opened, strict=True)):
             files = write_flow(
                 vit, result[index], picture, folder / names[path], drawing, suffix, seconds, strip
