@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from vitscope.cli.values import (
     parse_model_options,
     parse_target,
 )
-from vitscope.errors import TargetError, nearest
 
 if TYPE_CHECKING:
     from vitscope.methods import Explanation
@@ -61,28 +59,14 @@ def open_vit(
 
 
 def resolve_target(text: str, class_names: list[str] | None) -> Any:
-    """A target as the tracing room reads it; ``class:NAME`` is looked up among the model's class names."""
+    """A target as the tracing room reads it, with a class's name already looked up among the model's."""
     target = parse_target(text)
-    if not isinstance(target, str):
+    if isinstance(target, int):
         return target
-    match = re.fullmatch(r"class:(?P<name>[^:]*[^\d,:][^:]*)(?P<quantity>:\w+)?", target)
-    if match is None:
-        return target
-    name, quantity = match["name"].strip().lower(), match["quantity"] or ""
-    if not class_names:
-        raise TargetError(
-            f"this model has no class names to find {name!r} in; give the class number, class:207"
-        )
-    # Label files hold several names of one class, parted by commas: "golden retriever", "tench, Tinca tinca".
-    spoken = [[part.strip().lower() for part in label.replace("_", " ").split(",")] for label in class_names]
-    wanted = name.replace("_", " ")
-    found = [index for index, parts in enumerate(spoken) if wanted in parts or wanted == ", ".join(parts)]
-    if not found:
-        near = ", ".join(nearest(wanted, {part for parts in spoken for part in parts}))
-        raise TargetError(f"no class is called {name!r}; nearest: {near}")
-    if len(found) > 1:
-        raise TargetError(f"{len(found)} classes are called {name!r}; give the number of one: {found[:5]}")
-    return f"class:{found[0]}{quantity}"
+    from vitscope.tracing import by_number
+    from vitscope.tracing import parse_target as read
+
+    return by_number(read(target), class_names)
 
 
 def class_name(vit: Vit, index: int | None) -> str | None:

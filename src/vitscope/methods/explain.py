@@ -21,7 +21,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.inputs import to_pictures
 from vitscope.pictures.source import picture_source
 from vitscope.storage.recipe import Recipe
-from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, parse_target
+from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, by_number, parse_target
 from vitscope.tracing.answers import FLAT, require_finite_maps, require_nonzero_maps
 from vitscope.tracing.caller import unaffected
 from vitscope.tracing.calling import pictures_of
@@ -67,7 +67,7 @@ def explain(
     several methods. Raises MethodError for a method that is unknown or does not apply, or for an option that no
     named method has."""
     request = _request(method, options)
-    aim = parse_target(target)
+    aim = by_number(parse_target(target), vit.class_names, vit.source)
     model = model_identity(vit)  # once: it reads all weights
     recipes: dict[str, Recipe] = {}
     parts: dict[str, list[Explanation]] = {name: [] for name in request}

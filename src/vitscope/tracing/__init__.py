@@ -1,6 +1,7 @@
 """Look at a ViT while it runs, without touching it: interception, traces, targets, ablation, removal, rules."""
 
 from vitscope.tracing.ablation import EntryAblation, HeadAblation
+from vitscope.tracing.class_target import ClassName, by_number
 from vitscope.tracing.forward_pass import Capture
 from vitscope.tracing.open import open_model
 from vitscope.tracing.removal import TokenRemoval
@@ -18,6 +19,7 @@ __all__ = [
     "BlockCache",
     "Capture",
     "ClassIndex",
+    "ClassName",
     "Custom",
     "EntryAblation",
     "HeadAblation",
@@ -31,6 +33,7 @@ __all__ = [
     "TopK",
     "Trace",
     "Vit",
+    "by_number",
     "constant_gate",
     "open_model",
     "parse_target",

@@ -354,7 +354,7 @@ TargetLike = (
 )  # fmt: skip
 
 FORMS = (
-    "top1, top3, 207, class:207, difference:3,5, 'text: a photo of a dog', picture:FILE; "
+    "top1, top3, 207, class:207, class:NAME, difference:3,5, 'text: a photo of a dog', picture:FILE; "
     "classes also with :probability or :log_probability"
 )
 _TEXT_FORMS: dict[str, Callable[[str], Target]] = {}
@@ -368,10 +368,10 @@ def register_text_form(prefix: str, kind: Callable[[str], Target]) -> None:
 def parse_target(target: TargetLike) -> Target:
     """A target from its loose form.
 
-    None or ``"top1"``, ``"top3"``; a class index, ``"207"`` or ``"class:207"``; a sequence or tensor with one index
-    per picture; ``"difference:3,5"``; ``"logit"``, ``"probability"``, ``"log_probability"`` of the prediction; the
-    quantity as a suffix (``"top1:probability"``); a callable on the model's output; a list with a target of any kind
-    for each picture. Raises TargetError."""
+    None or ``"top1"``, ``"top3"``; a class index, ``"207"`` or ``"class:207"``; a class's name, ``"class:NAME"`` (all
+    digits are an index); a sequence or tensor with one index per picture; ``"difference:3,5"``; ``"logit"``,
+    ``"probability"``, ``"log_probability"`` of the prediction; the quantity as a suffix (``"top1:probability"``); a
+    callable on the model's output; a list with a target of any kind for each picture. Raises TargetError."""
     if target is None:
         return TopK()
     if isinstance(target, Target):
@@ -421,17 +421,16 @@ def _classes_of(indices: Tensor) -> Target:
 
 
 def _parse_text(text: str) -> Target:
-    quantity = "logit"
     if text in QUANTITIES:
         return TopK(1, text)
     head, _, tail = text.rpartition(":")
-    if head and tail in QUANTITIES:
-        text, quantity = head, tail
-    if match := re.fullmatch(r"top-?(\d+)", text):
+    plain, quantity = (head, tail) if head and tail in QUANTITIES else (text, "logit")
+    if match := re.fullmatch(r"top-?(\d+)", plain):
         return TopK(int(match[1]), quantity)
-    if match := re.fullmatch(r"(?:class:)?(\d+(?:,\d+)*)", text):
+    if match := re.fullmatch(r"(?:class:\s*)?(\d+(?:,\d+)*)", plain):
         indices = tuple(int(part) for part in match[1].split(","))
         return ClassIndex(indices[0] if len(indices) == 1 else indices, quantity)
+    # What follows a prefix is anybody's text, in which a colon means nothing.
     for prefix, kind in _TEXT_FORMS.items():
         if text.startswith(prefix) and text[len(prefix) :].strip():
             return kind(text[len(prefix) :].strip())
