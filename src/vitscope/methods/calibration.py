@@ -23,6 +23,9 @@ from vitscope.tracing import Target, TopK, Vit, constant_gate
 from vitscope.tracing.caller import unaffected
 from vitscope.tracing.targets import OutputLength
 
+RECIPE = "kappa by conservation, 2"
+"""How a calibration finds kappa; another number when another way would give another kappa for the same pictures."""
+
 TOLERANCE = 0.005
 STEPS = 7
 """At most so many values of kappa are tried."""
@@ -31,12 +34,13 @@ STEPS = 7
 @dataclass(frozen=True)
 class Calibration:
     """kappa, and how it was found: ``relevance`` is the mean over blocks and pictures of sum_n rho at that kappa,
-    ``score`` the mean explained score, ``pictures`` how many were used."""
+    ``score`` the mean explained score, ``pictures`` how many were used, ``recipe`` by which way."""
 
     kappa: float
     relevance: float
     score: float
     pictures: int
+    recipe: str = RECIPE
 
     @property
     def conserves(self) -> bool:
