@@ -10,7 +10,6 @@ import pytest
 import torch
 import typer
 
-from vitscope.cli.batches import output_names
 from vitscope.cli.console import emit_json, output_folder
 from vitscope.cli.values import (
     OWN_OPTIONS,
@@ -130,14 +129,6 @@ def test_a_device_that_is_not_there_is_a_usage_error() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(typer.BadParameter, match="--device cpu"):
             choose_device("cuda")
-
-
-def test_no_two_pictures_write_to_the_same_name() -> None:
-    paths = [Path("in/a.jpg"), Path("in/a.png"), Path("in/deep/a.jpg"), Path("in/b.v2.jpg")]
-    names = output_names(paths)
-    assert [str(names[path]) for path in paths] == ["a.jpg", "a.png", "deep/a", "b.v2"]
-    awkward = [Path("a.jpg"), Path("a.png"), Path("a.jpg.png")]
-    assert len(set(output_names(awkward).values())) == 3
 
 
 def test_json_holds_arrays_and_no_number_that_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vitscope.cli import console, options
-from vitscope.cli.batches import PictureBatches
+from vitscope.cli.batches import PictureParts, pictures_of
 from vitscope.cli.session import open_vit
 from vitscope.cli.usage import Commands, unused
 from vitscope.storage.paths import typed_path
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 EXAMPLE = (
     "vitscope bank build photos --model timm/vit_small_patch14_dinov2 --out bank.safetensors, then "
@@ -50,24 +47,25 @@ def build(
     import torch
 
     from vitscope.methods.memory_bank import build_bank
-    from vitscope.models import find_pictures
 
     listed: dict[Path, str] = {}
+    source = pictures_of(pictures, max_pixels)
     if labels is not None:
-        paths = find_pictures(pictures)
-        listed = named_by(labels, paths)
-    else:
-        listed = {} if no_labels else labels_file(pictures)
-        paths = list(listed) or find_pictures(pictures)
+        listed = named_by(labels, list(source.items))
+    elif not no_labels:
+        listed = labels_file(pictures)
+        source = pictures_of([str(path) for path in listed], max_pixels) if listed else source
     console.output_folder(out.absolute().parent)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_option)
-    batches = PictureBatches(paths, batch_size, "reading", max_pixels)
+    parts = PictureParts(source, batch_size, "reading")
     read: list[Path] = []
 
-    def opened() -> Iterator[list[Image.Image]]:
-        for some, found in batches:
-            read.extend(some)
-            yield found
+    def opened() -> Iterator[list[Any]]:
+        for _, part in parts:
+            found = list(part.read())
+            read.extend(part.items[each.position] for each in found)
+            if found:
+                yield [each.image for each in found]
 
     bank = build_bank(vit, opened())
     if not no_labels:
@@ -82,7 +80,7 @@ def build(
         "labels": list(bank.label_names),
         "model": bank.model,
         "weights": bank.fingerprint,
-        "skipped": batches.skipped_records(),
+        "skipped": parts.skipped_records(),
     }
     if json:
         console.emit_json(record)
@@ -90,7 +88,7 @@ def build(
         known = f"{len(bank.label_names)} labels" if bank.label_names else "no labels"
         line = f"{file}: {len(bank)} pictures, features of width {bank.features.shape[1]}, {known}"
         console.say(line)
-    raise typer.Exit(batches.exit_code)
+    raise typer.Exit(parts.exit_code)
 
 
 def labels_file(pictures: list[str]) -> dict[Path, str]:

@@ -1,115 +1,75 @@
-"""Many pictures in batches, where a bad one is reported and skipped and the rest is done."""
+"""Many pictures in parts: a bad one is said and skipped, a bad output file is said, and the rest is done."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from vitscope.cli.console import note
 from vitscope.cli.exit_codes import OK, PARTIAL
 from vitscope.cli.progress import Meter
-from vitscope.errors import AnswerError, PictureError
-from vitscope.storage.outputs import OutputNames
+from vitscope.errors import OutputError
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from vitscope.pictures import PictureSource
 
-T = TypeVar("T")
+
+def pictures_of(places: list[str], max_pixels: int | None = None) -> PictureSource:
+    """The pictures that a command names; those that cannot be read are skipped while they are read."""
+    from vitscope.pictures import MAX_PIXELS, picture_source
+
+    return picture_source(places, skip=True, max_pixels=max_pixels or MAX_PIXELS)
 
 
 @dataclass
-class PictureBatches:
-    """Iterate over ``(paths, pictures)`` of at most ``size``; what cannot be read lands in ``skipped``.
+class PictureParts:
+    """Iterate over (start, part): at most ``size`` pictures each, cut by position, to be read before the next is taken.
 
-    A single picture that cannot be read is an error and no skip: there is no rest that could be done. The same
-    holds when none of many can be read.
+    What cannot be read is said and remembered by the source. When none can be read, that is an error: there is no rest
+    that could be done. The same holds for results that cannot be written, see `writing`.
     """
 
-    paths: list[Path]
+    source: PictureSource
     size: int
     label: str
-    max_pixels: int | None = None
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    unwritten: dict[str, str] = field(default_factory=dict)
+    written: int = 0
 
-    def __iter__(self) -> Iterator[tuple[list[Path], list[Image.Image]]]:
-        from vitscope.models import read_picture
+    def __iter__(self) -> Iterator[tuple[int, PictureSource]]:
+        for reason in self.source.skipped.values():  # folders that cannot be searched
+            note(f"skipped: {reason}")
+        total = len(self.source)
+        with Meter(self.label, total) as advance:
+            for start in range(0, total, self.size):
+                part = self.source.part(start, min(start + self.size, total))
+                yield start, part
+                for key, reason in part.skipped.items():
+                    self.source.skipped[key] = reason
+                    if total > 1:  # of one alone it is the error
+                        note(f"skipped: {reason}")
+                advance(len(part))
+        self.source.refuse_all_skipped()
+        if self.unwritten and not self.written:
+            raise OutputError(next(iter(self.unwritten.values())))
 
-        limit = {} if self.max_pixels is None else {"max_pixels": self.max_pixels}
-        with Meter(self.label, len(self.paths)) as advance:
-            for start in range(0, len(self.paths), self.size):
-                chunk = self.paths[start : start + self.size]
-                paths: list[Path] = []
-                pictures: list[Image.Image] = []
-                for path in chunk:
-                    try:
-                        pictures.append(read_picture(path, **limit))
-                        paths.append(path)
-                    except PictureError as error:
-                        if len(self.paths) == 1:
-                            raise
-                        self.skipped.append((path, str(error)))
-                        note(f"skipped: {error}")
-                if paths:
-                    yield paths, pictures
-                advance(len(chunk))
-        if len(self.skipped) == len(self.paths):
-            raise PictureError(
-                f"none of the {len(self.paths)} pictures can be read; the lines above give the reason of each"
-            )
-
-    def answered(
-        self, run: Callable[[list[Image.Image]], T]
-    ) -> Iterator[tuple[list[Path], list[Image.Image], T]]:
-        """What ``run`` gives for each batch, with its paths and pictures. One whose answer cannot be explained (the
-        model says NaN) is skipped.
-
-        Raises AnswerError when that is so for every picture of the first batch, since it is the model's fault then."""
-        any_answer = False
-        for paths, pictures in self:
-            left = list(zip(paths, pictures, strict=True))
-            while left:
-                try:
-                    result = run([picture for _, picture in left])
-                except AnswerError as error:
-                    if len(error.pictures) == len(left) and not any_answer:
-                        raise
-                    for index in error.pictures:
-                        self.skipped.append((left[index][0], error.of_one))
-                        note(f"skipped: {left[index][0]}: {error.of_one}")
-                    left = [entry for index, entry in enumerate(left) if index not in error.pictures]
-                    continue
-                any_answer = True
-                yield [path for path, _ in left], [picture for _, picture in left], result
-                break
+    @contextmanager
+    def writing(self, key: str) -> Iterator[None]:
+        """Write one picture's results; one that cannot be written is said, and the others are done."""
+        try:
+            yield
+            self.written += 1
+        except OutputError as error:
+            self.unwritten[key] = str(error)
+            note(f"not written: {error}")
 
     @property
     def exit_code(self) -> int:
-        """0 when every picture was done, 3 when some were skipped."""
-        return PARTIAL if self.skipped else OK
+        """0 when every picture was done, 3 when some were not."""
+        return PARTIAL if self.source.skipped or self.unwritten else OK
 
     def skipped_records(self) -> list[dict[str, str]]:
-        """The skipped pictures for ``--json``."""
-        return [{"picture": str(path), "reason": reason} for path, reason in self.skipped]
-
-
-def output_names(paths: list[Path], reserved: Iterable[str] = ("report.html",)) -> dict[Path, Path]:
-    """For each picture the relative path, without ending, under which its results are written.
-
-    Folders below the pictures' common folder are kept; see `vitscope.storage.outputs` for what a name may be. None
-    leads out of the output folder, and no two pictures write to the same file.
-    """
-    absolute = [os.path.abspath(path) for path in paths]
-    root = os.path.commonpath([os.path.dirname(path) for path in absolute])
-    keys: list[str] = []
-    seen: Counter[str] = Counter()
-    for path in absolute:
-        key = Path(path).relative_to(root).as_posix()
-        seen[key] += 1
-        # A way through a link and back (link/../x.png) may be written as another file's is.
-        keys.append(key if seen[key] == 1 else f"{key}#{seen[key]}")
-    names = OutputNames("", keys, reserved)
-    return {path: names.stem(key) for path, key in zip(paths, keys, strict=True)}
+        """The pictures that were not read, and those whose results were not written, for ``--json``."""
+        missed = {**self.source.skipped, **self.unwritten}
+        return [{"picture": key, "reason": reason} for key, reason in missed.items()]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from vitscope.cli import console, options
-from vitscope.cli.batches import PictureBatches
+from vitscope.cli.batches import PictureParts, pictures_of
 from vitscope.cli.session import open_vit
 
 EXAMPLE = (
@@ -33,16 +33,15 @@ def calibrate(
     import torch
 
     import vitscope as vs
-    from vitscope.models import find_pictures
 
-    paths = find_pictures(pictures)
+    source = pictures_of(pictures, max_pixels)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_option)
-    batches = PictureBatches(paths, batch_size, "reading", max_pixels)
-    ready = torch.cat([vit.images(opened) for _, opened in batches])
+    parts = PictureParts(source, batch_size, "reading")
+    ready = torch.cat([vit.images([each.image]) for _, part in parts for each in part.read()])
     found = vs.calibrate(vit, ready, batch_size=batch_size)
     if json:
         record = {**asdict(found), "conserves": found.conserves, "model": vit.source}
-        console.emit_json({**record, "weights": vit.fingerprint, "skipped": batches.skipped_records()})
+        console.emit_json({**record, "weights": vit.fingerprint, "skipped": parts.skipped_records()})
     else:
         console.say(f"{found.describe()}; pass it on with -o kappa={found.kappa:g}")
-    raise typer.Exit(batches.exit_code)
+    raise typer.Exit(parts.exit_code)

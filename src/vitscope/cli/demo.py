@@ -11,7 +11,7 @@ import typer
 from vitscope.cli import console, options
 from vitscope.cli.drawing import Drawing, write_flow, write_results
 from vitscope.cli.progress import track
-from vitscope.cli.reporting import report_metadata, report_methods, report_picture
+from vitscope.cli.reporting import report_metadata, report_methods, report_picture, shown_picture
 from vitscope.cli.session import open_vit
 
 if TYPE_CHECKING:
@@ -108,13 +108,12 @@ def explain_bundled(
         single: dict[str, Explanation] = {method: found[index] for method, found in result.items()}
         stem = folder / "maps" / paths[index].stem
         record: dict[str, Any] = {"picture": str(paths[index]), "label": names[index]}
-        record |= write_results(vit, single, drawn[index], stem, drawing)
+        seen = shown_picture(vit, drawn[index])
+        record |= write_results(vit, single, seen, stem, drawing)
         if index == 0:
-            record["flow"] = write_flow(
-                vit, single["daam"], drawn[index], folder / paths[index].stem, drawing
-            )
+            record["flow"] = write_flow(vit, single["daam"], seen, folder / paths[index].stem, drawing)
         records.append(record)
-        cards.append(report_picture(vit, single, drawn[index], paths[index].name, label=names[index]))
+        cards.append(report_picture(vit, single, seen, paths[index].name, label=names[index]))
     shown = min(len(drawn), 5)
     sheet = method_sheet(
         {method: np.asarray(explanation.maps[:shown]) for method, explanation in result.items()},

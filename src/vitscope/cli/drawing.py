@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vitscope.cli.reporting import is_signed, prefix_shares, shown_picture
+from vitscope.cli.reporting import is_signed, prefix_shares
 from vitscope.cli.session import class_name, explained_label, top_predictions
 from vitscope.errors import MethodError
 
@@ -52,17 +52,18 @@ class Drawing:
 
 
 def write_results(
-    vit: Vit, single: Mapping[str, Explanation], picture: Image.Image, stem: Path, drawing: Drawing | None
+    vit: Vit, single: Mapping[str, Explanation], shown: Image.Image, stem: Path, drawing: Drawing | None
 ) -> dict[str, Any]:
     """Write one picture's maps, overlays and sheet; returns their record for ``--json``.
 
-    ``single`` holds one explanation of one picture per method; ``stem`` is the path without suffix.
+    ``single`` holds one explanation of one picture per method; ``shown`` is what the model saw of it; ``stem`` is the
+    path without ending.
     """
     from vitscope.rendering import overlay, save_png
 
     first = next(iter(single.values()))
     chosen = None if first.classes is None else int(first.classes[0])
-    shown, label = shown_picture(vit, picture), explained_label(vit, first)
+    label = explained_label(vit, first)
     record: dict[str, Any] = {
         "target": label,
         "class": chosen,
@@ -153,7 +154,7 @@ def wrapped_sheet(
 def write_flow(
     vit: Vit,
     explanation: Explanation,
-    picture: Image.Image,
+    shown: Image.Image,
     stem: Path,
     drawing: Drawing,
     suffix: str = ".gif",
@@ -169,7 +170,6 @@ def write_flow(
     if explanation.flow is None:
         raise MethodError(f"{name} has no flow, it makes one map and not one per block; try daam or dart")
     values = np.asarray(explanation.flow[0], dtype=np.float32)
-    shown = shown_picture(vit, picture)
     scaling, title = drawing.scaling_of(name, "daam"), f"{name}: {explained_label(vit, explanation)}"
     made = {"model": vit.source, "weights": vit.fingerprint, "method": name, "options": explanation.options}
     looks = {**drawing.looks(), "extent": explanation.extent}

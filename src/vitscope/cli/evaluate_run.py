@@ -74,7 +74,9 @@ def _evaluate(
             )
         except KeyboardInterrupt:
             if any(unfinished.glob(f"*/*/{NOTE}")):
-                console.note(f"interrupted; {unfinished} keeps what was finished, the same command goes on from there")
+                console.note(
+                    f"interrupted; {unfinished} keeps what was finished, the same command goes on from there"
+                )
             else:
                 console.note("interrupted before there was anything to keep")
             raise

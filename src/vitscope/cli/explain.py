@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vitscope.cli import console, options
-from vitscope.cli.batches import PictureBatches, output_names
+from vitscope.cli.batches import PictureParts, pictures_of
 from vitscope.cli.drawing import Drawing, write_results
-from vitscope.cli.reporting import report_metadata, report_methods, report_picture
+from vitscope.cli.explained import FOLDER, ExplainedPictures, Record, finished_of, run_recipe
+from vitscope.cli.explaining import explain_part, target_of
+from vitscope.cli.reporting import report_metadata, report_methods, report_picture, shown_picture
 from vitscope.cli.selection import choose_methods, share_options
-from vitscope.cli.session import open_vit, resolve_target
+from vitscope.cli.session import open_vit
 from vitscope.cli.usage import unused
 from vitscope.cli.values import parse_texts
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from vitscope.methods import Explanation
     from vitscope.models import Anatomy
+    from vitscope.pictures import PictureSource
     from vitscope.rendering import ReportPicture
     from vitscope.tracing import Vit
 
@@ -31,6 +31,7 @@ EXAMPLE = (
     "--method gmar,daam,rollout --target top1 --out maps"
 )
 
+REPORT = "report.html"
 MOST_CARDS = 100
 """Pictures on one report: a page with more is too large for a browser; the files hold them all."""
 
@@ -77,42 +78,58 @@ def explain(
     max_pixels: options.MaxPixels = None,
     json: options.Json = False,
 ) -> None:
-    """Explain pictures: raw maps, overlays, and a sheet that shows the methods side by side."""
-    from vitscope.models import find_pictures
+    """Explain pictures: raw maps, overlays, and a sheet that shows the methods side by side.
+
+    A run that was stopped goes on when it is given again with the same --out: what is finished is not done again.
+    """
+    from vitscope.storage.outputs import OutputNames
 
     drawing = Drawing(style, scaling, upsampling, size) if draw else None
     given = parse_texts(option)
-    paths = find_pictures(pictures)
+    source = pictures_of(pictures, max_pixels)
     folder = console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
     methods = choose_methods(method or default_method(vit.anatomy), vit.anatomy)
     shared = share_options(methods, given)
-    aim = resolve_target(target, vit.class_names)
-    names = output_names(paths)
-    batches = PictureBatches(paths, batch_size, "explaining", max_pixels)
-    records: list[dict[str, Any]] = []
-    cards: list[ReportPicture] = []
-    explained = batches.answered(lambda some: explain_batch(vit, some, shared, aim, batch_size, clean))
-    for read, opened, results in explained:
-        for index, (path, picture) in enumerate(zip(read, opened, strict=True)):
-            single = {name: result[index] for name, result in results.items()}
-            record = {
-                "picture": str(path),
-                **write_results(vit, single, picture, folder / names[path], drawing),
-            }
-            records.append(record)
-            if report and len(cards) < MOST_CARDS:
-                cards.append(report_picture(vit, single, picture, str(names[path])))
-            if not json:
-                console.say(_line(path, record))
-    page = write_report(vit, cards, methods, folder) if report else None
+    aim = target_of(target, vit, source)
+    looks = {"drawing": None if drawing is None else vars(drawing), "clean": clean}
+    known = ExplainedPictures(folder, run_recipe(vit, shared, aim, target, looks))
+    names = OutputNames(folder, source.keys, reserved=(REPORT, FOLDER))
+    parts = PictureParts(source, batch_size, "explaining")
+    records: dict[str, Record] = {}
+    gone_on = 0
+    for start, part in parts:
+        finished = finished_of(known, part)
+        if finished is not None:
+            records |= finished
+            parts.written, gone_on = parts.written + len(finished), gone_on + len(finished)
+            continue
+        entries = []
+        for picture in explain_part(vit, part, start, len(source), aim, shared, clean):
+            with parts.writing(picture.key):
+                record: Record = {"picture": picture.place, "key": picture.key}
+                record |= write_results(vit, picture.single, picture.shown, names.stem(picture.key), drawing)
+                entries.append((picture.key, picture.id, record))
+                records[picture.key] = record
+                if not json:
+                    console.say(_line(picture.key, record))
+        known.keep(start, entries)
+    known.tell(gone_on)
+    page = None
+    if report:
+        cards = report_cards(vit, source, records)
+        page = write_report(vit, cards, methods, folder)
     if json:
         document: dict[str, Any] = {"model": vit.source, "weights": vit.fingerprint, "target": target}
         document |= {"options": shared, "report": page}
-        console.emit_json({**document, "pictures": records, "skipped": batches.skipped_records()})
+        console.emit_json(
+            {**document, "pictures": list(records.values()), "skipped": parts.skipped_records()}
+        )
     else:
-        _summary(page or folder, records, batches)
-    raise typer.Exit(batches.exit_code)
+        missed = len(parts.skipped_records())
+        skipped = f", {missed} skipped" if missed else ""
+        console.say(f"{len(records)} explained{skipped}; results in {page or folder}")
+    raise typer.Exit(parts.exit_code)
 
 
 def default_method(anatomy: Anatomy) -> str:
@@ -122,20 +139,20 @@ def default_method(anatomy: Anatomy) -> str:
     return "dart" if get_method("dart").why_not(anatomy) is None else "daam"
 
 
-def explain_batch(
-    vit: Vit,
-    pictures: list[Image.Image],
-    shared: dict[str, dict[str, Any]],
-    target: Any,
-    batch_size: int,
-    clean: bool = False,
-) -> dict[str, Explanation]:
-    """Every method on one batch, from as few forward and backward passes as they need."""
-    import vitscope as vs
+def report_cards(vit: Vit, source: PictureSource, records: dict[str, Record]) -> list[ReportPicture]:
+    """What the report shows of the first pictures, from their files: the same whenever they were explained."""
+    from torch import Tensor
 
-    return vs.explain(
-        vit, pictures, method=shared, target=target, batch_size=batch_size, keep_pictures=False, clean=clean
-    )
+    from vitscope.methods import Explanation
+
+    place = {key: index for index, key in enumerate(source.keys)}
+    cards = []
+    for key, record in list(records.items())[:MOST_CARDS]:
+        single = {name: Explanation.load(entry["data"]) for name, entry in record["maps"].items()}
+        picture = source.open(place[key]).image
+        assert not isinstance(picture, Tensor)  # a command reads files
+        cards.append(report_picture(vit, single, shown_picture(vit, picture), key))
+    return cards
 
 
 def write_report(vit: Vit, cards: list[ReportPicture], methods: list[str], folder: Path) -> Path:
@@ -151,16 +168,11 @@ def write_report(vit: Vit, cards: list[ReportPicture], methods: list[str], folde
         commands=[(command, "")],
         metadata=report_metadata(vit),
     )
-    return page.write(folder / "report.html")
+    return page.write(folder / REPORT)
 
 
-def _line(path: Path, record: dict[str, Any]) -> str:
+def _line(key: str, record: Record) -> str:
     predicted = record.get("predictions")
     best = f", predicted {predicted[0]['name'] or predicted[0]['class']}" if predicted else ""
     sure = f" ({predicted[0]['probability']:.0%})" if predicted else ""
-    return f"{path.name}: {record['target']}, score {record['score']:.3f}{best}{sure}"
-
-
-def _summary(where: Path, records: list[dict[str, Any]], batches: PictureBatches) -> None:
-    skipped = f", {len(batches.skipped)} skipped" if batches.skipped else ""
-    console.say(f"{len(records)} explained{skipped}; results in {where}")
+    return f"{key.rpartition('/')[2]}: {record['target']}, score {record['score']:.3f}{best}{sure}"

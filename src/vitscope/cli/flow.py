@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from vitscope.cli import console, options
-from vitscope.cli.batches import PictureBatches, output_names
+from vitscope.cli.batches import PictureParts, pictures_of
 from vitscope.cli.drawing import Drawing, write_flow
-from vitscope.cli.explain import explain_batch
+from vitscope.cli.explaining import explain_part, target_of
 from vitscope.cli.selection import choose_methods, share_options
-from vitscope.cli.session import class_label, class_name, open_vit, resolve_target
+from vitscope.cli.session import class_label, class_name, open_vit
 from vitscope.cli.values import parse_texts
 
 EXAMPLE = (
@@ -54,7 +54,7 @@ def flow(
     json: options.Json = False,
 ) -> None:
     """Animate how a map accumulates over the blocks (DAAM's dynamic accumulation by default)."""
-    from vitscope.models import find_pictures
+    from vitscope.storage.outputs import OutputNames
 
     suffix = f".{format.lower().lstrip('.')}"
     if suffix not in (".gif", ".webp", ".mp4"):
@@ -65,33 +65,32 @@ def flow(
             "--style side-by-side has no room in a strip; take alpha, contour, spotlight or map"
         )
     given = parse_texts(option)
-    paths = find_pictures(pictures)
+    source = pictures_of(pictures, max_pixels)
     folder = console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
     [name] = _one_method(choose_methods(method, vit.anatomy))
     shared = share_options([name], given)
-    aim = resolve_target(target, vit.class_names)
-    names = output_names(paths)
-    batches = PictureBatches(paths, batch_size, "drawing", max_pixels)
+    aim = target_of(target, vit, source)
+    names = OutputNames(folder, source.keys)
+    parts = PictureParts(source, batch_size, "drawing")
     records: list[dict[str, Any]] = []
-    explained = batches.answered(lambda some: explain_batch(vit, some, shared, aim, batch_size)[name])
-    for read, opened, result in explained:
-        for index, (path, picture) in enumerate(zip(read, opened, strict=True)):
-            files = write_flow(
-                vit, result[index], picture, folder / names[path], drawing, suffix, seconds, strip
-            )
-            chosen = None if result.classes is None else int(result.classes[index])
-            record = {"picture": str(path), "class": chosen, "class_name": class_name(vit, chosen), **files}
-            records.append(record)
-            if not json:
-                line = (
-                    f"{path.name}: {class_label(vit, chosen)}, {files['blocks']} blocks, {files['animation']}"
+    for start, part in parts:
+        for picture in explain_part(vit, part, start, len(source), aim, shared):
+            explanation = picture.single[name]
+            with parts.writing(picture.key):
+                files = write_flow(
+                    vit, explanation, picture.shown, names.stem(picture.key), drawing, suffix, seconds, strip
                 )
-                console.say(line)
+                chosen = None if explanation.classes is None else int(explanation.classes[0])
+                record = {"picture": picture.place, "class": chosen, "class_name": class_name(vit, chosen)}
+                records.append({**record, **files})
+                if not json:
+                    last, label = picture.key.rpartition("/")[2], class_label(vit, chosen)
+                    console.say(f"{last}: {label}, {files['blocks']} blocks, {files['animation']}")
     if json:
         document = {"model": vit.source, "weights": vit.fingerprint, "target": target, "method": name}
-        console.emit_json({**document, "pictures": records, "skipped": batches.skipped_records()})
-    raise typer.Exit(batches.exit_code)
+        console.emit_json({**document, "pictures": records, "skipped": parts.skipped_records()})
+    raise typer.Exit(parts.exit_code)
 
 
 def _one_method(names: list[str]) -> list[str]:

@@ -21,7 +21,7 @@ ACCUMULATING = ("daam", "daam-self", "dart")
 
 
 def report_picture(
-    vit: Vit, single: Mapping[str, Explanation], picture: Image.Image, name: str, label: str | None = None
+    vit: Vit, single: Mapping[str, Explanation], shown: Image.Image, name: str, label: str | None = None
 ) -> ReportPicture:
     """All that is known of one picture; ``single`` holds one explanation of one picture per method."""
     from vitscope.rendering import ReportFlow, ReportHeads, ReportMap, ReportPicture
@@ -50,7 +50,7 @@ def report_picture(
             heads.append(ReportHeads(method, weights))
     return ReportPicture(
         name=name,
-        picture=shown_picture(vit, picture),
+        picture=shown,
         predictions=[
             (entry["name"] or f"class {entry['class']}", entry["probability"]) for entry in predictions
         ],

@@ -117,8 +117,10 @@ class HeadTable:
         """One row per picture and head: picture, block, head, then one column per metric."""
         blocks, heads = self.shape
         count = len(self.pictures)
+        # A table's texts are UTF-8; a byte of a file name that is none is written as \\xe9.
+        names = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in self.pictures]
         columns: dict[str, Any] = {
-            "picture": np.repeat(np.asarray(self.pictures, dtype=object), blocks * heads),
+            "picture": np.repeat(np.asarray(names, dtype=object), blocks * heads),
             "block": np.tile(np.repeat(np.arange(blocks), heads), count),
             "head": np.tile(np.arange(heads), count * blocks),
         }

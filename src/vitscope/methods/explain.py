@@ -11,7 +11,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from vitscope.errors import AnswerError, MethodError, TraceError
+from vitscope.errors import AnswerError, MethodError, PictureError, TraceError
 from vitscope.interruption import released
 from vitscope.methods import diagnostics
 from vitscope.methods.explanation import Explanation, as_uint8, concatenate
@@ -71,8 +71,11 @@ def explain(
     model = model_identity(vit)  # once: it reads all weights
     recipes: dict[str, Recipe] = {}
     parts: dict[str, list[Explanation]] = {name: [] for name in request}
+    positions: list[int] = []
+    count = 0
     for batch in input_batches(vit, images, batch_size):
-        inputs = batch.inputs
+        inputs, count = batch.inputs, batch.count
+        positions += batch.positions
         request = resolved(vit, inputs, request)
         mine = aim.of(batch.positions, batch.count)
         try:
@@ -99,10 +102,13 @@ def explain(
                 pictures = as_uint8(to_pictures(shown.detach().float().cpu(), vit.preprocessor))
                 explanation = dataclasses.replace(explanation, pictures=pictures)
             parts[name].append(explanation)
+    if not positions:
+        raise PictureError("none of the pictures can be read; their source tells the reasons (.skipped)")
     joined = {name: concatenate(found) for name, found in parts.items()}
     if isinstance(aim, ClassIndex):  # a part knows of its own pictures' classes alone
+        described = aim.of(positions, count).describe()
         joined = {
-            name: e if e.classes is None else dataclasses.replace(e, target=aim.describe())
+            name: e if e.classes is None else dataclasses.replace(e, target=described)
             for name, e in joined.items()
         }
     return joined[method] if isinstance(method, str) else joined
