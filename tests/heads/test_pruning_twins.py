@@ -76,6 +76,27 @@ def test_a_table_s_heads_go_from_the_least_important_on(vit: vs.Vit) -> None:
     assert abs(float(backwards.mean()) - found.curves["probability"][1]) > 1e-3, "the order can be seen"
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_mean_outputs_are_what_enters_the_projections(vit: vs.Vit, batch_size: int) -> None:
+    """What timm hands to each block's projection, cut into heads, averaged over all pictures (and queries)."""
+    seen: list[torch.Tensor] = []
+    handles = [
+        block.attn.proj.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
+        for block in vit.model.blocks
+    ]
+    try:
+        with torch.no_grad():
+            vit.model(X)
+    finally:
+        for handle in handles:
+            handle.remove()
+    outputs = torch.stack(seen).unflatten(-1, (3, 16)).double()  # (L, B, N, H, d)
+    found = heads.mean_outputs(vit, X, batch_size=batch_size)
+    torch.testing.assert_close(found, outputs.mean((1, 2)).float(), rtol=0, atol=1e-5)
+    per_query = heads.mean_outputs(vit, X, per_query=True, batch_size=batch_size)
+    torch.testing.assert_close(per_query, outputs.mean(1).transpose(1, 2).float(), rtol=0, atol=1e-5)
+
+
 def test_a_joint_effect_equals_full_runs_without_the_set_and_without_each(vit: vs.Vit) -> None:
     chosen = [(0, 0), (1, 2), (2, 1)]
     found = heads.joint_effect(vit, X, chosen, LABELS, batch_size=2).set_index("metric")
