@@ -100,7 +100,7 @@ def test_the_scores_of_mask_do_not_depend_on_how_it_is_done(
     metrics = ["srg", "mrg", "leave-one-out", "saco", "mu-fidelity"]
     protocol = Protocol(removal=removal, steps=5, random_draws=2)
     short = vs.evaluate(vit, images, None, ["daam"], metrics, protocol)
-    module = sys.modules["vitscope.evaluation.evaluate"]  # its name is that of the function, too
+    module = sys.modules["vitscope.evaluation.checkpoint"]
     monkeypatch.setattr(module, "shortens", lambda vit, images: False)
     masked = vs.evaluate(vit, images, None, ["daam"], metrics, protocol)
     assert short.protocol == masked.protocol
