@@ -19,6 +19,7 @@ import torch
 
 from vitscope import heads
 from vitscope.heads.features import FEATURES
+from vitscope.heads.moments import ExactSum
 from vitscope.heads.sampling import HeadMeans, MapSample, ModelRecord
 
 
@@ -35,13 +36,15 @@ def made_up(count: int, streams: int = 36) -> MapSample:
         pooled[start : start + n] = logits.softmax(-1).sqrt().half()
     offsets = torch.rand(count, 27, 27, generator=generator).half()
     stream = np.arange(count) % streams
-    means = HeadMeans(np.arange(streams) // 3, np.arange(streams) % 3, torch.rand(streams, 49, 49) / 49)
+    total = ExactSum()
+    total.add(torch.rand(1, streams, 49, 49) / 49)
+    means = HeadMeans(np.arange(streams) // 3, np.arange(streams) % 3, total, 1)
     pictures = count // streams
     record = ModelRecord("made up", "0", (14, 14), tuple(range(streams // 3)), 3, pictures)
     return MapSample(
         pooled, offsets, np.random.default_rng(0).random((count, len(FEATURES)), dtype=np.float32),
         np.zeros(count, np.int64), np.arange(count) // streams, stream // 3, stream % 3,
-        tuple(str(i) for i in range(pictures + 1)), (record,), (means,),
+        np.arange(count), tuple(str(i) for i in range(pictures + 1)), (record,), (means,), pictures,
     )  # fmt: skip
 
 

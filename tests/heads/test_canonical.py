@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitscope.heads.canonical import from_hellinger, hellinger, offset_map, overlap, pooled_map
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.features import FEATURES, map_features, uniform_features
-from vitscope.heads.problems import HeadsError
 
 
 def random_rows(h: int, w: int, seed: int = 0) -> torch.Tensor:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitscope.heads.distance import DISTANCES, grid_geometry, hop_of_offset, offset_pair_counts
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.profiles import add_rows, finish, profile_attention, start_sums, uniform_profiles
 
 

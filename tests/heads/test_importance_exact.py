@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import vitscope as vs
 from vitscope import heads
+from vitscope.errors import DataError
 from vitscope.heads.resuming import Resumer, Savings
 from vitscope.heads.sweep import clean_run
 
@@ -259,7 +260,7 @@ def test_tables_survive_a_round_trip_and_shards_join(tmp_path: Path) -> None:
     for name in whole.metrics:
         np.testing.assert_array_equal(again[name], whole[name])
     parts = [heads.importance(vit, x[i : i + 2], torch.tensor([i, i + 1])) for i in (0, 2)]
-    joined = heads.HeadTable.join(parts)
+    joined = parts[0].merge(parts[1])
     for name in whole.metrics:
         np.testing.assert_allclose(joined[name], whole[name], rtol=1e-3, atol=1e-5)
     frame = whole.to_pandas()
@@ -279,7 +280,7 @@ def test_tables_survive_a_round_trip_and_shards_join(tmp_path: Path) -> None:
     [
         ({"screen": 1.5}, "screen=0.2"),
         ({"replacement": "median"}, "zero, mean"),
-        ({"labels": [1]}, "one per picture"),
+        ({"labels": [1]}, "one for each"),
         ({"labels": [1, 99, 2]}, "0 ... 6, got 99"),
         ({"representation": "some"}, "standard, all or none"),
         ({"replacement": torch.zeros(2, 2, 16)}, "mean_outputs"),
@@ -288,7 +289,7 @@ def test_tables_survive_a_round_trip_and_shards_join(tmp_path: Path) -> None:
 )
 def test_bad_options_say_what_mends_them(change: dict[str, Any], words: str) -> None:
     vit = tiny()
-    with pytest.raises(heads.HeadsError) as caught:
+    with pytest.raises((heads.HeadsError, DataError)) as caught:
         heads.importance(vit, pictures(vit), **change)
     assert words in str(caught.value) and "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Reservoir, autoencoder, clusters and names on made-up maps; two models with different grids in one atlas."""
+"""Moments, autoencoder, clusters and names on made-up maps; two models with different grids in one atlas."""
 
 from __future__ import annotations
 
@@ -24,21 +24,7 @@ from vitscope.heads.moments import Moments
 from vitscope.heads.pattern_names import name_pattern
 from vitscope.heads.plots.common import few_groups
 from vitscope.heads.principal import fit_principal
-from vitscope.heads.sampling import Reservoir
 from vitscope.storage import folders, tensors
-
-
-def test_a_reservoir_keeps_every_picture_with_equal_chance() -> None:
-    counts = np.zeros(30)
-    for seed in range(200):
-        reservoir = Reservoir(streams=4, capacity=6, seed=seed)
-        for picture in range(30):
-            reservoir.slots(picture)
-        for stream in reservoir.picture:
-            assert len(set(stream.tolist())) == 6
-            counts[stream] += 1
-    expected = 200 * 4 * 6 / 30
-    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
 
 
 def test_streamed_moments_equal_numpy() -> None:

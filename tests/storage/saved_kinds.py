@@ -18,6 +18,7 @@ from vitscope.evaluation.metric import Metric
 from vitscope.heads.atlas import Pattern
 from vitscope.heads.autoencoder import MapAutoencoder
 from vitscope.heads.clustering import Clustering
+from vitscope.heads.moments import Moments
 from vitscope.heads.principal import PrincipalCoder
 from vitscope.methods.memory_bank import MemoryBank
 from vitscope.models.anatomy import TokenLayout
@@ -75,9 +76,13 @@ def strength() -> heads.StrengthProfile:
         "prefix_entropy": (), "expected_distance": (), "patch_distance": (), "entropy": (),
     }  # fmt: skip
     L, H = 2, 2
+    def moments(shape: tuple[int, ...]) -> Moments:
+        found = Moments()
+        found.add(torch.from_numpy(floats(3, L, H, *shape)))
+        return found
+
     return heads.StrengthProfile(
-        {name: floats(L, H, *shape) for name, shape in shapes.items()},
-        {name: floats(L, H, *shape, seed=1) for name, shape in shapes.items()},
+        {name: moments(shape) for name, shape in shapes.items()},
         {name: floats(*shape, seed=2) for name, shape in shapes.items()},
         {name: floats(3, L, H).astype(np.float32) for name in ("expected_distance", "patch_distance", "entropy")},
         (0, 3), ("class",), (2, 3), "chebyshev", ("c", "a", "b"), {"model": "x"},
@@ -180,7 +185,7 @@ KINDS = [
     SavedKind("memory bank", bank, lambda b, p: b.save(p / "b"), MemoryBank.load),
     SavedKind("head table", table, lambda t, p: t.save(p / "t.parquet"), heads.HeadTable.load),
     SavedKind("strength profile", strength, lambda s, p: s.save(p / "s"), heads.StrengthProfile.load),
-    SavedKind("agreement", agreement, lambda a, p: a.save(p / "a.parquet"), heads.Agreement.load),
+    SavedKind("agreement", agreement, lambda a, p: a.save(p / "a"), heads.Agreement.load),
     SavedKind("partial pruning", partial, lambda f, p: f.save(p / "p.parquet"), heads.PartialPruning.load),
     SavedKind(
         "cumulative pruning", cumulative, lambda f, p: f.save(p / "c.parquet"), heads.CumulativePruning.load

@@ -16,6 +16,7 @@ from vitscope.cli.heads_input import (
     open_input,
     parse_head,
     parse_heads,
+    resumable,
 )
 from vitscope.cli.heads_looks import agreement, patterns, strength
 from vitscope.cli.progress import reporter
@@ -95,30 +96,31 @@ def importance(
     vit, source = given.vit, given.source
     check_heads(vit.anatomy, [*([chosen] if chosen else []), *(together or [])])
     partial = many = several = None
-    with reporter("head importance") as progress:
-        shared: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
-        table = heads.importance(
-            vit, source, given.labels, replacement=replacement, screen=screen, exact=exact, **shared
-        )
-        table.save(out / "heads-per-picture.parquet")  # the long part is kept whatever comes after
-        metric = main_metric(table)
-        if dissect is not None:
-            partial = heads.partial_pruning(
-                vit, source, *(chosen or table.order(metric)[0]), given.labels, **shared
+    with resumable(given) as unfinished:
+        with reporter("head importance") as progress:
+            shared: dict[str, Any] = {
+                "batch_size": batch_size,
+                "checkpoint": unfinished,
+                "progress": progress,
+            }
+            table = heads.importance(
+                vit, source, replacement=replacement, screen=screen, exact=exact, **shared
             )
-        if cumulative:
-            many = heads.cumulative_pruning(
-                vit, source, orders(table, metric), given.labels, replacement=replacement, steps=12, **shared
-            )
-        if together is not None:
-            several = heads.joint_effect(
-                vit, source, together, given.labels, replacement=replacement, batch_size=batch_size
-            )
-    story = HeadsStory(
+            table.save(out / "heads-per-picture.parquet")  # the long part is kept whatever comes after
+            metric = main_metric(table)
+            if dissect is not None:
+                partial = heads.partial_pruning(vit, source, *(chosen or table.order(metric)[0]), **shared)
+            if cumulative:
+                many = heads.cumulative_pruning(
+                    vit, source, orders(table, metric), replacement=replacement, steps=12, **shared
+                )
+            if together is not None:
+                several = heads.joint_effect(vit, source, together, replacement=replacement, **shared)
+        story = HeadsStory(
         vit.source, len(table.pictures), table, cumulative=many, joint=several, partial=partial,
         commands=given.commands,
-    )  # fmt: skip
-    files = story.save(out, "importance")
+      )  # fmt: skip
+        files = story.save(out, "importance")
     best = [[f"{b}.{h}", f"{table.mean(metric)[b, h]:.4g}"] for b, h in table.order(metric)[:10]]
     more = {} if several is None else {"joint": several.to_dict("records")}
     finish(given, json, files, ["head", title_of(metric)], best, heads=table.to_pandas(), **more)
@@ -193,12 +195,13 @@ def prune(
         model_option,
     )
     heads.attention_modules(given.vit)  # a model that cannot be rewritten is told before the work, not after
-    with reporter("head importance") as progress:
-        table = heads.importance(
-            given.vit, given.source, given.labels, replacement=replacement, gradient=metric.startswith("first_order"),
-            batch_size=batch_size, progress=progress,
-        )  # fmt: skip
-    record = prune_to_file(given, table, metric, keep, form, replacement, out, batch_size)
+    with resumable(given) as unfinished:
+        with reporter("head importance") as progress:
+            table = heads.importance(
+                given.vit, given.source, replacement=replacement, gradient=metric.startswith("first_order"),
+                batch_size=batch_size, checkpoint=unfinished, progress=progress,
+            )  # fmt: skip
+        record = prune_to_file(given, table, metric, keep, form, replacement, out, batch_size)
     changed = {
         name: (record[f"{name}_before"], record[f"{name}_after"])
         for name in ("heads", "parameters", "accuracy")
@@ -231,14 +234,16 @@ def prune_to_file(
     are known."""
     import vitscope as vs
     from vitscope import heads
-    from vitscope.heads.saved import accuracy_of
+    from vitscope.heads.pruned_accuracy import accuracy_of
 
     vit = given.vit
     remove = heads.heads_to_remove(table, metric, keep)
-    means = heads.mean_outputs(vit, given.source) if replacement == "mean" else None
+    means = (
+        heads.mean_outputs(vit, given.source, checkpoint=given.unfinished) if replacement == "mean" else None
+    )
     module = heads.prune_module(vit, remove, form=form, means=means)
     pruned = vs.open_model(module, preprocess=vit.preprocessor)
-    before, after, same = accuracy_of(vit, pruned, given.source, given.labels, batch_size)
+    before, after, same = accuracy_of(vit, pruned, given.source, batch_size)
     total = sum(block.heads for block in vit.anatomy.blocks)
     note = {"model": vit.source, "weights": vit.fingerprint, "metric": metric, "keep": keep}
     architecture = vit.source.partition("/")[2]
@@ -285,23 +290,27 @@ def report(
         least=2,
     )  # fmt: skip
     vit, source = given.vit, given.source
-    shared: dict[str, Any] = {"batch_size": batch_size}
-    with reporter("heads") as progress:
-        shared["progress"] = progress
-        table = heads.importance(vit, source, given.labels, replacement=replacement, **shared)
-        table.save(out / "heads-per-picture.parquet")  # the long part is kept whatever comes after
-        profile = heads.strength(vit, source, **shared)
-        found = heads.agreement(vit, source, given.labels, table=table, **shared)
-        metric = main_metric(table)
-        many = heads.cumulative_pruning(vit, source, orders(table, metric), given.labels, steps=12, **shared)
-        atlas = heads.patterns(
-            vit, source, options=heads.AutoencoderOptions(epochs=epochs), checkpoint=out / "autoencoder.safetensors",
+    with resumable(given) as unfinished:
+        with reporter("heads") as progress:
+            shared: dict[str, Any] = {
+                "batch_size": batch_size,
+                "checkpoint": unfinished,
+                "progress": progress,
+            }
+            table = heads.importance(vit, source, replacement=replacement, **shared)
+            table.save(out / "heads-per-picture.parquet")  # the long part is kept whatever comes after
+            profile = heads.strength(vit, source, **shared)
+            found = heads.agreement(vit, source, table=table, **shared)
+            metric = main_metric(table)
+            many = heads.cumulative_pruning(vit, source, orders(table, metric), steps=12, **shared)
+            atlas = heads.patterns(
+            vit, source, options=heads.AutoencoderOptions(epochs=epochs),
             training=lambda stage, now: progress(stage, now.epoch, now.epochs), **shared,
         )  # fmt: skip
-    story = HeadsStory(
+        story = HeadsStory(
         vit.source, len(table.pictures), table, profile, atlas, agreement=found, cumulative=many,
         commands=given.commands,
-    )  # fmt: skip
-    files = story.save(out)
+      )  # fmt: skip
+        files = story.save(out)
     rows = [[f"{b}.{h}", f"{table.mean(metric)[b, h]:.4g}"] for b, h in table.order(metric)[:5]]
     finish(given, json, files, ["head", metric.replace("_", " ")], rows, heads=table.to_pandas())

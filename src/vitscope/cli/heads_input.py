@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
+import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,20 +20,44 @@ from vitscope.cli.session import open_vit
 from vitscope.errors import PictureError, VitscopeError
 
 if TYPE_CHECKING:
-    from vitscope.heads.batches import PictureSource
     from vitscope.models.anatomy import Anatomy
+    from vitscope.pictures import PictureSource
     from vitscope.tracing import Vit
 
+UNFINISHED = "unfinished"
+"""Folder beside the results in which finished parts of a run are kept until the results are written."""
 MODEL = "--model timm/deit_tiny_patch16_224 --weights deit.safetensors"
+
+
+@contextlib.contextmanager
+def resumable(given: HeadsInput) -> Iterator[Path]:
+    """The folder for parts of this run: kept, and told of, when the run stops; removed when its results are written."""
+    from vitscope.storage.parts import NOTE
+
+    try:
+        yield given.unfinished
+    except (Exception, KeyboardInterrupt):
+        kept = any(given.unfinished.glob(f"*/{NOTE}"))
+        with contextlib.suppress(OSError):
+            given.unfinished.rmdir()
+        if kept:
+            console.note(
+                f"stopped; {given.unfinished} keeps what was finished, the same command goes on from there"
+            )
+        raise
+    shutil.rmtree(given.unfinished, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class HeadsInput:
-    """An open model, its pictures (bad ones are skipped while they are read) and their classes when known."""
+    """An open model, and its pictures with their classes when known (bad ones are skipped while they are read).
+
+    unfinished: the folder that keeps what a stopped run had done.
+    """
 
     vit: Vit
     source: PictureSource
-    labels: list[int] | None
+    unfinished: Path
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -54,51 +81,54 @@ def open_input(
     least: int = 1,
 ) -> HeadsInput:
     """Find the pictures, see that results can be written, open the model, and read the classes if there are any."""
-    from vitscope.heads.batches import picture_source
-    from vitscope.models import find_pictures
+    from vitscope.pictures import picture_source
 
-    paths = find_pictures(pictures)[:limit]
-    if len(paths) < least:
+    source = picture_source(pictures if len(pictures) > 1 else pictures[0], skip=True)
+    if limit is not None and limit < len(source):
+        source = source.part(0, limit)
+    if len(source) < least:
         raise PictureError(
-            f"expected at least {least} pictures, got {len(paths)}; patterns need held-out ones"
+            f"expected at least {least} pictures, got {len(source)}; patterns need held-out ones"
         )
     console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_options)
-    source = picture_source(list(paths), skip_bad=len(paths) > 1)
-    classes: Any = None
     if labelled and vit.anatomy.classes is not None:
-        classes = _classes(paths, labels, vit.anatomy.classes)
-        if classes is None:
+        source = _with_classes(source, labels, vit)
+        if source.labels is None:
             console.note(
                 "no classes are known for these pictures (--labels); metrics of the true class are left out"
             )
-    return HeadsInput(vit, source, classes)
+    return HeadsInput(vit, source, out / UNFINISHED)
 
 
-def _classes(paths: list[Path], labels: Path | None, count: int) -> list[int] | None:
-    """One class for each path. A file that no list knows and that is no picture either gets class 0: it is skipped."""
-    from vitscope.evaluation.truth import read_truth
-    from vitscope.models import read_picture
+def _with_classes(source: PictureSource, labels: Path | None, vit: Vit) -> PictureSource:
+    """The pictures with their classes. A file that no list knows and that is no picture gets class 0: it is skipped."""
+    from vitscope.models.class_names import imagenet_wnids
+    from vitscope.pictures import picture_source
+    from vitscope.pictures.annotations.matching import read_known
+
+    classes = vit.anatomy.classes
+
+    def known(pictures: PictureSource) -> PictureSource:
+        return read_known(
+            pictures, labels, None, classes, class_names=vit.class_names,
+            wordnet_ids=imagenet_wnids() if classes == 1000 else None, needs=("labels",),
+        )  # fmt: skip
 
     try:
-        return _listed(read_truth(paths, labels, None, count))
+        found = known(source)
     except VitscopeError:
-        readable = []
-        for path in paths:
-            try:
-                read_picture(path)
-                readable.append(path)
-            except PictureError:
-                continue
-        if len(readable) in (0, len(paths)):
+        readable = [picture.position for picture in source.read()]
+        if len(readable) in (0, len(source)):
             raise
-        found = _listed(read_truth(readable, labels, None, count))
-        known = None if found is None else dict(zip(readable, found, strict=True))
-        return None if known is None else [known.get(path, 0) for path in paths]
-
-
-def _listed(truth: Any) -> list[int] | None:
-    return None if truth.labels is None else [int(label) for label in truth.labels]
+        some = picture_source([source.items[place] for place in readable], skip=True)
+        few = known(some).labels
+        if few is None:
+            return source
+        numbers = dict(zip(readable, few, strict=True))
+        found = picture_source(source, labels=[numbers.get(place, 0) for place in range(len(source))])
+    # Masks and boxes that were found beside the pictures are no business of heads.
+    return source if found.labels is None else picture_source(source, labels=found.labels)
 
 
 def parse_head(text: str) -> tuple[int, int]:
@@ -131,12 +161,16 @@ def finish(
 ) -> None:
     """Print what was found and where it is, and leave: code 0, or 3 when pictures were skipped."""
     source = given.source
-    skipped = [{"picture": source.names[index], "reason": why} for index, why in source.skipped.items()]
+    skipped = [{"picture": key, "reason": why} for key, why in source.skipped.items()]
     for entry in skipped:
         console.note(f"skipped: {entry['reason']}")
     if json:
         records = {key: _records(value) for key, value in found.items()}
-        document = {"model": given.vit.source, "weights": given.vit.fingerprint, "pictures": len(source)}
+        document = {
+            "model": given.vit.source,
+            "weights": given.vit.fingerprint,
+            "pictures": len(source) - len(set(source.keys).intersection(source.skipped)),
+        }
         console.emit_json({**document, **records, "files": files, "skipped": skipped})
     else:
         console.table(columns, rows)

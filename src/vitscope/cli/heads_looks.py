@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vitscope.cli import console, options
-from vitscope.cli.heads_input import finish, open_input
+from vitscope.cli.heads_input import finish, open_input, resumable
 from vitscope.cli.progress import reporter
 from vitscope.cli.usage import unused
 
@@ -38,12 +38,14 @@ def strength(
         pictures, None, limit, out, model, weights, image_size, device, precision, random_weights, model_option,
         labelled=False,
     )  # fmt: skip
-    with reporter("attention strength") as progress:
-        found = heads.strength(
-            given.vit, given.source, distance=distance, batch_size=batch_size, progress=progress
-        )
-    story = HeadsStory(given.vit.source, len(found.pictures), strength=found, commands=given.commands)
-    files = story.save(out, "strength")
+    with resumable(given) as unfinished:
+        with reporter("attention strength") as progress:
+            found = heads.strength(
+                given.vit, given.source, distance=distance, batch_size=batch_size, checkpoint=unfinished,
+                progress=progress,
+            )  # fmt: skip
+        story = HeadsStory(given.vit.source, len(found.pictures), strength=found, commands=given.commands)
+        files = story.save(out, "strength")
     summary = found.summary()
     rows = [
         [f"{row['block']}.{row['head']}", f"{row['expected_distance']:.3g}", f"{row['entropy']:.3g}"]
@@ -104,30 +106,27 @@ def patterns(
         labelled=False, least=1 if known else 2,
     )  # fmt: skip
     placed = None
-    with reporter("attention maps") as progress:
-        if known is not None:
-            made = known
-            placed = known.map_pictures(
-                given.vit,
-                given.source,
-                per_head=per_head,
-                batch_size=batch_size,
-                seed=seed,
-                progress=progress,
-            )
-        else:
-            sizes: dict[str, Any] = {} if latent is None else {"latent": latent}
-            made = heads.patterns(
-                given.vit, given.source, per_head=per_head, form=form, coder=coder, k=clusters,
-                options=heads.AutoencoderOptions(epochs=epochs, seed=seed, **sizes), repeats=repeats, null=null,
-                batch_size=batch_size, checkpoint=out / "autoencoder.safetensors", progress=progress,
-                training=lambda stage, now: progress(stage, now.epoch, now.epochs),
-            )  # fmt: skip
-    mixes = made.heads if placed is None else placed.heads
-    story = HeadsStory(
-        given.vit.source, len(given.source), atlas=made, placed=placed, commands=given.commands
-    )
-    files = story.save(out, "patterns")
+    with resumable(given) as unfinished:
+        with reporter("attention maps") as progress:
+            shared: dict[str, Any] = {
+                "per_head": per_head, "batch_size": batch_size, "seed": seed, "checkpoint": unfinished,
+                "progress": progress,
+            }  # fmt: skip
+            if known is not None:
+                made = known
+                placed = known.map_pictures(given.vit, given.source, **shared)
+            else:
+                sizes: dict[str, Any] = {} if latent is None else {"latent": latent}
+                made = heads.patterns(
+                    given.vit, given.source, form=form, coder=coder, k=clusters, repeats=repeats, null=null,
+                    options=heads.AutoencoderOptions(epochs=epochs, seed=seed, **sizes),
+                    training=lambda stage, now: progress(stage, now.epoch, now.epochs), **shared,
+                )  # fmt: skip
+        mixes = made.heads if placed is None else placed.heads
+        story = HeadsStory(
+            given.vit.source, len(given.source), atlas=made, placed=placed, commands=given.commands
+        )
+        files = story.save(out, "patterns")
     if not json:
         console.say(made.verdict)
     rows = [[f"{int(row['block'])}.{int(row['head'])}", row["pattern"]] for row in mixes.to_dict("records")]
@@ -167,14 +166,15 @@ def agreement(
         random_weights,
         model_option,
     )
-    with reporter("head scores") as progress:
-        found = heads.agreement(
-            given.vit, given.source, given.labels, replacement=replacement, batch_size=batch_size,
-            progress=progress,
-        )  # fmt: skip
-    disagreements = found.disagreements()
-    story = HeadsStory(given.vit.source, found.pictures, agreement=found, commands=given.commands)
-    files = story.save(out, "agreement")
+    with resumable(given) as unfinished:
+        with reporter("head scores") as progress:
+            found = heads.agreement(
+                given.vit, given.source, replacement=replacement, batch_size=batch_size, checkpoint=unfinished,
+                progress=progress,
+            )  # fmt: skip
+        disagreements = found.disagreements()
+        story = HeadsStory(given.vit.source, found.pictures, agreement=found, commands=given.commands)
+        files = story.save(out, "agreement")
     pairs = found.to_pandas()
     rows = [[_number(value) for value in row] for row in pairs.head(20).itertuples(index=False)]
     columns = [str(name).replace("_", " ") for name in pairs.columns]

@@ -10,13 +10,14 @@ from vitscope.heads.agreement import Agreement, agree
 from vitscope.heads.atlas import Pattern, PatternAtlas, PatternMapping
 from vitscope.heads.autoencoder import AutoencoderOptions
 from vitscope.heads.change_metrics import METRICS, MetricInfo
-from vitscope.heads.cumulative import CumulativePruning, cumulative_pruning, joint_effect
+from vitscope.heads.collecting import collect_maps
+from vitscope.heads.cumulative import CumulativePruning, cumulative_pruning
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.importance import importance
+from vitscope.heads.joint import joint_effect
 from vitscope.heads.means import mean_outputs
-from vitscope.heads.null import null_mixes, shuffled_module
 from vitscope.heads.partial import PARTS, PartialPruning, partial_pruning
 from vitscope.heads.patterns import fit_atlas, patterns
-from vitscope.heads.problems import HeadsError
 from vitscope.heads.prune_model import (
     PRUNED_FORMS,
     attention_modules,
@@ -25,8 +26,9 @@ from vitscope.heads.prune_model import (
     prune_module,
     save_pruned,
 )
-from vitscope.heads.sampling import MapSample, collect_maps
+from vitscope.heads.sampling import MapSample
 from vitscope.heads.scores import SCORES, agreement, head_scores
+from vitscope.heads.shuffled_weights import null_mixes, shuffled_module
 from vitscope.heads.strength import StrengthProfile, strength
 from vitscope.heads.table import HeadTable
 

@@ -16,21 +16,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vitscope.heads.bounds import check_whole
 from vitscope.heads.correlation import STATISTICS, Correlation, interval, rank_heads
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.origin import HasOrigin, Origin
 from vitscope.heads.table import HeadTable, write_frame
-from vitscope.storage import tables
+from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
 
 KIND = "agreement"
+SIDES = ("value", "low", "high")
 
 
 @dataclass(frozen=True, repr=False)
-class Agreement:
+class Agreement(HasOrigin):
     """names: the scores. matrices[statistic]: (value, low, high), each (M, M). ranks: (M, L, H) in [0, 1].
 
     resample says what the intervals are over: "pictures" (would the correlation be the same on other pictures?) or
-    "heads" (is it carried by a few heads?).
+    "heads" (is it carried by a few heads?). pictures: how many. table: the scores of every picture, which `merge`
+    needs; None where they were not kept. rounds, seed: of the bootstrap.
     """
 
     names: tuple[str, ...]
@@ -40,6 +44,36 @@ class Agreement:
     resample: str
     pictures: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    table: HeadTable | None = None
+    rounds: int = 300
+    seed: int = 0
+
+    @property
+    def origin(self) -> Origin:  # type: ignore[override]
+        """Where the scores come from."""
+        return Origin() if self.table is None else self.table.origin
+
+    def merge(self, other: Agreement) -> Agreement:
+        """The agreement over these pictures and those of another shard.
+
+        Raises:
+            RecipeError: the scores were not made alike; the message says what differs.
+            HeadsError: a picture is in both, the scores or the bootstrap are others, or their pictures are not kept.
+
+        Example:
+            ``first.merge(second).disagreements()``
+        """
+        if self.table is None or other.table is None:
+            raise HeadsError(
+                "expected agreements that keep every picture's scores, got one without; make it with vs.heads.agree"
+            )
+        mine, theirs = ((a.names, a.resample, a.rounds, a.seed) for a in (self, other))
+        if mine != theirs:
+            raise HeadsError(
+                f"expected agreements of the same scores and bootstrap, got {mine} and {theirs}; make both alike"
+            )
+        table = self.table.merge(other.table)
+        return agree(table, self.names, resample=self.resample, rounds=self.rounds, seed=self.seed)
 
     def __repr__(self) -> str:
         statistics = ", ".join(self.matrices)
@@ -85,44 +119,69 @@ class Agreement:
         return pd.DataFrame(rows).sort_values("range", ascending=False, ignore_index=True)
 
     def save(self, path: str | Path) -> Path:
-        """Write the pairs as .parquet (loads back whole, with the scores of every head) or as .csv."""
-        path = Path(path)
-        if path.suffix != tables.ENDING:
+        """Write everything to one safetensors file (ending added when missing), or the pairs alone as .csv or .parquet
+        for other programs; returns its path."""
+        if Path(path).suffix in (".csv", tables.ENDING):
             return write_frame(self.to_pandas(), path, self.metadata)
-        note = {
+        arrays: dict[str, NDArray[Any]] = {"scores": self.scores, "ranks": self.ranks}
+        for statistic, matrices in self.matrices.items():
+            arrays |= {f"{statistic}.{side}": matrix for side, matrix in zip(SIDES, matrices, strict=True)}
+        note: dict[str, Any] = {
             "names": self.names,
             "statistics": list(self.matrices),
-            "scores": self.scores,
-            "ranks": self.ranks,
             "resample": self.resample,
             "pictures": self.pictures,
             "metadata": self.metadata,
+            "rounds": self.rounds,
+            "seed": self.seed,
         }
-        return tables.save(path, self.to_pandas(), KIND, note)
+        if self.table is not None:
+            arrays |= {f"table.{name}": self.table[name] for name in self.names}
+            note["table"] = {
+                "pictures": self.table.pictures,
+                "metadata": self.table.metadata,
+                **self.table.origin.note(),
+            }
+        return tensors.save(path, KIND, arrays, note)
 
     @classmethod
     def load(cls, path: str | Path) -> Agreement:
-        """Read what `save` wrote as .parquet. Raises StorageError for a damaged file, or one of another kind."""
-        frame, note = tables.load(path, KIND, ("first", "second"))
+        """Read what `save` wrote as .safetensors. Raises StorageError for a damaged file, or one of another kind."""
+        kept, note = tensors.load(path, KIND)
         with decoding(path, KIND):
+            arrays = {name: value.numpy() for name, value in kept.items()}
             names = tuple(str(name) for name in note["names"])
-            place = {name: index for index, name in enumerate(names)}
-            first, second = ([place[name] for name in frame[side]] for side in ("first", "second"))
-            if len({*zip(first, second, strict=True)}) != len(names) * (len(names) - 1) // 2:
+            matrices = {
+                str(statistic): (
+                    arrays[f"{statistic}.value"],
+                    arrays[f"{statistic}.low"],
+                    arrays[f"{statistic}.high"],
+                )
+                for statistic in note["statistics"]
+            }
+            scores, ranks = arrays["scores"], arrays["ranks"]
+            square = (len(names), len(names))
+            if any(matrix.shape != square for sides in matrices.values() for matrix in sides):
                 raise ValueError("it has not every pair of scores once")
-            matrices = {}
-            for statistic in note["statistics"]:
-                filled = []
-                for column in (statistic, f"{statistic}_low", f"{statistic}_high"):
-                    matrix = np.eye(len(names))
-                    matrix[first, second] = matrix[second, first] = frame[column].to_numpy(np.float64)
-                    filled.append(matrix)
-                matrices[str(statistic)] = (filled[0], filled[1], filled[2])
-            scores, ranks = (np.asarray(note[name], dtype=np.float64) for name in ("scores", "ranks"))
             if scores.ndim != 3 or scores.shape != ranks.shape or len(scores) != len(names):
                 raise ValueError("it has not one score per head")
+            table = None
+            if "table" in note:
+                about = note["table"]
+                values = {name: arrays[f"table.{name}"] for name in names}
+                keys = tuple(str(key) for key in about["pictures"])
+                table = HeadTable(values, keys, dict(about["metadata"]), Origin.from_note(about))
             return cls(
-                names, matrices, scores, ranks, str(note["resample"]), int(note["pictures"]), dict(note["metadata"])
+                names,
+                matrices,
+                scores,
+                ranks,
+                str(note["resample"]),
+                int(note["pictures"]),
+                dict(note["metadata"]),
+                table,
+                int(note["rounds"]),
+                int(note["seed"]),
             )
 
     def _index(self, name: str) -> int:
@@ -144,13 +203,29 @@ def agree(
     """Agreement between columns of a HeadTable. Distances from zero count for signed scores as they are: a head that
     hurts ranks lowest.
 
-    rounds: bootstrap repetitions; 95 % percentile intervals. Raises HeadsError with fewer than two scores.
+    Args:
+        table: Scores per picture; the order of its pictures changes nothing.
+        scores: Which columns; default all.
+        resample: "pictures" (would the correlation be the same on other pictures?) or "heads" (is it carried by a few
+            heads?): what the 95 % percentile intervals are over.
+        rounds: Bootstrap repetitions.
+        seed: Of the bootstrap.
+
+    Raises:
+        HeadsError: fewer than two scores, an unknown one, numbers out of bounds.
+
+    Example:
+        ``vs.heads.agree(table, ["js_divergence", "first_order"]).to_pandas()``
     """
+    check_resampling(resample, rounds, seed)
     names = tuple(scores or table.metrics)
     if len(names) < 2:
         raise HeadsError(f"expected at least two scores to compare, got {len(names)}; name two or more")
-    if resample not in ("pictures", "heads"):
-        raise HeadsError(f"expected resample to be pictures or heads, got {resample!r}; choose one of them")
+    # Bootstrap draws are positions: sorted by key, they are of the same pictures in any order.
+    ordered = table.only(sorted(table.pictures)) if len(set(table.pictures)) == len(table.pictures) else table
+    table = HeadTable(
+        {name: ordered[name] for name in names}, ordered.pictures, table.metadata, ordered.origin
+    )
     values = np.stack([table[name] for name in names]).astype(np.float64)  # (M, n, L, H)
     flat = values.reshape(len(names), values.shape[1], -1)
     means = _means(flat, None)
@@ -172,7 +247,18 @@ def agree(
         resample,
         len(table.pictures),
         dict(table.metadata),
+        table,
+        rounds,
+        seed,
     )
+
+
+def check_resampling(resample: str, rounds: int, seed: int) -> None:
+    """Raise HeadsError for a bootstrap that does not exist or would not end."""
+    if resample not in ("pictures", "heads"):
+        raise HeadsError(f"expected resample to be pictures or heads, got {resample!r}; choose one of them")
+    check_whole("rounds", rounds, 0)
+    check_whole("seed", seed, 0, 2**63 - 1)
 
 
 def _means(flat: NDArray[np.float64], weights: NDArray[np.int64] | None) -> NDArray[np.float64]:

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitscope.heads.autoencoder import MapAutoencoder
-from vitscope.heads.batches import Progress, quiet
 from vitscope.heads.canonical import from_hellinger
 from vitscope.heads.clustering import Clustering
 from vitscope.heads.coding import CODERS, AutoencoderCoder, Coder
+from vitscope.heads.collecting import collect_maps
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.mixing import head_mixes
+from vitscope.heads.origin import HasOrigin, Origin
 from vitscope.heads.principal import PrincipalCoder
-from vitscope.heads.problems import HeadsError
-from vitscope.heads.sampling import FORMS, MapSample, collect_maps
+from vitscope.heads.progress import Progress, quiet
+from vitscope.heads.sampling import FORMS, MapSample
 from vitscope.storage import folders, tables, tensors
 from vitscope.storage.notes import decoding
 from vitscope.tracing import Vit
@@ -52,7 +54,7 @@ class PatternMapping:
 
 
 @dataclass(frozen=True, repr=False)
-class PatternAtlas:
+class PatternAtlas(HasOrigin):
     """What `patterns` learned.
 
     maps: one row per sampled map (model, picture, block, head, held_out, cluster, pattern, distance, x, y).
@@ -76,6 +78,7 @@ class PatternAtlas:
     report: Mapping[str, Any]
     null: pd.DataFrame | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
     def __repr__(self) -> str:
         return f"<PatternAtlas: {len(self.codes)} maps in {len(self.patterns)} patterns, coded by {self.coder_name}>"
@@ -104,12 +107,23 @@ class PatternAtlas:
         batch_size: int = 8,
         seed: int = 0,
         name: str | None = None,
+        checkpoint: str | Path | None = None,
         progress: Progress = quiet,
     ) -> PatternMapping:
-        """Place new pictures, also of another model with another grid, in this atlas; nothing is fitted again."""
+        """Place new pictures, also of another model with another grid, in this atlas; nothing is fitted again.
+
+        Takes what `collect_maps` takes and raises as it does.
+        """
         return self.map_sample(
             collect_maps(
-                vit, images, per_head=per_head, batch_size=batch_size, seed=seed, name=name, progress=progress
+                vit,
+                images,
+                per_head=per_head,
+                batch_size=batch_size,
+                seed=seed,
+                name=name,
+                checkpoint=checkpoint,
+                progress=progress,
             )
         )
 
@@ -159,10 +173,13 @@ class PatternAtlas:
             "patterns": [vars(pattern) for pattern in self.patterns],
             "report": self.report,
             "metadata": self.metadata,
+            **self.origin.note(),
         }
         frames = {"maps": self.maps, "heads": self.heads, "null": self.null}
         parts = {"arrays.safetensors": tensors.encode(KIND, arrays, {})} | {
-            f"{name}.parquet": tables.encode(frame, KIND, {}) for name, frame in frames.items() if frame is not None
+            f"{name}.parquet": tables.encode(frame, KIND, {})
+            for name, frame in frames.items()
+            if frame is not None
         }
         return folders.save(folder, KIND, parts, note)
 
@@ -196,6 +213,7 @@ class PatternAtlas:
                 dict(note["report"]),
                 frames.get("null"),
                 dict(note["metadata"]),
+                Origin.from_note(note),
             )
 
 
@@ -206,7 +224,9 @@ def _autoencoder(sizes: Mapping[str, int], arrays: Mapping[str, Tensor]) -> MapA
     # Without memory first: sizes that a file claims may be of any size.
     with torch.device("meta"):
         model = MapAutoencoder(int(sizes["side"]), int(sizes["latent"]), int(sizes["width"]))
-    if {name: value.shape for name, value in model.state_dict().items()} != {n: v.shape for n, v in state.items()}:
+    if {name: value.shape for name, value in model.state_dict().items()} != {
+        n: v.shape for n, v in state.items()
+    }:
         raise ValueError("its autoencoder is not of the size that it says")
     model.load_state_dict(state, assign=True)
     return model.eval().requires_grad_(False)

@@ -19,10 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.errors import DamagedError
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.bounds import check_number, check_whole
+from vitscope.heads.errors import HeadsError
 from vitscope.interruption import held
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import digest_of
 
 KIND = "training of an autoencoder"
 
@@ -44,6 +46,17 @@ class AutoencoderOptions:
     def code_size(self, maps: int) -> int:
         """Numbers in a code learned from so many maps."""
         return min(24, max(2, maps // 4)) if self.latent is None else self.latent
+
+    def check(self) -> None:
+        """Raise HeadsError for a number with which training would not begin, or not end."""
+        if self.latent is not None:
+            check_whole("latent", self.latent, 1, 4096)
+        check_whole("width", self.width, 1, 4096)
+        check_whole("epochs", self.epochs, 1, 100_000)
+        check_whole("patience", self.patience, 0, 100_000)
+        check_whole("batch_size", self.batch_size, 1)
+        check_number("learning_rate", self.learning_rate, 0, 10)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -165,6 +178,7 @@ def train_autoencoder(
     The caller's random state is not touched.
     """
     options = options or AutoencoderOptions()
+    options.check()
     options = replace(options, latent=options.code_size(len(train)))
     if len(train) < 2 or len(held_out) < 1:
         raise HeadsError(
@@ -180,7 +194,9 @@ def train_autoencoder(
     batch_size = min(options.batch_size, max(16, len(train) // 16))
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=1e-4)
     order = torch.Generator().manual_seed(options.seed)
-    run = _Run(model, optimiser, order, {**asdict(options), "maps": _digest(train), "held_out": _digest(held_out)})
+    run = _Run(
+        model, optimiser, order, {**asdict(options), "maps": _digest(train), "held_out": _digest(held_out)}
+    )
     checkpoint = None if checkpoint is None else tensors.with_ending(checkpoint)
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
@@ -295,6 +311,11 @@ class _Run:
         self.order.set_state(arrays["order"])
         self.best_state, self.history = parts["best"], history
         self.epoch, self.best_epoch, self.best_error = numbers
+
+
+def training_file(train: Tensor, held_out: Tensor, options: AutoencoderOptions) -> str:
+    """The name of the file for the state of this training: another for other maps or options."""
+    return f"autoencoder-{digest_of([options, _digest(train), _digest(held_out)])[:16]}.safetensors"
 
 
 def _digest(maps: Tensor) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vitscope.heads.distance import grid_geometry
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
 
 POOLED_SIDE = 7
 OFFSET_SIDE = 27

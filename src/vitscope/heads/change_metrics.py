@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
 
 
 @dataclass(frozen=True)
@@ -74,21 +74,6 @@ def js_bits(p_log: Tensor, q_log: Tensor) -> Tensor:
     entropy_p, entropy_q = cross_entropy_bits(p, p_log), cross_entropy_bits(q, q_log)
     against = cross_entropy_bits(p, mixture_log) + cross_entropy_bits(q, mixture_log)
     return (0.5 * (against - entropy_p - entropy_q)).clamp(0, 1)
-
-
-def check_labels(labels: Tensor, classes: int, pictures: int) -> Tensor:
-    """Labels as a long tensor (n,). Raises HeadsError on a wrong count or a class that does not exist."""
-    labels = torch.as_tensor(labels).long().flatten().cpu()
-    if labels.numel() != pictures:
-        raise HeadsError(
-            f"expected {pictures} labels, one per picture, got {labels.numel()}; give one per picture."
-        )
-    if pictures and (int(labels.min()) < 0 or int(labels.max()) >= classes):
-        bad = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())
-        raise HeadsError(
-            f"expected labels in 0 ... {classes - 1}, got {bad}; check the label file's class indices."
-        )
-    return labels
 
 
 def output_changes(logits: Tensor, changed: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:

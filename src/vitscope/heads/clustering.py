@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.threads import same_threads
 
 Codes = NDArray[np.float32]

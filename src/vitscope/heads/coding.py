@@ -20,11 +20,12 @@ from vitscope.heads.autoencoder import (
     encode,
     mean_error,
     train_autoencoder,
+    training_file,
     with_seed,
 )
 from vitscope.heads.clustering import Labels, fit_clusters, mean_pairwise_agreement
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.principal import fit_principal
-from vitscope.heads.problems import HeadsError
 
 CODERS = ("autoencoder", "pca")
 StageProgress = Callable[[str, TrainingProgress], None]
@@ -105,12 +106,13 @@ def fit_coder(
     checkpoint: Path | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
 ) -> Coder:
-    """Fit one coder; PCA ignores the held-out maps."""
+    """Fit one coder; PCA ignores the held-out maps. checkpoint: a folder for the state of the training."""
     if name == "pca":
         return fit_principal(train, options.code_size(len(train)), options.seed)
     if name != "autoencoder":
         raise HeadsError(f"expected a coder among {', '.join(CODERS)}, got {name!r}; choose one of them")
-    model, _ = train_autoencoder(train, held_out, options, checkpoint=checkpoint, progress=progress)
+    file = None if checkpoint is None else checkpoint / training_file(train, held_out, options)
+    model, _ = train_autoencoder(train, held_out, options, checkpoint=file, progress=progress)
     return AutoencoderCoder(model)
 
 
@@ -124,6 +126,7 @@ def stability(
     share: float,
     seeds: int,
     limit: int,
+    checkpoint: Path | None = None,
     progress: Callable[[str, TrainingProgress], None] | None = None,
 ) -> tuple[float, float]:
     """(ARI over seeds, ARI over halves) of clusters found by coder + k-means from scratch, judged on held-out maps.
@@ -140,7 +143,12 @@ def stability(
         chosen = maps[torch.from_numpy(indices)]
         report = None if progress is None else lambda step: progress(stage, step)
         fitted = fit_coder(
-            name, chosen, maps[torch.from_numpy(held)], with_seed(options, seed), progress=report
+            name,
+            chosen,
+            maps[torch.from_numpy(held)],
+            with_seed(options, seed),
+            checkpoint=checkpoint,
+            progress=report,
         )
         clusters = fit_clusters(fitted.encode(chosen).numpy(), min(k, len(chosen)), seed)
         return clusters.assign(fitted.encode(maps[torch.from_numpy(held)]).numpy())

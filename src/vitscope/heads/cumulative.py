@@ -1,7 +1,4 @@
-"""Pruning several heads: cumulatively in an order, and a chosen set against the sum of its single effects.
-
-Single scores are not additive; these two analyses show by how much (sheet "Visual analytics of attention", 1).
-"""
+"""Pruning more and more heads, in several orders (sheet "Visual analytics of attention", 1)."""
 
 from __future__ import annotations
 
@@ -15,20 +12,23 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from vitscope.heads.batches import PictureSource, Progress, picture_source, quiet
-from vitscope.heads.change_metrics import check_labels, js_bits
-from vitscope.heads.importance import resolve_replacement
-from vitscope.heads.problems import HeadsError
-from vitscope.heads.resuming import Resumer
+from vitscope.heads.bounds import check_whole
+from vitscope.heads.cumulative_parts import ANSWERS, CumulativeSums, Head
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.means import check_replacement, replacement_means
+from vitscope.heads.moments import ExactSum
+from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, check_labels_of, heads_recipe
+from vitscope.heads.per_picture import go_through
+from vitscope.heads.progress import Progress, Steps, quiet
 from vitscope.heads.sites import head_grid
-from vitscope.heads.sweep import clean_run, measure
-from vitscope.heads.table import HeadTable, write_frame
+from vitscope.heads.table import HeadTable, merged_metadata, write_frame
+from vitscope.pictures import picture_source
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
-from vitscope.tracing import HeadAblation, Vit
+from vitscope.tracing import Vit
 from vitscope.tracing.caller import unaffected
+from vitscope.tracing.identity import model_identity
 
-Head = tuple[int, int]
 KIND = "cumulative pruning"
 COLUMNS = (
     "order", "repeat", "removed", "kept_share", "probability", "accuracy", "agreement", "js_divergence",
@@ -36,17 +36,47 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class CumulativePruning:
+class CumulativePruning(HasOrigin):
     """One row per order, repetition and number of removed heads.
 
     curves: order, repeat, removed, kept_share, probability (mean probability of the reference class), accuracy (NaN
     without labels), agreement (share of predictions equal to the full model's), js_divergence; all means over pictures.
     The reference class is the label where there are labels, else the full model's prediction.
+    pictures: the key of each picture. sums: over pictures, of the last four columns, (rows, 4), which `merge` adds up.
+    origin: recipe, content ids and skipped pictures.
     """
 
     curves: pd.DataFrame
     orders: Mapping[str, list[Head]]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
+    sums: ExactSum = field(default_factory=ExactSum)
+    origin: Origin = field(default_factory=Origin)
+
+    def merge(self, other: CumulativePruning) -> CumulativePruning:
+        """The curves over these pictures and those of another shard.
+
+        Raises:
+            RecipeError: they were not made alike (other orders, replacement, model); the message says what differs.
+            HeadsError: a picture is in both, or one has no pictures.
+
+        Example:
+            ``first.merge(second).area()``
+        """
+        origin = self.origin.merge(other.origin, "two cumulative prunings")
+        check_disjoint(self.pictures, other.pictures, "cumulative prunings")
+        place = ["order", "repeat", "removed"]
+        if not self.pictures or not other.pictures or not self.curves[place].equals(other.curves[place]):
+            raise HeadsError(
+                "expected cumulative prunings of pictures, in the same orders and steps, got others; make both alike"
+            )
+        sums = ExactSum()
+        sums.merge(self.sums)
+        sums.merge(other.sums)
+        pictures = self.pictures + other.pictures
+        curves = _with_means(self.curves, sums, len(pictures))
+        metadata = merged_metadata(self.metadata, other.metadata)
+        return CumulativePruning(curves, self.orders, metadata, pictures, sums, origin)
 
     def area(self, column: str = "probability") -> pd.DataFrame:
         """Mean of a column over the whole curve per order (random orders: mean and std over repetitions); high means
@@ -73,7 +103,14 @@ class CumulativePruning:
         path = Path(path)
         if path.suffix != tables.ENDING:
             return write_frame(self.curves, path, self.metadata)
-        return tables.save(path, self.curves, KIND, {"orders": self.orders, "metadata": self.metadata})
+        note = {
+            "orders": self.orders,
+            "metadata": self.metadata,
+            "pictures": self.pictures,
+            "sums": [self.sums.high.tolist(), self.sums.low.tolist()],
+            **self.origin.note(),
+        }
+        return tables.save(path, self.curves, KIND, note)
 
     @classmethod
     def load(cls, path: str | Path) -> CumulativePruning:
@@ -84,7 +121,12 @@ class CumulativePruning:
                 str(name): [(int(block), int(head)) for block, head in order]
                 for name, order in note["orders"].items()
             }
-            return cls(curves, orders, dict(note["metadata"]))
+            high, low = (torch.tensor(values, dtype=torch.float64) for values in note["sums"])
+            pictures = tuple(str(key) for key in note["pictures"])
+            if pictures and high.shape != (len(curves), len(ANSWERS)):
+                raise ValueError("it has not one sum per row")
+            sums, origin = ExactSum(high, low), Origin.from_note(note)
+            return cls(curves, orders, dict(note["metadata"]), pictures, sums, origin)
 
 
 @unaffected
@@ -100,14 +142,42 @@ def cumulative_pruning(
     replacement: str | Tensor = "zero",
     batch_size: int = 32,
     seed: int = 0,
+    checkpoint: str | Path | None = None,
     progress: Progress = quiet,
 ) -> CumulativePruning:
     """Remove more and more heads and watch the model's answers.
 
-    orders: named lists of heads, first removed first; or a HeadTable, of which every metric (or the named ones) gives
-    the order "least important first". random_orders: so many random orders are added as the control.
-    steps: numbers of heads are spread over so many steps (default: one head per step).
+    Args:
+        vit: The opened model; it needs class scores.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        orders: Named lists of heads, first removed first; or a HeadTable, of which every metric (or the named ones)
+            gives the order "least important first".
+        labels: One class index per picture; None asks for the full model's predictions.
+        metrics: Which columns of a HeadTable give orders.
+        random_orders: So many random orders are added as the control.
+        steps: Numbers of heads are spread over so many steps (default: one head per step).
+        replacement: What stands in for a head, as for `importance`.
+        batch_size: Pictures of a batch. Changes no result.
+        seed: Of the random orders.
+        checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
+        progress: Called with (what, answers done, answers in all).
+
+    Returns:
+        The curves. Those of shards are put together by ``merge``.
+
+    Raises:
+        HeadsError: an order that has not every head once, numbers out of bounds.
+        PictureError: a picture that cannot be read.
+
+    Example:
+        ``vs.heads.cumulative_pruning(vit, "photos", vs.heads.importance(vit, "photos"), steps=12).area()``
     """
+    check_whole("batch_size", batch_size, 1)
+    check_whole("random_orders", random_orders, 0, 10_000)
+    check_whole("seed", seed, 0, 2**63 - 1)
+    if steps is not None:
+        check_whole("steps", steps, 1)
+    check_replacement(vit, replacement)
     L, H = head_grid(vit.anatomy)
     everything = [(b, h) for b in range(L) for h in range(vit.anatomy.blocks[b].heads)]
     if isinstance(orders, HeadTable):
@@ -125,130 +195,45 @@ def cumulative_pruning(
         ("random", r, [everything[i] for i in random.permutation(len(everything))])
         for r in range(random_orders)
     ]
-    counts = np.unique(np.linspace(0, len(everything), (steps or len(everything)) + 1).round().astype(int))
-    source = picture_source(images)
-    means = resolve_replacement(vit, source, replacement, batch_size, progress)
-    given = None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
-    totals: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
-    seen, done = 0, 0
-    for batch in source.batches(vit, batch_size):
-        clean = clean_run(vit, batch.pixels, None if given is None else given[list(batch.positions)])
-        resumer = Resumer(vit, clean)
-        seen += clean.pictures
-        for run, (_, _, order) in enumerate(runs):
-            for count in counts.tolist():
-                logits = _masked_logits(resumer, order[:count], means, L, H)
-                sums = _answers(clean.cache.logits.cpu(), logits.cpu(), clean.labels).sum(0).numpy()
-                totals[run, count] = totals.get((run, count), 0) + sums
-                done += clean.pictures
-            progress("cumulative pruning", done, len(source) * len(runs) * len(counts))
-    rows = []
-    for run, (name, repeat, _) in enumerate(runs):
-        for count in counts.tolist():
-            probability, accuracy, agreement, divergence = totals[run, count] / seen
-            rows.append(
-                {
-                    "order": name,
-                    "repeat": repeat,
-                    "removed": count,
-                    "kept_share": 1 - count / len(everything),
-                    "probability": probability,
-                    "accuracy": accuracy,
-                    "agreement": agreement,
-                    "js_divergence": divergence,
-                }
-            )
+    pace = min(steps or len(everything), len(everything))
+    counts = np.unique(np.linspace(0, len(everything), pace + 1).round().astype(int)).tolist()
+    source = picture_source(images, labels=labels)
+    check_labels_of(source, vit.anatomy.classes)
+    labelled = source.labels is not None
+    model = model_identity(vit)
+    means = replacement_means(vit, source, replacement, batch_size, progress, checkpoint, model)
+    options = {"orders": [order for *_, order in runs], "counts": counts, "means": means}
+    made = heads_recipe(vit, source, "cumulative pruning", options, labelled=labelled, model=model)
+    told = Steps(progress, "cumulative pruning", len(source), len(runs) * len(counts))
+    heads = [order for *_, order in runs]
+    analysis = CumulativeSums(made, heads, counts, means, labelled, batch_size, L, H, told)
+    found = go_through(analysis, vit, source, batch_size, told, checkpoint)
+    sums = ExactSum(found.total.high.flatten(0, 1), found.total.low.flatten(0, 1))
+    place = pd.DataFrame(
+        [
+            {"order": name, "repeat": repeat, "removed": count, "kept_share": 1 - count / len(everything)}
+            for name, repeat, _ in runs
+            for count in counts
+        ]
+    )
     return CumulativePruning(
-        pd.DataFrame(rows),
+        _with_means(place, sums, len(found.keys)),
         named,
         {
             "analysis": "cumulative pruning",
             "model": vit.source,
-            "fingerprint": vit.fingerprint,
-            "pictures": seen,
+            "fingerprint": model["fingerprint"],
+            "pictures": len(found.keys),
             "replacement": replacement if isinstance(replacement, str) else "given",
-            "labels": labels is not None,
+            "labels": labelled,
         },
+        tuple(found.keys),
+        sums,
+        Origin(made, tuple(found.ids), dict(source.skipped)),
     )
 
 
-def _masked_logits(resumer: Resumer, heads: Sequence[Head], means: Tensor | None, L: int, H: int) -> Tensor:
-    """Logits with these heads away, resumed from the earliest of their blocks."""
-    if not heads:
-        return resumer.clean.cache.logits
-    keep = torch.ones(1, L, H)
-    for block, head in heads:
-        keep[0, block, head] = 0
-    index = torch.arange(resumer.clean.pictures)
-    logits, _ = resumer.run(min(b for b, _ in heads), HeadAblation(keep, means), index)
-    return logits
-
-
-def _answers(full: Tensor, logits: Tensor, labels: Tensor | None) -> Tensor:
-    """(n, 4): probability of the reference class, accuracy, agreement, Jensen-Shannon divergence."""
-    p_log, q_log = full.double().log_softmax(-1), logits.double().log_softmax(-1)
-    reference = full.argmax(-1) if labels is None else labels
-    probability = q_log.exp().gather(1, reference[:, None]).squeeze(1)
-    predicted = logits.argmax(-1)
-    accuracy = torch.full_like(probability, torch.nan) if labels is None else (predicted == labels).double()
-    return torch.stack(
-        [probability, accuracy, (predicted == full.argmax(-1)).double(), js_bits(p_log, q_log)], 1
-    )
-
-
-def joint_effect(
-    vit: Vit,
-    images: Any,
-    heads: Sequence[Head],
-    labels: Any = None,
-    *,
-    replacement: str | Tensor = "zero",
-    batch_size: int = 32,
-) -> pd.DataFrame:
-    """A chosen set of heads removed together against the sum of removing each alone.
-
-    One row per output metric: joint, sum_of_singles, interaction (joint minus sum; above 0 the heads stand in for each
-    other, below 0 they share one effect), with the std of the interaction over pictures, and n.
-    """
-    L, H = head_grid(vit.anatomy)
-    heads = list(dict.fromkeys((int(b), int(h)) for b, h in heads))
-    wrong = [head for head in heads if not (0 <= head[0] < L and 0 <= head[1] < H)]
-    if wrong or not heads:
-        raise HeadsError(
-            f"expected heads (block, head) within {L} x {H}, got {wrong or 'none'}; name at least one"
-        )
-    source: PictureSource = picture_source(images)
-    means = resolve_replacement(vit, source, replacement, batch_size)
-    given = None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
-    joint: dict[str, list[Tensor]] = {}
-    single: dict[str, list[Tensor]] = {}
-    for batch in source.batches(vit, batch_size):
-        clean = clean_run(vit, batch.pixels, None if given is None else given[list(batch.positions)])
-        resumer = Resumer(vit, clean)
-        index = torch.arange(clean.pictures)
-
-        def effect(
-            chosen: Sequence[Head], resumer: Resumer = resumer, index: Tensor = index
-        ) -> dict[str, Tensor]:
-            return measure(resumer.clean, _masked_logits(resumer, chosen, means, L, H), {}, 0, index, "none")
-
-        for name, value in effect(heads).items():
-            joint.setdefault(name, []).append(value)
-        parts = [effect([head]) for head in heads]
-        for name in parts[0]:
-            single.setdefault(name, []).append(torch.stack([part[name] for part in parts]).sum(0))
-    rows = []
-    for name in joint:
-        together, apart = torch.cat(joint[name]), torch.cat(single[name])
-        difference = together - apart
-        rows.append(
-            {
-                "metric": name,
-                "joint": float(together.mean()),
-                "sum_of_singles": float(apart.mean()),
-                "interaction": float(difference.mean()),
-                "interaction_std": float(difference.std()) if len(difference) > 1 else float("nan"),
-                "n": len(together),
-            }
-        )
-    return pd.DataFrame(rows)
+def _with_means(place: pd.DataFrame, sums: ExactSum, pictures: int) -> pd.DataFrame:
+    """The rows with the mean over pictures of each answer."""
+    means = (sums.value() / pictures).numpy()
+    return place.assign(**{name: means[:, column] for column, name in enumerate(ANSWERS)})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from vitscope.errors import MissingExtraError
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.threads import same_threads
 
 UMAP_LIMIT = 20_000

@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
 
 DISTANCES = ("chebyshev", "manhattan", "euclidean")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.means import first_sites
-from vitscope.heads.problems import HeadsError
 from vitscope.tracing import Trace
 
 

@@ -1,38 +1,36 @@
 """Which heads matter: exact leave-one-head-out for every head, all metrics in one sweep, and a first-order screen.
 
-Sheet "Visual analytics of attention", 1 (Li et al. 2023).
+Sheet "Visual analytics of attention", 1 (Li et al. 2023). What must be known of all pictures (the means that stand in
+for a head, which heads pass a screen) is prepared over all of them; the rest is measured per picture, part by part.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vitscope.heads.batches import PictureSource, Progress, picture_source, quiet
-from vitscope.heads.change_metrics import check_labels
+from vitscope.heads.bounds import check_number, check_whole
 from vitscope.heads.correlation import spearman
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.first_order import first_order_scores
-from vitscope.heads.means import mean_outputs
-from vitscope.heads.problems import HeadsError
-from vitscope.heads.resuming import TAILS, Resumer, Started, head_masks
+from vitscope.heads.leave_one_out import Head, LeaveOneOut
+from vitscope.heads.means import check_replacement, replacement_means
+from vitscope.heads.origin import Origin, check_labels_of, heads_recipe
+from vitscope.heads.per_picture import PerPicture, Rows, go_through
+from vitscope.heads.progress import Progress, Steps, quiet
 from vitscope.heads.sites import head_grid
-from vitscope.heads.sweep import (
-    check_representation,
-    clean_run,
-    groups,
-    measure_output,
-    measure_tokens,
-    stacked_index,
-)
+from vitscope.heads.sweep import check_representation
 from vitscope.heads.table import HeadTable
-from vitscope.tracing import ClassIndex, HeadAblation, TopK, Vit
+from vitscope.pictures import Batch, picture_source
+from vitscope.tracing import ClassIndex, Target, TopK, Vit
 from vitscope.tracing.caller import unaffected
-
-REPLACEMENTS = ("zero", "mean", "mean-per-query")
+from vitscope.tracing.identity import model_identity
 
 
 @unaffected
@@ -47,90 +45,134 @@ def importance(
     representation: str = "standard",
     gradient: bool = True,
     batch_size: int = 32,
+    checkpoint: str | Path | None = None,
     progress: Progress = quiet,
 ) -> HeadTable:
     """Take away every head in turn and measure what changes, per picture.
 
-    images: folder, paths, pictures or a tensor. labels: one class index per picture, or None (metrics of the label
-    are then left out). replacement: "zero", "mean" (over the given pictures and all queries), "mean-per-query", or a
-    tensor (L, H, d) or (L, H, N, d) of means, for example from `mean_outputs` on another data set.
-    screen: confirm exactly only this share of the heads, best first by the first-order score; the rest is NaN.
-    exact=False: first-order scores only. gradient=False: no first-order scores. representation: "standard" (class
-    token after the block and at the last one, patch tokens after the block), "all" (also the patch tokens of the last
-    block, which then cannot be run for the class query alone) or "none" (output metrics only).
+    Args:
+        vit: The opened model; it needs class scores.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        labels: One class index per picture; None leaves out the metrics of the label.
+        replacement: What stands in for a head: "zero", "mean" (over all given pictures and queries), "mean-per-query",
+            or a tensor (L, H, d) or (L, H, N, d), for example from ``mean_outputs`` on another data set.
+        screen: Confirm exactly only this share of the heads, best first by the first-order score; the rest is NaN.
+        exact: False gives first-order scores only.
+        representation: "standard" (class token after the block and at the last one, patch tokens after the block),
+            "all" (also the patch tokens of the last block, which then cannot be run for the class query alone) or
+            "none" (output metrics only).
+        gradient: False gives no first-order scores.
+        batch_size: Pictures of a batch, and changed copies that the model sees at once. Changes no result.
+        checkpoint: A folder that keeps every finished part; a run that was stopped goes on from them when it is called
+            again with the same model, pictures, labels and options. Yours to remove afterwards.
+        progress: Called with (what, steps done, steps in all).
 
-    Returns a HeadTable whose metadata hold the cost (forwards in units of one full forward) and, where both are
-    known, the rank correlation of first-order and exact scores over the heads that were confirmed.
+    Returns:
+        A table whose metadata hold the cost (forwards in units of one full forward) and, where both are known, the
+        rank correlation of first-order and exact scores over the heads that were confirmed. Tables of shards made
+        with the same options, and the same means, are put together by ``merge``.
+
+    Raises:
+        HeadsError: options that do not exist or do not fit together, a model without heads or class scores.
+        PictureError: a picture that cannot be read.
+        DataError: labels for another number of pictures.
+
+    Example:
+        ``table = vs.heads.importance(vit, "photos", replacement="mean", checkpoint="unfinished")``
     """
     check_representation(representation)
-    if screen is not None and not 0 < screen <= 1:
-        raise HeadsError(
-            f"expected screen to be a share above 0 and at most 1, got {screen:g}; for example screen=0.2"
-        )
+    check_whole("batch_size", batch_size, 1)
+    if screen is not None:
+        check_number("screen", screen, 0, 1, "for example screen=0.2")
     if (screen is not None or not exact) and not gradient:
         raise HeadsError(
             "expected gradient=True for a screen, got gradient=False; the screen is the first-order score"
         )
-    source = picture_source(images)
+    check_replacement(vit, replacement)
+    source = picture_source(images, labels=labels)
     L, H = head_grid(vit.anatomy)
+    check_labels_of(source, vit.anatomy.classes)
+    labelled = source.labels is not None
     started = time.monotonic()
-    means = resolve_replacement(vit, source, replacement, batch_size, progress)
-    sweep = _Sweep(vit, source, labels, means, representation, batch_size, progress, L, H)
-    values: dict[str, Any] = {}
+    model = model_identity(vit)
+    means = replacement_means(vit, source, replacement, batch_size, progress, checkpoint, model)
+
+    def over(name: str, options: dict[str, Any], measure: Any, steps: Steps) -> Rows:
+        made = heads_recipe(vit, source, name, {"means": means, **options}, labelled=labelled, model=model)
+        return go_through(PerPicture(made, measure, batch_size), vit, source, batch_size, steps, checkpoint)
+
+    found: list[Rows] = []
     if gradient:
-        values.update(sweep.first_order())
+        steps = Steps(progress, "first-order scores", len(source))
+        found.append(over("first-order scores", {}, _FirstOrder(vit, means, labelled, steps), steps))
     heads = [(block, head) for block in range(L) for head in range(vit.anatomy.blocks[block].heads)]
     if screen is not None:
-        scores = values["first_order"].mean(0)
-        ranked = sorted(heads, key=lambda item: -scores[item])
-        heads = sorted(ranked[: max(1, round(screen * len(heads)))])
+        heads = _screened(found[0], heads, screen)
     if exact:
-        values.update(sweep.exact(heads))
+        steps = Steps(progress, "pruning heads", len(source), len(heads))
+        sweep = LeaveOneOut(vit, heads, means, representation, labelled, batch_size, L, H, steps.advance)
+        chosen = {"heads": heads, "representation": representation}
+        found.append(over("leave one head out", chosen, sweep, steps))
+    # A picture that vanished between two passes is in one of them only.
+    shared = set.intersection(*(set(rows.keys) for rows in found))
+    found = [rows.only(shared) for rows in found]
+    values = {name: value for rows in found for name, value in rows.values.items()}
+    options: dict[str, Any] = {
+        "means": means,
+        "heads": heads if exact else [],
+        "representation": representation if exact else "none",
+        "gradient": gradient,
+    }
+    recipe = heads_recipe(vit, source, "importance", options, labelled=labelled, model=model)
     metadata: dict[str, Any] = {
         "analysis": "importance",
         "model": vit.source,
-        "fingerprint": vit.fingerprint,
-        "pictures": len(sweep.names),
+        "fingerprint": model["fingerprint"],
+        "pictures": len(shared),
         "replacement": replacement if isinstance(replacement, str) else "given",
-        "labels": labels is not None,
+        "labels": labelled,
         "screen": screen,
         "heads_confirmed": len(heads) if exact else 0,
         "representation": representation,
-        "full_forwards": sweep.forwards,
+        "full_forwards": sum(rows.cost for rows in found),
         "seconds": round(time.monotonic() - started, 3),
-        "savings": sweep.savings,
-        "skipped": {source.names[i]: why for i, why in source.skipped.items()},
+        "savings": found[-1].notes.get("savings", {}),
     }
-    if exact and gradient:
-        metadata["first_order_spearman"] = _first_order_agreement(values)
-    return HeadTable(values, tuple(sweep.names), metadata)
+    table = HeadTable(values, found[0].keys, metadata, Origin(recipe, found[0].ids, dict(source.skipped)))
+    return with_first_order_agreement(table)
 
 
-def resolve_replacement(
-    vit: Vit, source: PictureSource, replacement: str | Tensor, batch_size: int, progress: Progress = quiet
-) -> Tensor | None:
-    """None for zero, else the means as a tensor. Raises HeadsError for an unknown name or a wrong shape."""
-    if isinstance(replacement, Tensor):
-        L, H = head_grid(vit.anatomy)
-        if replacement.dim() not in (3, 4) or tuple(replacement.shape[:2]) != (L, H):
-            raise HeadsError(
-                f"expected means of shape ({L}, {H}, d) or ({L}, {H}, N, d), got {tuple(replacement.shape)}; "
-                "make them with vs.heads.mean_outputs on this model"
-            )
-        return replacement
-    if replacement not in REPLACEMENTS:
-        raise HeadsError(
-            f"expected a replacement among {', '.join(REPLACEMENTS)}, got {replacement!r}; choose one or pass a tensor"
-        )
-    if replacement == "zero":
-        return None
-    return mean_outputs(
-        vit, source, per_query=replacement == "mean-per-query", batch_size=batch_size, progress=progress
-    )
+class _FirstOrder:
+    """first_order |<T, dT>| and its signed form of the top class, and of the label where there are labels."""
+
+    def __init__(self, vit: Vit, means: Tensor | None, labelled: bool, steps: Steps) -> None:
+        self.vit, self.means, self.labelled, self.steps = vit, means, labelled, steps
+
+    def __call__(self, batch: Batch) -> Rows:
+        targets: list[Target] = [TopK(1)]
+        if self.labelled and batch.labels is not None:
+            targets.append(ClassIndex(tuple(batch.labels.tolist())))
+        traces = self.vit.traces(batch.images, targets)
+        signed = first_order_scores(traces[0], self.means)
+        values = {"first_order": signed.abs(), "first_order_signed": signed}
+        if len(traces) > 1:
+            values["first_order_label"] = first_order_scores(traces[1], self.means)
+        self.steps.advance(len(batch))
+        return Rows.of(batch, values, (1 + len(targets)) * len(batch))
 
 
-def _first_order_agreement(values: dict[str, Any]) -> dict[str, float]:
-    """Spearman's rho over heads between the first-order score and each exact output metric's mean."""
+def _screened(rows: Rows, heads: Sequence[Head], screen: float) -> list[Head]:
+    """The share ``screen`` of the heads with the largest mean first-order score, in their own order."""
+    scores = torch.from_numpy(rows.values["first_order"]).double()
+    # Sorted values have one sum, whatever the order of the pictures.
+    mean = scores.sort(0).values.mean(0)
+    ranked = sorted(heads, key=lambda head: -float(mean[head]))
+    return sorted(ranked[: max(1, round(screen * len(heads)))])
+
+
+def with_first_order_agreement(table: HeadTable) -> HeadTable:
+    """The table, its metadata telling Spearman's rho over heads between the first-order score and each exact output
+    metric's mean, where it has both."""
     found = {}
     for metric, column in (
         ("js_divergence", "first_order"),
@@ -138,123 +180,7 @@ def _first_order_agreement(values: dict[str, Any]) -> dict[str, float]:
         ("logit_drop_top", "first_order_signed"),
         ("probability_drop_top", "first_order_signed"),
     ):
-        if metric in values:
-            found[metric] = spearman(
-                values[column].mean(0).ravel().astype(np.float64),
-                values[metric].mean(0).ravel().astype(np.float64),
-            )
-    return found
-
-
-class _Sweep:
-    """One pass over the pictures for each of the two questions; collects values per picture."""
-
-    def __init__(
-        self,
-        vit: Vit,
-        source: PictureSource,
-        labels: Any,
-        means: Tensor | None,
-        representation: str,
-        batch_size: int,
-        progress: Progress,
-        L: int,
-        H: int,
-    ) -> None:
-        self.vit, self.source, self.means = vit, source, means
-        self.representation, self.batch_size, self.progress = representation, batch_size, progress
-        self.L, self.H = L, H
-        self.labels = (
-            None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
-        )
-        self.names: list[str] = []
-        self.forwards = 0.0
-        self.savings: dict[str, bool] = {}
-
-    def first_order(self) -> dict[str, Any]:
-        """first_order |<T, dT>| and its signed form of the top class, and of the label where there are labels."""
-        parts: list[Tensor] = []
-        by_label: list[Tensor] = []
-        done = 0
-        for batch in self.source.batches(self.vit, self.batch_size):
-            targets: list[Any] = [TopK(1)]
-            if self.labels is not None:
-                targets.append(ClassIndex(tuple(self.labels[list(batch.positions)].tolist())))
-            traces = self.vit.traces(batch.pixels, targets)
-            parts.append(first_order_scores(traces[0], self.means))
-            if self.labels is not None:
-                by_label.append(first_order_scores(traces[1], self.means))
-            self.forwards += (1 + len(targets)) * len(batch.names)
-            done += len(batch.names)
-            self.progress("first-order scores", done, len(self.source))
-        self.names = [n for i, n in enumerate(self.source.names) if i not in self.source.skipped]
-        signed = torch.cat(parts).numpy()
-        values: dict[str, Any] = {"first_order": np.abs(signed), "first_order_signed": signed}
-        if by_label:
-            values["first_order_label"] = torch.cat(by_label).numpy()
-        return values
-
-    def exact(self, heads: list[tuple[int, int]]) -> dict[str, Any]:
-        """Every metric for every chosen head: name -> (n, L, H) float32."""
-        collected: list[dict[str, Any]] = []
-        names: list[str] = []
-        done, total = 0, len(self.source) * len(heads)
-        for batch in self.source.batches(self.vit, self.batch_size):
-            labels = None if self.labels is None else self.labels[list(batch.positions)]
-            resumer = Resumer(self.vit, clean_run(self.vit, batch.pixels, labels))
-            self.savings = resumer.savings.as_dict()
-            self.forwards += len(batch.names)
-            values: dict[str, Any] = {}
-            waiting: list[tuple[int, list[int], Started]] = []
-            for block in range(self.L):
-                mine = [head for b, head in heads if b == block]
-                size = self.batch_size if resumer.stacks else 1
-                for group in groups(mine, resumer.clean.pictures, size):
-                    waiting.append((block, group, self._start(resumer, block, group, values)))
-                if sum(len(started.index) for *_, started in waiting) >= TAILS or block == self.L - 1:
-                    self._finish(resumer, waiting, values)
-                    waiting = []
-                done += len(mine) * len(batch.names)
-                self.progress("pruning heads", done, total)
-            collected.append(values)
-            names += batch.names
-        self.names = names
-        return {name: np.concatenate([values[name] for values in collected]) for name in collected[0]}
-
-    def _start(self, resumer: Resumer, block: int, heads: list[int], values: dict[str, Any]) -> Started:
-        """Run copies without each of the heads of one block up to a shortened last block, and measure the block."""
-        n = resumer.clean.pictures
-        index = stacked_index(n, len(heads))
-        keep = head_masks([(block, head) for head in heads], self.L, self.H)
-        ablation = HeadAblation(keep if len(heads) == 1 else keep.repeat_interleave(n, 0), self.means)
-        # Patch tokens after the last block need that block whole.
-        patches = self.representation == "all" or (self.representation == "standard" and block == self.L - 1)
-        started = resumer.start(block, ablation, index, patches=patches)
-        self.forwards += len(index) * resumer.cost(block, patches)
-        if self.representation != "none":
-            after = started.outputs[block] if block == self.L - 1 else started.outputs.pop(block)
-            self._write(values, block, heads, measure_tokens(resumer.clean, after, block, index, "block"))
-        return started
-
-    def _finish(
-        self, resumer: Resumer, waiting: list[tuple[int, list[int], Started]], values: dict[str, Any]
-    ) -> None:
-        """The last block of what was started, and what is measured at the end."""
-        clean, last = resumer.clean, self.L - 1
-        finished = resumer.finish([started for *_, started in waiting])
-        for (block, heads, started), (logits, outputs) in zip(waiting, finished, strict=True):
-            found = measure_output(clean, logits, started.index)
-            if self.representation != "none":
-                every = self.representation == "all"
-                found.update(measure_tokens(clean, outputs[last], last, started.index, "last", every))
-            self._write(values, block, heads, found)
-
-    def _write(
-        self, values: dict[str, Any], block: int, heads: list[int], found: dict[str, Tensor]
-    ) -> None:
-        """Put values (heads * pictures,) into values[name] (n, L, H)."""
-        for name, value in found.items():
-            columns = value.reshape(len(heads), -1).T.float().numpy()
-            if name not in values:
-                values[name] = np.full((len(columns), self.L, self.H), np.nan, dtype=np.float32)
-            values[name][:, block, heads] = columns
+        if metric in table.values and column in table.values:
+            first, second = (table[name].mean(0).ravel().astype(np.float64) for name in (column, metric))
+            found[metric] = spearman(first, second)
+    return table if not found else table.with_columns({}, {"first_order_spearman": found})

@@ -18,15 +18,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitscope.heads.batches import Progress, picture_source, quiet
-from vitscope.heads.change_metrics import check_labels
+from vitscope.heads.bounds import check_whole
 from vitscope.heads.distance import grid_geometry
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, check_labels_of, heads_recipe
+from vitscope.heads.per_picture import PerPicture, Rows, go_through
+from vitscope.heads.progress import Progress, Steps, quiet
 from vitscope.heads.resuming import Resumer
 from vitscope.heads.sites import head_grid
 from vitscope.heads.sweep import check_representation, clean_run, groups, measure, stacked_index
-from vitscope.heads.table import check_once, picture_rows, write_frame
+from vitscope.heads.table import check_once, merged_metadata, picture_rows, write_frame
 from vitscope.models.anatomy import TokenLayout
+from vitscope.pictures import Batch, picture_source
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 from vitscope.tracing import EntryAblation, Vit
@@ -88,8 +91,11 @@ def entry_mask(
 
 
 @dataclass(frozen=True)
-class PartialPruning:
-    """Curves of one head. steps: one (part, k or query, or -1) per mask; values[metric]: (n, steps) per picture."""
+class PartialPruning(HasOrigin):
+    """Curves of one head. steps: one (part, k or query, or -1) per mask; values[metric]: (n, steps) per picture.
+
+    pictures: the key of each picture. origin: recipe, content ids and skipped pictures.
+    """
 
     block: int
     head: int
@@ -97,6 +103,34 @@ class PartialPruning:
     values: Mapping[str, NDArray[np.float32]]
     pictures: tuple[str, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
+
+    def merge(self, other: PartialPruning) -> PartialPruning:
+        """The curves over these pictures and those of another shard.
+
+        Raises:
+            RecipeError: they were not made alike; the message says what differs.
+            HeadsError: a picture is in both, or they are of other heads, steps or metrics.
+
+        Example:
+            ``first.merge(second).curve("at", "js_divergence")``
+        """
+        origin = self.origin.merge(other.origin, "two dissections of a head")
+        check_disjoint(self.pictures, other.pictures, "dissections")
+        mine, theirs = ((p.block, p.head, p.steps, set(p.values)) for p in (self, other))
+        if mine != theirs:
+            raise HeadsError(
+                "expected dissections of one head with the same steps, got others; make both alike"
+            )
+        return PartialPruning(
+            self.block,
+            self.head,
+            self.steps,
+            {name: np.concatenate([array, other.values[name]]) for name, array in self.values.items()},
+            self.pictures + other.pictures,
+            merged_metadata(self.metadata, other.metadata),
+            origin,
+        )
 
     def curve(self, part: str, metric: str) -> pd.DataFrame:
         """k (or query), mean, std, n of one part; one row with k = -1 for parts without k."""
@@ -150,6 +184,7 @@ class PartialPruning:
             "head": self.head,
             "steps": self.steps,
             "metadata": self.metadata,
+            **self.origin.note(),
         }
         return tables.save(path, self.per_picture(), KIND, note)
 
@@ -170,7 +205,9 @@ class PartialPruning:
                 if name not in PLACE:
                     values[str(name)] = np.empty(shape, np.float32)
                     values[str(name)][index] = frame[name].to_numpy(np.float32)
-            return cls(int(note["block"]), int(note["head"]), steps, values, pictures, dict(note["metadata"]))
+            origin = Origin.from_note(note)
+            metadata = dict(note["metadata"])
+            return cls(int(note["block"]), int(note["head"]), steps, values, pictures, metadata, origin)
 
 
 @unaffected
@@ -188,56 +225,100 @@ def partial_pruning(
     renormalise: bool = False,
     representation: str = "standard",
     batch_size: int = 32,
+    checkpoint: str | Path | None = None,
     progress: Progress = quiet,
 ) -> PartialPruning:
-    """Take away parts of one head's attention in turn. hops: the k of the hop parts (default: all). queries: patches
-    whose own row is taken away (part "query"). renormalise: rows that lost entries sum to one again.
+    """Take away parts of one head's attention in turn.
 
-    Raises HeadsError for a head or part that does not exist, or a model without a patch grid.
+    Args:
+        vit: The opened model; it needs class scores and a patch grid.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        block: Of the head, from 0.
+        head: In its block, from 0.
+        labels: One class index per picture; None leaves out the metrics of the label.
+        parts: Of `PARTS`, but "query".
+        queries: Patches whose own row is taken away (part "query").
+        hops: The k of the hop parts (default: all).
+        distance: How hops are counted.
+        renormalise: Rows that lost entries sum to one again.
+        representation: As for `importance`.
+        batch_size: Pictures of a batch, and changed copies that the model sees at once. Changes no result.
+        checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
+        progress: Called with (what, pictures done, pictures in all).
+
+    Returns:
+        The curves per picture. Those of shards are put together by ``merge``.
+
+    Raises:
+        HeadsError: a head or part that does not exist, or a model without a patch grid.
+        PictureError: a picture that cannot be read.
+
+    Example:
+        ``vs.heads.partial_pruning(vit, "photos", 3, 1).curve("within", "js_divergence")``
     """
     check_representation(representation)
+    check_whole("batch_size", batch_size, 1)
     L, H = head_grid(vit.anatomy)
     if not (0 <= block < L and 0 <= head < H):
         raise HeadsError(
             f"expected a block from 0 to {L - 1} and a head from 0 to {H - 1}, got {block}, {head}"
         )
-    source = picture_source(images)
-    given = None if labels is None else check_labels(labels, vit.anatomy.classes or 0, len(source.names))
-    collected: list[dict[str, NDArray[np.float32]]] = []
-    names: list[str] = []
-    steps: list[tuple[str, int]] = []
-    masks: Tensor | None = None
-    for batch in source.batches(vit, batch_size):
-        clean = clean_run(vit, batch.pixels, None if given is None else given[list(batch.positions)])
-        if masks is None:
-            steps, masks = _masks(clean.anatomy.layout, vit.source, parts, queries, hops, distance)
+    source = picture_source(images, labels=labels)
+    check_labels_of(source, vit.anatomy.classes)
+    labelled = source.labels is not None
+    options = {
+        "block": block,
+        "head": head,
+        "parts": list(parts),
+        "queries": list(queries),
+        "hops": None if hops is None else list(hops),
+        "distance": distance,
+        "renormalise": renormalise,
+        "representation": representation,
+    }
+    made = heads_recipe(vit, source, "partial pruning", options, labelled=labelled)
+    steps, masks = _masks(vit.anatomy.layout, vit.source, parts, queries, hops, distance)
+    told = Steps(progress, "dissecting the head", len(source))
+
+    def measure_batch(batch: Batch) -> Rows:
+        clean = clean_run(vit, batch.images, batch.labels if labelled else None)
+        here, masked = steps, masks
+        if clean.anatomy.layout != vit.anatomy.layout:  # pictures of another size
+            here, masked = _masks(clean.anatomy.layout, vit.source, parts, queries, hops, distance)
+            if here != steps:
+                raise HeadsError(
+                    f"expected pictures of the model's own size {vit.anatomy.layout}, got {clean.anatomy.layout}; "
+                    "name hops that all of them have"
+                )
         resumer = Resumer(vit, clean)
         columns: dict[str, list[Tensor]] = {}
         n = clean.pictures
-        for group in groups(range(len(steps)), n, batch_size):
+        for group in groups(range(len(here)), n, batch_size):
             index = stacked_index(n, len(group))
-            ablation = EntryAblation(block, head, masks[group].repeat_interleave(n, 0), renormalise)
+            ablation = EntryAblation(block, head, masked[group].repeat_interleave(n, 0), renormalise)
             logits, outputs = resumer.run(block, ablation, index, patches=representation == "all")
             for name, value in measure(clean, logits, outputs, block, index, representation).items():
                 columns.setdefault(name, []).append(value.reshape(len(group), n).T.float())
-        collected.append({name: torch.cat(column, 1).numpy() for name, column in columns.items()})
-        names += batch.names
-        progress("dissecting the head", len(names), len(source))
-    values = {name: np.concatenate([part[name] for part in collected]) for name in collected[0]}
+        told.advance(len(batch))
+        return Rows.of(batch, {name: torch.cat(column, 1) for name, column in columns.items()})
+
+    analysis = PerPicture(made, measure_batch, batch_size)
+    found = go_through(analysis, vit, source, batch_size, told, checkpoint)
     return PartialPruning(
         block,
         head,
         tuple(steps),
-        values,
-        tuple(names),
+        found.values,
+        found.keys,
         {
             "analysis": "partial pruning",
             "model": vit.source,
-            "fingerprint": vit.fingerprint,
-            "pictures": len(names),
+            "fingerprint": made.model["fingerprint"],
+            "pictures": len(found.keys),
             "distance": distance,
             "renormalise": renormalise,
         },
+        Origin(made, found.ids, dict(source.skipped)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vitscope.heads.atlas import Pattern, PatternAtlas, decoded, map_frame, unique_names
 from vitscope.heads.autoencoder import AutoencoderOptions, TrainingProgress
-from vitscope.heads.batches import Progress, quiet
+from vitscope.heads.bounds import check_number, check_whole
 from vitscope.heads.canonical import from_hellinger
 from vitscope.heads.clustering import choose_clusters, fit_clusters
 from vitscope.heads.coding import (
@@ -30,12 +30,15 @@ from vitscope.heads.coding import (
     total_variation,
     verdict,
 )
+from vitscope.heads.collecting import collect_maps
 from vitscope.heads.display import layout_codes
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.mixing import cluster_content_dependence, head_mixes
 from vitscope.heads.pattern_names import name_pattern
 from vitscope.heads.principal import PrincipalCoder
-from vitscope.heads.problems import HeadsError
-from vitscope.heads.sampling import FORMS, MapSample, collect_maps
+from vitscope.heads.progress import Progress, quiet
+from vitscope.heads.sampling import FORMS, MapSample
+from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Vit
 from vitscope.tracing.caller import unaffected
 
@@ -58,24 +61,58 @@ def patterns(
     display: str = "umap",
     null: bool = False,
     batch_size: int = 8,
-    checkpoint: Path | None = None,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
     progress: Progress = quiet,
     training: TrainingCallback | None = None,
 ) -> PatternAtlas:
     """The attention patterns of a ViT (or several, also with different grids) on pictures.
 
-    per_head: at most so many pictures' maps per (block, head), drawn uniformly (reservoir).
-    form: "pooled" (49 x 49) or "offset" (27 x 27). coder: "autoencoder", "pca", or "best" on held-out pictures.
-    k: number of clusters; None chooses it by bootstrap stability. repeats: seeds for the stability (0 skips it).
-    stability_maps: at most so many training maps in each of those repetitions.
-    null: also place the maps of the same model with shuffled weights. checkpoint: file to resume training from.
-    Raises HeadsError for unknown options and for fewer than two pictures.
+    Args:
+        vit: One opened model, or several.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes; at least two.
+        per_head: At most so many pictures' maps per (block, head); which ones depends on their keys and ``seed``, not
+            on their order.
+        form: "pooled" (49 x 49) or "offset" (27 x 27).
+        coder: "autoencoder", "pca", or "best" on held-out pictures.
+        k: Number of clusters; None chooses it by bootstrap stability.
+        options: How the autoencoder is built and trained.
+        held_out: Share of the pictures that judge the coders.
+        repeats: Seeds for the stability (0 skips it).
+        stability_maps: At most so many training maps in each of those repetitions.
+        display: "umap" or "pca", for looking only.
+        null: Also place the maps of the same model with shuffled weights.
+        batch_size: Pictures of a batch. Changes no result.
+        seed: Of the draw of the maps.
+        checkpoint: A folder that keeps every finished part and every finished epoch of training; a run that was
+            stopped goes on from them when it is called again with the same models, pictures and options. Yours to
+            remove afterwards.
+        progress: Called with (what, pictures done, pictures in all).
+        training: Called with (stage, `TrainingProgress`) after every epoch.
+
+    Returns:
+        The atlas, which can be saved and can place further pictures.
+
+    Raises:
+        HeadsError: unknown options, numbers out of bounds, or fewer than two pictures.
+        PictureError: a picture that cannot be read.
+
+    Example:
+        ``vs.heads.patterns(vit, "photos", checkpoint="unfinished").save("atlas")``
     """
     check_choices(form, coder)
+    _check_numbers(k, options or AutoencoderOptions(), held_out, repeats, stability_maps)
     vits: list[Vit] = [vit] if isinstance(vit, Vit) else list(vit)
     samples = [
         collect_maps(
-            v, images, per_head=per_head, batch_size=batch_size, name=_label(v, vits), progress=progress
+            v,
+            images,
+            per_head=per_head,
+            batch_size=batch_size,
+            seed=seed,
+            name=_label(v, vits),
+            checkpoint=checkpoint,
+            progress=progress,
         )
         for v in vits
     ]
@@ -93,12 +130,35 @@ def patterns(
         training=training,
     )
     if null:
-        from vitscope.heads.null import null_mixes
+        from vitscope.heads.shuffled_weights import null_mixes
 
         atlas = atlas.with_null(
-            null_mixes(atlas, vits[0], images, per_head=per_head, batch_size=batch_size, progress=progress)
+            null_mixes(
+                atlas,
+                vits[0],
+                images,
+                per_head=per_head,
+                batch_size=batch_size,
+                checkpoint=checkpoint,
+                progress=progress,
+            )
         )
     return atlas
+
+
+def _check_numbers(
+    k: int | None, options: AutoencoderOptions, held_out: float, repeats: int, stability_maps: int
+) -> None:
+    """Raise HeadsError for numbers with which fitting would not end or not begin."""
+    if k is not None:
+        check_whole("k", k, 1)
+    check_whole("repeats", repeats, 0, 1000)
+    check_whole("stability_maps", stability_maps, 2, 10**9)
+    if not 0 < check_number("held_out", held_out, 0, 1) < 1:
+        raise HeadsError(
+            f"expected held_out to be a share between 0 and 1, got {held_out:g}; for example 0.25"
+        )
+    options.check()
 
 
 def _label(vit: Vit, vits: list[Vit]) -> str:
@@ -121,21 +181,38 @@ def fit_atlas(
     repeats: int = 2,
     display: str = "umap",
     stability_maps: int = 4000,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     training: TrainingCallback | None = None,
 ) -> PatternAtlas:
-    """Fit both coders, cluster, name and judge maps that were collected already. See `patterns`.
+    """Fit both coders, cluster, name and judge maps that were collected already. See `patterns` for the options.
 
-    stability_maps: at most so many training maps for each of the repetitions that measure stability.
+    The atlas depends on the maps and the options alone. Raises HeadsError as `patterns` does.
+
+    Example:
+        ``vs.heads.fit_atlas(first.merge(second), form="offset", k=8)``
     """
     check_choices(form, coder)
+    _check_numbers(k, options or AutoencoderOptions(), held_out, repeats, stability_maps)
+    folder = None if checkpoint is None else Path(checkpoint)
     maps = sample.form(form)
     train, held = split_pictures(sample.picture, held_out, (options or AutoencoderOptions()).seed)
     if k is not None and not 1 <= k <= len(train):
-        raise HeadsError(f"expected between 1 and {len(train)} clusters for {len(train)} maps, got {k}; change k")
+        raise HeadsError(
+            f"expected between 1 and {len(train)} clusters for {len(train)} maps, got {k}; change k"
+        )
     options = options or AutoencoderOptions()
     latent = options.code_size(len(train))
     options = replace(options, latent=latent)  # the same for every repetition on fewer maps
+    fit_options = {
+        "form": form,
+        "coder": coder,
+        "k": k,
+        "autoencoder": options,
+        "held_out": held_out,
+        "repeats": repeats,
+        "stability_maps": stability_maps,
+        "display": display,
+    }
     report = None if training is None else lambda step: training("autoencoder", step)
     fitted: dict[str, Coder] = {}
     seconds: dict[str, float] = {}
@@ -146,7 +223,7 @@ def fit_atlas(
             maps[torch.from_numpy(train)],
             maps[torch.from_numpy(held)],
             options,
-            checkpoint=checkpoint,
+            checkpoint=folder,
             progress=report,
         )
         seconds[name] = time.monotonic() - started
@@ -173,6 +250,7 @@ def fit_atlas(
                 share=held_out,
                 seeds=repeats,
                 limit=stability_maps,
+                checkpoint=folder,
                 progress=training,
             )
         reports[name] = CoderReport(name, latent, *errors[name], seeds, halves, seconds[name])
@@ -219,7 +297,15 @@ def fit_atlas(
             "maps": len(sample),
             "pictures": len(sample.picture_names),
         },
+        replace(sample.origin, recipe=_fitted_recipe(sample, fit_options)),
     )
+
+
+def _fitted_recipe(sample: MapSample, options: Mapping[str, Any]) -> Recipe:
+    """The recipe of an atlas: of its maps, of all models that they came from, and how it was fitted."""
+    made = sample.recipe
+    models = [[record.name, record.fingerprint] for record in sample.models]
+    return replace(made, analysis="patterns", options={**made.options, "models": models, **options})
 
 
 def check_choices(form: str, coder: str) -> None:

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from vitscope.heads.autoencoder import squared_error
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.threads import same_threads
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vitscope.heads.distance import GridGeometry
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
 
 
 @dataclass

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.errors import OutputError, StorageError
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.sites import head_grid
 from vitscope.heads.table import HeadTable
 from vitscope.storage import tensors

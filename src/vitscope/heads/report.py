@@ -74,7 +74,9 @@ class HeadsStory:
         if self.cumulative is not None:
             files.append(self.cumulative.save(folder / "cumulative.parquet"))
         if self.agreement is not None:
-            files.append(self.agreement.save(folder / "agreement.parquet"))
+            files += [
+                self.agreement.save(folder / f"agreement.{kind}") for kind in ("parquet", "safetensors")
+            ]
         if self.strength is not None:
             files.append(self.strength.save(folder / "strength.safetensors"))
         if self.atlas is not None and self.placed is None:
@@ -162,7 +164,12 @@ class HeadsStory:
             agreement_section(page, self.agreement)
         page.section("How this was made")
         source = next(
-            (part.metadata for part in (self.table, self.strength, self.atlas, self.agreement) if part is not None), {}
+            (
+                part.metadata
+                for part in (self.table, self.strength, self.atlas, self.agreement)
+                if part is not None
+            ),
+            {},
         )
         page.metadata({key: value for key, value in source.items() if not isinstance(value, (dict, list))})
         if self.commands:
@@ -197,7 +204,9 @@ class HeadsStory:
             sentences.append(f"Importance and dependence on content: rank correlation {rho:+.2f}.")
             by = frame.assign(score=scores).groupby("pattern")["score"].mean().sort_values(ascending=False)
             lowest = f" and lowest for {by.index[-1]} ({by.iloc[-1]:.3g})" if len(by) > 1 else ""
-            sentences.append(f"Mean importance is highest for the pattern {by.index[0]} ({by.iloc[0]:.3g}){lowest}.")
+            sentences.append(
+                f"Mean importance is highest for the pattern {by.index[0]} ({by.iloc[0]:.3g}){lowest}."
+            )
         depth = spearman(np.repeat(np.arange(len(mean)), mean.shape[1]).astype(np.float64), mean.ravel())
         sentences.append(f"Importance and depth (block number): rank correlation {depth:+.2f}.")
         page.section("Why the important ones are important", " ".join(sentences))
@@ -211,4 +220,6 @@ class HeadsStory:
 
 def write_both(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any] | None = None) -> list[Path]:
     """One table as PATH.parquet and PATH.csv."""
-    return [write_frame(frame, path.with_name(path.name + ending), metadata) for ending in (".parquet", ".csv")]
+    return [
+        write_frame(frame, path.with_name(path.name + ending), metadata) for ending in (".parquet", ".csv")
+    ]

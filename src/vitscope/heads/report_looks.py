@@ -11,7 +11,9 @@ from vitscope.rendering.html import Column, Page
 def strength_section(page: Page, found: StrengthProfile) -> None:
     """Distance by block, strength by hop, offsets, and the profile of every head."""
     near, far = found.nearest_and_furthest()
-    hops = {head: float(found["patch_distance"][found.blocks.index(head[0]), head[1]]) for head in (near, far)}
+    hops = {
+        head: float(found["patch_distance"][found.blocks.index(head[0]), head[1]]) for head in (near, far)
+    }
     rho = found.trend_correlation("patch_distance")
     trend = "rises" if rho > 0.3 else "falls" if rho < -0.3 else "shows no steady trend"
     page.section(
@@ -37,7 +39,10 @@ def strength_section(page: Page, found: StrengthProfile) -> None:
     shown = [c for c in frame.columns if not c.endswith(("_std", "_uniform"))]
     page.table(
         [Column("head"), *(Column(c.replace("_", " "), numeric=True) for c in shown[2:])],
-        [[f"{int(row['block'])}.{int(row['head'])}", *(row[c] for c in shown[2:])] for row in frame.to_dict("records")],
+        [
+            [f"{int(row['block'])}.{int(row['head'])}", *(row[c] for c in shown[2:])]
+            for row in frame.to_dict("records")
+        ],
         caption="Means over pictures; given and taken: attention mass of a prefix token to and from patches. "
         "Spreads are in the table file.",
     )
@@ -59,7 +64,12 @@ def patterns_section(page: Page, atlas: PatternAtlas) -> None:
             Column("because"),
         ],
         [
-            [name, p.maps, None if p.content_dependence != p.content_dependence else p.content_dependence, p.because]
+            [
+                name,
+                p.maps,
+                None if p.content_dependence != p.content_dependence else p.content_dependence,
+                p.because,
+            ]
             for name, p in zip(atlas.names, atlas.patterns, strict=True)
         ],
         caption="Names are given by rule. Depends on content: variance over pictures at a fixed query, 0 to 1.",
@@ -67,7 +77,11 @@ def patterns_section(page: Page, atlas: PatternAtlas) -> None:
     page.figures(
         [
             (plots.pattern_mix(atlas), "mix of patterns per head", "Share of a head's maps in each pattern."),
-            (plots.code_map(atlas), "codes in two dimensions", "For looking only; nothing is computed from it."),
+            (
+                plots.code_map(atlas),
+                "codes in two dimensions",
+                "For looking only; nothing is computed from it.",
+            ),
         ]
     )
     if atlas.null is None:

@@ -52,7 +52,11 @@ def importance_section(page: Page, table: HeadTable) -> None:
         page.text(
             f"Heads that hurt (the {plots.title_of(drop)} is below zero with its whole 95 % interval): "
             f"{listed or 'none'}."
-            + (" They were picked on these very pictures, so expect some to fade on others." if hurting else "")
+            + (
+                " They were picked on these very pictures, so expect some to fade on others."
+                if hurting
+                else ""
+            )
         )
     page.figure(
         plots.importance_matrix(table, metric, drop),
@@ -65,7 +69,11 @@ def importance_section(page: Page, table: HeadTable) -> None:
         known = found is not None and found == found
         page.text(
             "The first-order score asks for one forward and one backward pass for all heads."
-            + (f" Its rank correlation with the exact result is {found:.2f} over the confirmed heads." if known else "")
+            + (
+                f" Its rank correlation with the exact result is {found:.2f} over the confirmed heads."
+                if known
+                else ""
+            )
         )
         page.figure(
             plots.metric_scatter(table, "first_order", metric), alt="first-order against exact importance"
@@ -174,7 +182,12 @@ def agreement_section(page: Page, found: Agreement) -> None:
     page.table(
         [Column("score"), Column("score"), Column("Spearman", numeric=True), Column("Kendall", numeric=True)],
         [
-            [plots.title_of(r["first"]), plots.title_of(r["second"]), measured(r, "spearman"), measured(r, "kendall")]
+            [
+                plots.title_of(r["first"]),
+                plots.title_of(r["second"]),
+                measured(r, "spearman"),
+                measured(r, "kendall"),
+            ]
             for _, r in frame.iloc[::-1].iterrows()
         ],
         caption="Every pair of scores.",

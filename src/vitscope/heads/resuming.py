@@ -114,7 +114,9 @@ class Resumer:
             index = torch.cat([item.index for item in group])
             outputs: dict[int, Tensor] = {}
             around = {self.last: self._around(self.last, tokens=prefix, left=outputs.__setitem__)}
-            logits = self._fast_pass(self.last, [Given(self._nobody, None, self.last, attended)], index, around)
+            logits = self._fast_pass(
+                self.last, [Given(self._nobody, None, self.last, attended)], index, around
+            )
             at = 0
             for item in group:
                 part = slice(at, at := at + len(item.index))

@@ -1,28 +1,23 @@
-"""Canonical maps of many pictures: a reservoir per (block, head), and running means over all pictures."""
+"""Canonical maps of many pictures: a sample per (block, head), and sums over all pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitscope.heads.batches import Progress, picture_source, quiet
-from vitscope.heads.canonical import hellinger, offset_map, pooled_map
-from vitscope.heads.features import FEATURES, map_features, uniform_features
-from vitscope.heads.problems import HeadsError
-from vitscope.heads.sites import prefix_of, spatial_sites
-from vitscope.models.anatomy import TokenLayout
-from vitscope.tracing import AttentionSite, Vit
+from vitscope.heads.draws import smallest
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.features import uniform_features
+from vitscope.heads.moments import ExactSum
+from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 
 FORMS = ("pooled", "offset")
 """Canonical forms: 49 x 49 by position, 27 x 27 by relative offset."""
-MAP_ELEMENTS = 24_000_000
-"""Attention values of one block held at once (about 100 MB); the batch is cut down to stay below."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +34,17 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class HeadMeans:
-    """Running means of one model: block (S,), head (S,), and root (S, 49, 49), the mean root map of each head."""
+    """Sums over pictures of one model: block (S,), head (S,), and total (S, 49, 49), of the root maps of each head."""
 
     block: NDArray[np.int64]
     head: NDArray[np.int64]
-    root: Tensor
+    total: ExactSum
+    count: int
+
+    @property
+    def root(self) -> Tensor:
+        """(S, 49, 49) float64: the mean root map of each head."""
+        return self.total.value() / max(1, self.count)
 
     def content_dependence(self) -> NDArray[np.float64]:
         """(S,) in [0, 1]: variance over pictures of the root map at a fixed query, mean over queries.
@@ -51,17 +52,25 @@ class HeadMeans:
         Rows sum to 1, so E|r|^2 = 1 for a root row r and its variance is 1 - |E r|^2: 0 for a head that does the same
         on every picture, towards 1 for one that follows the content.
         """
-        kept = self.root.double().square().sum(-1).mean(-1)
+        kept = self.root.square().sum(-1).mean(-1)
         result: NDArray[np.float64] = (1 - kept).clamp(0, 1).numpy()
         return result
 
+    def merge(self, other: HeadMeans) -> HeadMeans:
+        """The sums over these pictures and others."""
+        total = ExactSum()
+        total.merge(self.total)
+        total.merge(other.total)
+        return HeadMeans(self.block, self.head, total, self.count + other.count)
+
 
 @dataclass
-class MapSample:
+class MapSample(HasOrigin):
     """n sampled maps: pooled (n, 49, 49) and offsets (n, 27, 27) float16 roots, features (n, 12) at native
-    resolution, and for each map its model (index), picture, block and head.
+    resolution, and for each map its model (index), picture, block, head and rank in the draw.
 
-    means[m]: mean over *all* pictures of model m's root maps, for content dependence.
+    picture_names: the keys of all pictures, sorted. means[m]: sums over *all* pictures of model m's root maps, for
+    content dependence. per_head: at most so many maps of a head, those with the smallest ranks.
     """
 
     pooled: Tensor
@@ -71,9 +80,12 @@ class MapSample:
     picture: NDArray[np.int64]
     block: NDArray[np.int64]
     head: NDArray[np.int64]
+    rank: NDArray[np.int64]
     picture_names: tuple[str, ...]
     models: tuple[ModelRecord, ...]
     means: tuple[HeadMeans, ...]
+    per_head: int
+    origin: Origin = field(default_factory=Origin)
 
     def __len__(self) -> int:
         return len(self.model)
@@ -88,162 +100,94 @@ class MapSample:
         """(models, 12)."""
         return np.stack([uniform_features(record.grid).numpy() for record in self.models]).astype(np.float32)
 
+    def merge(self, other: MapSample) -> MapSample:
+        """The sample of these pictures and those of another shard: the same maps as one of all pictures.
+
+        Raises:
+            RecipeError: the samples were not made alike; the message says what differs.
+            HeadsError: a picture is in both.
+
+        Example:
+            ``vs.heads.fit_atlas(first.merge(second))``
+        """
+        return merge_samples([self, other])
+
     @classmethod
     def join(cls, samples: Sequence[MapSample]) -> MapSample:
-        """Samples of several models (other grids, other numbers of heads) as one; pictures of equal name are one."""
-        names = tuple(dict.fromkeys(name for sample in samples for name in sample.picture_names))
-        position = {name: i for i, name in enumerate(names)}
-        models, pictures, base = [], [], 0
-        for sample in samples:
-            lookup = np.array([position[name] for name in sample.picture_names], dtype=np.int64)
-            models.append(sample.model + base)
-            pictures.append(lookup[sample.picture])
-            base += len(sample.models)
-        return cls(
-            torch.cat([s.pooled for s in samples]),
-            torch.cat([s.offsets for s in samples]),
-            np.concatenate([s.features for s in samples]),
-            np.concatenate(models),
-            np.concatenate(pictures),
-            np.concatenate([s.block for s in samples]),
-            np.concatenate([s.head for s in samples]),
-            names,
-            tuple(r for s in samples for r in s.models),
-            tuple(m for s in samples for m in s.means),
+        """Samples of several models (other grids, other numbers of heads) as one; pictures of equal key are one."""
+        bases = np.cumsum([0, *(len(sample.models) for sample in samples[:-1])]).tolist()
+        records = tuple(record for sample in samples for record in sample.models)
+        return _together(samples, bases, records, samples[0].origin)
+
+    def bottom(self) -> MapSample:
+        """Each head's maps with the smallest ranks, head by head, smallest first."""
+        heads = np.stack([self.model, self.block, self.head], 1)
+        _, groups = np.unique(heads, axis=0, return_inverse=True)
+        return self.take(smallest(groups.reshape(-1).astype(np.int64), self.rank, self.per_head))
+
+    def take(self, chosen: NDArray[np.int64]) -> MapSample:
+        """The maps with these indices, in this order."""
+        where = torch.from_numpy(chosen)
+        return replace(
+            self,
+            pooled=self.pooled[where],
+            offsets=self.offsets[where],
+            features=self.features[chosen],
+            model=self.model[chosen],
+            picture=self.picture[chosen],
+            block=self.block[chosen],
+            head=self.head[chosen],
+            rank=self.rank[chosen],
         )
 
 
-class Reservoir:
-    """Uniform sample without replacement of at most `capacity` pictures for each of `streams` streams (algorithm R),
-    every stream on its own; storage is allocated once, so memory does not grow with the pictures."""
+def merge_samples(samples: Sequence[MapSample]) -> MapSample:
+    """The sample of the pictures of several shards together. Raises as `MapSample.merge`."""
+    first = samples[0]
+    origin, means, records = first.origin, first.means, first.models
+    seen = set(first.picture_names)
+    for other in samples[1:]:
+        origin = origin.merge(other.origin, "two samples of maps")
+        check_disjoint(seen, other.picture_names, "samples of maps")
+        seen.update(other.picture_names)
+        same = [replace(record, pictures=0) for record in records] == [
+            replace(record, pictures=0) for record in other.models
+        ]
+        if not same or first.per_head != other.per_head:
+            raise HeadsError(
+                "expected samples of the same models, heads and grids, got others; make both alike"
+            )
+        records = tuple(
+            replace(record, pictures=record.pictures + more.pictures)
+            for record, more in zip(records, other.models, strict=True)
+        )
+        means = tuple(mine.merge(theirs) for mine, theirs in zip(means, other.means, strict=True))
+    joined = _together(samples, [0] * len(samples), records, origin)
+    joined.means = means
+    return joined.bottom()
 
-    def __init__(self, streams: int, capacity: int, seed: int) -> None:
-        self.capacity = capacity
-        self.random = np.random.default_rng(seed)
-        self.seen = 0
-        self.streams = streams
-        self.picture = np.full((streams, capacity), -1, dtype=np.int64)
 
-    def slots(self, picture: int) -> NDArray[np.int64]:
-        """(streams,) the slot in which this picture is to be kept by each stream, -1 for none."""
-        if self.seen < self.capacity:
-            chosen = np.full(self.streams, self.seen, dtype=np.int64)
-        else:
-            drawn = self.random.integers(0, self.seen + 1, self.streams)
-            chosen = np.where(drawn < self.capacity, drawn, -1)
-        self.seen += 1
-        kept = chosen >= 0
-        self.picture[np.flatnonzero(kept), chosen[kept]] = picture
-        return chosen
-
-
-def collect_maps(
-    vit: Vit,
-    images: Any,
-    *,
-    per_head: int = 100,
-    batch_size: int = 8,
-    seed: int = 0,
-    name: str | None = None,
-    progress: Progress = quiet,
+def _together(
+    samples: Sequence[MapSample], bases: Sequence[int], records: tuple[ModelRecord, ...], origin: Origin
 ) -> MapSample:
-    """Trace the pictures and keep canonical maps of at most `per_head` pictures for every (block, head).
-
-    Memory: 6 KB per kept map (72,000 maps: 0.45 GB) plus one block's attention at a time.
-    """
-    if per_head < 1:
-        raise HeadsError(f"expected to keep at least 1 map per head, got {per_head}; raise per_head")
-    source = picture_source(images)
-    sampler: _Sampler | None = None
-    done = 0
-    for batch in source.batches(vit, _affordable(vit, batch_size)):
-        trace = vit.trace(batch.pixels, gradient=False)
-        sites = spatial_sites(trace.sites, trace.layout, vit.source)
-        if sampler is None:
-            sampler = _Sampler(sites, trace.layout, per_head, seed)
-        sampler.add(sites, batch.positions)
-        done += len(batch.names)
-        progress("attention maps", done, len(source))
-    assert sampler is not None
-    blocks = tuple(dict.fromkeys(sampler.block.tolist()))
-    record = ModelRecord(
-        name or vit.source, vit.fingerprint, sampler.layout.grid, blocks, int(sampler.head.max()) + 1, done
+    """One after the other, with one list of pictures; bases: what is added to the model index of each."""
+    names = tuple(sorted({name for sample in samples for name in sample.picture_names}))
+    position = {name: index for index, name in enumerate(names)}
+    ids = {key: each for s in samples for key, each in zip(s.picture_names, s.origin.ids, strict=False)}
+    origin = replace(origin, ids=tuple(ids.get(name, "") for name in names))
+    places = [np.array([position[name] for name in s.picture_names], dtype=np.int64) for s in samples]
+    return MapSample(
+        torch.cat([s.pooled for s in samples]),
+        torch.cat([s.offsets for s in samples]),
+        np.concatenate([s.features for s in samples]),
+        np.concatenate([s.model + base for s, base in zip(samples, bases, strict=True)]),
+        np.concatenate([place[s.picture] for s, place in zip(samples, places, strict=True)]),
+        np.concatenate([s.block for s in samples]),
+        np.concatenate([s.head for s in samples]),
+        np.concatenate([s.rank for s in samples]),
+        names,
+        records,
+        tuple(means for s in samples for means in s.means),
+        max(s.per_head for s in samples),
+        origin,
     )
-    return sampler.sample(record, source.names)
-
-
-def _affordable(vit: Vit, batch_size: int) -> int:
-    """The batch size at which one block's attention stays below MAP_ELEMENTS values."""
-    per_picture = max((s.heads * s.queries * s.keys for s in vit.anatomy.sites), default=1)
-    return max(1, min(batch_size, MAP_ELEMENTS // per_picture))
-
-
-class _Sampler:
-    """Reservoirs of canonical maps for every (block, head) of one model: one stream per head."""
-
-    def __init__(self, sites: Sequence[AttentionSite], layout: TokenLayout, capacity: int, seed: int) -> None:
-        self.layout = layout
-        self.block = np.concatenate([np.full(site.heads, site.info.block, np.int64) for site in sites])
-        self.head = np.concatenate([np.arange(site.heads, dtype=np.int64) for site in sites])
-        streams = len(self.block)
-        self.reservoir = Reservoir(streams, capacity, seed)
-        self.pooled = torch.zeros(streams, 0, 49, 49, dtype=torch.float16)
-        self.offsets = torch.zeros(streams, 0, 27, 27, dtype=torch.float16)
-        self.features = torch.zeros(streams, 0, len(FEATURES))
-        self.mean_root = torch.zeros(streams, 49, 49)
-        self.count = 0
-
-    def add(self, sites: Sequence[AttentionSite], positions: Sequence[int]) -> None:
-        """Take in one traced batch."""
-        slots = np.stack([self.reservoir.slots(position) for position in positions])  # (B, streams)
-        self._grow(min(self.reservoir.seen, self.reservoir.capacity))
-        self.count += len(positions)
-        stream = 0
-        for site in sites:
-            prefix = prefix_of(site, self.layout)
-            patches = site.attention()[..., prefix:, prefix:].cpu()
-            pooled = hellinger(pooled_map(patches, self.layout.grid))
-            offsets = hellinger(offset_map(patches, self.layout.grid))
-            features = map_features(patches, self.layout.grid)
-            mean = self.mean_root[stream : stream + site.heads]
-            mean += (pooled - mean).sum(0) / self.count
-            for head in range(site.heads):
-                for b in np.flatnonzero(slots[:, stream] >= 0).tolist():
-                    slot = int(slots[b, stream])
-                    self.pooled[stream, slot] = pooled[b, head].half()
-                    self.offsets[stream, slot] = offsets[b, head].half()
-                    self.features[stream, slot] = features[b, head]
-                stream += 1
-
-    def _grow(self, needed: int) -> None:
-        """Storage doubles up to the capacity: a handful of pictures does not reserve for thousands."""
-        have = self.pooled.shape[1]
-        if needed <= have:
-            return
-        extra = min(self.reservoir.capacity, max(needed, 2 * have)) - have
-
-        def grown(old: Tensor) -> Tensor:
-            return torch.cat([old, old.new_zeros(old.shape[0], extra, *old.shape[2:])], 1)
-
-        self.pooled, self.offsets, self.features = (
-            grown(self.pooled),
-            grown(self.offsets),
-            grown(self.features),
-        )
-
-    def sample(self, record: ModelRecord, names: tuple[str, ...]) -> MapSample:
-        """What was kept, flat: stream after stream."""
-        kept = min(self.reservoir.seen, self.reservoir.capacity)
-        stream = np.repeat(np.arange(len(self.block)), kept)
-        return MapSample(
-            self.pooled[:, :kept].flatten(0, 1),
-            self.offsets[:, :kept].flatten(0, 1),
-            self.features[:, :kept].flatten(0, 1).numpy(),
-            np.zeros(len(stream), np.int64),
-            self.reservoir.picture[:, :kept].reshape(-1),
-            self.block[stream],
-            self.head[stream],
-            names,
-            (record,),
-            (HeadMeans(self.block, self.head, self.mean_root),),
-        )

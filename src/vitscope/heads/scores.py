@@ -7,22 +7,27 @@ compares.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vitscope.heads.agreement import Agreement, agree
-from vitscope.heads.batches import Progress, picture_source, quiet
+from vitscope.heads.agreement import Agreement, agree, check_resampling
+from vitscope.heads.bounds import check_whole
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.first_order import first_order_scores
 from vitscope.heads.importance import importance
 from vitscope.heads.means import first_sites
-from vitscope.heads.problems import HeadsError
-from vitscope.heads.strength import SCALARS, trace_profiles
+from vitscope.heads.origin import Origin, heads_recipe
+from vitscope.heads.per_picture import PerPicture, Rows, go_through
+from vitscope.heads.progress import Progress, Steps, quiet
+from vitscope.heads.strength_parts import SCALARS, trace_profiles
 from vitscope.heads.table import HeadTable
 from vitscope.methods.daam import daam, daam_sites
 from vitscope.methods.gmar import head_weights
+from vitscope.pictures import Batch, picture_source
 from vitscope.tracing import Trace, Vit
 from vitscope.tracing.caller import unaffected
 
@@ -95,26 +100,51 @@ def _rows(values: Tensor, rows: list[int], L: int, H: int) -> Tensor:
     return full
 
 
-def head_scores(vit: Vit, images: Any, *, batch_size: int = 16, progress: Progress = quiet) -> HeadTable:
-    """The scores of SCORES per picture for the predicted class: one forward and one backward per picture."""
+@unaffected
+def head_scores(
+    vit: Vit,
+    images: Any,
+    *,
+    batch_size: int = 16,
+    checkpoint: str | Path | None = None,
+    progress: Progress = quiet,
+) -> HeadTable:
+    """The scores of `SCORES` per picture for the predicted class: one forward and one backward per picture.
+
+    Args:
+        vit: The opened model.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        batch_size: Pictures of a batch. Changes no result.
+        checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
+        progress: Called with (what, pictures done, pictures in all).
+
+    Returns:
+        One column per score. Tables of shards are put together by ``merge``.
+
+    Raises:
+        PictureError: a picture that cannot be read.
+
+    Example:
+        ``vs.heads.head_scores(vit, "photos").mean("gmar_weight")``
+    """
+    check_whole("batch_size", batch_size, 1)
     source = picture_source(images)
-    parts: list[dict[str, Tensor]] = []
-    names: list[str] = []
-    for batch in source.batches(vit, batch_size):
-        parts.append(trace_scores(vit.trace(batch.pixels)))
-        names += batch.names
-        progress("head scores", len(names), len(source))
-    values = {name: torch.cat([part[name] for part in parts]).numpy().astype(np.float32) for name in parts[0]}
-    return HeadTable(
-        values,
-        tuple(names),
-        {
-            "analysis": "scores",
-            "model": vit.source,
-            "fingerprint": vit.fingerprint,
-            "pictures": len(names),
-        },
-    )
+    made = heads_recipe(vit, source, "head scores", {})
+    steps = Steps(progress, "head scores", len(source))
+
+    def measure(batch: Batch) -> Rows:
+        rows = Rows.of(batch, trace_scores(vit.trace(batch.images)))
+        steps.advance(len(batch))
+        return rows
+
+    found = go_through(PerPicture(made, measure, batch_size), vit, source, batch_size, steps, checkpoint)
+    metadata = {
+        "analysis": "scores",
+        "model": vit.source,
+        "fingerprint": made.model["fingerprint"],
+        "pictures": len(found.keys),
+    }
+    return HeadTable(found.values, found.keys, metadata, Origin(made, found.ids, dict(source.skipped)))
 
 
 @unaffected
@@ -130,30 +160,56 @@ def agreement(
     rounds: int = 300,
     batch_size: int = 16,
     seed: int = 0,
+    checkpoint: str | Path | None = None,
     progress: Progress = quiet,
 ) -> Agreement:
     """Rank correlations between pruning metrics, GMAR, DAAM, first-order scores, strength and entropy.
 
-    table: importance of the same pictures, to save doing it again. scores: which columns (default: those of
-    DEFAULT_AGREEMENT that this model has).
+    Args:
+        vit: The opened model.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        labels: One class index per picture; None leaves out the metrics of the label.
+        table: Importance of the same pictures, to save doing it again.
+        scores: Which columns (default: those of `DEFAULT_AGREEMENT` that this model has).
+        replacement: What stands in for a head, as for `importance`.
+        resample: What the intervals are over, see `agree`.
+        rounds: Bootstrap repetitions.
+        batch_size: Pictures of a batch. Changes no result.
+        seed: Of the bootstrap.
+        checkpoint: A folder that keeps every finished part; a run that was stopped goes on from them.
+        progress: Called with (what, steps done, steps in all).
+
+    Returns:
+        The agreement. It keeps the scores of every picture, so those of shards are put together by ``merge``.
+
+    Raises:
+        HeadsError: a table of other pictures, an unknown score, numbers out of bounds.
+        PictureError: a picture that cannot be read.
+
+    Example:
+        ``vs.heads.agreement(vit, "photos").correlation("js_divergence", "gmar_weight")``
     """
-    source = picture_source(images)
+    check_resampling(resample, rounds, seed)
+    source = picture_source(images, labels=labels)
     if table is None:
         table = importance(
             vit,
             source,
-            labels,
             replacement=replacement,
             gradient=False,
             batch_size=batch_size,
+            checkpoint=checkpoint,
             progress=progress,
         )
-    extra = head_scores(vit, source, batch_size=batch_size, progress=progress)
-    if extra.pictures != table.pictures:
+    extra = head_scores(vit, source, batch_size=batch_size, checkpoint=checkpoint, progress=progress)
+    shared = set(extra.pictures) & set(table.pictures)
+    apart = set(extra.pictures) ^ set(table.pictures)
+    if not shared or any(key not in source.skipped for key in apart):
         raise HeadsError(
             f"expected importance of the same {len(extra.pictures)} pictures, got a table of {len(table.pictures)}; "
             "compute it on the same folder"
         )
+    table, extra = table.only(shared), extra.only(table.pictures)
     joined = table.with_columns(dict(extra.values))
     chosen = scores or tuple(
         name for name in DEFAULT_AGREEMENT if name in joined.values and np.isfinite(joined[name]).any()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
 from vitscope.models.anatomy import Anatomy, TokenLayout
 from vitscope.tracing import AttentionSite
 

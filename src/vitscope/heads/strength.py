@@ -1,55 +1,55 @@
 """How far heads look: attention strength by spatial distance, streamed over any number of pictures.
 
-Sheet "Visual analytics of attention", 2 (Li et al. 2023). Per picture the profiles of `profiles.py`; over pictures a
-running mean and spread, so memory does not grow with the pictures, and attention is only ever held in query chunks.
+Sheet "Visual analytics of attention", 2 (Li et al. 2023). Per picture the profiles of `profiles.py`; over pictures the
+sums that mean and spread need, so memory does not grow with the pictures, and attention is only ever held in query
+chunks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from vitscope.heads.batches import Progress, picture_source, quiet
+from vitscope.heads.bounds import check_whole
 from vitscope.heads.correlation import spearman
 from vitscope.heads.distance import check_distance, grid_geometry
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.moments import Moments
-from vitscope.heads.problems import HeadsError
-from vitscope.heads.profiles import PictureProfiles, add_rows, finish, start_sums, uniform_profiles
-from vitscope.heads.sites import prefix_of, spatial_sites
-from vitscope.heads.table import HeadTable
-from vitscope.models.anatomy import TokenLayout
+from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, heads_recipe
+from vitscope.heads.per_picture import go_through
+from vitscope.heads.profiles import uniform_profiles
+from vitscope.heads.progress import Progress, Steps, quiet
+from vitscope.heads.strength_parts import SCALARS, StrengthSums
+from vitscope.heads.table import HeadTable, merged_metadata
+from vitscope.pictures import picture_source
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
-from vitscope.tracing import AttentionSite, Trace, Vit
+from vitscope.tracing import Vit
 from vitscope.tracing.caller import unaffected
 
 KIND = "strength profile"
-GROUPS = ("values", "spreads", "uniform", "scalars")
-SCALARS = ("expected_distance", "patch_distance", "entropy")
-CHUNK = 4_000_000
-"""Attention values of one chunk of queries (16 MB in float32)."""
 
 
 @dataclass(frozen=True, repr=False)
-class StrengthProfile:
+class StrengthProfile(HasOrigin):
     """Mean and spread over pictures of every profile, first axes (L, H); L counts the blocks that were profiled.
 
-    values[name], spreads[name]: mass (K), strength (K), offsets (2h-1, 2w-1), to_prefix and from_prefix (prefix),
-    prefix_self, prefix_entropy, expected_distance, patch_distance, entropy; see `PictureProfiles` for their meaning.
+    moments[name]: count, sum and sum of squares over pictures, from which ``values`` and ``spreads`` come: mass (K),
+    strength (K), offsets (2h-1, 2w-1), to_prefix and from_prefix (prefix), prefix_self, prefix_entropy,
+    expected_distance, patch_distance, entropy; see `PictureProfiles` for their meaning.
     uniform[name]: the same for uniform attention, without the first axes. blocks: block index of each row.
     scalars[name]: (n, L, H) per picture for the three scalars: a few bytes a head, kept for `agreement`.
+    pictures: the key of each picture. origin: recipe, content ids and skipped pictures.
     """
 
-    values: Mapping[str, NDArray[np.float64]]
-    spreads: Mapping[str, NDArray[np.float64]]
+    moments: Mapping[str, Moments]
     uniform: Mapping[str, NDArray[np.float64]]
     scalars: Mapping[str, NDArray[np.float32]]
     blocks: tuple[int, ...]
@@ -58,6 +58,53 @@ class StrengthProfile:
     distance: str
     pictures: tuple[str, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
+
+    @cached_property
+    def values(self) -> Mapping[str, NDArray[np.float64]]:
+        """Mean over pictures of every profile, (L, H, ...)."""
+        return {name: moments.mean.numpy() for name, moments in self.moments.items()}
+
+    @cached_property
+    def spreads(self) -> Mapping[str, NDArray[np.float64]]:
+        """Standard deviation over pictures (n - 1) of every profile; NaN for one picture."""
+        return {name: moments.spread().numpy() for name, moments in self.moments.items()}
+
+    def merge(self, other: StrengthProfile) -> StrengthProfile:
+        """The profile of these pictures and those of another shard: means and spreads are those of the whole.
+
+        Raises:
+            RecipeError: the profiles were not made alike; the message says what differs.
+            HeadsError: a picture is in both.
+
+        Example:
+            ``first.merge(second).spreads["mass"]``
+        """
+        origin = self.origin.merge(other.origin, "two strength profiles")
+        check_disjoint(self.pictures, other.pictures, "strength profiles")
+        if (self.blocks, self.prefix, self.grid, self.distance) != (
+            other.blocks, other.prefix, other.grid, other.distance,
+        ):  # fmt: skip
+            raise HeadsError(
+                f"expected profiles of the same blocks and grid, got {self.grid} and {other.grid}; make both alike"
+            )
+        moments = {}
+        for name, mine in self.moments.items():
+            moments[name] = Moments()
+            moments[name].merge(mine)
+            moments[name].merge(other.moments[name])
+        return StrengthProfile(
+            moments,
+            self.uniform,
+            {name: np.concatenate([value, other.scalars[name]]) for name, value in self.scalars.items()},
+            self.blocks,
+            self.prefix,
+            self.grid,
+            self.distance,
+            self.pictures + other.pictures,
+            merged_metadata(self.metadata, other.metadata),
+            origin,
+        )
 
     def __repr__(self) -> str:
         L, H, K = self["mass"].shape
@@ -133,27 +180,31 @@ class StrengthProfile:
     def nearest_and_furthest(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """The (block, head) that looks the shortest and the longest way, by patch_distance."""
         values = self.values["patch_distance"]
-        low, high = (np.unravel_index(int(pick(values)), values.shape) for pick in (np.nanargmin, np.nanargmax))
+        low, high = (
+            np.unravel_index(int(pick(values)), values.shape) for pick in (np.nanargmin, np.nanargmax)
+        )
         return (self.blocks[low[0]], int(low[1])), (self.blocks[high[0]], int(high[1]))
 
     def as_table(self) -> HeadTable:
         """The scalars per picture as a HeadTable (for agreement with importance)."""
-        return HeadTable(dict(self.scalars), self.pictures, self.metadata)
+        return HeadTable(dict(self.scalars), self.pictures, self.metadata, self.origin)
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one safetensors file (ending added when missing); returns its path."""
-        arrays = {
-            f"{group}.{name}": np.asarray(array)
-            for group in GROUPS
-            for name, array in getattr(self, group).items()
-        }
+        arrays: dict[str, Any] = {}
+        for name, moments in self.moments.items():
+            arrays |= moments.tensors(f"moments.{name}")
+        for group in ("uniform", "scalars"):
+            arrays |= {f"{group}.{name}": np.asarray(array) for name, array in getattr(self, group).items()}
         note = {
+            "profiles": list(self.moments),
             "blocks": self.blocks,
             "prefix": self.prefix,
             "grid": self.grid,
             "distance": self.distance,
             "pictures": self.pictures,
             "metadata": self.metadata,
+            **self.origin.note(),
         }
         return tensors.save(path, KIND, arrays, note)
 
@@ -162,18 +213,26 @@ class StrengthProfile:
         """Read what `save` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
         arrays, note = tensors.load(path, KIND)
         with decoding(path, KIND):
-            groups: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+            pictures = tuple(str(key) for key in note["pictures"])
+            groups: dict[str, dict[str, Any]] = {"uniform": {}, "scalars": {}}
             for name, tensor in arrays.items():
                 group, _, rest = name.partition(".")
-                groups[group][rest] = tensor.numpy()
+                if group != "moments":
+                    groups[group][rest] = tensor.numpy()
             found = cls(
-                **groups,
-                blocks=tuple(int(block) for block in note["blocks"]),
-                prefix=tuple(note["prefix"]),
-                grid=(int(note["grid"][0]), int(note["grid"][1])),
-                distance=str(note["distance"]),
-                pictures=tuple(note["pictures"]),
-                metadata=dict(note["metadata"]),
+                {
+                    str(name): Moments.from_tensors(f"moments.{name}", len(pictures), arrays)
+                    for name in note["profiles"]
+                },
+                groups["uniform"],
+                groups["scalars"],
+                tuple(int(block) for block in note["blocks"]),
+                tuple(note["prefix"]),
+                (int(note["grid"][0]), int(note["grid"][1])),
+                str(note["distance"]),
+                pictures,
+                dict(note["metadata"]),
+                Origin.from_note(note),
             )
             found.summary()  # every column that a profile has
             return found
@@ -181,79 +240,60 @@ class StrengthProfile:
 
 @unaffected
 def strength(
-    vit: Vit, images: Any, *, distance: str = "chebyshev", batch_size: int = 16, progress: Progress = quiet
+    vit: Vit,
+    images: Any,
+    *,
+    distance: str = "chebyshev",
+    batch_size: int = 16,
+    checkpoint: str | Path | None = None,
+    progress: Progress = quiet,
 ) -> StrengthProfile:
-    """Profiles of every head over pictures. distance: chebyshev (the paper's hops), manhattan or euclidean.
+    """Profiles of every head over pictures: how far it looks.
 
-    Streaming: memory holds one traced batch (q, k, v) and running sums. Raises HeadsError for models without a
-    patch grid or without patch-to-patch attention.
+    Args:
+        vit: The opened model.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        distance: chebyshev (the paper's hops), manhattan or euclidean.
+        batch_size: Pictures of a batch. Changes no result.
+        checkpoint: A folder that keeps every finished part; a run that was stopped goes on from them when it is called
+            again with the same model, pictures and options. Yours to remove afterwards.
+        progress: Called with (what, pictures done, pictures in all).
+
+    Returns:
+        The profile. Memory holds one traced batch (q, k, v) and sums, however many the pictures. Profiles of shards
+        are put together by ``merge``.
+
+    Raises:
+        HeadsError: an unknown distance, a model without a patch grid or without patch-to-patch attention.
+        PictureError: a picture that cannot be read.
+
+    Example:
+        ``vs.heads.strength(vit, "photos", checkpoint="unfinished").save("strength")``
     """
     check_distance(distance)
+    check_whole("batch_size", batch_size, 1)
     source = picture_source(images)
-    moments: dict[str, Moments] = {}
-    scalars: dict[str, list[Tensor]] = {name: [] for name in SCALARS}
-    names: list[str] = []
-    for batch in source.batches(vit, batch_size):
-        trace = vit.trace(batch.pixels, gradient=False)
-        profiles, blocks = trace_profiles(trace, distance)
-        for name, value in vars(profiles).items():
-            moments.setdefault(name, Moments()).add(value)
-        for name in SCALARS:
-            scalars[name].append(getattr(profiles, name).float().cpu())
-        layout, prefix = trace.layout, int(profiles.to_prefix.shape[-1])
-        names += batch.names
-        progress("attention strength", len(names), len(source))
-    uniform = uniform_profiles(prefix, grid_geometry(layout.grid, distance))
+    made = heads_recipe(vit, source, "strength", {"distance": distance})
+    steps = Steps(progress, "attention strength", len(source))
+    analysis = StrengthSums(made, distance, batch_size, steps)
+    found = go_through(analysis, vit, source, batch_size, steps, checkpoint)
+    assert found.shape is not None  # or no picture was left, which was refused
+    uniform = uniform_profiles(len(found.shape.prefix), grid_geometry(found.shape.grid, distance))
     return StrengthProfile(
-        {name: m.mean.numpy() for name, m in moments.items()},
-        {name: m.spread().numpy() for name, m in moments.items()},
+        found.moments,
         {name: value[0, 0].numpy() for name, value in vars(uniform).items()},
-        {name: torch.cat(parts).numpy() for name, parts in scalars.items()},
-        blocks,
-        layout.prefix[:prefix],
-        layout.grid,
+        dict(found.rows.values),
+        found.shape.blocks,
+        found.shape.prefix,
+        found.shape.grid,
         distance,
-        tuple(names),
+        found.rows.keys,
         {
             "analysis": "strength",
             "model": vit.source,
-            "fingerprint": vit.fingerprint,
-            "pictures": len(names),
+            "fingerprint": made.model["fingerprint"],
+            "pictures": len(found.rows.keys),
             "distance": distance,
-            "skipped": {source.names[i]: why for i, why in source.skipped.items()},
         },
+        Origin(made, found.rows.ids, dict(source.skipped)),
     )
-
-
-def trace_profiles(trace: Trace, distance: str = "chebyshev") -> tuple[PictureProfiles, tuple[int, ...]]:
-    """Profiles of every spatial site of a trace, stacked to (B, L, H, ...), and the block of each.
-
-    Blocks with fewer heads than the widest are padded with NaN.
-    """
-    layout = trace.layout
-    sites = spatial_sites(trace.sites, layout, trace.vit.source)
-    found = [_site_profiles(site, layout, distance) for site in sites]
-    most = max(site.heads for site in sites)
-    stacked = {
-        name: torch.stack([_padded(getattr(profile, name), most) for profile in found], 1)
-        for name in vars(found[0])
-    }
-    return PictureProfiles(**stacked), tuple(int(site.info.block or 0) for site in sites)
-
-
-def _padded(value: Tensor, heads: int) -> Tensor:
-    missing = heads - value.shape[1]
-    if not missing:
-        return value
-    return torch.cat([value, value.new_full((value.shape[0], missing, *value.shape[2:]), torch.nan)], 1)
-
-
-def _site_profiles(site: AttentionSite, layout: TokenLayout, distance: str) -> PictureProfiles:
-    geometry = grid_geometry(layout.grid, distance)
-    prefix = prefix_of(site, layout)
-    sums = start_sums(site.batch, site.heads, prefix, geometry, site.output.device)
-    step = max(1, CHUNK // (site.batch * site.heads * site.keys))
-    for start in range(0, site.queries, step):
-        stop = min(site.queries, start + step)
-        add_rows(sums, site.attention(slice(start, stop)), start, prefix, geometry)
-    return finish(sums, geometry)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.heads.change_metrics import class_changes, output_changes, patch_changes
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
 from vitscope.heads.shortening import Watching
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import BlockCache, Vit

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from vitscope.errors import OutputError, nearest
 from vitscope.heads.change_metrics import METRICS
-from vitscope.heads.problems import HeadsError
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 
@@ -24,15 +25,17 @@ Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True, repr=False)
-class HeadTable:
+class HeadTable(HasOrigin):
     """values[name] has shape (n, L, H): one number per picture, block and head; NaN where it was not measured.
 
-    pictures: a name per picture. metadata: model, fingerprint, options, cost; plain JSON values only.
+    pictures: the key of each picture. metadata: model, fingerprint, options, cost; plain JSON values only. origin: the
+    recipe, content ids and skipped pictures, also as ``recipe``, ``ids`` and ``skipped``.
     """
 
     values: Mapping[str, Values]
     pictures: tuple[str, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
         shapes = {array.shape[1:] for array in self.values.values()}
@@ -137,7 +140,51 @@ class HeadTable:
         self, extra: Mapping[str, Values], metadata: Mapping[str, Any] | None = None
     ) -> HeadTable:
         """A table with more metrics for the same pictures."""
-        return HeadTable({**self.values, **extra}, self.pictures, {**self.metadata, **(metadata or {})})
+        merged = {**self.metadata, **(metadata or {})}
+        return HeadTable({**self.values, **extra}, self.pictures, merged, self.origin)
+
+    def only(self, pictures: Collection[str]) -> HeadTable:
+        """The rows of these pictures, in the order in which they are named, or in this table's for a set.
+
+        Raises HeadsError for a picture that it has not.
+        """
+        place = {key: index for index, key in enumerate(self.pictures)}
+        wanted = (
+            [key for key in self.pictures if key in pictures] if isinstance(pictures, set) else list(pictures)
+        )
+        if wanted == list(self.pictures):
+            return self
+        missing = [key for key in wanted if key not in place]
+        if missing:
+            raise HeadsError(
+                f"expected a picture of this table, got {missing[0]!r}; its keys are in .pictures"
+            )
+        chosen = [place[key] for key in wanted]
+        ids = tuple(self.ids[index] for index in chosen) if len(self.ids) == len(self.pictures) else ()
+        values = {name: array[chosen] for name, array in self.values.items()}
+        return HeadTable(values, tuple(wanted), self.metadata, replace(self.origin, ids=ids))
+
+    def merge(self, other: HeadTable) -> HeadTable:
+        """The table of these pictures and those of another shard.
+
+        Raises:
+            RecipeError: the tables were not made alike; the message says what differs.
+            HeadsError: a picture is in both, or they have other metrics.
+
+        Example:
+            ``first.merge(second).mean("js_divergence")``
+        """
+        origin = self.origin.merge(other.origin, "two head tables")
+        check_disjoint(self.pictures, other.pictures, "head tables")
+        if set(self.values) != set(other.values) or self.shape != other.shape:
+            apart = ", ".join(sorted(set(self.values) ^ set(other.values))) or "other heads"
+            raise HeadsError(
+                f"expected tables of the same metrics and heads, got {apart} in one only; make both alike"
+            )
+        values = {name: np.concatenate([array, other.values[name]]) for name, array in self.values.items()}
+        return HeadTable(
+            values, self.pictures + other.pictures, merged_metadata(self.metadata, other.metadata), origin
+        )
 
     def save(self, path: str | Path, *, per_picture: bool | None = None) -> Path:
         """Write .parquet (per picture by default; loads back whole) or .csv (aggregated by default), atomically."""
@@ -148,7 +195,9 @@ class HeadTable:
             )
         long = path.suffix == ".parquet" if per_picture is None else per_picture
         if long and path.suffix == ".parquet":
-            return tables.save(path, self.per_picture(), KIND, {"metadata": self.metadata})
+            return tables.save(
+                path, self.per_picture(), KIND, {"metadata": self.metadata, **self.origin.note()}
+            )
         return write_frame(self.per_picture() if long else self.to_pandas(), path, self.metadata)
 
     @classmethod
@@ -168,14 +217,22 @@ class HeadTable:
                     array = np.full(shape, np.nan, np.float32)
                     array[index] = frame[name].to_numpy(np.float32)
                     values[str(name)] = array
-            return cls(values, pictures, dict(note["metadata"]))
+            return cls(values, pictures, dict(note["metadata"]), Origin.from_note(note))
 
-    @classmethod
-    def join(cls, tables: Sequence[HeadTable]) -> HeadTable:
-        """Tables of several shards of pictures as one."""
-        names = [name for name in tables[0].values if all(name in table.values for table in tables)]
-        values = {name: np.concatenate([table.values[name] for table in tables]) for name in names}
-        return cls(values, tuple(p for table in tables for p in table.pictures), tables[0].metadata)
+
+COUNTED = ("pictures", "full_forwards", "seconds")
+"""What adds up over shards, in metadata."""
+
+
+def merged_metadata(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of two shards together; what holds of one only is left out."""
+    found: dict[str, Any] = {}
+    for name, value in first.items():
+        if name in COUNTED and name in second:
+            found[name] = value + second[name]
+        elif second.get(name) == value:
+            found[name] = value
+    return found
 
 
 def _nan_mean(values: NDArray[Any]) -> NDArray[np.float64]:

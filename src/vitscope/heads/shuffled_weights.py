@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from vitscope.heads.atlas import PatternAtlas
-from vitscope.heads.batches import Progress, quiet
+from vitscope.heads.progress import Progress, quiet
 from vitscope.tracing import Vit, open_model
 
 
@@ -38,6 +39,7 @@ def null_mixes(
     per_head: int = 100,
     batch_size: int = 8,
     seed: int = 0,
+    checkpoint: str | Path | None = None,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
     """Pattern mixes (`mixing.head_mixes`) of the model with shuffled weights, in the atlas of the trained one.
@@ -52,6 +54,7 @@ def null_mixes(
         batch_size=batch_size,
         seed=seed,
         name="shuffled weights",
+        checkpoint=checkpoint,
         progress=progress,
     )
     return mapping.heads.assign(

@@ -1,0 +1,119 @@
+"""Where numbers about heads come from: the recipe that made them, the pictures' contents, and what was skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vitscope.errors import nearest
+from vitscope.heads.errors import HeadsError
+from vitscope.pictures import PictureSource
+from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
+from vitscope.tracing import Vit
+from vitscope.tracing.identity import library_versions, model_identity
+
+
+@dataclass(frozen=True)
+class Origin:
+    """recipe: what makes the numbers. ids: content hash of each picture. skipped: by key, why one is left out."""
+
+    recipe: Recipe = field(default_factory=lambda: Recipe("numbers without a recipe"))
+    ids: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def merge(self, other: Origin, what: str) -> Origin:
+        """That of two shards together. Raises RecipeError when they were not made alike."""
+        recipe = self.recipe.merged(other.recipe, what=what)
+        return Origin(recipe, self.ids + other.ids, {**self.skipped, **other.skipped})
+
+    def note(self) -> dict[str, Any]:
+        """Plain values to keep in a file."""
+        return {"recipe": self.recipe.to_dict(), "ids": list(self.ids), "skipped": dict(self.skipped)}
+
+    @classmethod
+    def from_note(cls, note: Mapping[str, Any]) -> Origin:
+        """What ``note`` gave, back. Raises KeyError or StorageError for another record."""
+        skipped = {str(key): str(why) for key, why in note["skipped"].items()}
+        return cls(Recipe.from_dict(note["recipe"]), tuple(str(each) for each in note["ids"]), skipped)
+
+
+class HasOrigin:
+    """A result that knows what it was made of."""
+
+    origin: Origin
+
+    @property
+    def recipe(self) -> Recipe:
+        """What makes this result; only results of equal recipes go together."""
+        return self.origin.recipe
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The content hash of each picture."""
+        return self.origin.ids
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """By key, why a picture could not be used."""
+        return self.origin.skipped
+
+
+def heads_recipe(
+    vit: Vit,
+    source: PictureSource,
+    analysis: str,
+    options: Mapping[str, Any],
+    *,
+    labelled: bool = False,
+    model: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """The recipe of an analysis of heads.
+
+    Args:
+        vit: The opened model.
+        source: The pictures; their contents are read for it.
+        analysis: Its name.
+        options: Every option as it is used.
+        labelled: Whether the labels of the pictures change the result.
+        model: From :func:`vitscope.tracing.identity.model_identity`, when it is known already.
+    """
+    keys = source.keys
+    return Recipe(
+        analysis,
+        model_identity(vit) if model is None else model,
+        options,
+        pictures=pictures_digest(keys, source.ids),
+        truth={"labels": truth_digest(keys, source.labels)} if labelled and source.labels is not None else {},
+        count=len(source),
+        versions=library_versions(),
+    )
+
+
+def check_disjoint(first: Iterable[str], second: Iterable[str], what: str) -> None:
+    """Raise HeadsError, naming one, when a picture is in both of two shards: it would be counted twice."""
+    shared = sorted(set(first) & set(second))
+    if shared:
+        raise HeadsError(
+            f"expected {what} of different pictures, got {shared[0]!r} in both ({len(shared)} such); "
+            "merge shards that share no picture"
+        )
+
+
+def check_name(name: str, known: Sequence[str], what: str) -> str:
+    """The name, or HeadsError with the nearest ones."""
+    if name not in known:
+        raise HeadsError(
+            f"expected {what}, got {name!r}; the nearest names are {', '.join(nearest(name, known))}"
+        )
+    return name
+
+
+def check_labels_of(source: PictureSource, classes: int | None) -> None:
+    """Raise HeadsError for a label that is no class of the model."""
+    most = (classes or 0) - 1
+    for label in source.labels or ():
+        if not 0 <= int(label) <= most:
+            raise HeadsError(
+                f"expected labels in 0 ... {most}, got {int(label)}; check the label file's class indices"
+            )
