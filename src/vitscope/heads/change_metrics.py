@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vitscope.heads.errors import HeadsError
+from vitscope.models.anatomy import Anatomy
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,26 @@ def js_bits(p_log: Tensor, q_log: Tensor) -> Tensor:
     entropy_p, entropy_q = cross_entropy_bits(p, p_log), cross_entropy_bits(q, q_log)
     against = cross_entropy_bits(p, mixture_log) + cross_entropy_bits(q, mixture_log)
     return (0.5 * (against - entropy_p - entropy_q)).clamp(0, 1)
+
+
+def as_classes(logits: Tensor, anatomy: Anatomy) -> Tensor:
+    """Logits (n, C) of classes that exclude each other; one logit becomes two classes, no (0) and yes (1).
+
+    Raises HeadsError for a model of several labels a picture: it has no one prediction that could change."""
+    if anatomy.probability == "softmax":
+        return logits
+    if logits.shape[-1] == 1:
+        return torch.cat([torch.zeros_like(logits), logits], -1)
+    raise HeadsError(
+        f"'{anatomy.source}' gives each of its {logits.shape[-1]} labels a probability of its own (sigmoid), so there "
+        'is no one prediction that heads could change; open it with probability="softmax" if its classes exclude '
+        "each other"
+    )
+
+
+def class_count(anatomy: Anatomy) -> int | None:
+    """How many classes a label may name: two for one logit."""
+    return 2 if anatomy.classes == 1 and anatomy.probability == "sigmoid" else anatomy.classes
 
 
 def output_changes(logits: Tensor, changed: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:

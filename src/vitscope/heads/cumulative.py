@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vitscope.heads.bounds import check_whole
+from vitscope.heads.change_metrics import class_count
 from vitscope.heads.cumulative_parts import ANSWERS, CumulativeSums, Head
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.means import check_replacement, replacement_means
@@ -198,7 +199,7 @@ def cumulative_pruning(
     pace = min(steps or len(everything), len(everything))
     counts = np.unique(np.linspace(0, len(everything), pace + 1).round().astype(int)).tolist()
     source = picture_source(images, labels=labels)
-    check_labels_of(source, vit.anatomy.classes)
+    check_labels_of(source, class_count(vit.anatomy))
     labelled = source.labels is not None
     model = model_identity(vit)
     means = replacement_means(vit, source, replacement, batch_size, progress, checkpoint, model)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vitscope.heads.change_metrics import js_bits
+from vitscope.heads.change_metrics import as_classes, js_bits
 from vitscope.heads.moments import ExactSum
 from vitscope.heads.progress import Steps
 from vitscope.heads.resuming import Resumer
@@ -77,8 +77,10 @@ class CumulativeSums:
             for order in self.orders:
                 asked = [
                     answers(
-                        clean.cache.logits.cpu(),
-                        masked_logits(resumer, order[:count], self.means, self.L, self.H).cpu(),
+                        as_classes(clean.cache.logits.cpu(), clean.anatomy),
+                        as_classes(
+                            masked_logits(resumer, order[:count], self.means, self.L, self.H).cpu(), clean.anatomy
+                        ),
                         clean.labels,
                     )
                     for count in self.counts

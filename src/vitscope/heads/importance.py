@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vitscope.heads.bounds import check_number, check_whole
+from vitscope.heads.change_metrics import class_count
 from vitscope.heads.correlation import spearman
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.first_order import first_order_scores
@@ -91,7 +92,7 @@ def importance(
     check_replacement(vit, replacement)
     source = picture_source(images, labels=labels)
     L, H = head_grid(vit.anatomy)
-    check_labels_of(source, vit.anatomy.classes)
+    check_labels_of(source, class_count(vit.anatomy))
     labelled = source.labels is not None
     started = time.monotonic()
     model = model_identity(vit)

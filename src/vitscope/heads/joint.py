@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vitscope.heads.bounds import check_whole
+from vitscope.heads.change_metrics import class_count
 from vitscope.heads.cumulative_parts import Head, masked_logits
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.means import check_replacement, replacement_means
@@ -75,7 +76,7 @@ def joint_effect(
             f"expected heads (block, head) within {L} x {H}, got {wrong or 'none'}; name at least one"
         )
     source = picture_source(images, labels=labels)
-    check_labels_of(source, vit.anatomy.classes)
+    check_labels_of(source, class_count(vit.anatomy))
     labelled = source.labels is not None
     model = model_identity(vit)
     means = replacement_means(vit, source, replacement, batch_size, progress, checkpoint, model)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitscope.heads.bounds import check_whole
+from vitscope.heads.change_metrics import class_count
 from vitscope.heads.distance import grid_geometry
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, check_labels_of, heads_recipe
@@ -264,7 +265,7 @@ def partial_pruning(
             f"expected a block from 0 to {L - 1} and a head from 0 to {H - 1}, got {block}, {head}"
         )
     source = picture_source(images, labels=labels)
-    check_labels_of(source, vit.anatomy.classes)
+    check_labels_of(source, class_count(vit.anatomy))
     labelled = source.labels is not None
     options = {
         "block": block,

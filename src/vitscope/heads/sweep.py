@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitscope.heads.change_metrics import class_changes, output_changes, patch_changes
+from vitscope.heads.change_metrics import as_classes, class_changes, output_changes, patch_changes
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.shortening import Watching
 from vitscope.models.anatomy import Anatomy
@@ -62,6 +62,7 @@ def clean_run(vit: Vit, pixels: Tensor, labels: Tensor | None) -> Clean:
         )
     if not anatomy.blocks:
         raise no_blocks(anatomy)
+    as_classes(torch.zeros(1, anatomy.classes), anatomy)  # refused before any work
     watching = Watching(torch.ones(1, len(anatomy.blocks), anatomy.heads))
     with exclusive(vit.model), _Beginning(vit.model, anatomy) as beginning:
         record, outputs = collect_outputs(
@@ -141,7 +142,8 @@ def measure_output(clean: Clean, logits: Tensor, index: Tensor) -> dict[str, Ten
     """Every output metric for changed copies with logits (M, C) of the pictures `index` (M,): values (M,), CPU."""
     labels = None if clean.labels is None else clean.labels[index.cpu()]
     full = clean.cache.logits[index.to(clean.cache.logits.device)]
-    return output_changes(full.cpu(), logits.float().cpu(), labels)
+    before, after = (as_classes(each, clean.anatomy) for each in (full.cpu(), logits.float().cpu()))
+    return output_changes(before, after, labels)
 
 
 def measure_tokens(
