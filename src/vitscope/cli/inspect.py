@@ -72,7 +72,7 @@ def print_anatomy(vit: Vit) -> None:
     }
     for name, value in facts.items():
         console.say(f"{name:<12}{value}")
-    for remark in anatomy.notes:
+    for remark in (*anatomy.notes, *vit.loaded.notes):
         console.say(f"{'note':<12}{remark}")
     console.say()
     console.table(["blocks", "modules", "attention", "heads", "width", "tokens"], _block_rows(anatomy))

@@ -256,7 +256,7 @@ def to_explanation(
         "image_size": list(trace.anatomy.image_size or ()),
         "prefix": list(layout.prefix) if layout else [],
         "versions": library_versions(),
-        "notes": [*relevance.notes, *trace.anatomy.notes],
+        "notes": [*relevance.notes, *trace.anatomy.notes, *trace.vit.loaded.notes],
     }
     if relevance.tokens is not None:
         tokens = relevance.tokens.detach().float()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from vitscope.errors import ModelError, brief, nearest
+from vitscope.models import local_source
 from vitscope.models.class_names import as_class_names
 from vitscope.models.loaded import LoadedModel
 from vitscope.models.module_source import from_module, refuse_unseeable
@@ -34,7 +35,8 @@ def load_model(
     """Open a model and everything known about it without running it.
 
     name_or_module: ``timm/NAME``, ``hf/FOLDER_OR_ID``, ``torchvision/NAME``, ``open_clip/NAME@TAG``, ``bundled/WORLD``,
-        or any ``nn.Module`` (torch.compile's and DataParallel's wrappers come off; the model inside is not changed).
+        a folder or file of one's own (see ``local_source.load``), or any ``nn.Module`` (torch.compile's and
+        DataParallel's wrappers come off; the model inside is not changed).
     weights: a .safetensors or tensors-only checkpoint file, or a state dict; then nothing is fetched.
     image_size: one number or (H, W), where the model allows another size than its own.
     preprocess: see ``recipes.as_preprocessor``; None takes the model's own.
@@ -84,21 +86,20 @@ def model_names(prefix: str | None = None) -> list[str]:
 def _named(full_name: str, request: Request) -> LoadedModel:
     prefix, slash, name = full_name.partition("/")
     found = sources()
-    if not slash or not name or prefix not in found:
-        raise _no_source(full_name, list(found))
-    wanted = Request(name, request.weights, request.image_size, request.pretrained, request.options)
-    return found[prefix].load(wanted)
+    if slash and name and prefix in found:
+        return found[prefix].load(replace(request, name=name))
+    if local_source.is_local(full_name):
+        return local_source.load(replace(request, name=full_name))
+    raise _no_source(full_name, list(found))
 
 
 def _no_source(full_name: str, prefixes: list[str]) -> ModelError:
     listed = ", ".join(f"{prefix}/..." for prefix in prefixes)
-    if (typed_path(full_name, ModelError) / "config.json").is_file():
-        return ModelError(f"{full_name!r} looks like a transformers folder; write hf/{full_name}")
-    suffix = Path(full_name).suffix.lower()
-    if suffix in (".safetensors", ".pth", ".pt", ".bin", ".ckpt"):
+    path = typed_path(full_name, ModelError)
+    if path.suffix.lower() in local_source.WEIGHTS_ENDINGS or path.is_absolute() or full_name.startswith((".", "~")):
         return ModelError(
-            f"{full_name!r} is a weights file, expected a model's name ({listed}); "
-            "give the file as weights= (--weights)"
+            f"there is no file or folder {full_name!r}; expected a folder that transformers or timm saved, a file of "
+            f"weights, or a model's name ({listed})"
         )
     from vitscope.models import timm_source
 

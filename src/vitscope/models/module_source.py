@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import torch
 from torch import nn
 
 from vitscope.errors import ModelError
 from vitscope.models.loaded import LoadedModel, OutputKind
-from vitscope.models.preprocess import Preprocessor
-from vitscope.models.recipes import from_timm
+from vitscope.models.self_knowledge import ask, knowing_parts
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -40,7 +36,8 @@ def refuse_unseeable(module: nn.Module) -> None:
 
 
 def from_module(module: object, image_size: tuple[int, int] | None = None) -> LoadedModel:
-    """Any ``nn.Module``. Preprocessing is taken from timm's or transformers' records when it carries them.
+    """Any ``nn.Module``. Class names and preparation come from timm's or transformers' records when it carries them,
+    also inside wrappers (see ``self_knowledge.ask``).
 
     The module is neither moved nor switched to evaluation nor changed in any other way.
     """
@@ -51,18 +48,19 @@ def from_module(module: object, image_size: tuple[int, int] | None = None) -> Lo
         )
     plain = unwrapped(module)
     refuse_unseeable(plain)
-    size = image_size or size_of(plain)
-    notes: list[str] = []
-    preprocessor = _preprocessor_of(plain, size, notes)
+    parts = list(knowing_parts(plain).values())
+    inner = parts[0] if len(parts) == 1 else plain
+    size = image_size or size_of(plain) or size_of(inner)
+    known = ask(plain, size)
     return LoadedModel(
         module=plain,
         source=f"{type(plain).__module__}.{type(plain).__qualname__}",
-        family=family_of(plain),
-        preprocessor=preprocessor,
-        class_names=_names_of(plain),
-        image_size=size or (preprocessor.size if preprocessor else None),
+        family=family_of(inner),
+        preprocessor=known.preprocessor,
+        class_names=known.class_names,
+        image_size=size or (known.preprocessor.size if known.preprocessor else None),
         output=output_of(plain),
-        notes=notes,
+        notes=known.notes,
     )
 
 
@@ -104,24 +102,3 @@ def output_of(module: nn.Module) -> OutputKind:
     if isinstance(classes, int):
         return "logits" if classes > 0 else "embedding"
     return "unknown"
-
-
-def _preprocessor_of(
-    module: nn.Module, size: tuple[int, int] | None, notes: list[str]
-) -> Preprocessor | None:
-    pretrained = getattr(module, "pretrained_cfg", None)
-    if isinstance(pretrained, dict) and pretrained.get("mean") and pretrained.get("input_size"):
-        return from_timm(pretrained, size)
-    folder = Path(str(getattr(getattr(module, "config", None), "_name_or_path", "") or ""))
-    if (folder / "preprocessor_config.json").is_file():
-        from vitscope.models.hf_source import read_processor
-
-        return read_processor(str(folder), size, notes)
-    return None
-
-
-def _names_of(module: nn.Module) -> list[str] | None:
-    from vitscope.models.class_names import from_id2label
-
-    labels: Any = getattr(getattr(module, "config", None), "id2label", None)
-    return from_id2label(labels) if isinstance(labels, dict) and output_of(module) == "logits" else None

@@ -37,10 +37,11 @@ def open_model(
 ) -> Vit:
     """Open a vision transformer by name or instance.
 
-    ``model``: ``timm/NAME``, ``hf/FOLDER-OR-ID``, ``torchvision/NAME``, ``open_clip/NAME``, ``bundled/shapes`` or any
-    ``nn.Module``. ``weights``: a safetensors or plain tensor file. ``image_size``: pixels, one side or (H, W).
-    ``preprocess``: a Preprocessor or a transform. ``precision``: float32, bf16 or fp16 (autocast; rebuilt attention
-    stays float32). ``blocks`` (module paths), ``grid`` (h, w), ``prefix`` (names), ``pooling`` and ``classes``
+    ``model``: ``timm/NAME``, ``hf/FOLDER-OR-ID``, ``torchvision/NAME``, ``open_clip/NAME``, ``bundled/shapes``,
+    the path of a folder or file with a fine-tuned checkpoint that says which model it is, or any ``nn.Module``.
+    ``weights``: a safetensors or plain tensor file. ``image_size``: pixels, one side or (H, W). ``preprocess``: a
+    Preprocessor or a transform. ``precision``: float32, bf16 or fp16 (autocast; rebuilt attention stays float32).
+    ``blocks`` (module paths), ``grid`` (h, w), ``prefix`` (names), ``pooling`` and ``classes``
     override what the probe would find. ``output``: which part of what the model returns are its scores, a key
     (``"head.cls"``) or a position, where it returns several. ``probability``: whether its logits are classes that
     exclude each other (``softmax``) or labels of their own (``sigmoid``); without it the model's configuration says so,
