@@ -82,6 +82,12 @@ def test_answers_that_are_no_numbers_are_told_with_their_pictures(name: str, val
     CALLS[name](vit, pictures(5))
 
 
+@pytest.mark.parametrize("name", ["predict", "explain", "cache"])
+def test_minus_infinity_at_every_class(name: str) -> None:
+    with pytest.raises(AnswerError, match="infinity"):
+        CALLS[name](opened(Spoilt(-math.inf)), with_bright(3))
+
+
 def test_one_class_of_many_is_enough() -> None:
     with pytest.raises(AnswerError, match="infinity"):
         vs.explain(opened(Spoilt(math.inf, slice(2, 3))), with_bright(0, 1), "rollout")

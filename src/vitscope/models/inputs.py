@@ -42,7 +42,7 @@ def to_batch(images: Any, preprocessor: Preprocessor | None, *, max_pixels: int 
         raise PictureError(
             f"the tensors of one batch must have one shape, got {', '.join(map(str, shapes[:4]))}; pass them one by one"
         )
-    return torch.stack(ready)
+    return _stacked(ready)
 
 
 def to_pictures(
@@ -91,3 +91,15 @@ def _recipe(preprocessor: Preprocessor | None) -> Preprocessor:
 def _stretched(values: Tensor) -> Tensor:
     low, high = values.amin(), values.amax()
     return (values.float() - low) / (high - low).clamp(min=1e-12)
+
+
+def _stacked(items: list[Tensor]) -> Tensor:
+    """Tensors (C, H, W) of one shape as a batch, which lies in memory as they do: channels last stays channels last."""
+    first = items[0]
+    strides, dense = first.stride(), torch.empty_like(first).stride()
+    if first.is_contiguous() or strides != dense or any(item.stride() != strides for item in items):
+        return torch.stack(items)
+    batch = first.new_empty_strided((len(items), *first.shape), (first.numel(), *strides))
+    for row, item in zip(batch, items, strict=True):
+        row.copy_(item)
+    return batch
