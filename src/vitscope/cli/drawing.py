@@ -90,6 +90,7 @@ def write_results(
                 scaling=drawing.scaling_of(name),
                 title=f"{name}: {label}",
                 prefix=prefix_shares(explanation),
+                caption=explanation.metadata.get("shown_channels"),
                 extent=explanation.extent,
                 **drawing.looks(),
             )

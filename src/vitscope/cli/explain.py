@@ -149,7 +149,8 @@ def report_cards(vit: Vit, source: PictureSource, records: dict[str, Record]) ->
     cards = []
     for key, record in list(records.items())[:MOST_CARDS]:
         single = {name: Explanation.load(entry["data"]) for name, entry in record["maps"].items()}
-        picture = source.open(place[key]).image
+        channels = 3 if vit.preprocessor is None else vit.preprocessor.channels
+        picture = source.open(place[key], channels).image
         assert not isinstance(picture, Tensor)  # a command reads files
         cards.append(report_picture(vit, single, shown_picture(vit, picture), key))
     return cards

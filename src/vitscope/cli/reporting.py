@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from vitscope.methods import Explanation
+    from vitscope.pictures.bands import Bands
     from vitscope.rendering import ReportMethod, ReportPicture
     from vitscope.tracing import Vit
 
@@ -111,9 +112,9 @@ def prefix_shares(explanation: Explanation) -> dict[str, float] | None:
     return {f"{prefix[0]} token" if len(prefix) == 1 else "prefix tokens": float(shares[0])}
 
 
-def shown_picture(vit: Vit, picture: Image.Image) -> Image.Image:
+def shown_picture(vit: Vit, picture: Image.Image | Bands) -> Image.Image:
     """What the model sees of a picture, for drawing on."""
     if vit.preprocessor is None:
-        return picture
+        return cast("Image.Image", picture)  # other channels are read only for a preprocessor that has them
     shown: Image.Image = vit.preprocessor.display(picture)
     return shown

@@ -15,6 +15,7 @@ from torch import Tensor
 from vitscope.errors import DataError, EvaluationError, PictureError
 from vitscope.evaluation.case import Box
 from vitscope.models.cells import Cells
+from vitscope.models.inputs import drawable
 from vitscope.pictures import MAX_PIXELS, Batch, PictureSource, picture_source
 from vitscope.pictures.identity import id_of_stream
 from vitscope.pictures.read import open_file
@@ -199,12 +200,7 @@ def mean_colour(data: EvaluationSet) -> tuple[float, float, float]:
 
 
 def thumbnail(vit: Any, image: Tensor, cells: Cells) -> np.ndarray:
-    """What the patches read of a picture (3, H, W), as uint8 (H, W, 3)."""
+    """What the patches read of a picture (C, H, W), as uint8 (H, W, 3)."""
     image = image[:, cells.rows[0] : cells.rows[-1], cells.columns[0] : cells.columns[-1]]
-    if vit.preprocessor is not None:
-        image = vit.preprocessor.denormalise(image)
-    else:
-        low, high = image.min(), image.max()
-        image = (image - low) / (high - low).clamp_min(1e-12)
-    values: np.ndarray = (image.float().cpu() * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    values: np.ndarray = drawable(image, vit.preprocessor).numpy()
     return values

@@ -19,6 +19,7 @@ from vitscope.methods.identity import explanation_recipe, own_targets
 from vitscope.methods.registry import MethodInfo, get_method
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.inputs import to_pictures
+from vitscope.pictures.bands import describe_shown
 from vitscope.pictures.source import picture_source
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, by_number, parse_target
@@ -258,6 +259,10 @@ def to_explanation(
         "versions": library_versions(),
         "notes": [*relevance.notes, *trace.anatomy.notes, *trace.vit.loaded.notes],
     }
+    shown = pictures_of(trace.inputs)
+    if shown is not None and (told := describe_shown(int(shown.shape[-3]))):
+        metadata["shown_channels"] = told
+        metadata["notes"].append(told)
     if relevance.tokens is not None:
         tokens = relevance.tokens.detach().float()
         metadata["prefix_share"] = _prefix_share(tokens, trace).tolist()

@@ -148,6 +148,7 @@ class Explanation:
         options.setdefault("scaling", "signed" if bool((self.maps[index] < 0).any()) else "minmax")
         options.setdefault("extent", self.extent)
         options.setdefault("title", f"{self.method} {self.class_name(index)}".strip())
+        options.setdefault("caption", self.metadata.get("shown_channels"))
         return overlay(self.maps[index].numpy(), picture, **options)
 
     def _repr_html_(self) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from vitscope.errors import MethodError, TargetError
+from vitscope.errors import MethodError, TargetError, VitscopeError, brief
 from vitscope.interruption import held, released
 from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import pictures_only, register
@@ -63,15 +65,32 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
 
     with quiet(vit.model, gradient=True, precision=vit.precision), running():
         images = trace.images[chosen].clone().requires_grad_()
-        try:
+        with _told(vit.source):
             return run(attribution, score, images)
-        except RuntimeError as error:
-            if "grad" not in str(error) and "graph" not in str(error):
-                raise
+
+
+@contextmanager
+def _told(source: str) -> Iterator[None]:
+    """What goes wrong in Captum as one line with the true reason; our own errors and a lack of memory as they are."""
+    try:
+        yield
+    except (VitscopeError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        if _CUT.search(str(error)):
             raise MethodError(
-                f"no gradient comes back from the score to the pixels of '{vit.source}': the way is cut (integer "
-                "layers, torch.no_grad, a detach); explain the float model, or take a method without gradient"
+                f"no gradient comes back from the score to the pixels of '{source}': the way is cut (integer layers, "
+                "torch.no_grad, a detach, a target that rounds); explain the float model, or use occlusion"
             ) from error
+        raise MethodError(
+            f"Captum could not explain this model ({brief(error)}); use a method of vitscope's own, such as gae or dart"
+        ) from error
+
+
+_CUT = re.compile(
+    r"does not require grad|not have been used in the graph|One of the differentiated Tensors|does not have a grad_fn"
+)
+"""How PyTorch says that the way from the score back to the pixels is cut."""
 
 
 def _features(cells: Cells, trace: Trace) -> Tensor:

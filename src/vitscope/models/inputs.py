@@ -1,4 +1,4 @@
-"""Loose input at the border, one strict form inside: pictures in any accepted form to (B, 3, H, W)."""
+"""Loose input at the border, one strict form inside: pictures in any accepted form to (B, C, H, W)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vitscope.errors import ModelError, PictureError
 from vitscope.models.preprocess import Preprocessor
+from vitscope.pictures.bands import Bands, shown_channels
 from vitscope.pictures.forms import take_apart
 from vitscope.pictures.memory import check_tensor
 from vitscope.pictures.read import MAX_PIXELS
@@ -18,10 +19,11 @@ from vitscope.pictures.source import PictureSource
 
 
 def to_batch(images: Any, preprocessor: Preprocessor | None, *, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """Pictures as the model's input (B, 3, H, W), float32, on the CPU or where they were.
+    """Pictures as the model's input (B, C, H, W), float32, on the CPU or where they were.
 
     Every form that :func:`vitscope.pictures.picture_source` takes; integer tensors (B, N) are the token ids of a text
-    model and handed on unchanged, as is a ready float tensor (B, 3, H, W).
+    model and handed on unchanged, as is a ready float tensor (B, C, H, W). For a preprocessor of other than one or
+    three channels, arrays (H, W, C), uint8 tensors (C, H, W) and picture files of C channels keep them as they are.
 
     Raises ``PictureError`` for what cannot be used and ``ModelError`` when a picture comes and there is no
     preprocessor.
@@ -35,7 +37,7 @@ def to_batch(images: Any, preprocessor: Preprocessor | None, *, max_pixels: int 
             return images
     ready = [
         item if isinstance(item, Tensor) else _recipe(preprocessor)(item)
-        for item in _opened(images, max_pixels)
+        for item in _opened(images, max_pixels, preprocessor)
     ]
     shapes = sorted({tuple(item.shape) for item in ready})
     if len(shapes) > 1:
@@ -50,40 +52,49 @@ def to_pictures(
 ) -> list[Image.Image]:
     """The same input as RGB pictures of the model's input size, for drawing on: one per picture, (H, W) of the model.
 
+    Of other than three channels, those of :func:`vitscope.pictures.bands.shown_channels` are drawn.
+
     A ready tensor is turned back with the preprocessor's mean and deviation, or, without a preprocessor, stretched
     between its own smallest and largest value.
     """
     shown = []
-    for item in _opened(images, max_pixels):
+    for item in _opened(images, max_pixels, preprocessor):
         if isinstance(item, Tensor):
-            unit = (
-                preprocessor.denormalise(item.detach())
-                if preprocessor is not None
-                else _stretched(item.detach())
-            )
-            values = unit.mul(255).round().clamp(0, 255).to("cpu", torch.uint8)
-            shown.append(Image.fromarray(values.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()))
+            shown.append(Image.fromarray(drawable(item.detach(), preprocessor).numpy()))
         else:
             shown.append(_recipe(preprocessor).display(item))
     return shown
 
 
-def _opened(images: Any, max_pixels: int) -> Iterator[Image.Image | Tensor]:
-    """One after the other: RGB pictures, and ready float tensors (C, H, W)."""
+def drawable(image: Tensor, preprocessor: Preprocessor | None) -> Tensor:
+    """A ready tensor (C, H, W) as uint8 (H, W, 3) on the CPU, turned back with the preprocessor or stretched."""
+    known = preprocessor is not None and preprocessor.channels == image.shape[0]
+    unit = preprocessor.denormalise(image) if known and preprocessor is not None else None
+    shown = list(shown_channels(image.shape[0]))
+    unit = _stretched(image[shown]) if unit is None else unit[shown]
+    values = unit.mul(255).round().clamp(0, 255).to("cpu", torch.uint8)
+    return values.expand(3, -1, -1).permute(1, 2, 0).contiguous()
+
+
+def _opened(
+    images: Any, max_pixels: int, preprocessor: Preprocessor | None
+) -> Iterator[Image.Image | Bands | Tensor]:
+    """One after the other: RGB pictures, pictures of other channels, and ready float tensors (C, H, W)."""
     source = (
         images
         if isinstance(images, PictureSource)
         else PictureSource(take_apart(images).pictures, None, max_pixels=max_pixels)
     )
     for index in range(len(source)):
-        yield source.open(index).image
+        yield source.open(index, 3 if preprocessor is None else preprocessor.channels).image
 
 
 def _recipe(preprocessor: Preprocessor | None) -> Preprocessor:
     if preprocessor is None:
         raise ModelError(
             "how this model wants its pictures is not known; open it with preprocess= (a Preprocessor, its library's "
-            "transform, 'imagenet', 'clip' or 'half'), or pass ready normalised tensors (B, 3, H, W)"
+            "transform, {'size': 224, 'mean': 0.5, 'std': 0.5} with the numbers of its training, 'imagenet', 'clip' or "
+            "'half'), or pass ready normalised tensors (B, C, H, W)"
         )
     return preprocessor
 

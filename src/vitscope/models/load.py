@@ -12,6 +12,7 @@ from torch import nn
 
 from vitscope.errors import ModelError, brief, nearest
 from vitscope.models import local_source
+from vitscope.models.channels import channels_of, fitted, require_fitted
 from vitscope.models.class_names import as_class_names
 from vitscope.models.loaded import LoadedModel
 from vitscope.models.module_source import from_module, refuse_unseeable
@@ -58,8 +59,11 @@ def load_model(
     else:
         loaded = _given(name_or_module, weights, size, pretrained, options)
     if preprocess is not None:
-        loaded.preprocessor = as_preprocessor(preprocess, size or loaded.image_size)
+        recipe = as_preprocessor(preprocess, size or loaded.image_size)
+        loaded.preprocessor = require_fitted(recipe, channels_of(loaded.module))
         loaded.image_size = size or loaded.image_size or loaded.preprocessor.size
+    elif loaded.preprocessor is not None:
+        loaded.preprocessor = fitted(loaded.preprocessor, channels_of(loaded.module))
     if class_names is not None:
         loaded.class_names = as_class_names(class_names, _class_count(loaded))
     refuse_empty(loaded.module)

@@ -22,7 +22,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def refuse_unseeable(module: nn.Module) -> None:
-    """Raise ``ModelError`` for scripted modules, whose inner calls Python never makes.
+    """Raise ``ModelError`` for scripted modules, whose inner calls Python never makes, and for weights without values.
 
     Parts compiled by torch.compile may stay: they run eagerly while they are looked at.
     """
@@ -33,6 +33,12 @@ def refuse_unseeable(module: nn.Module) -> None:
                 f"{where} is a TorchScript module, whose attention cannot be seen; "
                 "pass the Python model it was made from"
             )
+    empty = next((name for name, weight in module.named_parameters() if weight.is_meta), None)
+    if empty is not None:
+        raise ModelError(
+            f"the weights have no values yet (meta device), such as {empty!r}; load them first, with "
+            "model.to_empty(device='cpu') and load_state_dict"
+        )
 
 
 def from_module(module: object, image_size: tuple[int, int] | None = None) -> LoadedModel:

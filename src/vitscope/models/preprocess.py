@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitscope.errors import ModelError, nearest
+from vitscope.errors import ModelError, PictureError, nearest
 from vitscope.models.geometry import Geometry
+from vitscope.pictures.bands import Bands, shown_channels
 from vitscope.pictures.modes import to_rgb
 
 ResizeRule = Literal["short", "cover", "contain", "squash", "none"]
@@ -47,7 +48,8 @@ class Preprocessor:
     """Resize, centre crop (or pad with ``fill``), scale to 0..1, normalise. Frozen, so a protocol can hold it.
 
     size: (H, W) of the model's input; resize_to: (H, W) aimed at before the crop, None for ``size``;
-    mean, std: per channel, of values in 0..1; interpolation: a key of ``FILTERS``.
+    mean, std: per channel, of values in 0..1: three for colours, one for greys, as many as a model of other channels
+    has; interpolation: a key of ``FILTERS``.
     """
 
     size: tuple[int, int]
@@ -73,29 +75,40 @@ class Preprocessor:
         if self.interpolation not in FILTERS:
             close = ", ".join(nearest(self.interpolation, FILTERS))
             raise ModelError(f"unknown interpolation {self.interpolation!r}; did you mean {close}?")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        if not self.mean or len(self.mean) != len(self.std) or min(self.std) <= 0:
             raise ModelError(
-                f"expected three means and three positive deviations; got {self.mean} and {self.std}"
+                f"expected one mean and one positive deviation for each channel; got {self.mean} and {self.std}"
             )
 
-    def __call__(self, picture: Image.Image) -> Tensor:
-        """One picture, any mode, to the model's input (3, H, W), float32, normalised."""
+    @property
+    def channels(self) -> int:
+        """Number of channels C of the model's pictures."""
+        return len(self.mean)
+
+    def __call__(self, picture: Image.Image | Bands) -> Tensor:
+        """One picture, any mode, to the model's input (C, H, W), float32, normalised.
+
+        Raises PictureError for a picture that has not the channels of this recipe; for one channel, colours
+        become greys."""
         mean, std = self.mean_std()
         return (self._unit(picture) - mean) / std
 
-    def display(self, picture: Image.Image) -> Image.Image:
-        """The picture that the model sees, (H, W) RGB, not normalised: what overlays are drawn on."""
+    def display(self, picture: Image.Image | Bands) -> Image.Image:
+        """The picture that the model sees, (H, W) RGB, not normalised: what overlays are drawn on.
+
+        Of other than three channels, see ``vitscope.pictures.bands.shown_channels``."""
         values = self._unit(picture).mul(255).round_().clamp_(0, 255).to(torch.uint8)
-        return Image.fromarray(values.permute(1, 2, 0).contiguous().numpy())
+        shown = values[list(shown_channels(self.channels))].expand(3, -1, -1)
+        return Image.fromarray(shown.permute(1, 2, 0).contiguous().numpy())
 
     def denormalise(self, images: Tensor) -> Tensor:
-        """Inputs (B, 3, H, W) or (3, H, W) back to values in 0..1, same shape and device, float32."""
+        """Inputs (B, C, H, W) or (C, H, W) back to values in 0..1, same shape and device, float32."""
         mean, std = self.mean_std()
         return (images.float() * std.to(images.device) + mean.to(images.device)).clamp(0, 1)
 
     def mean_std(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation, each (3, 1, 1), float32."""
-        return torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+        """Mean and standard deviation, each (C, 1, 1), float32."""
+        return torch.tensor(self.mean).view(-1, 1, 1), torch.tensor(self.std).view(-1, 1, 1)
 
     def with_size(self, size: tuple[int, int]) -> Preprocessor:
         """The same recipe for another input size (H, W): the same share of the picture is cropped away."""
@@ -168,9 +181,17 @@ class Preprocessor:
             return -spare // 2, 0
         return 0, spare // 2 if self.crop == "floor" else round(spare / 2)
 
-    def _unit(self, picture: Image.Image) -> Tensor:
-        """Resized and cropped, (3, H, W) in 0..1."""
+    def _unit(self, picture: Image.Image | Bands) -> Tensor:
+        """Resized and cropped, (C, H, W) in 0..1."""
+        if isinstance(picture, Bands):
+            return self._unit_of_bands(picture)
+        if self.channels not in (1, 3):
+            raise PictureError(
+                f"the model takes pictures of {self.channels} channels, and one of red, green and blue came; pass "
+                f"arrays (H, W, {self.channels}), or normalised tensors (B, {self.channels}, H, W)"
+            )
         picture = to_rgb(picture)
+        picture = picture.convert("L") if self.channels == 1 else picture
         resized = self.resized((picture.height, picture.width))
         if resized[0] * resized[1] > MAX_RESIZED_PIXELS and self.resize != "none":
             return self._pad(_tensor(self._window(picture, resized)).float() / 255, resized)
@@ -184,6 +205,26 @@ class Preprocessor:
             values = _resize_tensor(values, resized, self.interpolation)
         cropped = self._crop(values if values.is_floating_point() else values.float() / 255)
         return cropped
+
+    def _unit_of_bands(self, picture: Bands) -> Tensor:
+        """Each channel by itself, resized by Pillow in float32 as 8-bit pictures are, without rounding."""
+        if picture.channels != self.channels:
+            raise PictureError(
+                f"the model takes pictures of {self.channels} channels, and one of {picture.channels} came; channels "
+                "come last in an array: choose or reorder them with array[..., [0, 1, 2]]"
+            )
+        resized = self.resized((picture.height, picture.width))
+        large = resized[0] * resized[1] > MAX_RESIZED_PIXELS and self.resize != "none"
+        planes = []
+        for channel in range(self.channels):
+            plane = Image.fromarray(np.ascontiguousarray(picture.values[:, :, channel]))
+            if large:
+                plane = self._window(plane, resized)
+            elif plane.size != (resized[1], resized[0]):
+                plane = plane.resize((resized[1], resized[0]), FILTERS[self.interpolation])
+            planes.append(np.asarray(plane))
+        values = torch.from_numpy(np.stack(planes)).clamp(0, 1)
+        return self._pad(values, resized) if large else self._crop(values)
 
     def _window(self, picture: Image.Image, resized: tuple[int, int]) -> Image.Image:
         """Resized and cropped in one step: Pillow's ``box`` gives the pixels that resizing first would give."""
@@ -206,13 +247,16 @@ class Preprocessor:
         if tuple(values.shape[1:]) == self.size:
             return values.contiguous()
         top, left = (self._place(resized, axis)[0] for axis in (0, 1))
-        canvas = (torch.tensor(self.fill, dtype=torch.float32) / 255).view(3, 1, 1).repeat(1, height, width)
+        fill = torch.tensor(self.fill, dtype=torch.float32) / 255
+        fill = fill if self.channels == 3 else fill.mean().expand(self.channels)
+        canvas = fill.view(-1, 1, 1).repeat(1, height, width)
         canvas[:, top : top + values.shape[1], left : left + values.shape[2]] = values
         return canvas
 
 
 def _tensor(picture: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+    values = torch.from_numpy(np.array(picture))
+    return values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous()
 
 
 def _resize_tensor(values: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:

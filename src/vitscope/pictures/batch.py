@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vitscope.pictures.bands import Bands
 from vitscope.pictures.masks import Mask
 from vitscope.pictures.truth import Box
 
@@ -27,14 +28,14 @@ class Opened(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture that was read: an upright RGB Pillow image, or a tensor (C, H, W) that is ready for the model.
+    """One picture that was read: upright RGB, of the model's other channels, or a tensor (C, H, W) ready for the model.
 
     mask: bool (H, W), and boxes, in pixels of ``image``. position: its place in the source.
     """
 
     source: PictureSource
     position: int
-    image: Image.Image | Tensor
+    image: Image.Image | Bands | Tensor
     label: int | None = None
     mask: Mask | None = None
     boxes: list[Box] | None = None

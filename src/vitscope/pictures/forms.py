@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from vitscope.errors import DataError, PictureError
+from vitscope.pictures.bands import Bands
 from vitscope.pictures.find import list_pictures
 from vitscope.pictures.memory import EXPECTED
 
@@ -96,7 +97,7 @@ def _flat(images: Any, found: Items, depth: int = 0) -> Iterator[tuple[Any, int 
         found.closed.update(listed.closed)
         found.root = listed.root if depth == 0 else found.root
         yield from ((file, None) for file in listed.files)
-    elif isinstance(images, Image.Image):
+    elif isinstance(images, (Image.Image, Bands)):
         yield images, None
     elif isinstance(images, (Tensor, np.ndarray)):
         several = images.ndim == 4

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from vitscope.errors import PictureError, printable
+from vitscope.pictures.bands import Bands
 
 _CHUNK = 1 << 20
 _AGAIN = re.compile(r"#again-\d+$")
@@ -33,7 +34,7 @@ def id_of_stream(stream: IO[bytes]) -> str:
     return state.hexdigest()
 
 
-def id_of_values(picture: Image.Image | Tensor) -> str:
+def id_of_values(picture: Image.Image | Bands | Tensor) -> str:
     """xxh3-128 of a picture in memory: of type, shape and values.
 
     Whatever form a picture had, what counts is what the reader makes of it; a ready tensor counts by its numbers, the
@@ -44,7 +45,7 @@ def id_of_values(picture: Image.Image | Tensor) -> str:
         kind = str(values.dtype).removeprefix("torch.")
         shape, content = tuple(values.shape), values.reshape(-1).view(torch.uint8).numpy()
     else:
-        pixels = np.ascontiguousarray(np.asarray(picture))
+        pixels = np.ascontiguousarray(np.asarray(picture.values if isinstance(picture, Bands) else picture))
         kind, shape, content = str(pixels.dtype), pixels.shape, pixels.reshape(-1)
     state = xxhash.xxh3_128(f"{kind} {','.join(map(str, shape))} ".encode())
     state.update(content.data)

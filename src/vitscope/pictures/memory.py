@@ -67,7 +67,8 @@ def _from_array(values: np.ndarray) -> Image.Image:
     if values.ndim != 3 or values.shape[2] not in (1, 3, 4) or 0 in shape:
         hint = ": channels come last, transpose it" if len(shape) == 3 and shape[0] in (1, 3, 4) else ""
         raise PictureError(
-            f"expected a picture array (H, W), (H, W, 3) or (H, W, 4); got shape {shape}{hint}"
+            f"expected a picture array (H, W), (H, W, 3) or (H, W, 4), or as many channels as the model takes with one "
+            f"mean and deviation for each (preprocess=); got shape {shape}{hint}"
         )
     if np.issubdtype(values.dtype, np.floating):
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:

@@ -85,6 +85,11 @@ def _told(file: Path) -> Iterator[None]:
     except (FileNotFoundError, PermissionError) as error:
         raise _vanished(file, error) from error
     except Exception as error:
+        if "samples per pixel" in str(error):
+            raise PictureError(
+                f"{file} has more channels than picture files are read with (four); read it with a library for it, "
+                "such as tifffile or rasterio, and pass the array (H, W, C) in Python"
+            ) from error
         # Decoders raise nearly every type there is: OSError, SyntaxError, ValueError, struct.error, MemoryError ...
         raise PictureError(
             f"{file} is damaged or cut short and cannot be decoded ({brief(error)}); fetch or export it again"

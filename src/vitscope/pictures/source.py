@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from vitscope.errors import DataError, PictureError
+from vitscope.pictures.bands import Bands, bands_in
 from vitscope.pictures.batch import Batch, Opened, Picture, batch_of
 from vitscope.pictures.forms import labelled, take_apart
 from vitscope.pictures.identity import drawn_by, id_of_stream, id_of_values, key_of_path, told_apart
@@ -127,25 +128,26 @@ class PictureSource:
         part._keys, part._ids, part._partial = list(self.keys[start:stop]), self._ids[start:stop], True
         return part
 
-    def open(self, index: int) -> Picture:
+    def open(self, index: int, channels: int = 3) -> Picture:
         """One picture, read and checked, with what is known of it. Raises PictureError, DataError for its mask.
 
+        channels: of the model's pictures; other than one or three are kept as they are where a picture has as many.
         A file that is no longer what it was when its id was taken is refused: results would belong to neither.
         """
         item, label = labelled(self.items[index])
         name = str(item) if isinstance(item, Path) else f"picture {index}"
-        image: Image.Image | Tensor
+        image: Image.Image | Bands | Tensor
         if isinstance(item, Path):
             with open_file(item) as stream:
                 found = id_of_stream(stream)
                 stream.seek(0)
                 with decode(stream, item, self.max_pixels) as stored:
-                    image = to_rgb(upright(stored))
+                    image = bands_in(stored, channels) or to_rgb(upright(stored))
             if self._ids[index] not in (None, "", found):
                 raise PictureError(f"{item} was changed while it was in use; start again")
             self._ids[index] = found
         else:
-            image = self._in_memory(item)
+            image = self._in_memory(item, channels)
         size = (
             (int(image.shape[-2]), int(image.shape[-1]))
             if isinstance(image, Tensor)
@@ -163,16 +165,16 @@ class PictureSource:
             target=None if self.targets is None else self.targets[index],
         )
 
-    def _in_memory(self, item: Any) -> Image.Image | Tensor:
+    def _in_memory(self, item: Any, channels: int | None = None) -> Image.Image | Bands | Tensor:
         if isinstance(item, Tensor) and item.is_floating_point():
             return check_tensor(item)
-        return as_picture(item, max_pixels=self.max_pixels)
+        return bands_in(item, channels) or as_picture(item, max_pixels=self.max_pixels)
 
-    def read(self, start: int = 0, stop: int | None = None) -> Iterator[Picture]:
+    def read(self, start: int = 0, stop: int | None = None, channels: int = 3) -> Iterator[Picture]:
         """The pictures that can be read, in order. Raises for one that cannot, unless ``skip`` records it."""
         for index in range(start, len(self) if stop is None else min(stop, len(self))):
             try:
-                yield self.open(index)
+                yield self.open(index, channels)
             except (PictureError, DataError) as error:
                 if not self.skip:
                     raise
@@ -187,8 +189,9 @@ class PictureSource:
         if size < 1:
             raise PictureError(f"expected batches of at least 1 picture, got {size}")
         some = False
+        channels = 3 if vit.preprocessor is None else int(vit.preprocessor.channels)
         for start in range(0, len(self), size):
-            found = list(self.read(start, start + size))
+            found = list(self.read(start, start + size, channels))
             if found:
                 some = True
                 yield batch_of(vit, found)
@@ -228,6 +231,7 @@ def picture_source(
     Pillow image                              one picture, turned upright
     array (H, W), (H, W, 1), (H, W, 3 or 4)   one picture: grey, RGB, RGBA
     array (B, H, W, 1, 3 or 4)                B pictures, whatever B is
+    array (H, W, C), uint8 tensor (C, H, W)   of a model of C channels: all of them are kept
     uint8 tensor (3, H, W), (B, 3, H, W)      pictures
     float tensor (3, H, W), (B, 3, H, W)      ready input for the model, normalised already: not changed
     list, tuple, generator, DataLoader        any of these one after the other, also (pictures, labels)
