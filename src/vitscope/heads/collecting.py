@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitscope.heads.batching import measured
 from vitscope.heads.bounds import check_whole
 from vitscope.heads.canonical import hellinger, offset_map, pooled_map
 from vitscope.heads.draws import Draw, ranks_of
@@ -70,13 +71,15 @@ class MapCollection:
 
     def run(self, prepared: Prepared, shard: PictureSource) -> MapSample | None:
         """The maps that were drawn of some of the pictures; None when none of them could be read."""
-        samples = []
-        for batch in shard.batches(prepared.vit, self.batch_size):
-            trace = prepared.vit.trace(batch.images, gradient=False)
+
+        def maps_of(batch: Batch) -> MapSample:
+            trace = prepared.vit.trace(batch.images, gradient=False, keys=batch.keys)
             sites = spatial_sites(trace.sites, trace.layout, prepared.vit.source)
-            samples.append(self._collect(prepared.draw, sites, trace.layout, batch))
+            found = self._collect(prepared.draw, sites, trace.layout, batch)
             self.steps.advance(len(batch))
-        return self.merge(prepared, samples)
+            return found
+
+        return self.merge(prepared, measured(prepared.vit, shard, self.batch_size, maps_of))
 
     def merge(self, prepared: Prepared, parts: Iterable[MapSample | None]) -> MapSample | None:
         """The maps with the smallest ranks of all parts."""

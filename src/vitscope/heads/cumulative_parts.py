@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vitscope.heads.change_metrics import as_classes, js_bits
+from vitscope.heads.batching import measured
+from vitscope.heads.change_metrics import js_bits
 from vitscope.heads.moments import ExactSum
 from vitscope.heads.progress import Steps
 from vitscope.heads.resuming import Resumer
 from vitscope.heads.sweep import clean_run
-from vitscope.pictures import PictureSource
+from vitscope.pictures import Batch, PictureSource
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import HeadAblation, Vit
@@ -70,24 +71,26 @@ class CumulativeSums:
     def run(self, prepared: Vit, shard: PictureSource) -> AnswerSums:
         """The sums over some of the pictures."""
         sums = AnswerSums()
-        for batch in shard.batches(prepared, self.batch_size):
+
+        def answers_of(batch: Batch) -> tuple[Batch, Tensor]:
             clean = clean_run(prepared, batch.images, batch.labels if self.labelled else None)
             resumer = Resumer(prepared, clean)
             rows = []
             for order in self.orders:
                 asked = [
                     answers(
-                        as_classes(clean.cache.logits.cpu(), clean.anatomy),
-                        as_classes(
-                            masked_logits(resumer, order[:count], self.means, self.L, self.H).cpu(), clean.anatomy
-                        ),
+                        clean.cache.logits.cpu(),
+                        masked_logits(resumer, order[:count], self.means, self.L, self.H).cpu(),
                         clean.labels,
                     )
                     for count in self.counts
                 ]
                 rows.append(torch.stack(asked, 1))
                 self.steps.advance(len(batch) * len(self.counts))
-            sums.total.add(torch.stack(rows, 1))
+            return batch, torch.stack(rows, 1)
+
+        for batch, found in measured(prepared, shard, self.batch_size, answers_of):
+            sums.total.add(found)
             sums.keys += batch.keys
             sums.ids += batch.ids
         return sums

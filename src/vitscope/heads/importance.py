@@ -153,7 +153,7 @@ class _FirstOrder:
         targets: list[Target] = [TopK(1)]
         if self.labelled and batch.labels is not None:
             targets.append(ClassIndex(tuple(batch.labels.tolist())))
-        traces = self.vit.traces(batch.images, targets)
+        traces = self.vit.traces(batch.images, targets, keys=batch.keys)
         signed = first_order_scores(traces[0], self.means)
         values = {"first_order": signed.abs(), "first_order_signed": signed}
         if len(traces) > 1:

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitscope.heads.batching import measured
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import heads_recipe
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.progress import Progress, Steps, quiet
 from vitscope.heads.sites import head_grid
-from vitscope.pictures import PictureSource, picture_source
+from vitscope.pictures import Batch, PictureSource, picture_source
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import AttentionSite, Vit
@@ -56,15 +57,19 @@ class HeadOutputs:
     def run(self, prepared: Vit, shard: PictureSource) -> OutputSums:
         """The sums over some of the pictures."""
         total, count = ExactSum(), 0
-        for batch in shard.batches(prepared, self.batch_size):
-            sites = first_sites(prepared.trace(batch.images, gradient=False).sites)
+
+        def outputs_of(batch: Batch) -> Tensor:
+            sites = first_sites(prepared.trace(batch.images, gradient=False, keys=batch.keys).sites)
             self._check(sites)
             outputs = [
                 site.output.double() if self.per_query else site.output.double().mean(2) for site in sites
             ]
-            total.add(torch.stack([output.cpu() for output in outputs], 1))
-            count += len(batch)
             self.steps.advance(len(batch))
+            return torch.stack([output.cpu() for output in outputs], 1)
+
+        for found in measured(prepared, shard, self.batch_size, outputs_of):
+            total.add(found)
+            count += len(found)
         return OutputSums(count, total)
 
     def merge(self, prepared: Vit, parts: Iterable[OutputSums]) -> OutputSums:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitscope.analysis import Analysis, growing, run_in_parts
+from vitscope.heads.batching import measured
 from vitscope.heads.progress import Steps
 from vitscope.pictures import Batch, PictureSource
 from vitscope.storage import tensors
@@ -125,7 +126,7 @@ class PerPicture:
 
     def run(self, prepared: Vit, shard: PictureSource) -> Rows:
         """The numbers of some of the pictures."""
-        return Rows.join([self.measure(batch) for batch in shard.batches(prepared, self.batch_size)])
+        return Rows.join(list(measured(prepared, shard, self.batch_size, self.measure)))
 
     def merge(self, prepared: Vit, parts: Iterable[Rows]) -> Rows:
         """The numbers of all pictures."""

@@ -133,7 +133,7 @@ def head_scores(
     steps = Steps(progress, "head scores", len(source))
 
     def measure(batch: Batch) -> Rows:
-        rows = Rows.of(batch, trace_scores(vit.trace(batch.images)))
+        rows = Rows.of(batch, trace_scores(vit.trace(batch.images, keys=batch.keys)))
         steps.advance(len(batch))
         return rows
 

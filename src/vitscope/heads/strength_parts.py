@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from vitscope.heads.batching import measured
 from vitscope.heads.distance import grid_geometry
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.moments import Moments
@@ -16,7 +17,7 @@ from vitscope.heads.profiles import PictureProfiles, add_rows, finish, start_sum
 from vitscope.heads.progress import Steps
 from vitscope.heads.sites import prefix_of, spatial_sites
 from vitscope.models.anatomy import TokenLayout
-from vitscope.pictures import PictureSource
+from vitscope.pictures import Batch, PictureSource
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import AttentionSite, Trace, Vit
@@ -79,9 +80,9 @@ class StrengthSums:
 
     def run(self, prepared: Vit, shard: PictureSource) -> StrengthPart:
         """The sums over some of the pictures."""
-        parts = []
-        for batch in shard.batches(prepared, self.batch_size):
-            trace = prepared.trace(batch.images, gradient=False)
+
+        def profiles_of(batch: Batch) -> StrengthPart:
+            trace = prepared.trace(batch.images, gradient=False, keys=batch.keys)
             profiles, blocks = trace_profiles(trace, self.distance)
             part = StrengthPart(Rows.of(batch, {name: getattr(profiles, name) for name in SCALARS}))
             for name, value in vars(profiles).items():
@@ -89,9 +90,10 @@ class StrengthSums:
                 part.moments[name].add(value)
             prefix = trace.layout.prefix[: int(profiles.to_prefix.shape[-1])]
             part.shape = Shape(blocks, tuple(prefix), trace.layout.grid)
-            parts.append(part)
             self.steps.advance(len(batch))
-        return self.merge(prepared, parts)
+            return part
+
+        return self.merge(prepared, measured(prepared, shard, self.batch_size, profiles_of))
 
     def merge(self, prepared: Vit, parts: Iterable[StrengthPart]) -> StrengthPart:
         """The sums over all pictures."""

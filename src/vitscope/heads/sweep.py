@@ -17,6 +17,7 @@ from vitscope.heads.errors import HeadsError
 from vitscope.heads.shortening import Watching
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import BlockCache, Vit
+from vitscope.tracing.answers import require_numbers
 from vitscope.tracing.blocks import first_tensor, is_tokens
 from vitscope.tracing.forward_pass import run_pass
 from vitscope.tracing.guard import exclusive
@@ -70,6 +71,7 @@ def clean_run(vit: Vit, pixels: Tensor, labels: Tensor | None) -> Clean:
             anatomy,
             lambda: run_pass(vit.model, anatomy, pixels, precision=vit.precision, ablations=[watching]),
         )
+    require_numbers(vit.source, record.logits)
     cache = BlockCache(pixels, record.logits.float(), tuple(outputs), anatomy.blocks)
     entering = {block + 1: first_tensor(output) for block, output in enumerate(outputs[:-1])}
     entering[0] = beginning.tokens
