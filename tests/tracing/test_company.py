@@ -144,6 +144,28 @@ def test_models_that_share_nothing_run_side_by_side() -> None:
     in_threads(*(lambda vit=vit: vit.forward(pictures()) for vit in vits))
 
 
+@pytest.mark.parametrize("make", [shared_blocks, wrapper_and_inner, tied_parameters])
+def test_models_that_share_anything_run_one_after_the_other(make: Callable[[], list[Vit]]) -> None:
+    first, second = make()
+    for vit in (first, second):
+        vit.forward(pictures())
+    order: list[str] = []
+
+    def begin_the_other(*_: Any) -> None:
+        if not order:
+            order.append("first begins")
+            other.start()
+            other.join(0.3)  # time enough to run, if it may
+            order.append("first ends")
+
+    other = threading.Thread(target=lambda: (second.forward(pictures()), order.append("second is done")))
+    hook = first.model.get_submodule("patch_embed").register_forward_hook(begin_the_other)
+    first.forward(pictures())
+    hook.remove()
+    other.join(30)
+    assert order == ["first begins", "first ends", "second is done"]
+
+
 def test_a_run_of_the_users_own_on_another_thread_is_not_taken_for_ours() -> None:
     vit, other = opened(small()), pictures(9)
     wanted = vs.explain(vit, pictures(), METHODS)

@@ -20,8 +20,9 @@ from torch import nn
 import vitscope as vs
 from tests.tracing.test_nothing_left import same, state
 from vitscope.interruption import held, released
-from vitscope.tracing import Vit
+from vitscope.tracing import Vit, exclusion
 from vitscope.tracing.caller import unaffected
+from vitscope.tracing.scope import current_scope
 
 PLACES = int(os.environ.get("VITSCOPE_TEST_PLACES", "40"))
 """Lines of one call at which signals are sent, spread evenly over all that it runs; as many again over ``DELICATE``."""
@@ -73,6 +74,8 @@ def everything(model: nn.Module) -> dict[str, Any]:
         "threads": [thread.ident for thread in threading.enumerate()],
         "dtype": torch.get_default_dtype(),
         "handlers": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)],
+        "scope": current_scope(),
+        "working": list(exclusion._working),
         "checkpoint": [getattr(torch.utils.checkpoint, name) for name in ("CheckpointFunction", "checkpoint")],
     }
 
@@ -108,8 +111,13 @@ class _AtLine:
         return "went through"
 
 
-@pytest.mark.parametrize("files", [WATCHED, DELICATE], ids=["anywhere", "delicate"])
-@pytest.mark.parametrize("name", CALLS)
+FOOTPRINT = ("/evaluation/footprint.py",)
+"""A thread that watches the memory begins and ends there."""
+
+
+@pytest.mark.parametrize(
+    ("name", "files"), [(name, files) for name in CALLS for files in (WATCHED, DELICATE)] + [("evaluate", FOOTPRINT)]
+)
 def test_a_signal_at_any_line_is_raised_and_leaves_all_as_it_was(
     name: str, files: tuple[str, ...], vit: Vit
 ) -> None:
