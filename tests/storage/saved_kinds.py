@@ -57,7 +57,8 @@ def explanation() -> Explanation:
 
 
 def bank() -> MemoryBank:
-    return MemoryBank(torch.from_numpy(floats(5, 4)).half(), torch.arange(5), ("a", "b"), "timm/x", "0123")
+    made = Recipe("bank", {"fingerprint": "0123", "precision": "float32"}, count=5)
+    return MemoryBank(torch.from_numpy(floats(5, 4)).half(), torch.arange(5), ("a", "b"), "timm/x", "0123", made)
 
 
 def table() -> heads.HeadTable:

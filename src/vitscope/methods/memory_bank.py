@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from torch.nn.functional import normalize
 from vitscope.errors import MethodError
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Vit
+from vitscope.tracing.identity import library_versions, model_identity
 
 KIND = "memory bank"
 CHUNK = 65536
@@ -24,13 +26,16 @@ CHUNK = 65536
 
 @dataclass(frozen=True, repr=False)
 class MemoryBank:
-    """Unit features (M, D) float16 of M pictures, their labels (M,) when known, and the model that made them."""
+    """Unit features (M, D) float16 of M pictures, their labels (M,) when known, and the model that made them.
+
+    made: what the features depend on besides the pictures: weights, preparation of pictures, precision."""
 
     features: Tensor
     labels: Tensor | None
     label_names: tuple[str, ...]
     model: str
     fingerprint: str
+    made: Recipe | None = None
 
     def __repr__(self) -> str:
         return f"<MemoryBank of {len(self)} pictures by {self.model} ({self.fingerprint})>"
@@ -38,12 +43,23 @@ class MemoryBank:
     def __len__(self) -> int:
         return int(self.features.shape[0])
 
+    @property
+    def recipe(self) -> Recipe | None:
+        """What makes these features; a bank serves models and preparations of the same recipe only."""
+        return self.made
+
     def check(self, vit: Vit) -> None:
-        """Raise MethodError when another model made this bank."""
+        """Raise MethodError when another model made this bank, or other preparation of pictures or precision."""
         if self.fingerprint != vit.fingerprint:
             raise MethodError(
                 f"this memory bank was made by '{self.model}' ({self.fingerprint}), not by '{vit.source}' "
                 f"({vit.fingerprint}); make one with: vitscope bank build FOLDER --model {vit.source}"
+            )
+        differences = [] if self.made is None else self.made.differences(replace(self.made, model=model_identity(vit)))
+        if differences:
+            raise MethodError(
+                f"this memory bank was made otherwise ({'; '.join(differences)}); open the model as it was then, or make "
+                f"a new bank with: vitscope bank build FOLDER --model {vit.source}"
             )
 
     def nearest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -68,7 +84,12 @@ class MemoryBank:
         arrays = {"features": self.features}
         if self.labels is not None:
             arrays["labels"] = self.labels
-        note = {"model": self.model, "fingerprint": self.fingerprint, "label_names": self.label_names}
+        note = {
+            "model": self.model,
+            "fingerprint": self.fingerprint,
+            "label_names": self.label_names,
+            "recipe": None if self.made is None else self.made.to_dict(),
+        }
         return tensors.save(path, KIND, arrays, note)
 
     @staticmethod
@@ -82,7 +103,8 @@ class MemoryBank:
             if labels is not None and labels.shape != features.shape[:1]:
                 raise ValueError("it has not one label per picture")
             names = tuple(str(name) for name in note["label_names"])
-            return MemoryBank(features, labels, names, str(note["model"]), str(note["fingerprint"]))
+            made = None if note["recipe"] is None else Recipe.from_dict(note["recipe"])
+            return MemoryBank(features, labels, names, str(note["model"]), str(note["fingerprint"]), made)
 
 
 def build_bank(
@@ -110,4 +132,5 @@ def build_bank(
         tuple(label_names),
         vit.source,
         vit.fingerprint,
+        Recipe("bank", model=model_identity(vit), count=len(joined), versions=library_versions()),
     )
