@@ -58,8 +58,8 @@ class MemoryBank:
         differences = [] if self.made is None else self.made.differences(replace(self.made, model=model_identity(vit)))
         if differences:
             raise MethodError(
-                f"this memory bank was made otherwise ({'; '.join(differences)}); open the model as it was then, or make "
-                f"a new bank with: vitscope bank build FOLDER --model {vit.source}"
+                f"this memory bank was made otherwise ({'; '.join(differences)}); open the model as it was then, or "
+                f"make a new bank with: vitscope bank build FOLDER --model {vit.source}"
             )
 
     def nearest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
