@@ -9,11 +9,12 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Links:
     """One block's place in the data flow. sites: the attention calls inside it; reads: those that lie in what enters
-    it; both as sets of bits."""
+    it; both as sets of bits. sees: whether the pictures lie in what enters it."""
 
     path: str
     sites: int
     reads: int
+    sees: bool = False
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,13 @@ class Chain:
     """The blocks that lead to the output one after the other.
 
     members: their positions, first block first. reason: why they are no single chain, None when they are. aside: the
-    paths of blocks that do not lead to the output at all."""
+    paths of blocks that do not lead to the output at all. unseeing: the paths of those that lead to it in a chain of
+    their own which reads no picture (a text tower)."""
 
     members: tuple[int, ...]
     reason: str | None
     aside: tuple[str, ...]
+    unseeing: tuple[str, ...] = ()
 
 
 def find_chain(blocks: Sequence[Links], output: int) -> Chain:
@@ -33,11 +36,18 @@ def find_chain(blocks: Sequence[Links], output: int) -> Chain:
 
     Each block of a chain is read by the next one. Where the output does not tell (0), all blocks count as leading to
     it. Two towers whose outputs are added, an ensemble, a mirrored second pass or two pictures through one ViT are
-    several chains; a teacher that runs beside its student leads nowhere."""
+    several chains; a teacher that runs beside its student leads nowhere. Of a picture tower and a text tower the one
+    that reads the pictures is taken."""
     leading = [i for i, block in enumerate(blocks) if not output or block.sites & output]
     aside = tuple(block.path for i, block in enumerate(blocks) if i not in leading)
     ends = [i for i in leading if not any(blocks[i].sites & blocks[j].reads for j in leading if j != i)]
     chains = [_back_from(end, leading, blocks) for end in ends]
+    seeing = [chain for chain in chains if any(blocks[i].sees for i in chain)]
+    unseeing: tuple[str, ...] = ()
+    if len(chains) > 1 and len(seeing) == 1:  # the others read texts, or nothing that is given
+        blind = [i for i in leading if not blocks[i].sees]
+        unseeing = tuple(blocks[i].path for i in blind)
+        chains, leading = seeing, [i for i in leading if i not in blind]
     if len(chains) > 1:
         spans = [_span([blocks[i].path for i in chain]) for chain in chains]
         named = " and ".join(spans[:3]) + (" and more" if len(spans) > 3 else "")
@@ -59,7 +69,7 @@ def find_chain(blocks: Sequence[Links], output: int) -> Chain:
             f"{_span([blocks[i].path for i in chain])}), so there is no one chain of blocks; name one with blocks=",
             aside,
         )
-    return Chain(tuple(chain), None, aside)
+    return Chain(tuple(chain), None, aside, unseeing)
 
 
 def _back_from(end: int, leading: Sequence[int], blocks: Sequence[Links]) -> list[int]:

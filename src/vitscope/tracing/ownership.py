@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vitscope.errors import ModelError
 from vitscope.models.anatomy import SiteKind, TokenForm
 from vitscope.tracing.chains import Links
+from vitscope.tracing.provenance import PICTURES, sites_in
 from vitscope.tracing.recorder import Key, ModuleRun, Recorder, SiteSeen
 
 
@@ -69,7 +70,8 @@ class Owners:
         for index, key in enumerate(self.of_site):
             if key is not None:
                 bits[key] |= 1 << index
-        return [Links(key[0], bits[key], self.recorder.runs[key].reads) for key in self.blocks]
+        marks = {key: self.recorder.runs[key].reads for key in self.blocks}
+        return [Links(key[0], bits[key], sites_in(marks[key]), bool(marks[key] & PICTURES)) for key in self.blocks]
 
     def keep(self, members: Sequence[int]) -> None:
         """Count only these of the blocks; the sites of the others belong to none."""

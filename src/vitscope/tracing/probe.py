@@ -9,10 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vitscope.errors import ModelError
+from vitscope.errors import ModelError, VitscopeError
 from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
 from vitscope.tracing.calling import Inputs, batch_of, call_model, pictures_of
 from vitscope.tracing.chains import find_chain
+from vitscope.tracing.does_not_run import why_not_run
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.interception import Interceptor
 from vitscope.tracing.layout import find_layout, name_prefix, prefix_names
@@ -20,7 +21,7 @@ from vitscope.tracing.outputs import choose, leaves, scores_of
 from vitscope.tracing.overrides import Overrides
 from vitscope.tracing.ownership import Owners, form_of, kind_of, main_length
 from vitscope.tracing.pooling_rule import pooling_of
-from vitscope.tracing.provenance import reads_of
+from vitscope.tracing.provenance import PICTURES, add_reads, reads_of, sites_in
 from vitscope.tracing.recorder import Key, Recorder, watch_modules
 from vitscope.tracing.token_order import why_out_of_order
 
@@ -47,6 +48,7 @@ def probe(
     whether the output are ``logits``, an ``embedding``, or ``unknown``."""
     overrides = overrides or Overrides()
     recorder = Recorder()
+    add_reads(pictures_of(inputs), PICTURES)
     can_differentiate = not any(p.is_inference() for p in model.parameters())
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     with (
@@ -58,8 +60,11 @@ def probe(
     ):
         try:
             output = call_model(model, inputs)
-        except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
-            raise _does_not_run(source, inputs, error) from error
+        except VitscopeError:
+            raise
+        except Exception as error:  # a model's own code may fail in any way
+            place = recorder.stack[-1][0] if recorder.stack else ""
+            raise why_not_run(source, model, inputs, error, place) from error
     with torch.inference_mode(False):
         found = _Conclusion(model, inputs, output, recorder, overrides, output_kind).probe(source, family)
     del output, recorder
@@ -68,13 +73,6 @@ def probe(
         reason = why_out_of_order(model, found.anatomy, pictures, inputs)
         found = replace(found, anatomy=replace(found.anatomy, misplaced=reason))
     return found
-
-
-def _does_not_run(source: str, inputs: Inputs, error: Exception) -> ModelError:
-    pictures = pictures_of(inputs)
-    what = f"pictures of {pictures.shape[-2]}x{pictures.shape[-1]}" if pictures is not None else "these inputs"
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return ModelError(f"'{source}' does not run on {what}: {reason}; give the size it wants with image_size=")
 
 
 class _Conclusion:
@@ -96,7 +94,7 @@ class _Conclusion:
         self.logits = None if chosen.path is None else scores_of(output, chosen.path, self.B)
         self.read = self._all_of(output) if self.logits is None else self.logits
         self.owners = Owners(model, recorder, self.read, overrides.blocks)
-        self.asunder = self._follow_chain(reads_of(output))
+        self.asunder = self._follow_chain(sites_in(reads_of(output)))
 
     def probe(self, source: str, family: str) -> Probe:
         sites = self._sites()
@@ -179,6 +177,9 @@ class _Conclusion:
         if chain.aside:
             span = " to ".join(dict.fromkeys((chain.aside[0], chain.aside[-1])))
             self.notes.append(f"attention in {span} does not lead to the output and is left out")
+        if chain.unseeing:
+            span = " to ".join(dict.fromkeys((chain.unseeing[0], chain.unseeing[-1])))
+            self.notes.append(f"attention in {span} reads no picture and is left out")
         return chain.reason or self._loose(owned, output)
 
     def _loose(self, owned: list[Key | None], output: int) -> str | None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vitscope.errors import ModelError
 from vitscope.tracing.calling import Inputs, pictures_of, with_pictures
+from vitscope.tracing.does_not_run import DoesNotRunError
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.overrides import Overrides
 from vitscope.tracing.probe import Probe, probe
@@ -76,7 +77,9 @@ class Probes:
         for size in GUESSED_SIZES:
             try:
                 self.at_size((size, size))
-            except ModelError:
+            except DoesNotRunError as error:
+                if not error.by_size:
+                    raise
                 continue
             return (size, size)
         raise ModelError(

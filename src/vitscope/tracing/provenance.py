@@ -11,15 +11,18 @@ from torch import Tensor
 from vitscope.tracing.function_modes import PassMode
 
 _MARK = "_vitscope_reads"
+PICTURES = 1
+"""The mark of the pictures themselves, which a probe puts on them."""
+
 _NO_DATA = (torch.Size, torch.dtype, torch.device, bool, int, float, str, type(None))
 
 
 class Provenance(PassMode):
     """While it is active, the result of every function carries the marks of what went into it.
 
-    A mark is a whole number whose bits are sites. Unlike the autograd graph it also passes through ``detach`` and
-    ``torch.no_grad``, where the values go on although no gradient comes back. It lies on the tensors of this pass
-    and goes with them."""
+    A mark is a whole number whose bits are the pictures and the sites. Unlike the autograd graph it also passes
+    through ``detach`` and ``torch.no_grad``, where the values go on although no gradient comes back. It lies on the
+    tensors of this pass and goes with them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,6 +47,16 @@ class Provenance(PassMode):
                 if written._base is not None:  # written through a view
                     add_reads(written._base, before)
         return result
+
+
+def bit_of(site: int) -> int:
+    """The mark of one site, by its position."""
+    return 2 << site
+
+
+def sites_in(marks: int) -> int:
+    """The sites alone, the first as the lowest bit."""
+    return marks >> 1
 
 
 def reads_of(value: Any) -> int:

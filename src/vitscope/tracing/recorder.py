@@ -15,7 +15,7 @@ from vitscope.models.cells import Window
 from vitscope.tracing.blocks import first_tensor, is_tokens
 from vitscope.tracing.forward_pass import CONVOLUTION
 from vitscope.tracing.layout import GridSeen
-from vitscope.tracing.provenance import Provenance, add_reads, reads_of
+from vitscope.tracing.provenance import Provenance, add_reads, bit_of, reads_of
 from vitscope.tracing.rulebook import LAYER_NORM, RMS_NORM
 from vitscope.tracing.scope import own
 from vitscope.tracing.site import EagerInputs, FusedInputs
@@ -142,7 +142,7 @@ class Recorder:
 
     def _output(self, output: Tensor) -> Tensor:
         self.sites[-1].node = output.grad_fn
-        bit = 1 << (len(self.sites) - 1)
+        bit = bit_of(len(self.sites) - 1)
         self.provenance.sites |= bit
         add_reads(output, bit)
         return output
