@@ -30,7 +30,9 @@ CAPACITY = 1_000_000
     citation="Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
     class_specific=False,
     needs=Needs(),
-    applies=chained_methods,
+    applies=lambda anatomy: (
+        "its flow problem is set up for pictures, not for films" if anatomy.film else chained_methods(anatomy)
+    ),
 )
 def attention_flow(
     trace: Trace,

@@ -136,6 +136,8 @@ def clean(explanation: Explanation, outliers: Tensor | None) -> Explanation:
     The median is over those of the eight neighbours that are no outliers themselves (over all when there are none).
     ``extras["cleaned"]`` (B, h, w) is 1 where a value was replaced. Raises MethodError when patches are not seen."""
     layout = explanation.layout
+    if layout is not None and layout.frames is not None:
+        raise MethodError("maps of films are not cleaned, only those of pictures; explain without clean")
     if outliers is None or layout is None or explanation.maps.shape[-2:] != torch.Size(layout.grid):
         raise MethodError(
             f"'{explanation.method}' cannot be cleaned on this model: its map has no patch tokens whose norms are seen "

@@ -60,8 +60,9 @@ def explain(
 ) -> Explanation | dict[str, Explanation]:
     """Maps of one method, or of several from shared traces.
 
-    ``images``: any form that ``vs.pictures.picture_source`` takes (paths, Pillow images, arrays, tensors, a source), or
-    a mapping of tensors for a text model. ``method``: a name, several, or a mapping from names to options.
+    ``images``: any form that ``vs.pictures.picture_source`` takes (paths, Pillow images, arrays, tensors, a source),
+    films as a ready tensor (B, T, C, H, W), or a mapping of tensors for a text model. ``method``: a name, several, or
+    a mapping from names to options.
     ``target``: see ``parse_target``.
     ``clean``: give high-norm outlier patches the median of their neighbours, see ``diagnostics.clean``.
     ``options`` go to every named method that has them. Returns an Explanation, or a dict of them by name for
@@ -99,9 +100,8 @@ def explain(
                 },
             )
             shown = pictures_of(inputs)
-            if keep_pictures and shown is not None and shown.dim() == 4:
-                pictures = as_uint8(to_pictures(shown.detach().float().cpu(), vit.preprocessor))
-                explanation = dataclasses.replace(explanation, pictures=pictures)
+            if keep_pictures and shown is not None:
+                explanation = dataclasses.replace(explanation, pictures=_drawable(shown, explanation.maps, vit))
             parts[name].append(explanation)
     if not positions:
         raise PictureError("none of the pictures can be read; their source tells the reasons (.skipped)")
@@ -113,6 +113,18 @@ def explain(
             for name, e in joined.items()
         }
     return joined[method] if isinstance(method, str) else joined
+
+
+def _drawable(shown: Tensor, maps: Tensor, vit: Vit) -> Tensor | None:
+    """What maps are drawn on: (B, H, W, 3), of films the first frame that each map spans, (B, t, H, W, 3); uint8."""
+    pictures = shown.detach().float().cpu()
+    if pictures.dim() == 4:
+        return as_uint8(to_pictures(pictures, vit.preprocessor))
+    if maps.dim() != 4:
+        return None
+    first = [-(-frame * pictures.shape[1] // maps.shape[1]) for frame in range(maps.shape[1])]
+    drawn = as_uint8(to_pictures(pictures[:, first].flatten(0, 1), vit.preprocessor))
+    return drawn.reshape(len(maps), maps.shape[1], *drawn.shape[1:])
 
 
 def _request(
@@ -154,7 +166,8 @@ def input_batches(vit: Vit, images: Any, batch_size: int) -> Iterator[InputBatch
     if batch_size < 1:
         raise MethodError(f"expected batch_size of at least 1, got {batch_size}")
     token_ids = isinstance(images, Tensor) and images.dim() == 2 and not images.is_floating_point()
-    if isinstance(images, Mapping) or token_ids:
+    films = isinstance(images, Tensor) and images.dim() == 5 and images.is_floating_point()
+    if isinstance(images, Mapping) or token_ids or films:
         inputs = vit.inputs(images)
         count = batch_of(inputs)
         for start in range(0, count, batch_size):

@@ -34,11 +34,13 @@ PER_PICTURE = ("prefix_share", "diagnostics", "keys", "ids", "targets")
 class Explanation:
     """Maps of one method for a batch of pictures.
 
-    ``maps`` (B, h, w) float32, raw, prefix tokens left out (their share of the absolute relevance is
+    ``maps`` (B, h, w) float32, of films (B, t, h, w): one map for each step in time of the model's grid, whose frames
+    it spans in equal parts. Raw, prefix tokens left out (their share of the absolute relevance is
     ``metadata["prefix_share"]``, one per picture, and attention-based maps have ``metadata["diagnostics"]``);
     ``flow`` (B, L, h, w) or None; ``classes`` (B,) the explained
     classes or None; ``scores`` (B,); ``logits`` (B, C) or None; ``extras``: tensors with the batch first, such as
-    ``head_weights`` (B, L, H); ``pictures`` (B, H, W, 3) uint8, what overlays are drawn on, or None. ``made``: what
+    ``head_weights`` (B, L, H); ``pictures`` (B, H, W, 3) uint8, of films (B, t, H, W, 3),
+    what overlays are drawn on, or None. ``made``: what
     makes explanations like this one of any pictures; with the ``keys`` and ``ids`` of the pictures in ``metadata`` it
     is the ``recipe``. None for maps that came from outside."""
 
@@ -58,10 +60,10 @@ class Explanation:
     made: Recipe | None = None
 
     def __repr__(self) -> str:
-        h, w = self.maps.shape[-2:]
+        size = "x".join(map(str, self.maps.shape[1:]))
         flow = f", flow over {self.flow.shape[1]} blocks" if self.flow is not None else ""
         pictures = f"{len(self)} picture{'s' * (len(self) != 1)}"
-        return f"<Explanation by {self.method} of {pictures}, target {self.target}, maps {h}x{w}{flow}>"
+        return f"<Explanation by {self.method} of {pictures}, target {self.target}, maps {size}{flow}>"
 
     def __len__(self) -> int:
         return int(self.maps.shape[0])
@@ -140,6 +142,8 @@ class Explanation:
         Raises PictureError when the explanation holds no pictures."""
         from vitscope.rendering.overlay import overlay
 
+        if self.maps.dim() == 4:
+            raise PictureError("this is the explanation of a film: draw it with strip(index) or animation(index, path)")
         if self.pictures is None:
             raise PictureError(
                 "this explanation holds no pictures to draw on; explain with keep_pictures=True"
@@ -151,6 +155,43 @@ class Explanation:
         options.setdefault("caption", self.metadata.get("shown_channels"))
         return overlay(self.maps[index].numpy(), picture, **options)
 
+    def strip(self, index: int = 0, **options: Any) -> Image.Image:
+        """The maps of one film in a row, each over the first frame that it spans, with one colour bar.
+
+        ``options`` go to ``vitscope.rendering.flow_strip``. Raises PictureError for the explanation of pictures."""
+        from vitscope.rendering.flow import flow_strip
+
+        frames, looks = self._film(index)
+        return flow_strip(self.maps[index].numpy(), frames, **{**looks, **options})
+
+    def animation(
+        self, index: int, path: str | os.PathLike[str], *, seconds_per_frame: float = 0.5, **options: Any
+    ) -> Path:
+        """The maps of one film one after the other as .gif, .webp or .mp4; returns the path.
+
+        ``options`` go to ``vitscope.rendering.flow_frames``. Raises PictureError for the explanation of pictures."""
+        from vitscope.rendering.animation import save_animation
+        from vitscope.rendering.flow import flow_frames
+
+        frames, looks = self._film(index)
+        drawn = flow_frames(self.maps[index].numpy(), frames, **{**looks, **options})
+        return save_animation(drawn, Path(path), seconds_per_frame=seconds_per_frame, hold_last=0)
+
+    def _film(self, index: int) -> tuple[list[Image.Image] | None, dict[str, Any]]:
+        """The frames that one film's maps are drawn on, None where they were not kept, and how they are drawn."""
+        if self.maps.dim() != 4:
+            raise PictureError("this is no explanation of a film: draw it with overlay(index)")
+        frames = None
+        if self.pictures is not None:
+            frames = [Image.fromarray(frame.numpy()) for frame in self.pictures[index]]
+        return frames, {
+            "scaling": "signed" if bool((self.maps[index] < 0).any()) else "daam",
+            "extent": self.extent,
+            "title": f"{self.method} {self.class_name(index)}".strip(),
+            "caption": self.metadata.get("shown_channels"),
+            "labels": [f"time {time + 1}" for time in range(self.maps.shape[1])],
+        }
+
     def _repr_html_(self) -> str:
         """A row of overlays for a notebook: at most eight pictures, the rest counted."""
         from vitscope.rendering.markup import png_uri
@@ -159,7 +200,7 @@ class Explanation:
         figures = []
         if self.pictures is not None:
             for index in range(shown):
-                source = png_uri(self.overlay(index))
+                source = png_uri(self.strip(index) if self.maps.dim() == 4 else self.overlay(index))
                 name = html.escape(f"{self.class_name(index)} {float(self.scores[index]):.3g}".strip())
                 figures.append(
                     f'<figure style="display:inline-block;margin:4px"><img alt="{name}" src="{source}"/>'
@@ -206,7 +247,7 @@ class Explanation:
                 arrays.get("pictures"), tuple(names) if names else None,
                 None if note["recipe"] is None else Recipe.from_dict(note["recipe"]).shard(),
             )  # fmt: skip
-            if found.maps.dim() != 3 or any(len(value) != len(found) for value in arrays.values()):
+            if found.maps.dim() not in (3, 4) or any(len(value) != len(found) for value in arrays.values()):
                 raise ValueError("its tensors are not of the same pictures")
             if found.recipe is not None and found.recipe != Recipe.from_dict(note["recipe"]):
                 raise ValueError("its pictures are not those of its recipe")
@@ -219,7 +260,8 @@ def _layout(note: Mapping[str, Any] | None) -> TokenLayout | None:
         return None
     cells = note["cells"]
     found = None if cells is None else Cells(_pair(cells["size"]), tuple(cells["rows"]), tuple(cells["columns"]))
-    return TokenLayout(tuple(str(name) for name in note["prefix"]), _pair(note["grid"]), found)
+    frames = None if note["frames"] is None else int(note["frames"])
+    return TokenLayout(tuple(str(name) for name in note["prefix"]), _pair(note["grid"]), found, frames)
 
 
 def _pair(values: list[int]) -> tuple[int, int]:

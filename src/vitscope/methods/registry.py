@@ -146,6 +146,8 @@ def chained_methods(anatomy: Anatomy) -> str | None:
 
 def pictures_only(anatomy: Anatomy) -> str | None:
     """Applies to every model whose input is a picture."""
+    if anatomy.film:
+        return "it works on the pixels of pictures, and this model takes films; use a method over tokens, such as gae"
     return (
         None if anatomy.image_size is not None else "it works on pixels, and this model's input is no picture"
     )

@@ -91,4 +91,4 @@ def rise(
 
 
 def _patches(values: Tensor, trace: Trace) -> Relevance:
-    return Relevance(maps=values.reshape(trace.batch, *trace.layout.grid))
+    return Relevance(maps=trace.layout.to_grid(values))

@@ -28,11 +28,14 @@ TokenForm = Literal["sequence", "tokens-first", "channels-last", "channels-first
 class TokenLayout:
     """Where each token of the sequence lies: named prefix tokens, then the patch grid in row-major order.
 
-    cells: which pixels of the model's input each patch covers; None for texts, and where no picture size is known."""
+    cells: which pixels of the model's input each patch covers; None for texts, and where no picture size is known.
+    frames: in films, how many such grids follow each other in time (a patch may span several frames of the film); None
+    for pictures."""
 
     prefix: tuple[str, ...]
     grid: tuple[int, int]
     cells: Cells | None = field(default=None, compare=False)
+    frames: int | None = None
 
     @property
     def prefix_count(self) -> int:
@@ -41,8 +44,13 @@ class TokenLayout:
 
     @property
     def patches(self) -> int:
-        """Number of patch tokens, h * w."""
-        return self.grid[0] * self.grid[1]
+        """Number of patch tokens, h * w, in films t * h * w."""
+        return self.grid[0] * self.grid[1] * (self.frames or 1)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The form of a map: (h, w), in films (t, h, w)."""
+        return self.grid if self.frames is None else (self.frames, *self.grid)
 
     @property
     def tokens(self) -> int:
@@ -60,7 +68,7 @@ class TokenLayout:
         return self.prefix.index("class") if "class" in self.prefix else None
 
     def to_grid(self, values: Tensor) -> Tensor:
-        """Fold the last axis, N tokens or P patches, into the grid: (..., N | P) -> (..., h, w)."""
+        """Fold the last axis, N tokens or P patches, into the grid: (..., N | P) -> (..., h, w) or (..., t, h, w)."""
         if values.shape[-1] == self.tokens and self.prefix_count:
             values = values[..., self.patch_slice]
         if values.shape[-1] != self.patches:
@@ -68,7 +76,7 @@ class TokenLayout:
                 f"expected {self.tokens} tokens or {self.patches} patches on the last axis, "
                 f"got {values.shape[-1]}; pass grid=(h, w) and prefix= to open_model if the layout is wrong"
             )
-        return values.reshape(*values.shape[:-1], *self.grid)
+        return values.reshape(*values.shape[:-1], *self.shape)
 
     def cells_at(self, size: tuple[int, int]) -> Cells:
         """The cells on pictures of ``size`` (H, W): as they were seen, even ones for a size that was not."""
@@ -79,7 +87,7 @@ class TokenLayout:
     def describe(self) -> str:
         """One line: ``class + 14x14 patches = 197 tokens``."""
         head = " + ".join(self.prefix)
-        grid = f"{self.grid[0]}x{self.grid[1]} patches"
+        grid = f"{'x'.join(map(str, self.shape))} patches"
         return f"{head} + {grid} = {self.tokens} tokens" if head else f"{grid} = {self.tokens} tokens"
 
 
@@ -138,7 +146,8 @@ class Anatomy:
     follow the patches, which is not supported (layout is None then). asunder: why the blocks are no one chain, None
     when each is read by the next and the last one leads to the output. misplaced: why token i cannot be taken for patch
     i, None when it was seen to be so. output: the way to the scores in what the model returns, None where none are
-    known. probability: how logits become probabilities, over all classes or each by itself."""
+    known. film: it takes films (B, T, C, H, W). probability: how logits become probabilities, over all classes or each
+    by itself."""
 
     family: str
     source: str
@@ -160,6 +169,7 @@ class Anatomy:
     misplaced: str | None = None
     output: tuple[str | int, ...] | None = ()
     probability: Literal["softmax", "sigmoid"] = "softmax"
+    film: bool = False
     notes: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
@@ -189,6 +199,8 @@ class Anatomy:
         if not self.blocks:
             return "its attention runs in no module that takes and returns tokens; name such modules with blocks="
         kinds = {site.kind for site in self.block_sites}
+        if "window" in kinds and self.film:
+            return "its attention reads time and space apart, so no row of attention spans the film"
         if "window" in kinds:
             return "its attention works inside windows, so no row of attention spans the picture"
         if "reduced" in kinds:
@@ -199,6 +211,11 @@ class Anatomy:
             return (
                 f"{self.trailing} of its tokens follow the patches (a class token at the end, detection tokens); only "
                 "sequences that end with the patches are read"
+            )
+        if self.layout is None and self.film:
+            return (
+                "its tokens lie on no grid of frames, rows and columns that was seen; pass grid=(h, w) of one frame if "
+                "they follow each other frame by frame"
             )
         if self.layout is None:
             return "its tokens lie on no single grid (a pooling pyramid); pass grid=(h, w) if you know it"

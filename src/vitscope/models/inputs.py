@@ -22,16 +22,17 @@ def to_batch(images: Any, preprocessor: Preprocessor | None, *, max_pixels: int 
     """Pictures as the model's input (B, C, H, W), float32, on the CPU or where they were.
 
     Every form that :func:`vitscope.pictures.picture_source` takes; integer tensors (B, N) are the token ids of a text
-    model and handed on unchanged, as is a ready float tensor (B, C, H, W). For a preprocessor of other than one or
-    three channels, arrays (H, W, C), uint8 tensors (C, H, W) and picture files of C channels keep them as they are.
+    model and handed on unchanged, as is a ready float tensor (B, C, H, W) or, of films, (B, T, C, H, W). For a
+    preprocessor of other than one or three channels, arrays (H, W, C), uint8 tensors (C, H, W) and picture files of C
+    channels keep them as they are.
 
     Raises ``PictureError`` for what cannot be used and ``ModelError`` when a picture comes and there is no
     preprocessor.
     """
     if isinstance(images, Tensor) and images.ndim == 2 and not images.is_floating_point():
         return images
-    if isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point():
-        for image in images:
+    if isinstance(images, Tensor) and images.ndim in (4, 5) and images.is_floating_point():
+        for image in images if images.ndim == 4 else images.flatten(0, 1):
             check_tensor(image)
         if len(images):
             return images

@@ -60,7 +60,7 @@ def block_names(count: int, labels: Sequence[str] | None) -> list[str]:
 
 def flow_strip(
     flow: ArrayLike | ScaledMaps,
-    picture: Image.Image | None = None,
+    picture: Image.Image | Sequence[Image.Image] | None = None,
     *,
     style: str = "alpha",
     scaling: str = "daam",
@@ -77,7 +77,8 @@ def flow_strip(
     """The maps of a flow (L, h, w) in order, one small panel per block, with one colour bar; RGB.
 
     When every block has a scale of its own, the raw range is written under each panel and the bar says so.
-    ``columns`` panels stand in a row (default: all up to 12, else rows of equal length).
+    ``picture`` may be one for each panel, as of a film. ``columns`` panels stand in a row (default: all up to 12, else
+    rows of equal length).
     """
     scaled = scale_flow(flow, scaling, extent=extent)
     unit = check_size(size)
@@ -85,12 +86,13 @@ def flow_strip(
         raise RenderingError(
             'a strip has no room for the style "side-by-side"; use "alpha", "map" or "contour"'
         )
-    style = "map" if picture is None and style == "alpha" else style
+    pictures = _one_each(picture, scaled.values.shape[0])
+    style = "map" if pictures[0] is None and style == "alpha" else style
     name = check_colour(colour or default_colour(scaled.diverging), scaled.diverging)
     count = scaled.values.shape[0]
     names = block_names(count, labels)
     shared = shares_one_scale(scaled)
-    shape = picture.size if picture is not None else scaled.values.shape[:0:-1]
+    shape = pictures[0].size if pictures[0] is not None else scaled.values.shape[:0:-1]
     width, height = fit((shape[0], shape[1]), THUMB_SIDE * unit)
     small, tiny, gap = font(round(11 * unit)), font(round(9 * unit)), round(8 * unit)
     per_row = columns or -(-count // -(-count // 12))
@@ -104,7 +106,7 @@ def flow_strip(
         left, top = index % per_row * (width + gap), index // per_row * (cell + gap)
         one = scaled.at(index)
         panel = draw_panel(
-            one, picture, (width, height), style=style, colour=name, upsampling=upsampling, opacity=opacity
+            one, pictures[index], (width, height), style=style, colour=name, upsampling=upsampling, opacity=opacity
         )
         if not shared:
             mark(panel, one, 0.8 * unit)
@@ -130,7 +132,7 @@ def flow_strip(
 
 def flow_frames(
     flow: ArrayLike | ScaledMaps,
-    picture: Image.Image | None = None,
+    picture: Image.Image | Sequence[Image.Image] | None = None,
     *,
     style: str = "alpha",
     scaling: str = "daam",
@@ -146,34 +148,32 @@ def flow_frames(
 ) -> list[Image.Image]:
     """One picture per block of a flow (L, h, w), all of one size: map, block label, progress bar, colour bar.
 
-    ``beside_picture`` puts the plain picture to the left. The colour bar shows the shared scale, or, when every
-    block is scaled by itself, the range of the block shown.
+    ``picture`` may be one for each map, as of a film. ``beside_picture`` puts the plain picture to the left. The colour
+    bar shows the shared scale, or, when every block is scaled by itself, the range of the block shown.
     """
     scaled = scale_flow(flow, scaling, extent=extent)
     unit = check_size(size)
     check_style(style)
-    style = "map" if picture is None and style == "alpha" else style
+    pictures = _one_each(picture, scaled.values.shape[0])
+    style = "map" if pictures[0] is None and style == "alpha" else style
     name = check_colour(colour or default_colour(scaled.diverging), scaled.diverging)
     bar_name = "grey" if style == "spotlight" else name
     count = scaled.values.shape[0]
     names = block_names(count, labels)
     shared = shares_one_scale(scaled)
-    shape = picture.size if picture is not None else scaled.values.shape[:0:-1]
+    shape = pictures[0].size if pictures[0] is not None else scaled.values.shape[:0:-1]
     drawn_size = fit((shape[0], shape[1]), BASE_SIDE * unit)
     lines = [line for line in (caption, display_note(scaled, upsampling, style)) if line]
-    photo = (
-        picture.convert("RGB").resize(drawn_size, Image.Resampling.LANCZOS)
-        if picture and beside_picture
-        else None
-    )
     drawn = []
     for index in range(count):
         one = scaled.at(index)
         panel = draw_panel(
-            one, picture, drawn_size, style=style, colour=name, upsampling=upsampling, opacity=opacity
+            one, pictures[index], drawn_size, style=style, colour=name, upsampling=upsampling, opacity=opacity
         )
         if not shared:
             mark(panel, one, unit)
+        plain = pictures[index] if beside_picture else None
+        photo = plain.convert("RGB").resize(drawn_size, Image.Resampling.LANCZOS) if plain is not None else None
         main = beside([photo, panel], round(8 * unit)) if photo else panel
         progress = _progress(index, names[index], count, main.width, unit)
         left = Image.new("RGB", (main.width, main.height + progress.height), PAPER)
@@ -190,6 +190,15 @@ def flow_frames(
         body = beside([left, padded], round(10 * unit))
         frames.append(frame(body, title=title, caption="\n".join(lines), unit=unit))
     return frames
+
+
+def _one_each(picture: Image.Image | Sequence[Image.Image] | None, count: int) -> list[Image.Image | None]:
+    """The picture of each map; raises ``RenderingError`` when there are several, and not one for each."""
+    if picture is None or isinstance(picture, Image.Image):
+        return [picture] * count
+    if len(picture) != count:
+        raise RenderingError(f"expected one picture or {count}, one for each map, got {len(picture)}")
+    return list(picture)
 
 
 def _over_blocks(scaled: ScaledMaps) -> ScaledMaps:

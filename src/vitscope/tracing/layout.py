@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -26,12 +26,19 @@ class GridSeen:
     """A (h, w) grid that a convolution, a pooling or an unfold gave.
 
     call: which convolution call it was, None for the others. windows: what it read along rows and columns, and
-    read: the (h, w) that it read from, both None where they are not known."""
+    read: the (h, w) that it read from, both None where they are not known. frames: how many such grids in time a
+    convolution over films gave, None for pictures."""
 
     size: tuple[int, int]
     call: int | None
     windows: tuple[Window, Window] | None = None
     read: tuple[int, int] | None = None
+    frames: int | None = None
+
+    @property
+    def patches(self) -> int:
+        """Number of places of the grid, over all frames."""
+        return self.size[0] * self.size[1] * (self.frames or 1)
 
 
 def prefix_names(model: nn.Module) -> tuple[str, ...]:
@@ -58,24 +65,35 @@ def find_layout(
     grid: tuple[int, int] | None,
     prefix: tuple[str, ...] | None,
     notes: list[str],
+    film: bool = False,
 ) -> tuple[TokenLayout | None, int | None]:
     """The token layout and the convolution call that made the grid, from the main sequence's length N.
 
     The grid is the last one seen before the sequence's attention that leaves at most a few prefix tokens; only
     when none was seen is it guessed from N and the picture's shape, and a note says so."""
 
-    def with_cells(prefix: tuple[str, ...], grid: tuple[int, int]) -> TokenLayout:
-        return TokenLayout(prefix, grid, None if size is None else cells_of(grids, grid, size))
+    def with_cells(prefix: tuple[str, ...], grid: tuple[int, int], frames: int | None = None) -> TokenLayout:
+        return TokenLayout(prefix, grid, None if size is None else cells_of(grids, grid, size), frames)
 
     if grid is not None and size is not None and (grid[0] > size[0] or grid[1] > size[1]):
         raise ModelError(f"grid={grid} has more cells than the picture has pixels, {size[0]}x{size[1]}")
     if main is None:
         return (with_cells(prefix or (), grid), None) if grid is not None else (None, None)
     N, seen_before = main
-    usable = [g for g in grids if 0 <= N - g.size[0] * g.size[1] <= min(MOST_PREFIX_TOKENS, N // 2)]
-    exact = [g for g in usable if N - g.size[0] * g.size[1] == len(named)]
+    most = min(MOST_PREFIX_TOKENS, N // 2)
+    usable = [g for g in grids if (g.frames is not None) == film and 0 <= N - g.patches <= most]
+    exact = [g for g in usable if N - g.patches == len(named)]
     before = [g for g in grids[:seen_before] if g in (exact or usable)]
     found = before or exact or usable
+    if grid is not None and film:
+        names = prefix if prefix is not None else named
+        frames, rest = divmod(N - len(names), grid[0] * grid[1])
+        if rest or frames < 1:
+            raise ModelError(
+                f"the model's {N} tokens are no whole number of frames of grid={grid} and {len(names)} prefix tokens; "
+                "give grid=(h, w) of one frame and one name per prefix token"
+            )
+        return with_cells(names, grid, frames), None
     if grid is not None:
         count = N - grid[0] * grid[1]
         if count < 0 or (prefix is not None and len(prefix) != count):
@@ -104,8 +122,11 @@ def find_layout(
         )
     if found:
         chosen = found[-1]
-        count = N - chosen.size[0] * chosen.size[1]
-        return with_cells(prefix or _names(count, named), chosen.size), chosen.call
+        names = prefix or _names(N - chosen.patches, named)
+        return with_cells(names, chosen.size, chosen.frames), chosen.call
+    if film:
+        notes.append(f"no grid of frames, rows and columns was seen for {N} tokens")
+        return None, None
     guess = _guess(N, size, len(prefix) if prefix is not None else None, len(named))
     if guess is None:
         notes.append(f"no patch grid was seen for {N} tokens; pass grid=(h, w)")
@@ -119,7 +140,7 @@ def name_prefix(layout: TokenLayout, readout: tuple[float, ...] | None, *, text:
     if text and not layout.prefix and readout is not None and readout[0] > 0.99:
         return TokenLayout(("class",), (1, layout.patches - 1))
     if layout.prefix and layout.prefix[0] == "prefix_1" and readout is not None and readout[0] > 0.4:
-        return TokenLayout(("class", *layout.prefix[1:]), layout.grid, layout.cells)
+        return replace(layout, prefix=("class", *layout.prefix[1:]))
     return layout
 
 

@@ -69,7 +69,7 @@ def probe(
         found = _Conclusion(model, inputs, output, recorder, overrides, output_kind).probe(source, family)
     del output, recorder
     pictures = pictures_of(inputs)
-    if pictures is not None and pictures.dim() == 4:
+    if pictures is not None:
         reason = why_out_of_order(model, found.anatomy, pictures, inputs)
         found = replace(found, anatomy=replace(found.anatomy, misplaced=reason))
     return found
@@ -86,6 +86,7 @@ class _Conclusion:
         self.B = batch_of(inputs)
         pictures = pictures_of(inputs)
         self.size = None if pictures is None else (int(pictures.shape[-2]), int(pictures.shape[-1]))
+        self.film = pictures is not None and pictures.dim() == 5
         self.notes: list[str] = []
         width = getattr(model, "num_classes", None) if overrides.classes is None else overrides.classes
         chosen = choose(output, self.B, width if isinstance(width, int) else None, overrides.output)
@@ -144,6 +145,7 @@ class _Conclusion:
             trailing=trailing,
             asunder=self.asunder,
             output=self.path,
+            film=self.film,
             probability=self._probability(classes),
             notes=tuple(self.notes),
         )
@@ -259,7 +261,7 @@ class _Conclusion:
         main = main_length(zip(self.recorder.sites, kinds, runs, strict=True), self.B)
         return find_layout(
             self.recorder.grids, main, self.size, prefix_names(self.model), self.overrides.grid, self.overrides.prefix,
-            self.notes,
+            self.notes, self.film,
         )  # fmt: skip
 
     def _trailing(self, layout: TokenLayout | None) -> int:

@@ -53,9 +53,11 @@ class Probes:
 
         Raises ModelError when it runs on none of them."""
         failed: ModelError | None = None
+        frames = getattr(getattr(self.model, "config", None), "num_frames", None)
+        films = [frames] if isinstance(frames, int) and frames > 0 else []
         for channels in self._candidates():
             try:
-                return self.at(self._blank(size, channels))
+                return self.at(self._blank(size, *films, channels))
             except ModelError as error:
                 failed = failed or error
         assert failed is not None
@@ -86,9 +88,9 @@ class Probes:
             f"'{self.source}' ran on none of the usual picture sizes; give its own with image_size="
         )
 
-    def _blank(self, size: tuple[int, int], channels: int) -> Tensor:
-        """Two different random pictures of that size, the same every time, where the model lies and of its type."""
-        return self._blank_like(torch.empty(1, channels, *size, device="meta"))
+    def _blank(self, size: tuple[int, int], *leading: int) -> Tensor:
+        """Two different random pictures (leading: C) or films (T, C) of that size, the same every time."""
+        return self._blank_like(torch.empty(1, *leading, *size, device="meta"))
 
     def _blank_like(self, pictures: Tensor) -> Tensor:
         """Two different random pictures (or films) of the same shape, the same every time."""
@@ -103,6 +105,6 @@ class Probes:
         """How many channels pictures may have: what was seen, else what the first convolution takes, else 3 or 1."""
         if self._channels is not None:
             return [self._channels]
-        first = next((m for m in self.model.modules() if isinstance(m, nn.Conv2d)), None)
+        first = next((m for m in self.model.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d))), None)
         declared = [first.in_channels] if first is not None and first.groups == 1 else []
         return list(dict.fromkeys((*declared, 3, 1)))

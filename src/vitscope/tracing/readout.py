@@ -37,6 +37,9 @@ class Readout:
             index = int(self.weights[0].argmax()) - layout.prefix_count
             row, column = divmod(index, layout.grid[1])
             tokens = f"the patch in row {row}, column {column}"
+            if layout.frames is not None:
+                frame, row = divmod(row, layout.grid[0])
+                tokens = f"the patch in frame {frame}, row {row}, column {column}"
             if index < 0:
                 tokens = f"the token '{layout.prefix[index + layout.prefix_count]}'"
         return f"the score reads {tokens}" + ("" if last else f" after block {self.block}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,9 @@ from vitscope.tracing.site import EagerInputs, FusedInputs
 
 POOLINGS: frozenset[Any] = frozenset((torch.max_pool2d, F.avg_pool2d))
 """Poolings over windows: they lie on the way from the pixels to the grid in some stems."""
+
+OVER_FILMS: frozenset[Any] = frozenset((torch.conv3d, F.conv3d))
+"""Convolutions over frames, rows and columns."""
 
 Key = tuple[str, int]
 """One run of a module: its path, and the how-manieth run it was."""
@@ -113,10 +116,13 @@ class Recorder:
         result = call(*args, **kwargs)
         if not isinstance(result, Tensor):
             return result
-        if func in CONVOLUTION or func is F.linear or func is F.embedding:
+        if func in CONVOLUTION or func in OVER_FILMS or func is F.linear or func is F.embedding:
             result = _start(result)
         if func in CONVOLUTION:
             self._convolution(args, kwargs, result)
+        elif func in OVER_FILMS and result.dim() == 5:
+            seen = _seen(result, None, args, _windows(_CONVOLVE, args, kwargs))
+            self.grids.append(replace(seen, frames=int(result.shape[-3])))
         elif func is F.unfold and isinstance(args[0], Tensor):
             windows = _windows(_UNFOLD, args, kwargs)
             self.grids.append(_unfold_grid(windows, args[0]))
@@ -196,8 +202,8 @@ def _windows(names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, An
 def _pair(value: Any) -> tuple[int, int] | None:
     if isinstance(value, int):
         return value, value
-    if isinstance(value, (tuple, list)) and len(value) in (1, 2) and all(isinstance(v, int) for v in value):
-        return int(value[0]), int(value[-1])
+    if isinstance(value, (tuple, list)) and len(value) in (1, 2, 3) and all(isinstance(v, int) for v in value):
+        return int(value[-2 if len(value) > 1 else 0]), int(value[-1])
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitscope.models.anatomy import Anatomy
+from vitscope.models.anatomy import Anatomy, TokenLayout
 from vitscope.models.cells import Cells
 from vitscope.tracing.blocks import get_module, is_tokens
 from vitscope.tracing.calling import Inputs, call_model, with_pictures
@@ -20,7 +20,7 @@ SHUFFLES = (
     "masked autoencoder does that: load its encoder as a plain ViT, or switch the masking and the shuffling off"
 )
 ELSEWHERE = (
-    "its tokens are not in the order of the patches (a change of the patch in row {row}, column {column} of the "
+    "its tokens are not in the order of the patches (a change of the patch in {place} of the "
     "{grid} grid moved {where} most); pass the picture in the order it wants, or grid= and prefix= if they are wrong"
 )
 
@@ -32,14 +32,14 @@ class _Enough(Exception):
 def why_out_of_order(model: nn.Module, anatomy: Anatomy, pictures: Tensor, inputs: Inputs) -> str | None:
     """The reason why tokens cannot be taken for patches; None when a few patches over the grid are in their places.
 
-    pictures: two different ones, (2, C, H, W). inputs: what the model is given, with these pictures in it. Two passes
-    up to the first block, with six pictures and with one; models whose first block does not take one token for each
-    patch are not checked."""
+    pictures: two different ones, (2, C, H, W), or films (2, T, C, H, W), of which a patch has some frames. inputs: what
+    the model is given, with these pictures in it. Two passes up to the first block, with six pictures and with one;
+    models whose first block does not take one token for each patch are not checked."""
     layout = anatomy.layout
     if layout is None or layout.cells is None or not anatomy.blocks:
         return None
-    patches = _spread(layout.grid)
-    batch = _changed(pictures, layout.cells, patches)
+    patches = _spread(layout)
+    batch = _changed(pictures, layout, layout.cells, patches)
     first = torch.zeros(len(batch), dtype=torch.long)
     with quiet(model, gradient=False), torch.random.fork_rng(devices=[]):
         entering = _first_tokens(model, anatomy, with_pictures(inputs, batch, first))
@@ -56,38 +56,55 @@ def why_out_of_order(model: nn.Module, anatomy: Anatomy, pictures: Tensor, input
     moved = (tokens[2:] - tokens[0]).norm(dim=-1)
     if moved.shape[1] == layout.tokens:
         moved = moved[:, layout.patch_slice]
-    return _misplaced(moved, patches, layout.grid)
+    return _misplaced(moved, patches, layout)
 
 
-def _misplaced(moved: Tensor, patches: list[int], grid: tuple[int, int]) -> str | None:
+def _misplaced(moved: Tensor, patches: list[int], layout: TokenLayout) -> str | None:
     """moved: how far each patch's token went when one patch was changed, (patches, P)."""
+    size = "x".join(map(str, layout.shape))
     for change, patch in zip(moved, patches, strict=True):
-        row, column = divmod(patch, grid[1])
-        size = f"{grid[0]}x{grid[1]}"
+        place, found = _place(patch, layout), _place(int(change.argmax()), layout)
         if float(change.max()) == 0:
-            return ELSEWHERE.format(row=row, column=column, grid=size, where="no token")
-        found_row, found_column = divmod(int(change.argmax()), grid[1])
+            return ELSEWHERE.format(place=_words(place, layout), grid=size, where="no token")
         # where patches overlap, a neighbour may move a little more than the patch's own token
         several = int((change > 1e-3 * change.max()).sum()) > 1
-        if max(abs(found_row - row), abs(found_column - column)) > (1 if several else 0):
-            where = f"the token of row {found_row}, column {found_column}"
-            return ELSEWHERE.format(row=row, column=column, grid=size, where=where)
+        if max(abs(a - b) for a, b in zip(place, found, strict=True)) > (1 if several else 0):
+            where = f"the token of {_words(found, layout)}"
+            return ELSEWHERE.format(place=_words(place, layout), grid=size, where=where)
     return None
 
 
-def _spread(grid: tuple[int, int]) -> list[int]:
+def _place(patch: int, layout: TokenLayout) -> tuple[int, int, int]:
+    """Frame, row and column of a patch; frame 0 in pictures."""
+    frame, place = divmod(patch, layout.grid[0] * layout.grid[1])
+    return (frame, *divmod(place, layout.grid[1]))
+
+
+def _words(place: tuple[int, int, int], layout: TokenLayout) -> str:
+    frame, row, column = place
+    return f"{'' if layout.frames is None else f'frame {frame}, '}row {row}, column {column}"
+
+
+def _spread(layout: TokenLayout) -> list[int]:
     """Four patches that no shift, mirroring or turning of the grid leaves in their places all at once."""
-    h, w = grid
-    places = [(0, w - 1), (h - 1, 0), (h // 2, w // 2), (h // 3, (2 * w) // 3)]
-    return [row * w + column for row, column in dict.fromkeys(places)]
+    (h, w), t = layout.grid, layout.frames or 1
+    places = [(0, 0, w - 1), (t - 1, h - 1, 0), (t // 2, h // 2, w // 2), (t // 3, h // 3, (2 * w) // 3)]
+    return [(frame * h + row) * w + column for frame, row, column in dict.fromkeys(places)]
 
 
-def _changed(pictures: Tensor, cells: Cells, patches: list[int]) -> Tensor:
+def _changed(pictures: Tensor, layout: TokenLayout, cells: Cells, patches: list[int]) -> Tensor:
     """The first picture twice, then once for each patch with the second picture's pixels in it."""
     first, second = pictures[0], pictures[1]
-    keep = torch.ones(len(patches), cells.grid[0] * cells.grid[1], dtype=torch.bool, device=pictures.device)
+    keep = torch.ones(len(patches), layout.patches, dtype=torch.bool, device=pictures.device)
     keep[torch.arange(len(patches)), torch.tensor(patches)] = False
-    return torch.cat([first[None], first[None], torch.where(cells.kept(keep), first, second)])
+    if layout.frames is None:
+        kept = cells.kept(keep)
+    else:  # the grids in time share the film's frames in equal parts
+        kept = cells.kept(keep.flatten(0, 1).reshape(-1, layout.grid[0] * layout.grid[1]))
+        kept = kept.reshape(len(patches), layout.frames, *kept.shape[1:])
+        frame = torch.arange(first.shape[0], device=pictures.device) * layout.frames // first.shape[0]
+        kept = kept[:, frame]
+    return torch.cat([first[None], first[None], torch.where(kept, first, second)])
 
 
 def _first_tokens(model: nn.Module, anatomy: Anatomy, inputs: Inputs) -> Tensor | None:
