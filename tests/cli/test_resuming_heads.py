@@ -32,12 +32,12 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     real = PictureSource.open
 
-    def counting(self: PictureSource, index: int) -> Any:
+    def counting(self: PictureSource, index: int, *how: Any) -> Any:
         if self.keys[index].endswith(".png"):
             seen.append(self.keys[index])
             if seen[0] == "stop at 4" and len(seen) == 5:
                 raise KeyboardInterrupt
-        return real(self, index)
+        return real(self, index, *how)
 
     monkeypatch.setattr(PictureSource, "open", counting)
     return seen

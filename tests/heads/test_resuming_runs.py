@@ -72,10 +72,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     seen: list[str] = []
     real = PictureSource.open
 
-    def counting(self: PictureSource, index: int) -> Any:
+    def counting(self: PictureSource, index: int, *how: Any) -> Any:
         if self.keys[index].endswith(".png"):  # not the pictures of a batch on their way into the model
             seen.append(self.keys[index])
-        return real(self, index)
+        return real(self, index, *how)
 
     monkeypatch.setattr(PictureSource, "open", counting)
     yield seen
