@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -104,3 +105,16 @@ def test_anything_else_is_said_with_its_place_and_size_is_not_blamed() -> None:
     assert "KeyError: 'b'" in said and "image_size" not in said
     with pytest.raises(ModelError, match="KeyError: 'b'"):
         print(vs.open_model(Broken()).anatomy)
+
+
+def test_only_a_grid_that_shrinks_is_said_to_shrink() -> None:
+    anatomy = vs.open_model(vit()).anatomy
+
+    def with_tokens(*counts: int) -> str | None:
+        blocks = tuple(replace(block, tokens=count) for block, count in zip(anatomy.blocks, counts, strict=True))
+        return replace(anatomy, blocks=blocks).why_no_tokens()
+
+    assert with_tokens(17, 17) is None
+    assert with_tokens(65, 17) == "its token grid shrinks from stage to stage (65, 17 tokens)"
+    assert "different numbers of tokens (17, 65)" in str(with_tokens(17, 65))
+    assert "no grid of patches was found" in str(replace(anatomy, layout=None).why_no_tokens())

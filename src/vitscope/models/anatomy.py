@@ -218,13 +218,17 @@ class Anatomy:
                 "they follow each other frame by frame"
             )
         if self.layout is None:
-            return "its tokens lie on no single grid (a pooling pyramid); pass grid=(h, w) if you know it"
+            return "no grid of patches was found that its tokens lie on; pass grid=(h, w) if you know it"
         if self.misplaced is not None:
             return self.misplaced
         lengths = {s.keys for s in self.block_sites if s.kind in ("self", "class")}
         lengths |= {block.tokens for block in self.blocks if block.kind == "self"}
         if lengths - {self.layout.tokens, self.layout.patches}:
-            return "its token grid shrinks from stage to stage (a pooling pyramid)"
+            counts = list(dict.fromkeys(block.tokens for block in self.blocks))
+            listed = ", ".join(map(str, counts))
+            if len(counts) > 1 and counts == sorted(counts, reverse=True):
+                return f"its token grid shrinks from stage to stage ({listed} tokens)"
+            return f"its blocks attend over different numbers of tokens ({listed}), so their attentions form no chain"
         if "other" in kinds:
             return "it has attention whose queries and keys are not its tokens"
         if any(len(block.sites) > 1 for block in self.blocks):

@@ -203,8 +203,8 @@ class _Conclusion:
             self.notes.append(f"attention before the blocks, at '{place}', is not part of their chain")
         else:
             return (
-                f"its attention at '{place}' lies in no module that returns as many tokens as it takes (a pooling "
-                "pyramid, or blocks of an unusual form); name the blocks with blocks= if there are some"
+                f"its attention at '{place}' lies in no module that returns as many tokens as it takes; name "
+                "the blocks with blocks= if there are some"
             )
         return None
 
