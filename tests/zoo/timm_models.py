@@ -84,7 +84,8 @@ TIMM: dict[str, Entry] = {
         row_refused="cross-covariance", convolves=True,
     ),
     "timm-pit": Entry(
-        _pit, grid=(2, 2), blocks=3, heads=4, width=64, kinds=("self", "self", "self"), refused="pyramid",
+        _pit, grid=(2, 2), blocks=3, heads=4, width=64, kinds=("self", "self", "self"),
+        refused="shrinks from stage to stage",
         convolves=True,
     ),
     "timm-relpos": Entry(
