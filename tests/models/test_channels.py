@@ -185,3 +185,9 @@ class _Cut:
     def __call__(self, output: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         return output[:, 1] if self.calls == 1 else output[:, 1].detach()
+
+
+@pytest.mark.parametrize(("mean", "std"), [((0.4, 0.5, 0.5), (0.5,) * 3), ((0.5,) * 3, (0.2, 0.3, 0.3))])
+def test_numbers_of_colours_serve_no_other_channels(mean: Any, std: Any) -> None:
+    with pytest.raises(ModelError, match="one for each channel or one for all"):
+        vs.open_model(vit_of(2), preprocess=Preprocessor((32, 32), mean, std))

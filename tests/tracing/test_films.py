@@ -145,3 +145,15 @@ def test_frames_are_drawn_on_the_first_frame_of_their_tube() -> None:
     assert found.pictures is not None
     shown = found.pictures[0, :, 20, 20, 0].tolist()
     assert shown == [round((value + 5) / 15 * 255) for value in (0, 2, 4)]
+
+
+def test_a_tube_has_its_own_frames() -> None:
+    from vitscope.tracing.token_order import _changed
+
+    layout = vs.open_model(build("videomae")).anatomy.layout
+    assert layout is not None and layout.cells is not None
+    pair = torch.stack([torch.zeros(6, 3, 32, 48), torch.ones(6, 3, 32, 48)])
+    changed = _changed(pair, layout, layout.cells, [6 + 3 + 2])[2]  # time 1, row 1, column 2
+    want = torch.zeros(6, 3, 32, 48)
+    want[2:4, :, 16:, 32:] = 1
+    assert torch.equal(changed, want)
