@@ -124,7 +124,7 @@ class MissingExtraError(VitscopeError):
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names most like ``name``, best first, for "did you mean" messages; never empty if any is known."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(name.lower(), names, n=count, cutoff=0.5)
+    close = difflib.get_close_matches(str(name).lower(), names, n=count, cutoff=0.5)
     return close or names[:count]
 
 

@@ -252,8 +252,8 @@ def test_geometry_goes_with_the_picture(vit: Any) -> None:
     ("arguments", "message"),
     [
         ({"methods": ["gaee"]}, "gae"),
-        ({"methods": "gae"}, "list of method names"),
-        ({"metrics": "srg"}, "list of metric names"),
+        ({"methods": "gae"}, "methods as a list of texts"),
+        ({"metrics": "srg"}, "metrics as a list of texts"),
         ({"metrics": ["mass"]}, "needs masks"),
         ({"metrics": ["positive-perturbation"]}, "needs labels"),
         ({"metrics": ["positive-perturbation"], "labels": [0, 7]}, r"class 7, but the model has 5 \(0 to 4\)"),

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from vitscope.analysis import RESUMED, growing, run_in_parts
+from vitscope.arguments import checked
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.checkpoint import Evaluation
 from vitscope.evaluation.dataset import EvaluationSet, evaluation_set
@@ -20,6 +21,7 @@ from vitscope.evaluation.metric import MetricInfo, get_metric
 from vitscope.evaluation.mosaics import mosaics_of
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.subjects import CONTROLS, contestants
+from vitscope.tracing import Vit
 from vitscope.tracing.caller import unaffected
 from vitscope.tracing.identity import model_identity
 
@@ -27,9 +29,10 @@ DEFAULT_METHODS = ("dart", "gmar", "daam", "rollout", "gae")
 DEFAULT_METRICS = ("srg",)
 
 
+@checked(EvaluationError)
 @unaffected
 def evaluate(
-    vit: Any,
+    vit: Vit,
     images: Any,
     labels: Sequence[int] | Tensor | None = None,
     methods: Sequence[str] = DEFAULT_METHODS,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from vitscope.arguments import check_fields
 from vitscope.errors import EvaluationError
 from vitscope.storage.recipe import Recipe, digest_of
 
@@ -49,6 +50,7 @@ class Protocol:
     recipe: Recipe | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, EvaluationError)
         _one_of("removal", self.removal, REMOVALS)
         _one_of("score", self.score, QUANTITIES)
         _one_of("upsampling", self.upsampling, ("bilinear", "nearest"))

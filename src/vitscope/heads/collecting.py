@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitscope.arguments import checked
 from vitscope.heads.batching import measured
 from vitscope.heads.bounds import check_whole
 from vitscope.heads.canonical import hellinger, offset_map, pooled_map
@@ -201,6 +202,7 @@ class MapCollection:
         )
 
 
+@checked(HeadsError)
 @unaffected
 def collect_maps(
     vit: Vit,

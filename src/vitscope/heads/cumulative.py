@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vitscope.arguments import checked
 from vitscope.heads.bounds import check_whole
 from vitscope.heads.change_metrics import class_count
 from vitscope.heads.cumulative_parts import ANSWERS, CumulativeSums, Head
@@ -130,6 +131,7 @@ class CumulativePruning(HasOrigin):
             return cls(curves, orders, dict(note["metadata"]), pictures, sums, origin)
 
 
+@checked(HeadsError)
 @unaffected
 def cumulative_pruning(
     vit: Vit,

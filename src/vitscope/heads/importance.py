@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitscope.arguments import checked
 from vitscope.heads.bounds import check_number, check_whole
 from vitscope.heads.change_metrics import class_count
 from vitscope.heads.correlation import spearman
@@ -34,6 +35,7 @@ from vitscope.tracing.caller import unaffected
 from vitscope.tracing.identity import model_identity
 
 
+@checked(HeadsError)
 @unaffected
 def importance(
     vit: Vit,

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vitscope.arguments import checked
 from vitscope.heads.bounds import check_whole
 from vitscope.heads.change_metrics import class_count
 from vitscope.heads.cumulative_parts import Head, masked_logits
@@ -31,6 +32,7 @@ from vitscope.tracing.identity import model_identity
 TOGETHER, APART = "together ", "apart "
 
 
+@checked(HeadsError)
 @unaffected
 def joint_effect(
     vit: Vit,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitscope.arguments import checked
 from vitscope.heads.batching import measured
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.moments import ExactSum
@@ -100,6 +101,7 @@ class HeadOutputs:
             )
 
 
+@checked(HeadsError)
 @unaffected
 def mean_outputs(
     vit: Vit,

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitscope.arguments import checked
 from vitscope.heads.bounds import check_whole
 from vitscope.heads.change_metrics import class_count
 from vitscope.heads.distance import grid_geometry
@@ -211,6 +212,7 @@ class PartialPruning(HasOrigin):
             return cls(int(note["block"]), int(note["head"]), steps, values, pictures, metadata, origin)
 
 
+@checked(HeadsError)
 @unaffected
 def partial_pruning(
     vit: Vit,

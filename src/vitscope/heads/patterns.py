@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitscope.arguments import checked
 from vitscope.heads.atlas import Pattern, PatternAtlas, decoded, map_frame, unique_names
 from vitscope.heads.autoencoder import AutoencoderOptions, TrainingProgress
 from vitscope.heads.bounds import check_number, check_whole
@@ -45,6 +46,7 @@ from vitscope.tracing.caller import unaffected
 TrainingCallback = Callable[[str, TrainingProgress], None]
 
 
+@checked(HeadsError)
 @unaffected
 def patterns(
     vit: Vit | Sequence[Vit],

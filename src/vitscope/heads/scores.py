@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitscope.arguments import checked
 from vitscope.heads.agreement import Agreement, agree, check_resampling
 from vitscope.heads.bounds import check_whole
 from vitscope.heads.errors import HeadsError
@@ -100,6 +101,7 @@ def _rows(values: Tensor, rows: list[int], L: int, H: int) -> Tensor:
     return full
 
 
+@checked(HeadsError)
 @unaffected
 def head_scores(
     vit: Vit,
@@ -147,6 +149,7 @@ def head_scores(
     return HeadTable(found.values, found.keys, metadata, Origin(made, found.ids, dict(source.skipped)))
 
 
+@checked(HeadsError)
 @unaffected
 def agreement(
     vit: Vit,

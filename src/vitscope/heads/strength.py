@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vitscope.arguments import checked
 from vitscope.heads.bounds import check_whole
 from vitscope.heads.correlation import spearman
 from vitscope.heads.distance import check_distance, grid_geometry
@@ -238,6 +239,7 @@ class StrengthProfile(HasOrigin):
             return found
 
 
+@checked(HeadsError)
 @unaffected
 def strength(
     vit: Vit,

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from vitscope.arguments import checked
 from vitscope.errors import AnswerError, MethodError
 from vitscope.methods.explain import input_batches
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
@@ -57,6 +58,7 @@ class Calibration:
         )
 
 
+@checked(MethodError)
 @unaffected
 def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
     """Find the kappa of DART and GMAR+ by conservation on these pictures.

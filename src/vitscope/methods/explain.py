@@ -11,6 +11,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from vitscope.arguments import checked
 from vitscope.errors import AnswerError, MethodError, PictureError, TraceError
 from vitscope.interruption import released
 from vitscope.methods import diagnostics
@@ -46,6 +47,7 @@ def explain(
     target: Any = ...,
     **options: Any,
 ) -> dict[str, Explanation]: ...
+@checked(MethodError)
 @unaffected
 def explain(
     vit: Vit,

@@ -42,8 +42,13 @@ class _Stated:
 
 def is_local(name: str) -> bool:
     """Whether a model's name is that of a folder, or of a file with weights, that is there."""
+    if not name.strip():  # as a path it would be the folder that one stands in
+        return False
     path = typed_path(name, ModelError)
-    return path.is_dir() or (path.suffix.lower() in WEIGHTS_ENDINGS and path.is_file())
+    try:
+        return path.is_dir() or (path.suffix.lower() in WEIGHTS_ENDINGS and path.is_file())
+    except OSError:  # a name that no file can have
+        return False
 
 
 def load(request: Request) -> LoadedModel:

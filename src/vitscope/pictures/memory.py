@@ -45,6 +45,8 @@ def check_tensor(image: Tensor) -> Tensor:
     """A tensor (C, H, W): floats are ready input for the model, uint8 a picture. Raises PictureError for others."""
     if image.ndim != 3 or 0 in image.shape:
         raise PictureError(f"expected a tensor (3, H, W) or (B, 3, H, W); got shape {tuple(image.shape)}")
+    if image.device.type == "meta":
+        raise PictureError("the input tensor has no values (device meta); make it on a device that holds some")
     if image.is_floating_point():
         if not bool(torch.isfinite(image).all()):
             raise PictureError("the input tensor holds NaN or infinite values; check how it was normalised")

@@ -42,7 +42,8 @@ def check_boxes(boxes: Any, count: int) -> list[list[Box]]:
 
 
 def _several(values: Any, what: str) -> Iterable[Any]:
-    if isinstance(values, (str, bytes)) or not isinstance(values, (Iterable, Tensor)):
+    single = getattr(values, "ndim", 1) == 0  # one number as an array
+    if single or isinstance(values, (str, bytes)) or not isinstance(values, (Iterable, Tensor)):
         raise DataError(f"expected a list of {what}, one for each picture, got {type(values).__name__}")
     return values
 

@@ -79,6 +79,8 @@ def read(path: Place) -> bytes:
 
     Raises StorageError when there is no such file, or it is a folder, a device or a pipe, or cannot be read.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise StorageError(f"expected the path of a saved file, got {type(path).__name__}; give a path")
     try:
         with open(os.open(path, _READ), "rb", buffering=0, closefd=True) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from vitscope.errors import VitscopeError
 
+LONGEST = 255
+"""Bytes of one name; no file system takes more."""
+
 
 def typed_path(text: str | os.PathLike[str], problem: type[VitscopeError] = VitscopeError) -> Path:
     """A path as it was typed; a leading ``~/`` (or ``~`` alone) is the user's own folder.
@@ -25,11 +28,15 @@ def typed_path(text: str | os.PathLike[str], problem: type[VitscopeError] = Vits
         >>> str(typed_path("~x.png"))
         '~x.png'
     """
+    if not isinstance(text, str | bytes | os.PathLike):
+        raise problem(f"expected a path, got {type(text).__name__}; give its text or a Path")
     name = os.fspath(text)
     if not isinstance(name, str):
         raise problem(f"expected a path as text, got {type(name).__name__}; decode it with os.fsdecode")
     if "\0" in name:
         raise problem(f"the path {name[:60]!r} holds a zero byte; check it")
+    if any(len(part) > LONGEST for part in os.fsencode(name).split(b"/")):
+        raise problem(f"the path {name[:60]}... holds a name of more than {LONGEST} bytes, which no file has; check it")
     if name != "~" and not name.startswith("~/"):
         return Path(name)
     home = os.path.expanduser("~")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from vitscope.arguments import checked
 from vitscope.errors import ModelError
 from vitscope.models.load import load_model
 from vitscope.tracing.caller import unaffected
@@ -16,15 +18,16 @@ from vitscope.tracing.overrides import Overrides, names_in
 from vitscope.tracing.vit import Vit
 
 
+@checked(ModelError)
 @unaffected
 def open_model(
     model: str | os.PathLike[str] | nn.Module,
     *,
-    weights: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | Mapping[str, Tensor] | None = None,
     image_size: int | tuple[int, int] | None = None,
     preprocess: Any = None,
-    class_names: Sequence[str] | None = None,
-    device: str | None = None,
+    class_names: Sequence[str] | Mapping[int, str] | str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
     precision: str = "float32",
     blocks: Sequence[str] | None = None,
     grid: tuple[int, int] | None = None,

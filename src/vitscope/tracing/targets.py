@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from vitscope.errors import TargetError, brief
+from vitscope.errors import TargetError, VitscopeError, brief
 
 if TYPE_CHECKING:
     from vitscope.tracing.vit import Vit
@@ -241,7 +241,15 @@ class Custom(Target):
 
     def _score(self, output: Any, logits: Tensor) -> Tensor:
         if not self.by_row:
-            return self.function(output)
+            try:
+                return self.function(output)
+            except VitscopeError:
+                raise
+            except Exception as error:
+                raise TargetError(
+                    f"target '{self.name}' fails on the model's output ({brief(error)}); it takes the output and gives "
+                    "one number for each picture"
+                ) from error
         B = len(logits)
         order = [*reversed(range(B)), 0]
         try:
@@ -382,6 +390,8 @@ def parse_target(target: TargetLike) -> Target:
         return ClassIndex(int(target))
     if isinstance(target, str):
         return _parse_text(target.strip())
+    if isinstance(target, np.ndarray) and target.dtype.kind not in "biufc":
+        raise TargetError(f"expected integer class indices, got an array of {target.dtype}; convert them")
     if isinstance(target, (Tensor, np.ndarray)):
         return _classes_of(torch.as_tensor(target))
     if isinstance(target, Sequence):
@@ -425,16 +435,16 @@ def _parse_text(text: str) -> Target:
         return TopK(1, text)
     head, _, tail = text.rpartition(":")
     plain, quantity = (head, tail) if head and tail in QUANTITIES else (text, "logit")
-    if match := re.fullmatch(r"top-?(\d+)", plain):
+    if match := re.fullmatch(r"top-?([0-9]{1,18})", plain):
         return TopK(int(match[1]), quantity)
-    if match := re.fullmatch(r"(?:class:\s*)?(\d+(?:,\d+)*)", plain):
+    if match := re.fullmatch(r"(?:class:\s*)?([0-9]{1,18}(?:,[0-9]{1,18})*)", plain):
         indices = tuple(int(part) for part in match[1].split(","))
         return ClassIndex(indices[0] if len(indices) == 1 else indices, quantity)
     # What follows a prefix is anybody's text, in which a colon means nothing.
     for prefix, kind in _TEXT_FORMS.items():
         if text.startswith(prefix) and text[len(prefix) :].strip():
             return kind(text[len(prefix) :].strip())
-    if match := re.fullmatch(r"difference:(top1|\d+),(top2|\d+)", text):
+    if match := re.fullmatch(r"difference:(top1|[0-9]{1,18}),(top2|[0-9]{1,18})", text):
         a, b = match[1], match[2]
         return LogitDifference(None if a == "top1" else int(a), None if b == "top2" else int(b))
     raise TargetError(f"target '{text}' is not understood; forms: {FORMS}")

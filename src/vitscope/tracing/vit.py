@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vitscope.errors import ModelError, PictureError, TargetError
+from vitscope.arguments import checked
+from vitscope.errors import ModelError, PictureError, TargetError, TraceError
 from vitscope.models.anatomy import Anatomy
 from vitscope.models.fingerprint import CurrentFingerprint
 from vitscope.models.inputs import to_batch
@@ -165,6 +166,7 @@ class Vit:
         return _outside_graphs(moved.to(self.dtype) if moved.is_floating_point() else moved)
 
     # ---- looking ---------------------------------------------------------------------------------------------
+    @checked(TraceError, but=("target", "targets"))
     @unaffected
     def trace(
         self,
@@ -197,6 +199,7 @@ class Vit:
             keys=keys,
         )[0]
 
+    @checked(TraceError, but=("target", "targets"))
     @unaffected
     def traces(
         self,
