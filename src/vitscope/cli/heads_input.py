@@ -92,6 +92,8 @@ def open_input(
         )
     console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_options)
+    if labels is not None and vit.anatomy.classes is None:
+        raise typer.BadParameter(f"--labels would not be used: {vit.source} has no classes; leave it out")
     if labelled and vit.anatomy.classes is not None:
         source = _with_classes(source, labels, vit)
         if source.labels is None:
@@ -133,7 +135,7 @@ def _with_classes(source: PictureSource, labels: Path | None, vit: Vit) -> Pictu
 
 def parse_head(text: str) -> tuple[int, int]:
     """``"3.2"`` to (3, 2): block and head, both from 0; else a usage error."""
-    match = re.fullmatch(r"(\d+)\.(\d+)", text.strip())
+    match = re.fullmatch(r"([0-9]{1,9})\.([0-9]{1,9})", text.strip())
     if match is None:
         raise typer.BadParameter(f"a head is named block.head, both from 0, such as 3.2, not {text!r}")
     return int(match[1]), int(match[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +39,8 @@ def inspect(
     methods = support(anatomy)
     if json:
         listed = [{**asdict(each), "applies": each.applies} for each in methods]
-        document = {**asdict(anatomy), "fingerprint": vit.fingerprint, "methods": listed}
+        document = {**asdict(anatomy), "fingerprint": vit.fingerprint, "class_names": vit.class_names}
+        document["methods"] = listed
         document.pop("readout", None)
         console.emit_json(document)
         return
@@ -48,6 +50,11 @@ def inspect(
         ["method", "applies", "reads out, or why not"],
         [[each.name, "yes" if each.applies else "no", each.reason or each.reads] for each in methods],
     )
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of the class names."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") or "unknown"
 
 
 def print_anatomy(vit: Vit) -> None:
@@ -67,6 +74,7 @@ def print_anatomy(vit: Vit) -> None:
         "chain": anatomy.asunder or describe_chain(anatomy),
         "reads out": describe_readout(anatomy),
         "classifier": f"{anatomy.classifier} ({anatomy.classes} classes)" if anatomy.classifier else "none",
+        "class names": _few(vit.class_names or []),
         "probability": anatomy.probability if anatomy.classes else "none: no class scores",
         "norm": "after the residual add" if anatomy.post_norm else "before attention and MLP",
     }

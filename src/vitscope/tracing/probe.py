@@ -153,7 +153,7 @@ class _Conclusion:
 
     def _all_of(self, output: Any) -> Tensor | None:
         """Everything the model returns side by side, (B, ...): what leads to it leads to the output."""
-        parts = [t.float().flatten(1) for _, t in leaves(output) if t.dim() and t.shape[0] == self.B]
+        parts = [t.float().reshape(self.B, t[0].numel()) for _, t in leaves(output) if t.dim() and t.shape[0] == self.B]
         return torch.cat(parts, 1) if parts else None
 
     def _probability(self, classes: int | None) -> Literal["softmax", "sigmoid"]:
