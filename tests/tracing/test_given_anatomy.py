@@ -23,18 +23,18 @@ def small() -> nn.Module:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "classes of another width": ({"classes": 5}, "classes=5"),
     "classes below zero": ({"classes": -1}, "classes="),
-    "classes as a truth": ({"classes": True}, "classes="),
+    "classes as a truth": ({"classes": True}, "classes as"),
     "a grid of more tokens": ({"grid": (5, 4)}, r"grid=\(5, 4\).* 17 tokens"),
     "a grid of fewer tokens": ({"grid": (3, 4)}, r"grid=\(3, 4\).*\(4, 4\)"),
     "a grid of another form": ({"grid": (2, 8)}, r"grid=\(2, 8\).*\(4, 4\)"),
-    "a grid of one number": ({"grid": 16}, "grid="),
+    "a grid of one number": ({"grid": 16}, "grid as"),
     "a grid of zero": ({"grid": (0, 16)}, "grid="),
-    "a grid of halves": ({"grid": (4.0, 4.0)}, "grid="),
+    "a grid of halves": ({"grid": (4.0, 4.0)}, "grid as"),
     "a grid beyond the pixels": ({"grid": (100, 1)}, "more cells than"),
     "too many prefix tokens": ({"prefix": ("class", "register_1")}, "prefix= names 2 tokens.* leave 1"),
     "no prefix tokens": ({"prefix": ()}, "prefix= names 0 tokens.* leave 1"),
     "one prefix name twice": ({"prefix": ("class", "class")}, "twice"),
-    "prefix of numbers": ({"prefix": (1,)}, "prefix="),
+    "prefix of numbers": ({"prefix": (1,)}, "prefix as"),
     "a block that is not there": ({"blocks": ["blocks.0", "blocks.7"]}, "blocks.7"),
     "a block without attention": ({"blocks": ["blocks.0", "head"]}, "'head'.*no attention"),
     "a block inside another": ({"blocks": ["blocks.0", "blocks.0.attn", "blocks.1"]}, "blocks.0.attn"),
@@ -60,11 +60,11 @@ def test_what_fits_is_taken() -> None:
     plain = vs.open_model(small())
     x = torch.rand(1, 3, 64, 64)
     given = vs.open_model(
-        small(), classes=4, grid=[4, 4], prefix="class", blocks=["blocks.0", "blocks.1"], pooling="class"
+        small(), classes=4, grid=[4, 4], prefix=["class"], blocks=["blocks.0", "blocks.1"], pooling="class"
     )
     assert given.anatomy.layout == plain.anatomy.layout and given.anatomy.pooling == "class"
     torch.testing.assert_close(vs.explain(given, x, "gae").maps, vs.explain(plain, x, "gae").maps)
-    assert [block.path for block in vs.open_model(small(), blocks="blocks.1").anatomy.blocks] == ["blocks.1"]
+    assert [block.path for block in vs.open_model(small(), blocks=["blocks.1"]).anatomy.blocks] == ["blocks.1"]
 
 
 def test_a_pooling_that_the_output_contradicts_is_noted() -> None:

@@ -14,7 +14,7 @@ from vitscope.errors import ModelError
 from vitscope.models.load import load_model
 from vitscope.tracing.caller import unaffected
 from vitscope.tracing.outputs import parse_path
-from vitscope.tracing.overrides import Overrides, names_in
+from vitscope.tracing.overrides import Overrides
 from vitscope.tracing.vit import Vit
 
 
@@ -61,9 +61,9 @@ def open_model(
         **options,
     )
     overrides = Overrides(
-        blocks=names_in(blocks),
-        grid=(grid[0], grid[1]) if isinstance(grid, (list, tuple)) and len(grid) == 2 else grid,
-        prefix=names_in(prefix),
+        blocks=None if blocks is None else tuple(blocks),
+        grid=None if grid is None else (grid[0], grid[1]),
+        prefix=None if prefix is None else tuple(prefix),
         pooling=pooling,
         classes=classes,
         output=None if output is None else parse_path(output),

@@ -38,13 +38,6 @@ class Overrides:
             raise ModelError(f"expected pooling= to be a name such as 'class' or 'mean', got {self.pooling!r}")
 
 
-def names_in(given: Sequence[str] | str | None) -> tuple[str, ...] | None:
-    """One name or several as a tuple."""
-    if given is None:
-        return None
-    return (given,) if isinstance(given, str) else tuple(given)
-
-
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
