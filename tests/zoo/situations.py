@@ -98,6 +98,11 @@ def _mirrored(model: nn.Module, x: Tensor) -> Tensor:
     return model.forward_head(model.norm(model.blocks(torch.cat([tokens[:, :1], turned], 1))))
 
 
+def _features_and_logits(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    tokens = model.forward_features(x)
+    return tokens[:, 0], model.forward_head(tokens)
+
+
 def _with_states(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     first = model.blocks[0](model._pos_embed(model.patch_embed(x)))
     last = model.blocks[1](first)
@@ -251,12 +256,12 @@ SITUATIONS: dict[str, list[Situation]] = {
         ),
         _plain(
             "features and logits, output=1",
-            lambda: Written(lambda a, x: (a(x) * 0, a(x)), vit()),
+            lambda: Written(_features_and_logits, vit()),
             options={**TOWERS, "output": 1},
         ),
         _plain(
             "features and logits, classes=5 of 3",
-            lambda: Written(lambda a, x: (a(x), a(x)), vit()),
+            lambda: Written(_features_and_logits, vit()),
             options={"image_size": 32, "classes": 5},
         ),
         _plain(
@@ -333,7 +338,10 @@ def _linear_patches() -> nn.Module:
 
 def _timm(name: str, **options: Any) -> nn.Module:
     torch.manual_seed(0)
-    return timm.create_model(name, pretrained=False, num_classes=3, **options).eval()
+    model = timm.create_model(name, pretrained=False, num_classes=3, **options).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return model
 
 
 def _clip() -> nn.Module:

@@ -68,8 +68,19 @@ def by_tokens(anatomy: Anatomy) -> bool:
     return seen and anatomy.why_no_tokens() is None
 
 
+def by_stages(anatomy: Anatomy) -> bool:
+    """True where feature maps at several resolutions are what the model works on: CNNs and hierarchical transformers.
+
+    A plain ViT whose tokens cannot be used has no such maps: its patch embedding is no stage of a pyramid."""
+    if anatomy.image_size is None or anatomy.trailing or anatomy.misplaced is not None:
+        return False
+    layout = anatomy.layout
+    one_grid = layout is not None and all(b.tokens in (layout.tokens, layout.patches) for b in anatomy.blocks)
+    return not (anatomy.asunder is not None and one_grid)
+
+
 def _applies(anatomy: Anatomy) -> str | None:
-    if by_tokens(anatomy) or (anatomy.image_size is not None and not anatomy.trailing):
+    if by_tokens(anatomy) or by_stages(anatomy):
         return None
     return anatomy.why_no_tokens() or "none of its blocks has token attention"
 

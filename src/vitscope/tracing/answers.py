@@ -100,7 +100,8 @@ def require_way_back(
         return None
     last = max(block for block, row in zip(blocks, reached, strict=True) if bool(row.any()))
     if min(empty) > last:
-        return f"the score reads no block after block {last}, so {_span(empty)} have no gradient"
+        verb = "has" if len(empty) == 1 else "have"
+        return f"the score reads no block after block {last}, so {_span(empty)} {verb} no gradient"
     return (
         f"no gradient comes back to {_span(empty)} (integer layers, torch.no_grad or a detach cut the way), so their "
         "part is missing"
