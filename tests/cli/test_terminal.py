@@ -51,7 +51,7 @@ def test_names_in_tables_lines_errors_and_json_cannot_steer(shell: Shell, tmp_pa
     photograph().save(tmp_path / "good.png")
     (tmp_path / "good.png").rename(tmp_path / "pictures" / name)
     (tmp_path / "pictures" / f"bad{name}").write_bytes(b"no picture")
-    (tmp_path / "names.txt").write_text("".join(f"\x1b[3{i}m[/red]{i}\n" for i in range(8)))
+    (tmp_path / "names.txt").write_text("".join(f"\x1b[3{i}m[/red]{i}\n" for i in range(10)))
     many = shell("explain", tmp_path / "pictures", *QUICK, "--out", tmp_path / "out")
     assert many.code == 3, many.err
     one = shell("explain", tmp_path / "pictures" / f"bad{name}", *QUICK, "--out", tmp_path / "out")
