@@ -247,7 +247,7 @@ def test_folders_that_are_no_models(tmp_path: Path) -> None:
     assert "cannot be built" in refused(f"hf/{tmp_path}")
     (tmp_path / "config.json").write_text("{")
     refused(f"hf/{tmp_path}")
-    assert f"write hf/{tmp_path}" in refused(str(tmp_path))
+    assert "cannot be read as JSON" in refused(str(tmp_path))
     assert "could not be fetched" in refused("hf/nobody/nothing")
 
 

@@ -141,7 +141,7 @@ def _timm(stated: _Stated, folder: Path, weights: Path | None, request: Request)
         given = weights if weights is not None else _weights_in(folder)
     options = _options(stated)
     if given is not None and not isinstance(given, Mapping):
-        shapes = _shapes(Path(given).expanduser())
+        shapes = _shapes(typed_path(given, WeightsError))
         options.setdefault("num_classes", _classes_in(stated, shapes))
         _check_size(stated, options, shapes)
     wanted = replace(
