@@ -67,16 +67,40 @@ def test_an_order_that_is_drawn_anew_is_refused():
         vs.explain(opened(lambda t: t[:, torch.randperm(16)]), torch.randn(1, 3, 32, 32), "gae")
 
 
-@pytest.mark.parametrize("ratio", [0.75, 0.0])
-def test_a_masked_autoencoder_is_refused(ratio):
+def masked_autoencoder() -> nn.Module:
     torch.manual_seed(0)
     config = ViTMAEConfig(
         hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, image_size=32, patch_size=8,
-        mask_ratio=ratio,
+        attn_implementation="eager",
     )  # fmt: skip
-    vit = vs.open_model(ViTMAEModel(config).eval())
-    with pytest.raises(MethodError, match="masked autoencoder"):
-        vs.explain(vit, torch.randn(1, 3, 32, 32), "raw-attention")
+    model = ViTMAEModel(config).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+def test_a_masked_autoencoder_is_refused_and_the_remedy_works():
+    model, picture = masked_autoencoder(), torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    with pytest.raises(MethodError, match=r"set its model\.config\.mask_ratio = 0"):
+        vs.explain(vs.open_model(model), picture, "raw-attention")
+    model.config.mask_ratio = 0.0
+    first, second = (vs.explain(vs.open_model(model), picture, "raw-attention") for _ in range(2))
+    assert torch.equal(first.maps, second.maps)
+    assert any("masked autoencoder" in note for note in first.metadata["notes"])
+    # the model's own attention at any pass, put back by what the model says of its shuffling
+    with torch.no_grad():
+        output = model(picture, output_attentions=True)
+    shuffled = output.attentions[-1].mean(1)[:, 0, 1:]
+    restored = shuffled.gather(1, output.ids_restore)
+    torch.testing.assert_close(first.maps.flatten(1), restored, rtol=1e-4, atol=1e-6)
+
+
+def test_noise_of_the_callers_own_is_kept():
+    model, picture = masked_autoencoder(), torch.randn(1, 3, 32, 32)
+    model.config.mask_ratio = 0.0
+    turned = {"pixel_values": picture, "noise": torch.arange(16.0).flip(0)[None]}
+    with pytest.raises(MethodError, match="not in the order of the patches"):
+        vs.explain(vs.open_model(model), turned, "raw-attention")
 
 
 def test_methods_that_work_on_pixels_do_not_need_the_order():

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vitscope.tracing.scope import running
@@ -58,14 +59,33 @@ def takes_first(model: nn.Module, name: str) -> bool:
     return bool(parameters) and parameters[0].name == name and parameters[0].kind is not inspect.Parameter.KEYWORD_ONLY
 
 
+def order_of_patches(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
+    """What keeps the tokens of a masked autoencoder in the order of its patches, as an argument by name; else nothing.
+
+    Such a model (transformers' ViTMAE) sorts its patches by random noise at every pass, also when it masks none
+    (``config.mask_ratio = 0``). It takes the noise as an argument: noise that rises over the patches sorts nothing."""
+    config, pictures = getattr(model, "config", None), pictures_of(inputs)
+    given = not isinstance(inputs, Tensor) and "noise" in inputs
+    if getattr(config, "mask_ratio", None) != 0 or pictures is None or given:
+        return {}
+    side = getattr(config, "patch_size", None)
+    if "noise" not in inspect.signature(model.forward).parameters or not isinstance(side, int):
+        return {}
+    count = (pictures.shape[-2] // side) * (pictures.shape[-1] // side)
+    rising = torch.arange(count, device=pictures.device, dtype=torch.float32)
+    return {"noise": rising.expand(len(pictures), -1).clone()}
+
+
 def call_model(model: nn.Module, inputs: Inputs) -> Any:
     """Tensors go in by position, mappings by name; always copies, with the strides of what was given.
 
     A model that normalises its input in place would change the caller's tensor, and every later pass over it."""
+    ordered = order_of_patches(model, inputs)
     if isinstance(inputs, Tensor):
         own = inputs.clone()
         with running():
-            return model(own)
+            return model(own, **ordered)
     named = {name: value.clone() if isinstance(value, Tensor) else value for name, value in inputs.items()}
+    named |= ordered
     with running():
         return model(**named)

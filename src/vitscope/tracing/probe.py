@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vitscope.errors import ModelError, VitscopeError
 from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
-from vitscope.tracing.calling import Inputs, batch_of, call_model, pictures_of
+from vitscope.tracing.calling import Inputs, batch_of, call_model, order_of_patches, pictures_of
 from vitscope.tracing.chains import find_chain
 from vitscope.tracing.does_not_run import why_not_run
 from vitscope.tracing.guard import quiet
@@ -94,6 +94,8 @@ class _Conclusion:
         self.notes.extend(chosen.notes)
         self.logits = None if chosen.path is None else scores_of(output, chosen.path, self.B)
         self.read = self._all_of(output) if self.logits is None else self.logits
+        if order_of_patches(model, inputs):
+            self.notes.append("a masked autoencoder: rising noise keeps its tokens in the order of the patches")
         self.owners = Owners(model, recorder, self.read, overrides.blocks)
         self.asunder = self._follow_chain(sites_in(reads_of(output)))
 

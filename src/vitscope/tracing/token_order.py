@@ -17,7 +17,8 @@ from vitscope.tracing.scope import own
 
 SHUFFLES = (
     "its tokens come in another order each time or some are dropped, so no token is known to show a certain patch; a "
-    "masked autoencoder does that: load its encoder as a plain ViT, or switch the masking and the shuffling off"
+    "masked autoencoder does that: set its model.config.mask_ratio = 0, and its tokens are kept in order, or load its "
+    "encoder as a plain ViT"
 )
 ELSEWHERE = (
     "its tokens are not in the order of the patches (a change of the patch in {place} of the "
