@@ -108,6 +108,10 @@ def test_through_json() -> None:
         {"steps": 0},
         {"random_draws": 0},
         {"mosaic": 1},
+        {"steps": 10**18},
+        {"random_draws": 10**18},
+        {"mosaic": 10**18},
+        {"seed": 10**40},
     ],
 )
 def test_what_it_refuses(wrong: dict[str, object]) -> None:

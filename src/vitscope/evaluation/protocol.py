@@ -14,6 +14,15 @@ REMOVALS = ("mask", "drop", "mean", "blur", "zero", "black")
 QUANTITIES = ("logit", "probability", "log_probability")
 
 
+RANGES = {
+    "steps": (1, 100_000),
+    "random_draws": (1, 10_000),
+    "mosaic": (2, 64),
+    "seed": (-(2**63), 2**63 - 1),
+}
+"""The least and the most of each number: beyond them a run would not end, or its draws not begin."""
+
+
 @dataclass(frozen=True)
 class Protocol:
     """Everything that must be equal for two scores to be compared.
@@ -56,12 +65,10 @@ class Protocol:
         _one_of("upsampling", self.upsampling, ("bilinear", "nearest"))
         if isinstance(self.target, str) and self.target not in ("top1", "label"):
             raise EvaluationError(f"expected target 'top1', 'label' or a class index, got {self.target!r}")
-        if self.mosaic < 2:
-            raise EvaluationError(f"expected mosaics of at least 2 cells along a side, got {self.mosaic}")
-        if self.steps < 1 or self.random_draws < 1:
-            raise EvaluationError(
-                f"expected steps and random_draws of at least 1, got {self.steps} and {self.random_draws}"
-            )
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise EvaluationError(f"expected {name} from {low:,} to {high:,}, got {value}; choose one in between")
 
     @property
     def pictures(self) -> int:
