@@ -26,7 +26,7 @@ def explain(*pictures: Path, out: Path) -> list[Path]:
     """The raw maps that explaining these pictures wrote."""
     arguments = ["explain", *map(str, pictures), "--model", "bundled/shapes", "--method", "gmar", "--no-draw"]
     assert run([*arguments, "--out", str(out)]) == 0
-    return sorted(path for path in out.rglob("*") if path.is_file())
+    return sorted(path for path in out.rglob("*.safetensors") if path.is_file())
 
 
 def test_a_way_through_the_folder_above_stays_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,7 @@ def by_stages(anatomy: Anatomy) -> bool:
         return False
     layout = anatomy.layout
     one_grid = layout is not None and all(b.tokens in (layout.tokens, layout.patches) for b in anatomy.blocks)
+    one_grid = one_grid and not any(site.kind in ("window", "reduced") for site in anatomy.block_sites)
     return not (anatomy.asunder is not None and one_grid)
 
 

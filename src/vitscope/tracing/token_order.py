@@ -45,8 +45,8 @@ def why_out_of_order(model: nn.Module, anatomy: Anatomy, pictures: Tensor, input
     with quiet(model, gradient=False), torch.random.fork_rng(devices=[]):
         entering = _first_tokens(model, anatomy, with_pictures(inputs, batch, first))
         again = _first_tokens(model, anatomy, with_pictures(inputs, batch[:1], first[:1]))
-    if entering is None or again is None:
-        return None
+    if entering is None or again is None or len(entering) != len(batch):
+        return None  # windows or patches of pixels lie in the first axis there, no pictures
     tokens = entering.float()
     if tokens.shape[1] not in (layout.tokens, layout.patches):
         return None
