@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +28,6 @@ from vitscope.heads.errors import HeadsError
 from vitscope.heads.principal import fit_principal
 
 CODERS = ("autoencoder", "pca")
-StageProgress = Callable[[str, TrainingProgress], None]
 
 
 class Coder(Protocol):
@@ -187,8 +186,3 @@ def verdict(autoencoder: CoderReport, principal: CoderReport) -> tuple[str, str]
         winner,
         f"{names[winner]}: {reason}.{remark} ({numbers}; {autoencoder.latent} code dimensions each.)",
     )
-
-
-def report_with_stability(report: CoderReport, seeds: float, halves: float) -> CoderReport:
-    """The report with its stability filled in."""
-    return replace(report, seeds_ari=seeds, halves_ari=halves)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vitscope.errors import nearest
 from vitscope.heads.errors import HeadsError
 from vitscope.pictures import PictureSource
 from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
@@ -98,15 +97,6 @@ def check_disjoint(first: Iterable[str], second: Iterable[str], what: str) -> No
             f"expected {what} of different pictures, got {shared[0]!r} in both ({len(shared)} such); "
             "merge shards that share no picture"
         )
-
-
-def check_name(name: str, known: Sequence[str], what: str) -> str:
-    """The name, or HeadsError with the nearest ones."""
-    if name not in known:
-        raise HeadsError(
-            f"expected {what}, got {name!r}; the nearest names are {', '.join(nearest(name, known))}"
-        )
-    return name
 
 
 def check_labels_of(source: PictureSource, classes: int | None) -> None:

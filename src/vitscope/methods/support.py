@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vitscope.methods.daam import by_tokens
 from vitscope.methods.registry import MethodInfo, methods
 from vitscope.models.anatomy import Anatomy
 
@@ -92,7 +93,7 @@ def _support(info: MethodInfo, anatomy: Anatomy) -> Support:
     if reason is not None:
         return Support(info.name, reason, "", "", "")
     reads = describe_readout(anatomy) if info.follows_rows else _BY_FAMILY.get(info.family, "every block's tokens")
-    by_stage = anatomy.layout is None or (info.family == "flow" and anatomy.why_no_tokens() is not None)
+    by_stage = anatomy.layout is None or (info.family == "flow" and not by_tokens(anatomy))
     if by_stage and info.family == "flow":
         reads = "the last feature map at each resolution"
     outside = info.family in ("control", "pixel-gradient", "black-box")

@@ -97,7 +97,7 @@ class Cells:
 
     def index(self, device: torch.device | str = "cpu") -> Tensor:
         """The number of each pixel's cell in row-major order, (H, W) int64; -1 where no patch reads."""
-        row, column = (self._axis(edges, length, device) for edges, length in zip(*self._axes, strict=True))
+        row, column = self._axis(self.rows, self.size[0], device), self._axis(self.columns, self.size[1], device)
         cell = row[:, None] * self.grid[1] + column[None, :]
         return torch.where((row >= 0)[:, None] & (column >= 0)[None, :], cell, -1)
 
@@ -145,10 +145,6 @@ class Cells:
             )  # fmt: skip
             spread = functional.pad(inner, margins)
         return torch.where(index >= 0, spread, lowest)
-
-    @property
-    def _axes(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[int, int]]:
-        return (self.rows, self.columns), self.size
 
     @staticmethod
     def _axis(edges: tuple[int, ...], length: int, device: torch.device | str) -> Tensor:

@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -20,6 +20,7 @@ from vitscope.pictures.identity import drawn_by, id_of_stream, id_of_values, key
 from vitscope.pictures.masks import read_mask
 from vitscope.pictures.memory import as_picture, check_tensor
 from vitscope.pictures.modes import to_rgb, upright
+from vitscope.pictures.on_demand import OnDemand
 from vitscope.pictures.read import MAX_PIXELS, decode, open_file
 from vitscope.pictures.truth import Box, check_boxes, check_count, check_labels
 from vitscope.storage.paths import typed_path
@@ -118,7 +119,7 @@ class PictureSource:
         def cut(values: Sequence[Any] | None) -> Sequence[Any] | None:
             if values is None or isinstance(values, (list, tuple, np.ndarray, Tensor)):
                 return None if values is None else values[start:stop]
-            return _Slice(values, places)
+            return OnDemand(places, values.__getitem__)
 
         part = copy.copy(self)
         part.items = cut(self.items) or []
@@ -359,22 +360,3 @@ def _number(label: Any) -> int | None:
     if label is None:
         return None
     return check_labels(np.asarray(label).reshape(-1), 1)[0]
-
-
-class _Slice(Sequence[Any]):
-    """A range of a lazy sequence that need not know slices."""
-
-    def __init__(self, items: Sequence[Any], places: range) -> None:
-        self._items, self._range = items, places
-
-    def __len__(self) -> int:
-        return len(self._range)
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return _Slice(self._items, self._range[index])
-        return self._items[self._range[index]]

@@ -67,12 +67,6 @@ def open_model(
         pooling=pooling,
         classes=classes,
         output=None if output is None else parse_path(output),
-        probability=_check_probability(probability),
+        probability=probability,
     )
     return Vit(loaded, device=device, precision=precision, overrides=overrides)
-
-
-def _check_probability(asked: str | None) -> Any:
-    if asked not in (None, "softmax", "sigmoid"):
-        raise ModelError(f"expected probability to be softmax or sigmoid, got {asked!r}")
-    return asked
