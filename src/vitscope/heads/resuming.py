@@ -25,8 +25,9 @@ from vitscope.errors import VitscopeError
 from vitscope.heads.shortening import Around, Given, KnownAttention, PrefixQueries, Reached, StopAt
 from vitscope.heads.sweep import Clean
 from vitscope.tracing import Capture, EntryAblation, HeadAblation, Vit
+from vitscope.tracing.calling import select
 from vitscope.tracing.forward_pass import run_pass
-from vitscope.tracing.resume import can_resume, select, shortcuts
+from vitscope.tracing.resume import can_resume, shortcuts
 
 READS_PREFIX = ("class", "class+distillation")
 TOLERANCE = 1e-4

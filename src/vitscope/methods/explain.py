@@ -26,13 +26,12 @@ from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, by_number, parse_target
 from vitscope.tracing.answers import FLAT, require_finite_maps, require_nonzero_maps
 from vitscope.tracing.caller import unaffected
-from vitscope.tracing.calling import pictures_of
+from vitscope.tracing.calling import pictures_of, select
 from vitscope.tracing.forward_pass import Inputs, batch_of
 from vitscope.tracing.guard import exclusive
 from vitscope.tracing.identity import library_versions, model_identity
 from vitscope.tracing.keys import content_keys
 from vitscope.tracing.readout import reads_for_itself
-from vitscope.tracing.resume import select
 
 Request = dict[str, dict[str, Any]]
 
@@ -87,6 +86,8 @@ def explain(
         except AnswerError as error:
             raise error.among(batch.positions) from error
         own = own_targets(aim, batch.positions, batch.count)
+        shown = pictures_of(inputs) if keep_pictures else None
+        drawn: dict[int, Tensor | None] = {}
         for name, explanation in found.items():
             if name not in recipes:
                 recipes[name] = explanation_recipe(model, name, request[name], aim, clean, inputs)
@@ -101,9 +102,11 @@ def explain(
                     **({} if own is None else {"targets": own}),
                 },
             )
-            shown = pictures_of(inputs)
-            if keep_pictures and shown is not None:
-                explanation = dataclasses.replace(explanation, pictures=_drawable(shown, explanation.maps, vit))
+            if shown is not None:
+                frames = explanation.maps.shape[1] if explanation.maps.dim() == 4 else 0
+                if frames not in drawn:  # the same for all methods of a batch, but for their steps in time
+                    drawn[frames] = _drawable(shown, frames, vit)
+                explanation = dataclasses.replace(explanation, pictures=drawn[frames])
             parts[name].append(explanation)
     if not positions:
         raise PictureError("none of the pictures can be read; their source tells the reasons (.skipped)")
@@ -117,16 +120,17 @@ def explain(
     return joined[method] if isinstance(method, str) else joined
 
 
-def _drawable(shown: Tensor, maps: Tensor, vit: Vit) -> Tensor | None:
-    """What maps are drawn on: (B, H, W, 3), of films the first frame that each map spans, (B, t, H, W, 3); uint8."""
+def _drawable(shown: Tensor, frames: int, vit: Vit) -> Tensor | None:
+    """What maps are drawn on: (B, H, W, 3), of films the first frame that each of their ``frames`` maps spans,
+    (B, t, H, W, 3); uint8."""
     pictures = shown.detach().float().cpu()
     if pictures.dim() == 4:
         return as_uint8(to_pictures(pictures, vit.preprocessor))
-    if maps.dim() != 4:
+    if not frames:
         return None
-    first = [-(-frame * pictures.shape[1] // maps.shape[1]) for frame in range(maps.shape[1])]
+    first = [-(-frame * pictures.shape[1] // frames) for frame in range(frames)]
     drawn = as_uint8(to_pictures(pictures[:, first].flatten(0, 1), vit.preprocessor))
-    return drawn.reshape(len(maps), maps.shape[1], *drawn.shape[1:])
+    return drawn.reshape(len(shown), frames, *drawn.shape[1:])
 
 
 def _request(

@@ -13,7 +13,7 @@ from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import TokenRemoval, Trace
-from vitscope.tracing.resume import select
+from vitscope.tracing.calling import select
 
 
 def _removable(anatomy: Anatomy) -> str | None:

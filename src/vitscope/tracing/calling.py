@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -40,13 +40,30 @@ def with_pictures(inputs: Inputs, pictures: Tensor, rows: Tensor | None = None) 
     if isinstance(inputs, Tensor):
         return pictures
     own = pictures_of(inputs)
-    batch = batch_of(inputs)
+    chosen = select({name: value for name, value in inputs.items() if value is not own}, rows, batch_of(inputs))
+    return {name: pictures if value is own else chosen[name] for name, value in inputs.items()}
+
+
+@overload
+def select(inputs: Tensor, index: Tensor | None, batch: int | None = ...) -> Tensor: ...
+@overload
+def select(inputs: Mapping[str, Any], index: Tensor | None, batch: int | None = ...) -> Mapping[str, Any]: ...
+@overload
+def select(inputs: Inputs, index: Tensor | None, batch: int | None = ...) -> Inputs: ...
+def select(inputs: Inputs, index: Tensor | None, batch: int | None = None) -> Inputs:
+    """The inputs of the chosen pictures; what is not of each picture stays. ``batch``: how many pictures there are,
+    where the inputs alone do not tell."""
+    if index is None:
+        return inputs
+    if isinstance(inputs, Tensor):
+        return inputs[index]
+    count = batch_of(inputs) if batch is None else batch
 
     def row(value: Any) -> Any:
-        each = isinstance(value, Tensor) and value.dim() and value.shape[0] == batch
-        return value[rows.to(value.device)] if each and rows is not None else value
+        each = isinstance(value, Tensor) and value.dim() and value.shape[0] == count
+        return value[index.to(value.device)] if each else value
 
-    return {name: pictures if value is own else row(value) for name, value in inputs.items()}
+    return {name: row(value) for name, value in inputs.items()}
 
 
 def _is_picture(value: Any) -> bool:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vitscope.tracing.backward import FP16_SCALE, backward
+from vitscope.tracing.calling import select
 from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
-from vitscope.tracing.resume import BlockCache, select, shortcuts
+from vitscope.tracing.resume import BlockCache, shortcuts
 from vitscope.tracing.rules import Rules
 from vitscope.tracing.site import AttentionSite
 from vitscope.tracing.targets import ResolvedTarget

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.errors import ModelError
-from vitscope.tracing.calling import Inputs, pictures_of, with_pictures
+from vitscope.tracing.calling import Inputs, pictures_of, select, with_pictures
 from vitscope.tracing.does_not_run import DoesNotRunError
 from vitscope.tracing.guard import quiet
 from vitscope.tracing.overrides import Overrides
 from vitscope.tracing.probe import Probe, probe
-from vitscope.tracing.resume import select
 from vitscope.tracing.stages import Stage, find_stages
 
 GUESSED_SIZES = (224, 256, 384, 96, 64, 32, 336, 448, 512, 128, 48, 28)

@@ -16,7 +16,7 @@ from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, BlockInfo
 from vitscope.tracing.ablation import Ablation, HeadAblation
 from vitscope.tracing.blocks import first_tensor, is_tokens, replace_first
-from vitscope.tracing.calling import Inputs, batch_of
+from vitscope.tracing.calling import Inputs
 from vitscope.tracing.guard import exclusive
 from vitscope.tracing.scope import own
 
@@ -37,20 +37,6 @@ class BlockCache:
         found = first_tensor(self.outputs[block])
         assert found is not None
         return self.blocks[block].as_sequence(found)
-
-
-def select(inputs: Inputs, index: Tensor | None) -> Inputs:
-    """The inputs of the chosen pictures."""
-    if index is None:
-        return inputs
-    if isinstance(inputs, Tensor):
-        return inputs[index]
-    batch = batch_of(inputs)
-
-    def row(value: Any) -> Any:
-        return value[index] if isinstance(value, Tensor) and value.dim() and value.shape[0] == batch else value
-
-    return {name: row(value) for name, value in inputs.items()}
 
 
 def _own_parent(path: str) -> str:

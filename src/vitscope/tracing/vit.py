@@ -20,7 +20,7 @@ from vitscope.tracing.ablation import Ablation, as_list
 from vitscope.tracing.answers import require_numbers
 from vitscope.tracing.backward import FP16_SCALE, backward
 from vitscope.tracing.caller import unaffected
-from vitscope.tracing.calling import pictures_of, takes_first
+from vitscope.tracing.calling import pictures_of, select, takes_first
 from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
 from vitscope.tracing.guard import AUTOCAST
 from vitscope.tracing.keys import check_keys
@@ -34,7 +34,6 @@ from vitscope.tracing.resume import (
     collect_outputs,
     later_only,
     no_blocks,
-    select,
     shortcuts,
 )
 from vitscope.tracing.rules import Rules
