@@ -155,7 +155,9 @@ class _Conclusion:
 
     def _all_of(self, output: Any) -> Tensor | None:
         """Everything the model returns side by side, (B, ...): what leads to it leads to the output."""
-        parts = [t.float().reshape(self.B, t[0].numel()) for _, t in leaves(output) if t.dim() and t.shape[0] == self.B]
+        returned = [t for _, t in leaves(output) if t.dim() and t.shape[0] == self.B]
+        real = [torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in returned]
+        parts = [t.float().reshape(self.B, t[0].numel()) for t in real]
         return torch.cat(parts, 1) if parts else None
 
     def _probability(self, classes: int | None) -> Literal["softmax", "sigmoid"]:
@@ -300,7 +302,7 @@ class _Conclusion:
         if logits is None or self.output_kind == "embedding":
             return None, None
         width = int(logits.shape[-1])
-        named = bool(self.path) and self.path is not None and self.path[-1] == "logits"
+        named = self.path is not None and self.path[-1:] == ("logits",)
         own = getattr(self.model, "num_classes", None)
         if named or self.output_kind == "logits":
             return width, path
