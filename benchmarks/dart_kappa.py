@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import vitscope as vs
-from vitscope.data import world
+from vitscope.worlds import world
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("deit_tiny_patch16_224", "vit_tiny_patch16_224")
@@ -128,7 +128,9 @@ def main() -> None:
                 "pictures": len(images),
                 "cpu_seconds": round(time.process_time() - begun),
                 "rules": rows,
-                "per_picture": {f"{kappa:g}": [round(x, 4) for x in v.tolist()] for kappa, v in values.items()},
+                "per_picture": {
+                    f"{kappa:g}": [round(x, 4) for x in v.tolist()] for kappa, v in values.items()
+                },
             }
             out.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n")
             for name, row in rows.items():

@@ -24,11 +24,11 @@ from dart_srg import curve_areas, end_points, half_width
 from torch import Tensor, nn
 
 import vitscope as vs
-from vitscope.evaluation.dataset import EvaluationSet
-from vitscope.evaluation.mosaics import mosaics_of
-from vitscope.evaluation.ranking import auroc
-from vitscope.evaluation.statistics import holm
-from vitscope.evaluation.worlds import world_set
+from vitscope.evaluation.board.statistics import holm
+from vitscope.evaluation.rank_statistics import auroc
+from vitscope.evaluation.running.dataset import EvaluationSet
+from vitscope.evaluation.running.mosaics import mosaics_of
+from vitscope.evaluation.running.worlds import world_set
 from vitscope.methods.chain import chain_sites
 from vitscope.methods.dart import half_subsets, key_gate
 from vitscope.methods.fullgrad import stream_relevance
@@ -97,7 +97,11 @@ class Case:
         gamma = torch.zeros(trace.batch, len(trace.anatomy.blocks), layout.tokens)
         for site in chain_sites(trace):
             gamma[:, site.info.block] = key_gate(site)
-        found: dict[str, list[Tensor]] = {"rho-empty-origin": [], "rho-mean-origin": [], "rho-mean-gradient": []}
+        found: dict[str, list[Tensor]] = {
+            "rho-empty-origin": [],
+            "rho-mean-origin": [],
+            "rho-mean-gradient": [],
+        }
         empty = self.empty().block_inputs
         for X, g, E in zip(trace.block_inputs, trace.block_input_gradients, empty, strict=True):
             X, g, E = X[:, patches].float(), g[:, patches].float(), E[:, patches].float()
@@ -147,7 +151,9 @@ def registry(name: str, **options: Any) -> Callable[[Case], Tensor]:
     def run(case: Case) -> Tensor:
         key = (name, *options.items())
         if key not in case.made:
-            made = vs.explain(case.vit, case.images, name, case.classes, keep_pictures=False, batch_size=64, **options)
+            made = vs.explain(
+                case.vit, case.images, name, case.classes, keep_pictures=False, batch_size=64, **options
+            )
             case.made[key] = made.maps.flatten(1)
         return case.made[key]
 
@@ -219,7 +225,10 @@ VARIANTS: dict[str, Callable[[Case], Tensor]] = {
     "gae": registry("gae"),
     "libra-fullgrad": registry("libra-fullgrad"),
     "gradcam libra": registry("gradcam", libra=True),
-    **{f"target {t}": aimed(target=t) for t in ("centred", "expected", "log-probability", "log-odds", "runner-up")},
+    **{
+        f"target {t}": aimed(target=t)
+        for t in ("centred", "expected", "log-probability", "log-odds", "runner-up")
+    },
     "rho only": part("rho"),
     "gamma only": part("gamma"),
     "gamma only, plain gradient": part("gamma", rules="plain"),
@@ -253,7 +262,7 @@ VARIANTS: dict[str, Callable[[Case], Tensor]] = {
 
 
 def grid_pointing(maps: Tensor, masks: Tensor) -> Tensor:
-    """As vitscope.evaluation.families.grid_pointing; maps (B, P), masks (B, H, W)."""
+    """As vitscope.evaluation.metrics.grid_pointing; maps (B, P), masks (B, H, W)."""
     share = patch_share(masks, maps.shape[1])
     positive = maps.clamp_min(0).double()
     return (positive * share).sum(1) / positive.sum(1)
@@ -279,16 +288,24 @@ def localisation(maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
     return {"mass": (positive * inside).sum(1) / positive.sum(1), "rank": hits, "auroc": auroc(large, inside)}
 
 
-def mosaic_scores(vit: vs.Vit, images: Tensor, maps: Tensor, classes: Tensor, masks: Tensor) -> dict[str, Tensor]:
+def mosaic_scores(
+    vit: vs.Vit, images: Tensor, maps: Tensor, classes: Tensor, masks: Tensor
+) -> dict[str, Tensor]:
     return {"grid-pointing": grid_pointing(maps, masks)}
 
 
-def world_scores(vit: vs.Vit, images: Tensor, maps: Tensor, classes: Tensor, masks: Tensor) -> dict[str, Tensor]:
+def world_scores(
+    vit: vs.Vit, images: Tensor, maps: Tensor, classes: Tensor, masks: Tensor
+) -> dict[str, Tensor]:
     return localisation(maps, masks)
 
 
-def srg_scores(vit: vs.Vit, images: Tensor, maps: Tensor, classes: Tensor, masks: Tensor) -> dict[str, Tensor]:
-    areas = curve_areas(vit, images, maps, classes, end_points(vit, images, classes, maps.shape[1], "drop"), STEPS)
+def srg_scores(
+    vit: vs.Vit, images: Tensor, maps: Tensor, classes: Tensor, masks: Tensor
+) -> dict[str, Tensor]:
+    areas = curve_areas(
+        vit, images, maps, classes, end_points(vit, images, classes, maps.shape[1], "drop"), STEPS
+    )
     return {"srg": areas[:, 0] - areas[:, 1]}
 
 
@@ -318,7 +335,9 @@ def measure(
         yield {m: {name: torch.cat(v) for name, v in rows.items()} for m, rows in found.items()}
 
 
-def mosaic_batches(vit: vs.Vit, images: Tensor, labels: list[int], keys: list[str], seeds: range) -> Iterator[Any]:
+def mosaic_batches(
+    vit: vs.Vit, images: Tensor, labels: list[int], keys: list[str], seeds: range
+) -> Iterator[Any]:
     """One batch of mosaics at a time; mosaic i of every seed shows photograph i in the cell asked for."""
     for seed in seeds:
         mosaics = mosaics_of(vit, EvaluationSet(images, keys, labels), seed)
@@ -342,7 +361,11 @@ def table(values: dict[str, Tensor], groups: int, against: tuple[str, ...]) -> d
         differences = [d[d.isfinite()] for d in differences]
         p = [two_sided(d) for d in differences]
         for name, d, corrected in zip(others, differences, holm(p), strict=True):
-            rows[name][f"minus {reference}"] = [round(float(d.mean()), 4), round(half_width(d), 4), round(corrected, 5)]
+            rows[name][f"minus {reference}"] = [
+                round(float(d.mean()), 4),
+                round(half_width(d), 4),
+                round(corrected, 5),
+            ]
     return {"n": groups, "values_per_group": len(next(iter(values.values()))) // groups, "variants": rows}
 
 
@@ -355,7 +378,9 @@ def show(title: str, found: dict[str, Any]) -> None:
     print(f"\n{title}, n = {found['n']} x {found['values_per_group']}")
     for name, row in sorted(found["variants"].items(), key=lambda item: -item[1]["mean"]):
         tail = "  ".join(
-            f"{key} {d[0]:+.3f} ± {d[1]:.3f} (p {d[2]:.3f})" for key, d in row.items() if key.startswith("minus")
+            f"{key} {d[0]:+.3f} ± {d[1]:.3f} (p {d[2]:.3f})"
+            for key, d in row.items()
+            if key.startswith("minus")
         )
         print(f"  {name:28s} {row['mean']:7.3f} ± {row['half_width_95']:.3f}  {tail}", flush=True)
 

@@ -28,11 +28,11 @@ import torch
 
 import vitscope as vs
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.curves import keep_masks
 from vitscope.evaluation.metric import get_metric
-from vitscope.evaluation.perturbation import Perturber
-from vitscope.evaluation.removal_pixels import rise_blur, unit_range
-from vitscope.evaluation.run import model_call
+from vitscope.evaluation.removal.curves import keep_masks
+from vitscope.evaluation.removal.perturbation import Perturber
+from vitscope.evaluation.removal.pixels import rise_blur, unit_range
+from vitscope.evaluation.running.run import model_call
 
 PEERS = ("quantus", "pytorch_grad_cam", "torchcam")
 
@@ -174,7 +174,7 @@ def grad_cam_values(setting: Setting) -> dict[str, tuple[Any, Any]]:
     from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence, IncreaseInConfidence
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 
-    from vitscope.evaluation.imputation import linear_imputation
+    from vitscope.evaluation.removal.imputation import linear_imputation
 
     pixels = setting.tie_free()
     subject = setting.subject(pixels=unit_range(pixels))
@@ -275,7 +275,9 @@ def contenders(setting: Setting) -> list[Contender]:
     def forwards(asked: int) -> None:
         with torch.no_grad():
             for start in range(0, asked, 64):
-                setting.module(setting.images[torch.arange(start, min(start + 64, asked)) % len(setting.images)])
+                setting.module(
+                    setting.images[torch.arange(start, min(start + 64, asked)) % len(setting.images)]
+                )
 
     def asked(name: str) -> int:
         subject = setting.subject()
@@ -438,7 +440,9 @@ def main() -> None:
         )
     result: dict[str, Any] = {"equality": rows, "settings": {}, "threads": torch.get_num_threads()}
     settings = {
-        "3 blocks, 64 px, 8x8 patches": Setting("deit_tiny_patch16_224", arguments.pictures, 16, size=64, patch=8),
+        "3 blocks, 64 px, 8x8 patches": Setting(
+            "deit_tiny_patch16_224", arguments.pictures, 16, size=64, patch=8
+        ),
         f"{arguments.model}, 224 px": Setting(arguments.model, arguments.pictures, 14),
     }
     if arguments.small:

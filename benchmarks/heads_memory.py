@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from vitscope import heads
-from vitscope.heads.features import FEATURES
+from vitscope.heads.atlas.features import FEATURES
+from vitscope.heads.atlas.sampling import HeadMeans, MapSample, ModelRecord
 from vitscope.heads.moments import ExactSum
-from vitscope.heads.sampling import HeadMeans, MapSample, ModelRecord
 
 
 def made_up(count: int, streams: int = 36) -> MapSample:

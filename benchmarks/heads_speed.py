@@ -65,7 +65,9 @@ def main() -> None:
     }
     once: dict[str, Callable[[], Any]] = {
         "naive full runs": naive,
-        "first order of all heads": lambda: heads.importance(vit, x, exact=False, batch_size=arguments.batch_size),
+        "first order of all heads": lambda: heads.importance(
+            vit, x, exact=False, batch_size=arguments.batch_size
+        ),
     }
 
     def timed(task: Callable[[], Any]) -> float:

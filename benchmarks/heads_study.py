@@ -22,10 +22,10 @@ import torch
 
 import vitscope as vs
 from vitscope import heads
-from vitscope.heads import plots
-from vitscope.heads.report import HeadsStory
 from vitscope.pictures.annotations import read_folder
-from vitscope.rendering.figure import save_figure
+from vitscope.rendering.plots.figure import save_figure
+from vitscope.reports.heads import plots
+from vitscope.reports.heads.page import HeadsStory
 from vitscope.storage import folders
 
 
@@ -41,7 +41,9 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--epochs", type=int, default=120, help="most epochs; early stopping ends it sooner")
     parser.add_argument("--steps", type=int, default=9, help="steps of a cumulative curve")
-    parser.add_argument("--every", type=int, default=2, help="cumulative curves take each so many-th photograph")
+    parser.add_argument(
+        "--every", type=int, default=2, help="cumulative curves take each so many-th photograph"
+    )
     parser.add_argument(
         "--stage",
         choices=("all", "patterns", "rest"),
@@ -63,9 +65,9 @@ def main() -> None:
         if not path.exists():
             clock.run(
                 f"importance-{replacement}",
-                lambda: heads.importance(
-                    vit, pictures, labels, replacement=replacement, batch_size=20
-                ).save(path),
+                lambda: heads.importance(vit, pictures, labels, replacement=replacement, batch_size=20).save(
+                    path
+                ),
             )
         return heads.HeadTable.load(path)
 
@@ -86,7 +88,7 @@ def main() -> None:
     if not path.exists():
         clock.run("scores", lambda: heads.head_scores(vit, pictures).save(path))
     scores = heads.HeadTable.load(path)
-    from vitscope.heads.scores import DEFAULT_AGREEMENT
+    from vitscope.heads.rankings.scores import DEFAULT_AGREEMENT
 
     joined = table.with_columns({name: scores[name] for name in scores.metrics})
     agreement = heads.agree(joined, [n for n in DEFAULT_AGREEMENT if n in joined.values], rounds=300)
@@ -98,9 +100,9 @@ def main() -> None:
     if not path.exists():
         clock.run(
             "partial",
-            lambda: heads.partial_pruning(vit, pictures, *top, labels, hops=range(0, 14, 2), batch_size=20).save(
-                path
-            ),
+            lambda: heads.partial_pruning(
+                vit, pictures, *top, labels, hops=range(0, 14, 2), batch_size=20
+            ).save(path),
         )
     path = out / "cumulative.parquet"
     chosen = (
@@ -112,8 +114,13 @@ def main() -> None:
         clock.run(
             "cumulative",
             lambda: heads.cumulative_pruning(
-                vit, pictures[:: arguments.every], orders, labels[:: arguments.every], steps=arguments.steps,
-                random_orders=4, batch_size=25,
+                vit,
+                pictures[:: arguments.every],
+                orders,
+                labels[:: arguments.every],
+                steps=arguments.steps,
+                random_orders=4,
+                batch_size=25,
             ).save(path),
         )
     cumulative = heads.CumulativePruning.load(path)

@@ -27,8 +27,8 @@ import torch
 import vitscope as vs
 from vitscope.errors import VitscopeError
 from vitscope.evaluation import EvaluationSet, world_names, world_set
-from vitscope.evaluation.mosaics import mosaics_of
-from vitscope.evaluation.worlds import WORLD_METRICS, WORLD_PROTOCOL
+from vitscope.evaluation.running.mosaics import mosaics_of
+from vitscope.evaluation.running.worlds import WORLD_METRICS, WORLD_PROTOCOL
 from vitscope.pictures import picture_source
 from vitscope.storage import folders
 
@@ -66,7 +66,11 @@ RELATIVES = ("gradient-rollout", "attcat", "tokentm")
 def world_methods() -> list[str]:
     """Every method of the registry that is not a control (those are in each table anyway) and no black box."""
     names = [info.name for info in vs.methods() if info.family != "control" and info.name not in BLACK_BOXES]
-    return ["gmar:norm=l1", "gmar:norm=l2", *(name for name in names if name not in ("gmar", "raw-attention"))]
+    return [
+        "gmar:norm=l1",
+        "gmar:norm=l2",
+        *(name for name in names if name not in ("gmar", "raw-attention")),
+    ]
 
 
 def known_methods(names: list[str], vit: vs.Vit) -> list[str]:
@@ -150,7 +154,7 @@ def deit_pictures(boards: list[str]) -> dict[str, EvaluationSet]:
     if "mosaics" in sets:
         sets["mosaics"] = mosaics_of(deit_tiny(), sets["mosaics"], DEIT_BOARDS["mosaics"]["protocol"].seed)
     if "boxes" in sets:
-        from vitscope.evaluation.truth import read_truth
+        from vitscope.evaluation.running.truth import read_truth
 
         folder = ASSETS / "images" / "boxed"
         files = sorted(folder.glob("*.JPEG"))
@@ -204,7 +208,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("part", choices=["worlds", "blackboxes", "deit", "add", "pages"])
-    parser.add_argument("only", nargs="*", help="worlds or boards; all of them by default. add: a method, then boards")
+    parser.add_argument(
+        "only", nargs="*", help="worlds or boards; all of them by default. add: a method, then boards"
+    )
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--count", type=int, default=60, help="most pictures of a world")
     arguments = parser.parse_args()

@@ -10,9 +10,9 @@ from pathlib import Path
 import vitscope as vs
 from vitscope.evaluation import claim as decide
 from vitscope.evaluation import get_metric, protocol_agreement, world_names
-from vitscope.evaluation.comparison import verdict
-from vitscope.evaluation.paired_test import p_in_words, pictures_needed
-from vitscope.evaluation.statistics import Difference, holm
+from vitscope.evaluation.board.comparison import verdict
+from vitscope.evaluation.board.paired_test import p_in_words, pictures_needed
+from vitscope.evaluation.board.statistics import Difference, holm
 from vitscope.storage import folders
 
 ARROWS = {True: "↑", False: "↓", None: ""}
@@ -116,7 +116,11 @@ def claim(title: str, rows: list[Row], pairs: list[tuple[str, str]]) -> str:
         "",
         f"**{answer}**: better in {counts['**better**']}, worse in {counts['**worse**']}, within noise in "
         f"{counts['within noise']} of {total} (paired sign flips, 5 %, Holm's correction over {family})."
-        + (f" {len(words) - total} more have too few pictures to tell anything." if len(words) > total else ""),
+        + (
+            f" {len(words) - total} more have too few pictures to tell anything."
+            if len(words) > total
+            else ""
+        ),
         "",
     ]
     removals = {name: board for name, board, metric in rows if metric == "srg" and "DeiT" in name}
@@ -126,9 +130,14 @@ def claim(title: str, rows: list[Row], pairs: list[tuple[str, str]]) -> str:
             if not {first, second} <= everywhere:
                 continue
             answer = decide(removals, "srg", first, second).verdict
-            text.append(f"- one sign beyond noise under all three removals, {first} over {second}: **{answer}**")
+            text.append(
+                f"- one sign beyond noise under all three removals, {first} over {second}: **{answer}**"
+            )
         text.append("")
-    text += ["| first − second | where | difference | p (Holm) | n | first is |", "|---|---|---:|---:|---:|---|"]
+    text += [
+        "| first − second | where | difference | p (Holm) | n | first is |",
+        "|---|---|---:|---:|---:|---|",
+    ]
     for one, p, word in zip(made, corrected, words, strict=True):
         found = one.found
         value = f"{number(found.difference, 3)} [{number(found.low, 3)}, {number(found.high, 3)}]"
@@ -183,9 +192,7 @@ def claims(boards: dict[str, vs.Leaderboard]) -> str:
 def write_pages(results: Path, folder: Path) -> None:
     """Write README.md and the pages of the main boards."""
     boards = {
-        place.name: vs.Leaderboard.load(place)
-        for place in sorted(results.iterdir())
-        if folders.exists(place)
+        place.name: vs.Leaderboard.load(place) for place in sorted(results.iterdir()) if folders.exists(place)
     }
     folder.mkdir(parents=True, exist_ok=True)
     worlds = [name for name in world_names() if f"world-{name}" in boards]
@@ -303,8 +310,9 @@ def speed(results: Path) -> str:
         lines += [
             "",
             f"DeiT-Tiny's blocks, {name}; {measured['pictures']} pictures, {measured['steps']} steps, "
-            f"{measured['repeats']} rounds:" if name.startswith("3 blocks") else
-            f"{name}; {measured['pictures']} pictures, {measured['steps']} steps, {measured['repeats']} rounds:",
+            f"{measured['repeats']} rounds:"
+            if name.startswith("3 blocks")
+            else f"{name}; {measured['pictures']} pictures, {measured['steps']} steps, {measured['repeats']} rounds:",
             "",
             "| what | by | × vitscope | values differ by |",
             "|---|---|---:|---:|",
@@ -325,4 +333,3 @@ def speed(results: Path) -> str:
         "direct solve on small pictures and lose to it at 224 px.",
     ]
     return SPEED.format(speed="\n".join(lines))
-

@@ -41,7 +41,9 @@ def seconds_of(run: Callable[[], Any]) -> float:
 
 def peak_bytes(run: Callable[[], Any]) -> int:
     """Highest sum of torch's allocations alive at once during a call, beyond what was there before."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
         run()
     alive = peak = 0
     for event in profile.profiler.kineto_results.events():
@@ -99,12 +101,16 @@ def write_table(page: Path, found: dict[str, dict[str, Any]]) -> None:
     for name, row in sorted(found.items(), key=lambda item: float(item[1]["time"])):
         time_, low, high = (number(row[key]) for key in ("time", "time_lowest", "time_highest"))
         memory = f"{row['memory']:.1f}"
-        rows.append(f"| `{name}` | {time_} ({low} to {high}) | {memory} | {row['pictures']}, {row['rounds']} |")
+        rows.append(
+            f"| `{name}` | {time_} ({low} to {high}) | {memory} | {row['pictures']}, {row['rounds']} |"
+        )
     page.write_text(text[:start] + "\n".join(rows) + text[end:], encoding="utf-8")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("methods", nargs="*", help="these methods again; all by default")
     parser.add_argument("--weights", help="DeiT-Tiny weights; random weights cost the same")
     parser.add_argument("--batch", type=int, default=8)
@@ -116,7 +122,9 @@ def main() -> None:
     vit = vs.open_model("timm/deit_tiny_patch16_224", **given)
     images = torch.randn(options.batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     vs.explain(vit, images, ["gae", "dart", "gradcam"])  # probing, calibration and first calls are done here
-    memory = {len(part): peak_bytes(lambda part=part: plain_forward(vit, part)) for part in (images, images[:1])}
+    memory = {
+        len(part): peak_bytes(lambda part=part: plain_forward(vit, part)) for part in (images, images[:1])
+    }
     found: dict[str, dict[str, Any]] = {}
     skipped: dict[str, str] = {}
     both = [

@@ -46,7 +46,11 @@ def measure(name: str) -> dict[str, object]:
     for _ in range(ROUNDS):
         plain = seconds(forward)
         ratios.append(seconds(probe) / plain)
-    return {"model": name, "forwards": round(statistics.median(ratios), 2), "all": [round(r, 2) for r in ratios]}
+    return {
+        "model": name,
+        "forwards": round(statistics.median(ratios), 2),
+        "all": [round(r, 2) for r in ratios],
+    }
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import open_clip
 import torch
 
 import vitscope as vs
-from vitscope.data import world
+from vitscope.worlds import world
 
 
 def small_clip() -> vs.Vit:

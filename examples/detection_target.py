@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import vitscope as vs
-from vitscope.data import world
+from vitscope.worlds import world
 
 BOXES, CLASSES, CLASS = 5, 10, 3
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import vitscope as vs
-from vitscope.data import world
+from vitscope.worlds import world
 
 CLASS = 2
 

@@ -15,8 +15,8 @@ import timm
 import torch
 
 import vitscope as vs
-from vitscope.data import world
 from vitscope.methods.memory_bank import MemoryBank, build_bank
+from vitscope.worlds import world
 
 
 def main() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 HEAD = """# Bundled models
 
-One small ViT per planted-evidence world (`vitscope.data.worlds`): pictures drawn by code, in which it is known what
+One small ViT per planted-evidence world (`vitscope.worlds`): pictures drawn by code, in which it is known what
 decides the class. They make `make demo`, the tests and `vitscope evaluate --world NAME` run without any download.
 
-Open one with `vs.open_model("bundled/shapes")`, draw pictures with `vitscope.data.world("shapes").sample(100, seed=1)`.
+Open one with `vs.open_model("bundled/shapes")`, draw pictures with
+`vitscope.worlds.world("shapes").sample(100, seed=1)`.
 
 Each `WORLD.safetensors` holds float16 weights of timm's `VisionTransformer` (pre-norm, class token, patches of
 8 pixels, 12 x 12 of them); each `WORLD.json` is the card that this page was written from by

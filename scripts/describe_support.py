@@ -60,8 +60,12 @@ def page() -> str:
             works = [name for name in METHODS if words[name] == "works"]
             refused = [name for name in METHODS if words[name] == "refused"]
             said = [*(f"Refused: {reason}." for reason in reasons), *(f"Noted: {note}." for note in notes)]
-            cells = ("all" if len(each) == len(METHODS) else ", ".join(each) or "none" for each in (works, refused))
-            text += f"| {situation.says} | {' | '.join(cells)} | {' '.join(said).replace('|', chr(92) + '|')} |\n"
+            cells = (
+                "all" if len(each) == len(METHODS) else ", ".join(each) or "none" for each in (works, refused)
+            )
+            text += (
+                f"| {situation.says} | {' | '.join(cells)} | {' '.join(said).replace('|', chr(92) + '|')} |\n"
+            )
     return text
 
 

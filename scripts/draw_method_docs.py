@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 import vitscope as vs
-from vitscope.data import world
 from vitscope.rendering import flow_strip, method_sheet, save_png
+from vitscope.worlds import world
 
 SEED, COUNT = 11, 2
 SHEETS: dict[str, list[str]] = {

@@ -22,7 +22,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "scripts" / "mutants.toml"
-COPIED = ("src", "tests", "benchmarks", "scripts", "docs", "examples", "pyproject.toml", "README.md", "Makefile")
+COPIED = (
+    "src",
+    "tests",
+    "benchmarks",
+    "scripts",
+    "docs",
+    "examples",
+    "pyproject.toml",
+    "README.md",
+    "Makefile",
+)
 LONGEST = 300
 """Seconds after which a mutant's tests are stopped: it hangs, and that is noticed."""
 PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "-W", "ignore")
@@ -139,7 +149,10 @@ def main() -> int:
             survivors += [mutant] if end is None else []
             broken += [mutant] if end is not None and end.startswith("BROKEN") else []
             seconds = time.monotonic() - started
-            print(f"{place:3} of {len(chosen)}, {seconds:3.0f} s  {mutant.name}: {end or 'SURVIVED'}", flush=True)
+            print(
+                f"{place:3} of {len(chosen)}, {seconds:3.0f} s  {mutant.name}: {end or 'SURVIVED'}",
+                flush=True,
+            )
     print(f"\n{len(chosen)} mutants, {len(survivors)} survived, {len(broken)} broken")
     for mutant in survivors:
         print(f"  survived: {mutant.name} ({mutant.file}); a test in {', '.join(mutant.tests)} should notice")

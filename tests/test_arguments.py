@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from vitscope.arguments import check_fields, checked, describe, fits
 from vitscope.errors import MethodError, VitscopeError
+from vitscope.options.door import check_fields, checked, describe, fits
 
 
 @pytest.mark.parametrize(

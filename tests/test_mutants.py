@@ -37,7 +37,9 @@ def test_survivors_are_told(mutate: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "src" / "vitscope").mkdir(parents=True)
     place = tmp_path / "src" / "vitscope" / "sums.py"
     place.write_text("def add(a, b):\n    return a + b\n")
-    (tmp_path / "test_sums.py").write_text("from vitscope.sums import add\ndef test(): assert add(2, 2) == 4\n")
+    (tmp_path / "test_sums.py").write_text(
+        "from vitscope.sums import add\ndef test(): assert add(2, 2) == 4\n"
+    )
 
     def mutant(old: str, new: str, *tests: str) -> object:
         return mutate.Mutant("a mistake", "sums.py", old, new, tests or ("test_sums.py",))

@@ -9,18 +9,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vitscope.version import __version__
+
 if TYPE_CHECKING:
     from vitscope import heads as heads
     from vitscope import methods as methods
     from vitscope import pictures as pictures
     from vitscope.evaluation import Leaderboard as Leaderboard
     from vitscope.evaluation import Protocol as Protocol
-    from vitscope.evaluation.evaluate import evaluate as evaluate
+    from vitscope.evaluation.running.evaluate import evaluate as evaluate
     from vitscope.methods import Explanation as Explanation
     from vitscope.methods import Relevance as Relevance
     from vitscope.methods import register as register
     from vitscope.methods.calibration import calibrate as calibrate
-    from vitscope.methods.explain import explain as explain
+    from vitscope.methods.explaining.explain import explain as explain
     from vitscope.tracing import ClassIndex as ClassIndex
     from vitscope.tracing import Custom as Custom
     from vitscope.tracing import EntryAblation as EntryAblation
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from vitscope.tracing import Vit as Vit
     from vitscope.tracing import open_model as open_model
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "open_model": "vitscope.tracing",
@@ -54,7 +55,7 @@ _HOMES = {
     "Protocol": "vitscope.evaluation",
     "Leaderboard": "vitscope.evaluation",
 }
-_ROOMS = ("data", "evaluation", "heads", "methods", "models", "pictures", "rendering", "tracing")
+_ROOMS = ("evaluation", "heads", "methods", "models", "pictures", "rendering", "reports", "tracing", "worlds")
 
 __all__ = [
     "ClassIndex",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vitscope.errors import VitscopeError
+from vitscope.progress import RESUMED, Progress
 from vitscope.storage.parts import KeptPart, Parts
 from vitscope.storage.recipe import Recipe, digest_of
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from vitscope.tracing import Vit
-
-RESUMED = "resumed"
-"""What ``progress`` is told of pictures that a stopped run had finished."""
 
 
 class Pictures(Protocol):
@@ -84,8 +82,6 @@ class Analysis(Protocol[SourceIn, Prepared, Part, ResultOut]):
 
 ShardSize = int | Callable[[int], int]
 """Pictures of a part; or, from how many are done, of the next one."""
-Progress = Callable[[str, int, int], None]
-"""Called with (what, pictures done, pictures in all)."""
 
 
 def run_in_parts(
@@ -171,7 +167,9 @@ def contents_of(source: Pictures) -> Callable[[int, int], str]:
     """Digest of names and contents of the pictures at a range of positions, in their order."""
 
     def contents(start: int, stop: int) -> str:
-        shard = source.part(start, stop)  # not source.ids[start:stop], which would look at all pictures each time
+        shard = source.part(
+            start, stop
+        )  # not source.ids[start:stop], which would look at all pictures each time
         return digest_of([list(shard.keys), list(shard.ids)])
 
     return contents

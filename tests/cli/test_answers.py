@@ -28,7 +28,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> None:
     module = Spoilt(math.nan, brighter_than=0.9)
     vit = vs.open_model(module, image_size=32, classes=4, preprocess="half")
     for command in ("explain", "flow"):
-        monkeypatch.setattr(f"vitscope.cli.{command}.open_vit", lambda *_, **__: vit)
+        monkeypatch.setattr(f"vitscope.cli.commands.{command}.open_vit", lambda *_, **__: vit)
 
 
 @pytest.mark.parametrize("command", [("explain", "--method", "gae"), ("flow", "--method", "gae")])
@@ -40,7 +40,11 @@ def test_one_of_many_is_skipped(
         *command, folder, "--model", "x", "--out", tmp_path / "out", "--json", "--batch-size", batch_size
     )
     assert done.code == 3, done.err
-    assert [Path(record["picture"]).name for record in done.document["pictures"]] == ["a.png", "c.png", "d.png"]
+    assert [Path(record["picture"]).name for record in done.document["pictures"]] == [
+        "a.png",
+        "c.png",
+        "d.png",
+    ]
     (skipped,) = done.document["skipped"]
     assert Path(skipped["picture"]).name == "b.png"
     assert "answers NaN for this picture" in skipped["reason"] and "answers NaN" in done.err

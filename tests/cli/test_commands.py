@@ -13,7 +13,7 @@ import vitscope as vs
 from tests.cli.bad_pictures import photograph
 from tests.cli.commands import every_command
 from tests.cli.conftest import Shell
-from vitscope.cli.bank import folder_labels
+from vitscope.cli.commands.bank import folder_labels
 from vitscope.cli.exit_codes import WORDS
 from vitscope.methods import methods
 from vitscope.methods.memory_bank import MemoryBank

@@ -86,7 +86,9 @@ def test_several_removals_and_json(photos: Path, tmp_path: Path, capsys: pytest.
     assert (tmp_path / "out" / "zero" / "leaderboard.parquet").is_file()
 
 
-def test_scores_and_seeds_are_compared(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scores_and_seeds_are_compared(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     words = ["--score", "logit,probability", "--seed", "0,1", "--mean-colour", "data", "--removal", "mean"]
     code = run(["evaluate", str(photos), *MODEL, *QUICK, *words, "--out", str(out), "--json"])
@@ -103,7 +105,9 @@ def test_scores_and_seeds_are_compared(photos: Path, tmp_path: Path, capsys: pyt
 
 def test_mosaics_of_nine_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--world", "shapes", "--limit", "20", "--metrics", "grid-pointing", "--mosaic", "3"]
-    code = run(["evaluate", *words, "--methods", "rollout", "--random-draws", "1", "--out", str(tmp_path), "--json"])
+    code = run(
+        ["evaluate", *words, "--methods", "rollout", "--random-draws", "1", "--out", str(tmp_path), "--json"]
+    )
     scores = json.loads(capsys.readouterr().out)["boards"][0]["scores"]
     assert code == 0
     (uniform,) = (row["value"] for row in scores if row["method"] == "uniform")
@@ -113,7 +117,7 @@ def test_mosaics_of_nine_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_interrupted_and_gone_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from vitscope.evaluation.run import Run
+    from vitscope.evaluation.running.run import Run
 
     command = ["evaluate", str(photos), *MODEL[:-1], "1", *QUICK, "--out", str(tmp_path / "out")]
     over, calls = Run.over, []
@@ -184,7 +188,7 @@ def test_wrong_usage(
 
 
 def test_the_command_and_the_library_begin_with_the_same_methods() -> None:
-    from vitscope.cli.evaluate import evaluate
-    from vitscope.evaluation.evaluate import DEFAULT_METHODS
+    from vitscope.cli.commands.evaluate import evaluate
+    from vitscope.evaluation.running.evaluate import DEFAULT_METHODS
 
     assert inspect.signature(evaluate).parameters["methods"].default == ",".join(DEFAULT_METHODS)

@@ -13,8 +13,8 @@ from PIL import Image
 import vitscope as vs
 from tests.cli.bad_pictures import photograph
 from tests.cli.conftest import Shell
-from vitscope.data.worlds import demo_pictures
 from vitscope.methods import Explanation
+from vitscope.worlds.planted import demo_pictures
 
 MODEL = ("--model", "bundled/shapes")
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 import typer
 
-from vitscope.cli.console import emit_json, output_folder
-from vitscope.cli.values import (
+from vitscope.cli.shared.console import emit_json, output_folder
+from vitscope.cli.shared.values import (
     OWN_OPTIONS,
     check_precision,
     choose_device,
@@ -55,7 +55,15 @@ def test_options_of_methods_stay_texts_and_those_of_models_become_values() -> No
         "start_block": "3",
         "name": "a=b",
     }
-    given = ["num_classes=0", "grid=14, 12", "prefix=cls, reg", "pretrained=False", "drop=0.5", "bank=none", "who=me"]
+    given = [
+        "num_classes=0",
+        "grid=14, 12",
+        "prefix=cls, reg",
+        "pretrained=False",
+        "drop=0.5",
+        "bank=none",
+        "who=me",
+    ]
     assert parse_model_options(given) == {
         "num_classes": 0,
         "grid": (14, 12),

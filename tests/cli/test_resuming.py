@@ -11,7 +11,7 @@ import pytest
 import vitscope as vs
 from tests.cli.bad_pictures import photograph
 from tests.cli.conftest import Shell
-from vitscope.cli.drawing import write_results
+from vitscope.cli.shared.drawing import write_results
 from vitscope.errors import OutputError
 from vitscope.methods import Explanation
 
@@ -67,7 +67,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
         return write_results(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("vitscope.cli.explain.write_results", stopped)
+        patch.setattr("vitscope.cli.commands.explain.write_results", stopped)
         result = shell("explain", photos, *LINE, "--out", tmp_path / "parts")
     assert result.code == 130 and result.error == "error: interrupted; what was finished is kept"
     counted.clear()
@@ -159,7 +159,7 @@ def test_another_recipe_starts_anew_and_says_why(
 
 
 def test_the_contents_of_a_file_that_an_option_names_are_part_of_the_recipe(tmp_path: Path) -> None:
-    from vitscope.cli.explained import _with_contents
+    from vitscope.cli.shared.explained import _with_contents
 
     (tmp_path / "bank").write_bytes(b"one")
     first = _with_contents({"bank": str(tmp_path / "bank"), "alpha": 0.5, "norm": "l1"})
@@ -178,7 +178,7 @@ def test_one_bad_output_file_costs_one_picture(
             raise OutputError("cannot write 1.rollout.safetensors (No space left); choose another place")
         return real(*arguments)
 
-    monkeypatch.setattr("vitscope.cli.explain.write_results", bad)
+    monkeypatch.setattr("vitscope.cli.commands.explain.write_results", bad)
     line = ("explain", photos, "--model", "bundled/shapes", "--method", "rollout", "--no-draw", "--json")
     result = shell(*line, "--out", tmp_path / "out")
     assert result.code == 3

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.bad_pictures import photograph
 from tests.cli.conftest import Shell
-from vitscope.cli.terminal import LONGEST_WORD, PatientStream, escape, json_text, one_line
+from vitscope.cli.shared.terminal import LONGEST_WORD, PatientStream, escape, json_text, one_line
 
 QUICK = ("--model", "bundled/shapes", "--method", "rollout", "--no-draw")
 PROGRAM = [sys.executable, "-c", "from vitscope.cli import main; main()"]
@@ -109,7 +109,9 @@ class Broken:
         raise self.error
 
 
-@pytest.mark.parametrize("error", [BrokenPipeError(32, "gone"), OSError(28, "No space left"), ValueError("closed")])
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(32, "gone"), OSError(28, "No space left"), ValueError("closed")]
+)
 def test_a_stream_that_takes_nothing_is_left_alone(error: Exception) -> None:
     under = Broken(error)
     stream = PatientStream(under)  # type: ignore[arg-type]
@@ -151,7 +153,16 @@ def test_the_work_outlives_its_terminal(tmp_path: Path, end: str, code: int) -> 
 def test_ctrl_c_is_said_in_a_process_of_its_own(tmp_path: Path) -> None:
     for index in range(3):
         photograph((900, 900), seed=index).save(tmp_path / f"{index}.png")
-    words = ["explain", str(tmp_path), "--model", "bundled/shapes", "--method", "rise", "--out", str(tmp_path / "out")]
+    words = [
+        "explain",
+        str(tmp_path),
+        "--model",
+        "bundled/shapes",
+        "--method",
+        "rise",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     process = subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not (tmp_path / "out").is_dir() and time.monotonic() < until:

@@ -10,7 +10,7 @@ import typer
 
 from tests.cli.commands import every_command, needed, parsed, spelled, type_of
 from tests.cli.conftest import Shell
-from vitscope.cli.usage import Command
+from vitscope.cli.shared.usage import Command
 
 OPTIONS = [
     (name, parameter)

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 
-from vitscope.data import Sample, world, worlds
-from vitscope.data.worlds import TRAINING_SEEDS
+from vitscope.worlds import Sample, world, worlds
+from vitscope.worlds.planted import TRAINING_SEEDS
 
 ASSETS = Path(str(resources.files("vitscope"))) / "assets"
 FRESH_SEED = 4711

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from vitscope.data.grounds import LATTICE, NUMBERS, draw_grounds, hsv
-from vitscope.data.painting import MARKS, Things, paint, paint_marks
-from vitscope.data.placing import nothing_placed, place_beside, place_group
-from vitscope.data.silhouettes import KINDS, OBJECTS, REACH, RESOLUTION, templates
+from vitscope.worlds.grounds import LATTICE, NUMBERS, draw_grounds, hsv
+from vitscope.worlds.painting import MARKS, Things, paint, paint_marks
+from vitscope.worlds.placing import nothing_placed, place_beside, place_group
+from vitscope.worlds.silhouettes import KINDS, OBJECTS, REACH, RESOLUTION, templates
 
 
 def test_every_silhouette_has_unit_area_and_fits_its_template() -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vitscope.data import cell_masks, make_mosaics, plan_mosaics, tile, tile_pictures
 from vitscope.errors import DataError
+from vitscope.worlds import cell_masks, make_mosaics, plan_mosaics, tile, tile_pictures
 
 COLOURS = ["red", "lime", "blue", "white", "black", "yellow", "cyan", "magenta", "gray"]
 

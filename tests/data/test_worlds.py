@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vitscope.data import demo_pictures, world, worlds
-from vitscope.data.grounds import BRIGHTEST
-from vitscope.data.worlds import TRAINING_SEEDS, Sample
 from vitscope.errors import DataError
+from vitscope.worlds import demo_pictures, world, worlds
+from vitscope.worlds.grounds import BRIGHTEST
+from vitscope.worlds.planted import TRAINING_SEEDS, Sample
 
 # First bytes of the SHA-256 of 20 pictures of seed 5: the same on every machine.
 FINGERPRINTS = {

@@ -9,7 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_page_of_situations_is_what_happens() -> None:
-    spec = importlib.util.spec_from_file_location("describe_support", ROOT / "scripts" / "describe_support.py")
+    spec = importlib.util.spec_from_file_location(
+        "describe_support", ROOT / "scripts" / "describe_support.py"
+    )
     assert spec is not None and spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)

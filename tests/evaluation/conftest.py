@@ -11,9 +11,9 @@ from torch import Tensor
 
 import vitscope as vs
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.perturbation import Perturber
 from vitscope.evaluation.protocol import Protocol
-from vitscope.models.cells import Cells
+from vitscope.evaluation.removal.perturbation import Perturber
+from vitscope.models.preparing.cells import Cells
 
 GRID, SIZE, CLASSES = (4, 4), 16, 5
 

@@ -37,11 +37,15 @@ def images(colours: np.ndarray) -> torch.Tensor:
     return grid.repeat_interleave(4, 2).repeat_interleave(4, 3)
 
 
-def scored(vit: Any, images: torch.Tensor, metrics: list[str], **settings: Any) -> dict[tuple[str, str], list[float]]:
+def scored(
+    vit: Any, images: torch.Tensor, metrics: list[str], **settings: Any
+) -> dict[tuple[str, str], list[float]]:
     """{(method, metric): value per picture} of the exact method, its opposite and the controls."""
     more = {name: settings.pop(name) for name in ("masks", "methods") if name in settings}
     protocol = vs.Protocol(**{"target": C, "steps": P, "random_draws": 2, **settings})
-    board = vs.evaluate(vit, images, None, protocol=protocol, metrics=metrics, **{"methods": ["daam"], **more})
+    board = vs.evaluate(
+        vit, images, None, protocol=protocol, metrics=metrics, **{"methods": ["daam"], **more}
+    )
     return {
         (str(place[0]), str(place[1])): part["value"].tolist()
         for place, part in board.per_image().groupby(["method", "metric"], sort=False)
@@ -91,13 +95,19 @@ def test_single_removals_and_groups_are_ranked_perfectly(vit, images):
     assert min(found["daam", "mu-fidelity"]) > 0.999
     assert np.isnan(found["uniform", "leave-one-out"]).all(), "a constant map has no rank correlation"
     # Where keys are masked the rest is averaged over fewer: the order of single removals is the same.
-    assert scored(vit, images, ["leave-one-out"], removal="mask")["daam", "leave-one-out"] == pytest.approx([1, 1, 1])
+    assert scored(vit, images, ["leave-one-out"], removal="mask")["daam", "leave-one-out"] == pytest.approx(
+        [1, 1, 1]
+    )
 
 
 def test_maps_that_add_up(vit, images):
     """Input × gradient of a linear model is exact: its sum is the score, and so is every subset's share."""
     found = scored(
-        vit, images, ["completeness", "conservation", "infidelity"], removal="zero", methods=["input-x-gradient"]
+        vit,
+        images,
+        ["completeness", "conservation", "infidelity"],
+        removal="zero",
+        methods=["input-x-gradient"],
     )
     for metric in ("completeness", "conservation", "infidelity"):
         assert found["input-x-gradient", metric] == pytest.approx([0, 0, 0], abs=1e-5)
@@ -109,7 +119,9 @@ def test_localisation_is_the_share_of_the_patch(vit, images, colours):
     masks = torch.zeros(3, P, dtype=torch.bool)
     masks[range(3), chosen] = True
     masks = masks.view(3, *GRID).repeat_interleave(4, 1).repeat_interleave(4, 2)
-    found = scored(vit, images, ["mass", "pointing", "rank-accuracy", "auroc"], masks=masks, upsampling="nearest")
+    found = scored(
+        vit, images, ["mass", "pointing", "rank-accuracy", "auroc"], masks=masks, upsampling="nearest"
+    )
     for i, patch in enumerate(chosen):
         x = colours[i, :, C]
         assert found["daam", "mass"][i] == pytest.approx(x[patch] / x.sum(), abs=1e-6)

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 import vitscope as vs
 from vitscope.errors import EvaluationError
 from vitscope.evaluation import EvaluationSet, Leaderboard, metrics
-from vitscope.evaluation.checkpoint import Evaluation
-from vitscope.evaluation.identity import bind
 from vitscope.evaluation.metric import Metric, MetricInfo
-from vitscope.evaluation.mosaics import mosaics_of
-from vitscope.evaluation.subjects import contestants
-from vitscope.tracing.identity import model_identity
+from vitscope.evaluation.running.checkpoint import Evaluation
+from vitscope.evaluation.running.mosaics import mosaics_of
+from vitscope.evaluation.running.recipe import bind
+from vitscope.evaluation.running.subjects import contestants
+from vitscope.tracing.recipe import model_identity
 
 from .conftest import random_vit
 

@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 
 import vitscope as vs
-from vitscope.analysis import RESUMED
 from vitscope.errors import PictureError
-from vitscope.evaluation import evaluation_set, gallery
+from vitscope.evaluation import evaluation_set
+from vitscope.evaluation.board import gallery
 from vitscope.evaluation.metric import Metric, statistics_of
 from vitscope.models import fingerprint
+from vitscope.progress import RESUMED
 
 from .conftest import random_vit
 

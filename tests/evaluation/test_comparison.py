@@ -68,7 +68,11 @@ def test_the_numbers_of_a_table() -> None:
     assert table["difference"].to_dict() == {("a", "c"): 0.75, ("a", "b"): 1.0, ("c", "b"): 0.25}
     assert table["p"].to_dict() == {("a", "c"): 18 / 256, ("a", "b"): 2 / 256, ("c", "b"): 1.0}
     assert table["p_holm"].to_dict() == {("a", "c"): 36 / 256, ("a", "b"): 6 / 256, ("c", "b"): 1.0}
-    assert table["verdict"].to_dict() == {("a", "c"): "undecided", ("a", "b"): "a is better", ("c", "b"): "undecided"}
+    assert table["verdict"].to_dict() == {
+        ("a", "c"): "undecided",
+        ("a", "b"): "a is better",
+        ("c", "b"): "undecided",
+    }
     assert set(table["needed"]) == {7} and set(table["n"]) == {8}
 
 
@@ -100,7 +104,9 @@ def test_pairs_share_their_pictures_only() -> None:
     assert board_of({"a": a[shuffled], "b": b}, keys=keys).difference("a", "b", "srg").p == 2 / 256
     nothing = board_of({"a": a, "b": b}, keys={"a": [f"x{index}" for index in range(8)]})
     table = nothing.compare("srg")
-    assert table["n"].tolist() == [0] and table["verdict"].tolist() == ["n/a: no picture has a value for both"]
+    assert table["n"].tolist() == [0] and table["verdict"].tolist() == [
+        "n/a: no picture has a value for both"
+    ]
 
 
 def test_equal_methods_are_undecided() -> None:
@@ -147,7 +153,9 @@ def test_claims() -> None:
 
     assert verdict(clear, clear, clear) == "holds"
     assert verdict(turned, turned, turned) == "the opposite holds"
-    assert verdict(clear, clear, noise) == verdict(clear, clear) == verdict(clear, clear, turned) == "undecided"
+    assert (
+        verdict(clear, clear, noise) == verdict(clear, clear) == verdict(clear, clear, turned) == "undecided"
+    )
     assert verdict(clear, clear, clear, turned) == "undecided"
     assert verdict(clear, clear, clear, noise) == "holds"
     assert verdict(clear, few, clear) == "undecided: at least 6 pictures are needed, p1 has 5"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from vitscope.evaluation.draws import normals, permutations, uniforms
+from vitscope.evaluation.removal.draws import normals, permutations, uniforms
 
 Draw = Callable[[list[str], int, str], torch.Tensor]
 DRAWS: dict[str, Draw] = {

@@ -14,7 +14,7 @@ import torch
 import vitscope as vs
 from vitscope.errors import EvaluationError, OutputError, StorageError, VitscopeError
 from vitscope.evaluation import EvaluationSet, agreement, evaluation_set, protocol_agreement
-from vitscope.evaluation.mosaics import mosaics_of
+from vitscope.evaluation.running.mosaics import mosaics_of
 
 QUICK = vs.Protocol(steps=4, random_draws=2)
 METRICS = ["srg", "mrg", "deletion-patch", "average-drop", "mass", "class-sensitivity", "segmentation-miou"]
@@ -256,7 +256,10 @@ def test_geometry_goes_with_the_picture(vit: Any) -> None:
         ({"metrics": "srg"}, "metrics as a list of texts"),
         ({"metrics": ["mass"]}, "needs masks"),
         ({"metrics": ["positive-perturbation"]}, "needs labels"),
-        ({"metrics": ["positive-perturbation"], "labels": [0, 7]}, r"class 7, but the model has 5 \(0 to 4\)"),
+        (
+            {"metrics": ["positive-perturbation"], "labels": [0, 7]},
+            r"class 7, but the model has 5 \(0 to 4\)",
+        ),
         ({"controls": ["nothing"]}, "no control"),
         ({"options": {"gmar": {"alpha": 2}}}, "not evaluated"),
         ({"options": {"daam": {"beta": 2}}}, "has no option"),
@@ -303,7 +306,7 @@ def test_keys_do_not_depend_on_place(tmp_path: Path) -> None:
 
 
 def test_one_method_with_two_sets_of_options(vit: Any, pictures: torch.Tensor) -> None:
-    from vitscope.evaluation.subjects import parse_spec
+    from vitscope.evaluation.running.subjects import parse_spec
 
     assert parse_spec("gmar:norm=l1;alpha=0.5") == ("gmar", {"norm": "l1", "alpha": "0.5"})
     assert parse_spec("gradcam:relu=false") == ("gradcam", {"relu": "false"})

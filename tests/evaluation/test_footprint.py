@@ -8,7 +8,7 @@ import platform
 import pytest
 import torch
 
-from vitscope.evaluation.footprint import Footprint
+from vitscope.evaluation.running.footprint import Footprint
 
 MIB = 1024 * 1024
 GLIBC = platform.system() == "Linux" and hasattr(ctypes.CDLL(None), "malloc_trim")

@@ -116,7 +116,7 @@ def test_rise(make_case: MakeCase, additive: Any, kind: str) -> None:
 def test_patch_aligned_variant(make_case: MakeCase, additive: Any, kind: str) -> None:
     case = make_case(2)
     subject = subject_of(case)
-    from vitscope.evaluation.removal_pixels import rise_blur
+    from vitscope.evaluation.removal.pixels import rise_blur
 
     start = case.images if kind == "deletion" else rise_blur(case.images)
     finish = torch.zeros_like(case.images) if kind == "deletion" else case.images
@@ -232,7 +232,7 @@ def test_mu_fidelity_and_infidelity(make_case: MakeCase, additive: Any) -> None:
 
 
 def test_road(make_case: MakeCase, additive: Any) -> None:
-    from vitscope.evaluation.draws import normals
+    from vitscope.evaluation.removal.draws import normals
 
     case = make_case(2)
     subject = subject_of(case)
@@ -396,7 +396,7 @@ def test_grid_pointing(make_case: MakeCase) -> None:
 
 
 def test_class_sensitivity(make_case: MakeCase) -> None:
-    from vitscope.evaluation.families.class_sensitivity import other_classes
+    from vitscope.evaluation.metrics.class_sensitivity import other_classes
 
     case = make_case(5)
     subject = subject_of(case)
@@ -484,7 +484,7 @@ def test_flow(make_case: MakeCase) -> None:
 
 def test_sanity(make_case: MakeCase) -> None:
     """MPRT, its smooth and its efficient form, with the maps of a cascade of two levels given."""
-    from vitscope.evaluation.draws import normals
+    from vitscope.evaluation.removal.draws import normals
 
     case = make_case(3)
     subject = subject_of(case)
@@ -501,7 +501,9 @@ def test_sanity(make_case: MakeCase) -> None:
     noise = normals(case.keys, (5, 3, SIZE, SIZE), 0, "mprt")
 
     def entropy(values: np.ndarray) -> float:
-        counts, _ = np.histogram((values - values.min()) / (values.max() - values.min()), bins=100, range=(0, 1))
+        counts, _ = np.histogram(
+            (values - values.min()) / (values.max() - values.min()), bins=100, range=(0, 1)
+        )
         return float(stats.entropy(counts))
 
     for i in range(3):

@@ -12,11 +12,17 @@ import torch
 from scipy import stats
 
 from vitscope.errors import EvaluationError
-from vitscope.evaluation import paired_test
-from vitscope.evaluation.families.box_accuracy import max_box_accuracy_of
-from vitscope.evaluation.families.segmentation import mean_iou_of, pxap_of
+from vitscope.evaluation.board import paired_test
+from vitscope.evaluation.board.paired_test import (
+    influences,
+    p_in_words,
+    paired_p,
+    pictures_needed,
+    sign_flip_p,
+)
 from vitscope.evaluation.metric import mean_of
-from vitscope.evaluation.paired_test import influences, p_in_words, paired_p, pictures_needed, sign_flip_p
+from vitscope.evaluation.metrics.box_accuracy import max_box_accuracy_of
+from vitscope.evaluation.metrics.segmentation import mean_iou_of, pxap_of
 
 
 def tensor(values: object) -> torch.Tensor:
@@ -136,7 +142,14 @@ def segmented(source: np.random.Generator, count: int) -> torch.Tensor:
     """Counts of a segmentation with random errors on 100 pixels, (n, 6)."""
     objects = source.integers(20, 60, count)
     met, added = source.binomial(objects, 0.7), source.binomial(100 - objects, 0.2)
-    columns = [100 - objects - added + met, objects * 0 + 100, 100 - objects - added, 100 - met, met, objects + added]
+    columns = [
+        100 - objects - added + met,
+        objects * 0 + 100,
+        100 - objects - added,
+        100 - met,
+        met,
+        objects + added,
+    ]
     return tensor(np.stack(columns, 1))
 
 
@@ -162,7 +175,9 @@ def test_an_influence_is_how_the_value_moves_when_a_picture_weighs_more() -> Non
     )
     counts = segmented(np.random.default_rng(1), 7)
     histograms = torch.randint(0, 5, (7, 2000), generator=source).double()
-    boxes = torch.cat([torch.randint(0, 2, (7, 300), generator=source).double(), torch.ones(7, 1).double()], 1)
+    boxes = torch.cat(
+        [torch.randint(0, 2, (7, 300), generator=source).double(), torch.ones(7, 1).double()], 1
+    )
     boxes[:, [17, 117, 217]] = 1  # one threshold is clearly the best, or the slope is not defined
     for rows, finalise in ((counts, mean_iou_of), (histograms, pxap_of), (boxes, max_box_accuracy_of)):
         found, step = influences(rows, finalise), 1e-6

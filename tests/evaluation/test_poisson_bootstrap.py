@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import vitscope as vs
-from vitscope.evaluation import Leaderboard, MethodRecord, statistics
+from vitscope.evaluation import Leaderboard, MethodRecord
+from vitscope.evaluation.board import statistics
+from vitscope.evaluation.board.poisson_bootstrap import poisson_sums, poisson_weights
+from vitscope.evaluation.board.statistics import bootstrap, resampled_sums
 from vitscope.evaluation.metric import Metric, mean_of
-from vitscope.evaluation.poisson_bootstrap import poisson_sums, poisson_weights
-from vitscope.evaluation.statistics import bootstrap, resampled_sums
 from vitscope.storage.recipe import Recipe
 
 
@@ -93,7 +94,7 @@ def board(keys: list[str], methods: dict[str, torch.Tensor]) -> Leaderboard:
 @pytest.mark.parametrize("exact", [10, 10_000], ids=["poisson", "exact"])
 def test_intervals_do_not_depend_on_the_order_of_shards(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("statistics", "leaderboard", "comparison"):
-        monkeypatch.setattr(f"vitscope.evaluation.{module}.EXACT", exact)
+        monkeypatch.setattr(f"vitscope.evaluation.board.{module}.EXACT", exact)
     keys = [f"{index:04d}" for index in range(1200)]
     values = {"a": rows(1200), "b": rows(1200, 1, 0.2)}
     order = torch.randperm(1200, generator=torch.Generator().manual_seed(0))
@@ -122,10 +123,10 @@ def test_all_states_of_a_board_are_resampled_at_once(monkeypatch: pytest.MonkeyP
     drawn: list[int] = []
     made = poisson_weights
     monkeypatch.setattr(
-        "vitscope.evaluation.poisson_bootstrap.poisson_weights",
+        "vitscope.evaluation.board.poisson_bootstrap.poisson_weights",
         lambda seed, start, resamples: drawn.append(start) or made(seed, start, resamples),
     )
-    monkeypatch.setattr("vitscope.evaluation.leaderboard.EXACT", 100)
+    monkeypatch.setattr("vitscope.evaluation.board.leaderboard.EXACT", 100)
     keys = [f"{index:04d}" for index in range(1100)]
     made_of = board(keys, {name: rows(1100, seed) for seed, name in enumerate("abcd")})
     alone = {name: bootstrap(rows(1100, seed), mean_of, 0, sums=poisson_sums([rows(1100, seed)], 0)[0])

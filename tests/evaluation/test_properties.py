@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.curves import keep_masks, ranks_of, removal_order
 from vitscope.evaluation.metric import get_metric, metrics
-from vitscope.evaluation.perturbation import Perturber
 from vitscope.evaluation.protocol import Protocol
-from vitscope.models.cells import Cells
+from vitscope.evaluation.removal.curves import keep_masks, ranks_of, removal_order
+from vitscope.evaluation.removal.perturbation import Perturber
+from vitscope.models.preparing.cells import Cells
 
 from .conftest import CLASSES, SIZE, AdditiveModel, MakeCase, subject_of
 

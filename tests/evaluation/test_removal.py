@@ -13,15 +13,15 @@ from torch import Tensor
 
 import vitscope as vs
 from vitscope.errors import EvaluationError
-from vitscope.evaluation.perturbation import Perturber
 from vitscope.evaluation.protocol import Protocol
-from vitscope.evaluation.removal_pixels import (
+from vitscope.evaluation.removal.perturbation import Perturber
+from vitscope.evaluation.removal.pixels import (
     blurred,
     composite,
     rise_blur,
     unit_range,
 )
-from vitscope.models.cells import Cells
+from vitscope.models.preparing.cells import Cells
 
 from .conftest import SIZE, AdditiveModel
 
@@ -40,7 +40,7 @@ def small(**options: Any) -> Any:
 
 
 def runner_of(vit: Any, images: Tensor, removal: str, **settings: Any) -> Perturber:
-    from vitscope.evaluation.run import model_call
+    from vitscope.evaluation.running.run import model_call
 
     protocol = Protocol(removal=removal, **settings)
     classes = vit.forward(images).argmax(1)
@@ -79,7 +79,7 @@ def test_drop_equals_mask(kind: str) -> None:
 
 
 def test_the_shorter_sequence_stands_for_the_mask_only_where_it_is_equal() -> None:
-    from vitscope.evaluation.run import shortens
+    from vitscope.evaluation.running.run import shortens
 
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     for settings in KINDS.values():
@@ -100,7 +100,7 @@ def test_the_scores_of_mask_do_not_depend_on_how_it_is_done(
     metrics = ["srg", "mrg", "leave-one-out", "saco", "mu-fidelity"]
     protocol = Protocol(removal=removal, steps=5, random_draws=2)
     short = vs.evaluate(vit, images, None, ["daam"], metrics, protocol)
-    module = sys.modules["vitscope.evaluation.checkpoint"]
+    module = sys.modules["vitscope.evaluation.running.checkpoint"]
     monkeypatch.setattr(module, "shortens", lambda vit, images: False)
     masked = vs.evaluate(vit, images, None, ["daam"], metrics, protocol)
     assert short.protocol == masked.protocol

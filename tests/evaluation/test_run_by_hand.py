@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import vitscope as vs
-from vitscope.evaluation.draws import uniforms
 from vitscope.evaluation.metric import get_metric, temporarily
+from vitscope.evaluation.removal.draws import uniforms
 from vitscope.methods import registry
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Relevance
@@ -30,7 +30,12 @@ def class_number() -> Iterator[str]:
     """A method whose maps hold the number of the class that was explained, and the score of that class's logit."""
 
     @register(
-        "class-number", family="attention", title="The class", citation="none", class_specific=True, signed=False
+        "class-number",
+        family="attention",
+        title="The class",
+        citation="none",
+        class_specific=True,
+        signed=False,
     )
     def class_number(trace: Trace) -> Relevance:
         """The number of the explained class on every patch, (B, N)."""
@@ -75,7 +80,16 @@ def test_the_random_control_is_the_mean_over_its_draws(vit: Any, pictures: torch
     keys = [f"k{i}" for i in range(7)]
     protocol = vs.Protocol(random_draws=3, seed=11, upsampling="nearest")
     board = vs.evaluate(
-        vit, pictures, None, ["rollout"], ["mass"], protocol, masks=masks, keys=keys, controls=("random",), batch_size=3
+        vit,
+        pictures,
+        None,
+        ["rollout"],
+        ["mass"],
+        protocol,
+        masks=masks,
+        keys=keys,
+        controls=("random",),
+        batch_size=3,
     )
     draws = [uniforms(keys, (4, 4), 11, f"random control {draw}").double() for draw in range(3)]
     masses = torch.stack([draw[:, :, :2].sum((1, 2)) / draw.sum((1, 2)) for draw in draws])

@@ -8,14 +8,14 @@ import pytest
 import torch
 from scipy import stats
 
-from vitscope.evaluation.metric import mean_of
-from vitscope.evaluation.statistics import (
+from vitscope.evaluation.board.statistics import (
     bootstrap,
     holm,
     kendall,
     resampled_sums,
     resampling_weights,
 )
+from vitscope.evaluation.metric import mean_of
 
 
 def rows(values: torch.Tensor) -> torch.Tensor:
@@ -73,5 +73,5 @@ def test_many_pictures_are_resampled_in_blocks(monkeypatch: pytest.MonkeyPatch) 
     expected = resampling_weights(13, 4, 50) @ values.double()
     assert torch.equal(resampled_sums(values, 4, 50), expected)
     for block in (1, 30, 200):
-        monkeypatch.setattr("vitscope.evaluation.statistics.BLOCK", block)
+        monkeypatch.setattr("vitscope.evaluation.board.statistics.BLOCK", block)
         assert torch.allclose(resampled_sums(values, 4, 50), expected, atol=1e-12)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vitscope.errors import DataError
-from vitscope.evaluation.truth import read_truth
+from vitscope.evaluation.running.truth import read_truth
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import torch
 import vitscope as vs
 from vitscope.errors import VitscopeError
 from vitscope.evaluation import evaluate_world, world_names, world_set
-from vitscope.evaluation.worlds import WORLD_METRICS
+from vitscope.evaluation.running.worlds import WORLD_METRICS
 
 
 @pytest.mark.parametrize("name", ["shapes", "conjunction", "redundancy", "position", "clever-hans"])

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitscope.heads.canonical import from_hellinger, hellinger, offset_map, overlap, pooled_map
+from vitscope.heads.atlas.canonical import from_hellinger, hellinger, offset_map, overlap, pooled_map
+from vitscope.heads.atlas.features import FEATURES, map_features, uniform_features
 from vitscope.heads.errors import HeadsError
-from vitscope.heads.features import FEATURES, map_features, uniform_features
 
 
 def random_rows(h: int, w: int, seed: int = 0) -> torch.Tensor:

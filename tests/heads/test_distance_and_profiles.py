@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitscope.heads.distance import DISTANCES, grid_geometry, hop_of_offset, offset_pair_counts
+from vitscope.heads.distance.hops import DISTANCES, grid_geometry, hop_of_offset, offset_pair_counts
+from vitscope.heads.distance.profiles import add_rows, finish, profile_attention, start_sums, uniform_profiles
 from vitscope.heads.errors import HeadsError
-from vitscope.heads.profiles import add_rows, finish, profile_attention, start_sums, uniform_profiles
 
 
 def random_attention(batch: int, heads: int, tokens: int, seed: int = 0) -> torch.Tensor:

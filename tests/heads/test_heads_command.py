@@ -24,7 +24,7 @@ MODEL = "timm/test_vit"
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty bootstrap rounds for the intervals of agreement: what the commands write is tested, not how sure it is."""
-    scores = importlib.import_module("vitscope.heads.scores")
+    scores = importlib.import_module("vitscope.heads.rankings.scores")
     whole = scores.agree
     monkeypatch.setattr(scores, "agree", lambda *a, **given: whole(*a, **{**given, "rounds": 20}))
 
@@ -108,13 +108,21 @@ def test_strength_and_agreement(folder: Path, tmp_path: Path, capsys: pytest.Cap
     assert "expected hops" in out
     assert heads.StrengthProfile.load(tmp_path / "strength.safetensors").distance == "manhattan"
     for name in ("strength.parquet", "strength-by-hop.parquet"):
-        assert len(pd.read_parquet(tmp_path / name)) == len(pd.read_csv(tmp_path / name.replace("parquet", "csv"))) > 0
+        assert (
+            len(pd.read_parquet(tmp_path / name))
+            == len(pd.read_csv(tmp_path / name.replace("parquet", "csv")))
+            > 0
+        )
     assert "How far they look" in (tmp_path / "strength.html").read_text()
     code, out, err = call(capsys, "heads", "agreement", *options(folder, tmp_path), "--json")
     assert code == 0, err
     assert len(json.loads(out)["pairs"]) > 20 and (tmp_path / "agreement.png").exists()
     for name in ("agreement", "disagreements"):
-        assert len(pd.read_parquet(tmp_path / f"{name}.parquet")) == len(pd.read_csv(tmp_path / f"{name}.csv")) > 0
+        assert (
+            len(pd.read_parquet(tmp_path / f"{name}.parquet"))
+            == len(pd.read_csv(tmp_path / f"{name}.csv"))
+            > 0
+        )
     assert "Do the scores agree?" in (tmp_path / "agreement.html").read_text()
 
 
@@ -138,7 +146,9 @@ def test_patterns_are_learned_and_new_pictures_placed(
     )
     assert code == 0, err
     assert "wins" in out and list((tmp_path / "atlas").glob("null-*.parquet"))
-    assert len(pd.read_csv(tmp_path / "pattern-mix.csv")) == len(pd.read_parquet(tmp_path / "pattern-mix.parquet"))
+    assert len(pd.read_csv(tmp_path / "pattern-mix.csv")) == len(
+        pd.read_parquet(tmp_path / "pattern-mix.parquet")
+    )
     page = (tmp_path / "patterns.html").read_text()
     assert "wins" in page and "The null" in page
     code, out, err = call(
@@ -271,7 +281,9 @@ def test_results_that_cannot_be_written_and_a_folder_without_pictures(
     last = err.strip().splitlines()[-1]
     assert code == 1 and last.startswith("error: ") and (tmp_path / "file").read_text() == "precious"
     (tmp_path / "empty").mkdir()
-    code, _, err = call(capsys, "heads", command, tmp_path / "empty", *options(folder, tmp_path / "x.safetensors")[1:])
+    code, _, err = call(
+        capsys, "heads", command, tmp_path / "empty", *options(folder, tmp_path / "x.safetensors")[1:]
+    )
     assert code == 1 and err.strip().splitlines()[-1].startswith("error: ")
 
 

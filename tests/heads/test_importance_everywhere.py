@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import vitscope as vs
 from tests.zoo import ZOO, fresh, inputs, open_zoo
 from vitscope import heads
-from vitscope.heads.resuming import Resumer, Savings
-from vitscope.heads.sweep import clean_run
+from vitscope.heads.pruning.sweep import clean_run
+from vitscope.tracing.copies.resuming import Resumer, Savings
 
 NAMES = [name for name, entry in ZOO.items() if entry.blocks and entry.classes and not entry.text]
 FULLY_SAVED = [
@@ -45,7 +45,9 @@ def test_the_sweep_equals_full_runs(name: str) -> None:
             largest = max(largest, float(drop.abs().max()))
             for kind, table in tables.items():
                 found = table["logit_drop_top"][:, block.index, head]
-                np.testing.assert_allclose(found, drop, rtol=0, atol=1e-4, err_msg=f"{kind} {block.index}.{head}")
+                np.testing.assert_allclose(
+                    found, drop, rtol=0, atol=1e-4, err_msg=f"{kind} {block.index}.{head}"
+                )
     assert largest > 1e-3, "taking heads away changed nothing, so nothing was compared"
     if name in FULLY_SAVED:
         assert all(tables["none"].metadata["savings"].values())
@@ -172,4 +174,6 @@ def test_nothing_is_left_in_the_model_after_a_sweep() -> None:
     vit = vs.open_model(model, image_size=64)
     heads.importance(vit, torch.randn(2, 3, 64, 64), gradient=False)
     for module in model.modules():
-        assert "forward" not in module.__dict__ and not module._forward_hooks and not module._forward_pre_hooks
+        assert (
+            "forward" not in module.__dict__ and not module._forward_hooks and not module._forward_pre_hooks
+        )

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import vitscope as vs
 from vitscope import heads
 from vitscope.errors import DataError
-from vitscope.heads.resuming import Resumer, Savings
-from vitscope.heads.sweep import clean_run
+from vitscope.heads.pruning.sweep import clean_run
+from vitscope.tracing.copies.resuming import Resumer, Savings
 
 
 def tiny(name: str = "vit_tiny_patch16_224", **options: Any) -> vs.Vit:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import vitscope as vs
 from vitscope import heads
 from vitscope.errors import RecipeError
-from vitscope.heads.draws import Draw, ranks_of, smallest
+from vitscope.heads.atlas.draws import Draw, ranks_of, smallest
 from vitscope.pictures import PictureSource, picture_source
 from vitscope.storage.recipe import Recipe
 
@@ -34,7 +34,13 @@ def tiny() -> vs.Vit:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = timm.create_model(
-            "vit_tiny_patch16_224", img_size=32, patch_size=8, num_classes=5, depth=2, embed_dim=24, num_heads=3
+            "vit_tiny_patch16_224",
+            img_size=32,
+            patch_size=8,
+            num_classes=5,
+            depth=2,
+            embed_dim=24,
+            num_heads=3,
         )
     for parameter in model.parameters():  # far from a random start, so that heads differ
         parameter.data.mul_(3)
@@ -47,9 +53,7 @@ ORDER = {"given": [(b, h) for h in range(3) for b in range(2)]}
 
 
 def some(places: list[int]) -> PictureSource:
-    return picture_source(
-        PIXELS[places], keys=[KEYS[i] for i in places], labels=[LABELS[i] for i in places]
-    )
+    return picture_source(PIXELS[places], keys=[KEYS[i] for i in places], labels=[LABELS[i] for i in places])
 
 
 def sample(source: PictureSource) -> Any:
@@ -102,7 +106,10 @@ def numbers(found: Any) -> dict[str, Any]:
     if isinstance(found, heads.MapSample):
         return {
             "picture": np.array(found.picture_names)[found.picture],
-            **{name: np.asarray(getattr(found, name)) for name in ("pooled", "offsets", "features", "block", "head")},
+            **{
+                name: np.asarray(getattr(found, name))
+                for name in ("pooled", "offsets", "features", "block", "head")
+            },
             "means": found.means[0].content_dependence(),
         }
     if isinstance(found, heads.Agreement):
@@ -181,7 +188,9 @@ def test_the_sample_is_the_pictures_with_the_smallest_hashes() -> None:
     """The hash written out: splitmix64's finisher over the hash of the key and that of seed, block and head."""
 
     def rank(key: str, block: int, head: int) -> int:
-        value = xxhash.xxh3_64_intdigest(key.encode()) ^ xxhash.xxh3_64_intdigest(f"4 {block} {head}".encode())
+        value = xxhash.xxh3_64_intdigest(key.encode()) ^ xxhash.xxh3_64_intdigest(
+            f"4 {block} {head}".encode()
+        )
         value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 % 2**64
         value = (value ^ value >> 27) * 0x94D049BB133111EB % 2**64
         return (value ^ value >> 31) >> 1

@@ -26,7 +26,10 @@ def test_one_logit_against_numbers_worked_out_by_hand():
     """Switch off head 1 of block 0 by zeroing its columns of the projection, and compare sigmoids."""
     plain, pictures = model(1), torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     vit, labels = vs.open_model(plain), [1, 0, 1]
-    tables = [vs.heads.importance(vit, pictures[i : i + 1], labels=labels[i : i + 1], gradient=False) for i in range(3)]
+    tables = [
+        vs.heads.importance(vit, pictures[i : i + 1], labels=labels[i : i + 1], gradient=False)
+        for i in range(3)
+    ]
     with torch.no_grad():
         before = plain(pictures)[:, 0].tolist()
         plain.blocks[0].attn.proj.weight[:, 12:] = 0

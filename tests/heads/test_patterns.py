@@ -15,15 +15,15 @@ from sklearn.metrics import adjusted_rand_score
 import vitscope as vs
 from vitscope import heads
 from vitscope.errors import StorageError
-from vitscope.heads.autoencoder import AutoencoderOptions, mean_error, squared_error, train_autoencoder
-from vitscope.heads.clustering import choose_clusters, fit_clusters, mean_pairwise_agreement
-from vitscope.heads.coding import CoderReport, split_pictures, verdict
-from vitscope.heads.correlation import kendall, spearman
-from vitscope.heads.display import layout_codes
+from vitscope.heads.atlas.autoencoder import AutoencoderOptions, mean_error, squared_error, train_autoencoder
+from vitscope.heads.atlas.clustering import choose_clusters, fit_clusters, mean_pairwise_agreement
+from vitscope.heads.atlas.coding import CoderReport, split_pictures, verdict
+from vitscope.heads.atlas.display import layout_codes
+from vitscope.heads.atlas.pattern_names import name_pattern
+from vitscope.heads.atlas.principal import fit_principal
 from vitscope.heads.moments import Moments
-from vitscope.heads.pattern_names import name_pattern
-from vitscope.heads.plots.common import few_groups
-from vitscope.heads.principal import fit_principal
+from vitscope.heads.rankings.correlation import kendall, spearman
+from vitscope.reports.heads.plots.common import few_groups
 from vitscope.storage import folders, tensors
 
 
@@ -125,9 +125,7 @@ def test_training_stops_early_keeps_the_best_weights_and_tells_what_is_left() ->
         spent = sum(earlier.seconds for earlier in history[:number])
         assert step.seconds_left == pytest.approx(spent / number * (60 - number))
     again, _ = train_autoencoder(made_up_maps(32), noise, options)
-    other, _ = train_autoencoder(
-        made_up_maps(32), noise, AutoencoderOptions(**{**vars(options), "seed": 1})
-    )
+    other, _ = train_autoencoder(made_up_maps(32), noise, AutoencoderOptions(**{**vars(options), "seed": 1}))
     weights = [twin.state_dict()["to_code.weight"] for twin in (model, again, other)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
@@ -194,7 +192,8 @@ def test_umap_is_for_display_and_changes_nothing_else() -> None:
     sample = heads.collect_maps(small_vit(), torch.randn(6, 3, 64, 64), per_head=6)
     options = AutoencoderOptions(latent=3, width=4, epochs=1)
     one, two = (
-        heads.fit_atlas(sample, options=options, k=3, repeats=0, display=display) for display in ("umap", "pca")
+        heads.fit_atlas(sample, options=options, k=3, repeats=0, display=display)
+        for display in ("umap", "pca")
     )
     np.testing.assert_array_equal(one.maps["cluster"], two.maps["cluster"])
     np.testing.assert_array_equal(one.codes, two.codes)
@@ -304,7 +303,7 @@ def hand_made(kind: str, side: int = 8) -> torch.Tensor:
     ],
 )
 def test_hand_made_patterns_get_their_names(kind: str) -> None:
-    from vitscope.heads.features import map_features, uniform_features
+    from vitscope.heads.atlas.features import map_features, uniform_features
 
     features = map_features(hand_made(kind), (8, 8)).numpy()
     found = name_pattern(features, uniform_features((8, 8)).numpy(), 0.0)

@@ -22,7 +22,7 @@ from tests.heads.planted import (
     planted_pictures,
 )
 from vitscope import heads
-from vitscope.heads.pattern_names import PATTERN_NAMES
+from vitscope.heads.atlas.pattern_names import PATTERN_NAMES
 
 PICTURES, LABELS = planted_pictures(24)
 IMPORTANCE = (

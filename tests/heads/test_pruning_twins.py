@@ -11,7 +11,7 @@ import torch
 
 import vitscope as vs
 from vitscope import heads
-from vitscope.heads.partial import entry_mask
+from vitscope.heads.pruning.partial import entry_mask
 from vitscope.models.anatomy import TokenLayout
 
 
@@ -164,7 +164,7 @@ def test_strength_never_asks_for_a_whole_attention(vit: vs.Vit, monkeypatch: pyt
         return found
 
     monkeypatch.setattr(site, "attention", counted)
-    module = importlib.import_module("vitscope.heads.strength_parts")
+    module = importlib.import_module("vitscope.heads.distance.strength_parts")
     monkeypatch.setattr(module, "CHUNK", 2 * 3 * 10 * 4)  # four queries of two pictures, three heads
     chunked = heads.strength(vit, X, batch_size=2)
     assert asked and max(asked) <= 240 < 2 * 3 * 10 * 10

@@ -19,9 +19,9 @@ from PIL import Image
 import vitscope as vs
 from tests.heads.test_merging import MEANS, ORDER, QUICK, assert_same, tiny
 from vitscope import heads
-from vitscope.analysis import RESUMED
 from vitscope.errors import PictureError
 from vitscope.pictures import PictureSource, picture_source
+from vitscope.progress import RESUMED
 from vitscope.storage.parts import NOTE
 
 VIT = tiny()
@@ -279,7 +279,9 @@ def test_a_picture_that_the_model_answers_with_nan_costs_that_picture(tmp_path: 
         names = found.picture_names if isinstance(found, heads.MapSample) else found.pictures
         assert list(names) == ["a", "b", "c", "e"] and "NaN" in found.skipped["d"]
         keep = [0, 1, 2, 4]
-        wanted = run(picture_source(good[keep], keys=[keys[i] for i in keep], labels=[labels[i] for i in keep]))
+        wanted = run(
+            picture_source(good[keep], keys=[keys[i] for i in keep], labels=[labels[i] for i in keep])
+        )
         if isinstance(found, heads.HeadTable):
             np.testing.assert_allclose(
                 found.mean("js_divergence"), wanted.mean("js_divergence"), rtol=1e-3, atol=1e-6
@@ -313,4 +315,3 @@ def test_numbers_that_would_not_end_are_refused_at_the_door(number: Any) -> None
         with pytest.raises(heads.HeadsError) as caught:
             call()
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
-

@@ -23,7 +23,14 @@ SLOW = {"rise", "leave-one-out", "kernel-shap", "occlusion", "attention-flow"}
 """Methods of many forwards: the contract runs them on one anatomy of each kind with few samples."""
 FEW = {"rise": {"masks": 8}, "kernel-shap": {"samples": 8}, "attention-flow": {"grid": 2}}
 QUICK_OPTIONS = {"integrated-gradients": {"steps": 3}, "smoothgrad": {"samples": 2}}
-KINDS = ("timm-vit", "timm-vit-average", "timm-siglip", "hf-vit-sdpa", "hf-siglip-vision-eager", "hf-bert-sdpa")
+KINDS = (
+    "timm-vit",
+    "timm-vit-average",
+    "timm-siglip",
+    "hf-vit-sdpa",
+    "hf-siglip-vision-eager",
+    "hf-bert-sdpa",
+)
 """A class token, a mean, attention pooling, transformers, its eager attention without a classifier, text."""
 BLIND = {"hand-causal"}
 """The class token comes first in a causal model and sees no patch: gradients vanish, the CAMs refuse."""

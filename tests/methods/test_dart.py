@@ -257,7 +257,9 @@ def test_refined_is_the_mean_over_subsets_that_hold_a_token(vit, images):
         count += held
     close(e.maps.flatten(1), (total / count)[:, 1:])
     assert count.tolist() == [4] + [2] * 12
-    with pytest.raises(MethodError, match="'refined' of 'dart' is a whole number from 0 to 1,024 in steps of 2, got 3"):
+    with pytest.raises(
+        MethodError, match="'refined' of 'dart' is a whole number from 0 to 1,024 in steps of 2, got 3"
+    ):
         vs.explain(vit, images, "dart", refined=3)
 
 

@@ -14,7 +14,7 @@ import vitscope as vs
 from tests.methods.written import Written, close, small_vit
 from tests.zoo import ROWS, open_zoo, pictures
 from vitscope.errors import MethodError
-from vitscope.methods.diagnostics import fill_outliers, outlier_patches, sink_masses
+from vitscope.methods.explaining.diagnostics import fill_outliers, outlier_patches, sink_masses
 from vitscope.models.anatomy import TokenLayout
 
 SIZE = (48, 64)

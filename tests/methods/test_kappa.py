@@ -73,7 +73,10 @@ def test_the_number_used_is_recorded(images, tmp_path):
     e = vs.explain(opened(), images[:1], "dart", 3)
     assert e.options["kappa"] == 0.5
     assert vs.Explanation.load(e.save(tmp_path / "one")).options["kappa"] == 0.5
-    assert vs.explain(opened(), images[:1], ["gmar-plus", "dart"], 3, kappa=1)["gmar-plus"].options["kappa"] == 1.0
+    assert (
+        vs.explain(opened(), images[:1], ["gmar-plus", "dart"], 3, kappa=1)["gmar-plus"].options["kappa"]
+        == 1.0
+    )
 
 
 def test_a_model_without_mlp_branches_has_kappa_one():
@@ -96,7 +99,9 @@ def test_nothing_is_written_and_no_environment_is_read(images, tmp_path, monkeyp
 
 @pytest.mark.parametrize("wrong", ["best", -1, 2.5, float("nan"), float("inf"), None, True, [0.5], "0.5"])
 def test_a_kappa_that_is_none_is_refused(images, wrong):
-    with pytest.raises(MethodError, match=r"option 'kappa' of 'dart' is a number from 0 to 2 or 'auto', got "):
+    with pytest.raises(
+        MethodError, match=r"option 'kappa' of 'dart' is a number from 0 to 2 or 'auto', got "
+    ):
         vs.explain(opened(), images[:1], "dart", 3, kappa=wrong)
 
 

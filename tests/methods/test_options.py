@@ -17,14 +17,29 @@ from tests.methods.written import small_vit
 from tests.zoo import inputs, open_zoo
 from vitscope.errors import MethodError
 from vitscope.methods import get_method
-from vitscope.methods.option_bounds import Block, Head, Patch, Range
-from vitscope.methods.option_kinds import Refused
-from vitscope.methods.options import declared_options
+from vitscope.options.bounds import Block, Head, Patch, Range
+from vitscope.options.declared import declared_options
+from vitscope.options.kinds import Refused
 
 INFOS = {info.name: info for info in vs.methods()}
 OPTIONS = [(name, option) for name, info in INFOS.items() for option in info.declared]
 FEWEST = {"refined": 2, "samples": 2, "masks": 2, "steps": 1, "grid": 2}
-STRANGE = [None, [1], {}, 1j, float("nan"), float("inf"), -float("inf"), "", "x", "0.5", -7, 10**30, 10**5000, object()]
+STRANGE = [
+    None,
+    [1],
+    {},
+    1j,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    "",
+    "x",
+    "0.5",
+    -7,
+    10**30,
+    10**5000,
+    object(),
+]
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +94,13 @@ def test_what_is_not_accepted_is_refused_by_name(name, option, value, accepted):
 
 def test_words_tell_the_nearest():
     assert refusal("gmar", norm="L1") == "option 'norm' of 'gmar' is 'l1' or 'l2', got 'L1'; nearest: 'l1'"
-    assert refusal("dart", kappa="best") == "option 'kappa' of 'dart' is a number from 0 to 2 or 'auto', got 'best'"
-    assert refusal("gmar", nrom="l1").startswith("method 'gmar' has no option 'nrom'; nearest: norm, of norm, alpha, ")
+    assert (
+        refusal("dart", kappa="best")
+        == "option 'kappa' of 'dart' is a number from 0 to 2 or 'auto', got 'best'"
+    )
+    assert refusal("gmar", nrom="l1").startswith(
+        "method 'gmar' has no option 'nrom'; nearest: norm, of norm, alpha, "
+    )
     assert refusal("edges", sigma=1) == "method 'edges' has no option 'sigma'; it has none"
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 import vitscope as vs
 from vitscope.errors import TargetError
 from vitscope.pictures import picture_source
-from vitscope.tracing.similarity import Similarity
+from vitscope.tracing.targets.similarity import Similarity
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def vit() -> vs.Vit:
 
 @pytest.fixture(scope="module")
 def pictures() -> list[np.ndarray]:
-    return list(vs.data.world("shapes").sample(4, seed=5).pictures)
+    return list(vs.worlds.world("shapes").sample(4, seed=5).pictures)
 
 
 def alone(vit: vs.Vit, pictures: list[np.ndarray], targets: list[object]) -> Tensor:
@@ -130,7 +130,7 @@ def test_the_same_picture_in_every_form(vit: vs.Vit, tmp_path: Path) -> None:
     """A transparent, a 16-bit and a turned picture: file, Pillow image and array give one map."""
     from PIL import Image
 
-    base = vs.data.world("shapes").sample(1, seed=2).pictures[0][:, :80]
+    base = vs.worlds.world("shapes").sample(1, seed=2).pictures[0][:, :80]
     clear = np.dstack([base, np.tile(np.linspace(0, 255, 80, dtype=np.uint8), (96, 1))])
     deep = base[:, :, 0].astype(np.uint16) * 257
     exif = Image.Exif()

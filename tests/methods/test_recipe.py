@@ -15,10 +15,10 @@ from PIL import Image
 
 import vitscope as vs
 from vitscope.errors import RecipeError
-from vitscope.methods.explanation import Explanation
+from vitscope.methods.explaining.explanation import Explanation
 from vitscope.models import fingerprint
 
-MODULE = sys.modules["vitscope.models.fingerprint"]
+MODULE = sys.modules["vitscope.models.opening.fingerprint"]
 
 
 def small(seed: int = 0) -> vs.Vit:

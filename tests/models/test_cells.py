@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vitscope.errors import ModelError
-from vitscope.models.cells import Cells, Window, edges_of
+from vitscope.models.preparing.cells import Cells, Window, edges_of
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from PIL import Image
 
 import vitscope as vs
 from vitscope.errors import MethodError, ModelError, PictureError
-from vitscope.models.inputs import to_batch, to_pictures
-from vitscope.models.preprocess import Preprocessor
+from vitscope.models.preparing.inputs import to_batch, to_pictures
+from vitscope.models.preparing.preprocessor import Preprocessor
 
 
 def vit_of(channels: int) -> Any:
@@ -85,7 +85,12 @@ def test_four_channels_are_no_transparency_where_the_model_takes_four(tmp_path: 
     Image.fromarray(values).save(tmp_path / "four.png")
     want = torch.from_numpy(values).permute(2, 0, 1)[None].float() / 255
     want = (want - torch.tensor([0.1, 0.2, 0.3, 0.4]).view(1, 4, 1, 1)) / 0.5
-    for given in (values, torch.from_numpy(values).permute(2, 0, 1), Image.fromarray(values), tmp_path / "four.png"):
+    for given in (
+        values,
+        torch.from_numpy(values).permute(2, 0, 1),
+        Image.fromarray(values),
+        tmp_path / "four.png",
+    ):
         torch.testing.assert_close(to_batch([given], recipe(4)), want)
 
 
@@ -96,7 +101,9 @@ def test_resized_channels_are_each_resized_as_a_grey_picture_is() -> None:
     got = to_batch([values], five)[0]
     for channel in range(5):
         grey = to_batch([values[:, :, channel]], one)[0, 0]
-        torch.testing.assert_close(got[channel], grey, atol=1 / 255, rtol=0)  # 8 bits are rounded, bands are not
+        torch.testing.assert_close(
+            got[channel], grey, atol=1 / 255, rtol=0
+        )  # 8 bits are rounded, bands are not
 
 
 def test_one_channel_takes_the_grey_of_colours() -> None:
@@ -120,12 +127,23 @@ def recipe_of_one() -> Preprocessor:
 
 
 def test_a_grey_checkpoint_by_name_says_what_it_needs_and_that_works() -> None:
-    options: dict[str, Any] = {"pretrained": False, "in_chans": 1, "num_classes": 3, "embed_dim": 12, "depth": 1}
+    options: dict[str, Any] = {
+        "pretrained": False,
+        "in_chans": 1,
+        "num_classes": 3,
+        "embed_dim": 12,
+        "depth": 1,
+    }
     picture = Image.fromarray(np.full((40, 40), 7, np.uint8))
     with pytest.raises(ModelError, match=r"'mean': 0[.]5"):
-        vs.explain(vs.open_model("timm/deit_tiny_patch16_224", image_size=32, **options), picture, "gae", target=1)
+        vs.explain(
+            vs.open_model("timm/deit_tiny_patch16_224", image_size=32, **options), picture, "gae", target=1
+        )
     vit = vs.open_model(
-        "timm/deit_tiny_patch16_224", image_size=32, preprocess={"size": 32, "mean": 0.5, "std": 0.5}, **options
+        "timm/deit_tiny_patch16_224",
+        image_size=32,
+        preprocess={"size": 32, "mean": 0.5, "std": 0.5},
+        **options,
     )
     assert vs.explain(vit, picture, "gae", target=1).maps.shape == (1, 2, 2)
 

@@ -11,9 +11,11 @@ from torch import nn
 
 import vitscope as vs
 from vitscope.errors import ModelError
-from vitscope.models.fingerprint import CurrentFingerprint, bit_sums, content_check, fingerprint
+from vitscope.models.opening.fingerprint import CurrentFingerprint, bit_sums, content_check, fingerprint
 
-MODULE = sys.modules["vitscope.models.fingerprint"]  # the room hands on the function under the same name
+MODULE = sys.modules[
+    "vitscope.models.opening.fingerprint"
+]  # the room hands on the function under the same name
 
 
 def build() -> nn.Module:

@@ -65,7 +65,11 @@ def test_a_folder_or_file_that_timm_describes(tmp_path: Path, given: str) -> Non
 
 def test_a_file_that_says_it_itself(tmp_path: Path) -> None:
     module = trained()
-    said = {"architecture": ARCHITECTURE, "label_names": json.dumps(LABELS), "model_args": json.dumps(ARGUMENTS)}
+    said = {
+        "architecture": ARCHITECTURE,
+        "label_names": json.dumps(LABELS),
+        "model_args": json.dumps(ARGUMENTS),
+    }
     save_file(module.state_dict(), tmp_path / "x.safetensors", metadata=said)
     vit = vs.open_model(str(tmp_path / "x.safetensors"))  # the number of classes is seen in the weights
     torch.testing.assert_close(vit.predict(X), module(X).detach())

@@ -14,7 +14,7 @@ from PIL import Image
 
 from vitscope.errors import ModelError
 from vitscope.models import Preprocessor, as_preprocessor, read_picture
-from vitscope.models.recipes import from_timm
+from vitscope.models.preparing.published import from_timm
 
 TOLERANCE = {"atol": 2e-6, "rtol": 0}
 
@@ -139,7 +139,7 @@ def test_equals_open_clip(mode: str, size: Any, photographs: list[Image.Image]) 
     open_clip = pytest.importorskip("open_clip")
     config = open_clip.transform.PreprocessCfg(size=size, resize_mode=mode, fill_color=9)
     transform = open_clip.transform.image_transform_v2(config, is_train=False)
-    from vitscope.models.recipes import from_open_clip
+    from vitscope.models.preparing.published import from_open_clip
 
     for recipe in (from_open_clip(config.__dict__), as_preprocessor(transform)):
         for picture in [*photographs, *synthetic()[:4]]:
@@ -239,7 +239,7 @@ def test_long_thin_pictures_are_not_inflated(rule: Any, monkeypatch: pytest.Monk
     )
     pictures = [*synthetic(), Image.effect_noise((900, 7), 80).convert("RGB")]
     whole = [recipe(picture) for picture in pictures]
-    monkeypatch.setattr("vitscope.models.preprocess.MAX_RESIZED_PIXELS", 0)
+    monkeypatch.setattr("vitscope.models.preparing.preprocessor.MAX_RESIZED_PIXELS", 0)
     for picture, wanted in zip(pictures, whole, strict=True):
         # Both round to 8 bits, so one step of 1/255 (times 2 by the deviation) may lie between them.
         torch.testing.assert_close(recipe(picture), wanted, atol=2.1 / 255, rtol=0)

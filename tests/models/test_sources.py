@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from vitscope.errors import MissingExtraError, ModelError, WeightsError
-from vitscope.models import LoadedModel, fingerprint, imagenet_names, load_model, model_names, to_batch
-from vitscope.models.preprocess import Preprocessor
+from vitscope.models import LoadedModel, imagenet_names, load_model, model_names, to_batch
+from vitscope.models import fingerprint
+from vitscope.models.preparing.preprocessor import Preprocessor
 
 DEIT = "timm/deit_tiny_patch16_224"
 
@@ -204,7 +205,7 @@ class World:
 
 def test_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
-    monkeypatch.setattr("vitscope.models.bundled_source._assets", lambda: tmp_path)
+    monkeypatch.setattr("vitscope.models.sources.bundled._assets", lambda: tmp_path)
     loaded = load_model("bundled/tiny")
     assert loaded.class_names == ["disc", "ring", "star"] and loaded.extras["card"]["seed"] == 0
     assert loaded.preprocessor == Preprocessor(
@@ -237,7 +238,7 @@ def test_missing_optional_libraries_name_the_command(
     def absent(wanted: str) -> Any:
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
-    monkeypatch.setattr("vitscope.models.optional.importlib.import_module", absent)
+    monkeypatch.setattr("vitscope.models.opening.optional.importlib.import_module", absent)
     with pytest.raises(MissingExtraError, match=rf'pip install "vitscope\[{extra}\]"'):
         load_model(name)
 
@@ -246,7 +247,7 @@ def test_a_library_that_fails_to_import(monkeypatch: pytest.MonkeyPatch) -> None
     def broken(wanted: str) -> Any:
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr("vitscope.models.optional.importlib.import_module", broken)
+    monkeypatch.setattr("vitscope.models.opening.optional.importlib.import_module", broken)
     assert "reinstall transformers together with torch" in refused("hf/x/y")
 
 

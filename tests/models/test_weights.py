@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vitscope.errors import WeightsError
-from vitscope.models.weights import load_weights, read_weights, without_prefix
+from vitscope.models.opening.weights import load_weights, read_weights, without_prefix
 
 
 class Small(nn.Module):
@@ -187,7 +187,11 @@ def test_numbers_that_only_look_odd_are_taken() -> None:
             self.register_buffer("steps", torch.tensor(3))
 
     given = Masked().state_dict()
-    odd = {**given, "linear.weight": given["linear.weight"].half(), "linear.bias": given["linear.bias"].double()}
+    odd = {
+        **given,
+        "linear.weight": given["linear.weight"].half(),
+        "linear.bias": given["linear.bias"].double(),
+    }
     module = Masked()
     load_weights(module, {**odd, "steps": torch.tensor(7.0)}, model="masked")
     assert int(module.state_dict()["steps"]) == 7 and bool(module.state_dict()["mask"].isinf().any())

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vitscope.errors import OutputError, RenderingError
-from vitscope.rendering.html import Column, Measure, Page
-from vitscope.rendering.markup import Html, element, json_block, short_numbers
-from vitscope.rendering.plots import bars
-from vitscope.rendering.tables import heat_table, share_bars, table
+from vitscope.rendering.pages.markup import Html, element, json_block, short_numbers
+from vitscope.rendering.pages.page import Column, Measure, Page
+from vitscope.rendering.pages.tables import heat_table, share_bars, table
+from vitscope.rendering.plots.charts import bars
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<b>"
 

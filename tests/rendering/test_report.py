@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from vitscope.errors import RenderingError
-from vitscope.rendering import (
+from vitscope.rendering.colour import lookup_table
+from vitscope.reports.explanations.page import (
     Report,
     ReportFlow,
     ReportHeads,
@@ -26,7 +27,6 @@ from vitscope.rendering import (
     ReportMethod,
     ReportPicture,
 )
-from vitscope.rendering.colour import lookup_table
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<b>.jpg"
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import lookup_table
-from vitscope.rendering.figure import figure_png, figure_svg, save_figure
-from vitscope.rendering.plots import bars, correlation_matrix, curves, head_matrix, scatter
-from vitscope.rendering.sheet import grid, method_sheet
+from vitscope.rendering.maps.sheet import grid, method_sheet
+from vitscope.rendering.plots.charts import bars, correlation_matrix, curves, head_matrix, scatter
+from vitscope.rendering.plots.figure import figure_png, figure_svg, save_figure
 
 
 def texts(figure: Figure) -> list[str]:
@@ -69,9 +69,9 @@ def test_the_same_figure_gives_the_same_svg() -> None:
 def test_matplotlib_state_of_the_process_is_not_used() -> None:
     import sys
 
-    import vitscope.rendering.plots  # noqa: F401
+    import vitscope.rendering.plots.charts  # noqa: F401
 
-    folder = Path(sys.modules["vitscope.rendering.plots"].__file__ or "").parent
+    folder = Path(sys.modules["vitscope.rendering.plots.charts"].__file__ or "").parent
     lines = [
         line for file in folder.glob("*.py") for line in file.read_text().splitlines() if "import" in line
     ]

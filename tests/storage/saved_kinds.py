@@ -13,16 +13,16 @@ import timm
 import torch
 
 from vitscope import Explanation, Leaderboard, Protocol, heads
-from vitscope.evaluation.leaderboard import CurveRecord, MethodRecord
+from vitscope.evaluation.board.leaderboard import CurveRecord, MethodRecord
 from vitscope.evaluation.metric import Metric
-from vitscope.heads.atlas import Pattern
-from vitscope.heads.autoencoder import MapAutoencoder
-from vitscope.heads.clustering import Clustering
+from vitscope.heads.atlas.atlas import Pattern
+from vitscope.heads.atlas.autoencoder import MapAutoencoder
+from vitscope.heads.atlas.clustering import Clustering
+from vitscope.heads.atlas.principal import PrincipalCoder
 from vitscope.heads.moments import Moments
-from vitscope.heads.principal import PrincipalCoder
 from vitscope.methods.memory_bank import MemoryBank
 from vitscope.models.anatomy import TokenLayout
-from vitscope.models.cells import Cells
+from vitscope.models.preparing.cells import Cells
 from vitscope.storage.recipe import Recipe, digest_of
 
 
@@ -58,7 +58,9 @@ def explanation() -> Explanation:
 
 def bank() -> MemoryBank:
     made = Recipe("bank", {"fingerprint": "0123", "precision": "float32"}, count=5)
-    return MemoryBank(torch.from_numpy(floats(5, 4)).half(), torch.arange(5), ("a", "b"), "timm/x", "0123", made)
+    return MemoryBank(
+        torch.from_numpy(floats(5, 4)).half(), torch.arange(5), ("a", "b"), "timm/x", "0123", made
+    )
 
 
 def table() -> heads.HeadTable:
@@ -77,6 +79,7 @@ def strength() -> heads.StrengthProfile:
         "prefix_entropy": (), "expected_distance": (), "patch_distance": (), "entropy": (),
     }  # fmt: skip
     L, H = 2, 2
+
     def moments(shape: tuple[int, ...]) -> Moments:
         found = Moments()
         found.add(torch.from_numpy(floats(3, L, H, *shape)))

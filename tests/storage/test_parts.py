@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitscope.analysis import RESUMED, growing, run_in_parts
+from vitscope.analysis import growing, run_in_parts
 from vitscope.errors import OutputError
+from vitscope.progress import RESUMED
 from vitscope.storage import files
 from vitscope.storage.recipe import Recipe, pictures_digest
 

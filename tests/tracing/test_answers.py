@@ -185,7 +185,9 @@ def test_a_detached_branch_is_named() -> None:
 
 def test_a_whole_model_has_no_such_note() -> None:
     for method in GRADIENT_METHODS:
-        assert not any("gradient" in n for n in vs.explain(opened(small()), pictures(), method).metadata["notes"])
+        assert not any(
+            "gradient" in n for n in vs.explain(opened(small()), pictures(), method).metadata["notes"]
+        )
 
 
 def test_notes_of_every_batch_are_kept() -> None:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitscope.models.anatomy import SiteInfo
-from vitscope.tracing.guard import quiet
-from vitscope.tracing.interception import Interceptor
+from vitscope.tracing.interception.interceptor import Interceptor
+from vitscope.tracing.passes.guard import quiet
 from vitscope.tracing.site import AttentionSite, EagerInputs, FusedInputs
 
 

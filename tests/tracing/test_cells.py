@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import Dinov2Config, Dinov2ForImageClassification
 
 import vitscope as vs
-from vitscope.rendering.overlay import overlay
+from vitscope.rendering.maps.overlay import overlay
 
 # 7 x 9 patches of 14 pixels cover 98 x 126 of 100 x 139 pixels.
 SIZE, GRID, COVERED = (100, 139), (7, 9), (98, 126)
@@ -37,12 +37,16 @@ def picture() -> torch.Tensor:
 def test_saliency_adds_the_pixels_that_each_patch_reads(dinov2, picture):
     leaf = picture.clone().requires_grad_()
     dinov2(leaf).logits[0, 1].backward()
-    assert float(leaf.grad[..., 98:, :].abs().sum() + leaf.grad[..., 126:].abs().sum()) == 0  # read by no patch
+    assert (
+        float(leaf.grad[..., 98:, :].abs().sum() + leaf.grad[..., 126:].abs().sum()) == 0
+    )  # read by no patch
     by_patch = leaf.grad.abs().sum(1)[0, :98, :126].reshape(7, 14, 9, 14).sum((1, 3))
     found = vs.explain(vs.open_model(dinov2), picture, "saliency", target=1)
     torch.testing.assert_close(found.maps[0], by_patch, rtol=1e-4, atol=1e-5)
     assert found.extent == pytest.approx((0, 0, 98 / 100, 126 / 139))
-    assert any("the last 2 rows of pixels and the last 13 columns" in note for note in found.metadata["notes"])
+    assert any(
+        "the last 2 rows of pixels and the last 13 columns" in note for note in found.metadata["notes"]
+    )
 
 
 def test_occlusion_takes_away_the_pixels_of_one_patch(dinov2, picture):
@@ -67,14 +71,18 @@ def test_removal_by_pixels_changes_the_same_cell(dinov2):
 def test_the_map_is_drawn_where_its_patches_lie(dinov2, picture):
     found = vs.explain(vs.open_model(dinov2), picture, "uniform", target=1)
     grey = Image.new("RGB", (139, 100), (128, 128, 128))
-    drawn = np.asarray(overlay(found.maps[0].numpy(), grey, extent=found.extent, colour_bar=False, notes=False))
+    drawn = np.asarray(
+        overlay(found.maps[0].numpy(), grey, extent=found.extent, colour_bar=False, notes=False)
+    )
     plain = np.asarray(overlay(found.maps[0].numpy(), grey, style="picture", colour_bar=False, notes=False))
     inside = (drawn != plain).any(-1)
     rows, columns = inside.any(1).nonzero()[0], inside.any(0).nonzero()[0]
     scale = 336 / 139
     assert columns[-1] - columns[0] + 1 == round(126 * scale)
     # the top row carries the word "constant", so only the lower edge is read
-    assert rows[-1] + 1 - (np.asarray(plain).shape[0] - round(100 * scale)) / 2 == pytest.approx(98 * scale, abs=1)
+    assert rows[-1] + 1 - (np.asarray(plain).shape[0] - round(100 * scale)) / 2 == pytest.approx(
+        98 * scale, abs=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +100,12 @@ def test_cells_of_an_architecture(name, options, size, rows):
 
 def test_padding_inside_the_model_is_followed():
     model = timm.create_model(
-        "vit_tiny_patch16_224", img_size=64, depth=1, num_classes=3, dynamic_img_size=True, dynamic_img_pad=True
+        "vit_tiny_patch16_224",
+        img_size=64,
+        depth=1,
+        num_classes=3,
+        dynamic_img_size=True,
+        dynamic_img_pad=True,
     )
     cells = vs.open_model(model.eval()).anatomy_for((40, 64)).layout.cells
     assert cells.rows == (0, 16, 32, 40)  # the model adds eight rows of zeros below

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import vitscope as vs
 from vitscope.errors import MethodError
-from vitscope.tracing.chains import Links, find_chain
+from vitscope.tracing.probing.chains import Links, find_chain
 
 LINE = [Links("a", 0b1, 0), Links("b", 0b10, 0b1), Links("c", 0b100, 0b11)]
 
@@ -113,7 +113,9 @@ class HalfFrozen(nn.Module):
 
 def test_an_ensemble_is_refused_and_one_tower_can_be_named(towers, pictures):
     both = Ensemble(*towers)
-    with pytest.raises(MethodError, match=r"2 separate chains .*a\.blocks\.0 to a\.blocks\.2 and b\.blocks\.0"):
+    with pytest.raises(
+        MethodError, match=r"2 separate chains .*a\.blocks\.0 to a\.blocks\.2 and b\.blocks\.0"
+    ):
         vs.explain(vs.open_model(both, image_size=32, classes=5), pictures, "rollout")
     names = [f"b.blocks.{i}" for i in range(3)]
     chosen = vs.explain(vs.open_model(both, image_size=32, classes=5, blocks=names), pictures, "rollout")
@@ -128,7 +130,9 @@ def test_a_teacher_beside_the_student_is_left_out(towers, pictures):
         found = vs.explain(opened, pictures, method, target=1)
         alone = vs.explain(vs.open_model(towers[0], image_size=32), pictures, method, target=1)
         torch.testing.assert_close(found.maps, alone.maps, rtol=1e-4, atol=1e-6)
-        assert any("teacher.blocks.0 to teacher.blocks.2 does not lead" in note for note in found.metadata["notes"])
+        assert any(
+            "teacher.blocks.0 to teacher.blocks.2 does not lead" in note for note in found.metadata["notes"]
+        )
 
 
 def test_a_mirrored_second_pass_is_refused(towers, pictures):

@@ -9,7 +9,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 import vitscope as vs
-from vitscope.cli.session import resolve_target
+from vitscope.cli.shared.session import resolve_target
 from vitscope.errors import TargetError
 from vitscope.tracing import ClassIndex
 
@@ -43,7 +43,9 @@ def vit(names: list[str] | None = NAMES) -> vs.Vit:
         ("class:9:probability", 9, "probability"),
     ],
 )
-def test_a_name_is_the_class_of_that_name_in_python_and_in_the_shell(text: str, index: int, quantity: Any) -> None:
+def test_a_name_is_the_class_of_that_name_in_python_and_in_the_shell(
+    text: str, index: int, quantity: Any
+) -> None:
     model, pictures = vit(), torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     trace = model.trace(pictures, text)
     assert trace.classes is not None and trace.classes.tolist() == [index, index]
@@ -71,7 +73,11 @@ def test_an_explanation_knows_the_class_by_its_number() -> None:
     ("text", "names", "words"),
     [
         ("class:golden retreiver", NAMES, "no class is called 'golden retreiver'; nearest: golden retriever"),
-        ("class:findings: effusion:probability", NAMES, "called 'findings: effusion'; nearest: Finding: effusion"),
+        (
+            "class:findings: effusion:probability",
+            NAMES,
+            "called 'findings: effusion'; nearest: Finding: effusion",
+        ),
         ("class:crane", NAMES, r"2 classes are called 'crane'; give the number of one: \[8, 9\]"),
         ("class:lung", None, "no class names to find 'lung' in; give the class number"),
         ("lung", NAMES, "'lung' is not understood; forms: .*class:NAME"),

@@ -18,7 +18,7 @@ from tests.tracing.test_nothing_left import same, state
 from vitscope.errors import VitscopeError
 from vitscope.methods import Explanation
 from vitscope.tracing import Vit
-from vitscope.tracing.guard import exclusive
+from vitscope.tracing.passes.guard import exclusive
 
 METHODS = ["gmar", "dart"]
 
@@ -212,7 +212,13 @@ def test_two_threads_inside_each_others_models_are_refused_and_not_stuck() -> No
 )
 def test_a_hook_that_explains_while_its_model_is_explained(which: str, place: str) -> None:
     vit = opened(small())
-    inner = vit if which == "the same model" else sharing_blocks(vit) if which == "shared blocks" else opened(small(5))
+    inner = (
+        vit
+        if which == "the same model"
+        else sharing_blocks(vit)
+        if which == "shared blocks"
+        else opened(small(5))
+    )
     x, y = pictures(1), pictures(2)
     wanted, wanted_inside = vs.explain(vit, x, METHODS), vs.explain(inner, y, METHODS)
     wanted_resumed = inner.resume(inner.cache(y), 1)
@@ -286,7 +292,11 @@ SWITCHES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 
 def everything(vit: Vit, x: Tensor, model: nn.Module) -> dict[str, Any]:
-    found = {"trace": vit.trace(x).sites[0].attention_gradient(), "forward": vit.forward(x), "predict": vit.predict(x)}
+    found = {
+        "trace": vit.trace(x).sites[0].attention_gradient(),
+        "forward": vit.forward(x),
+        "predict": vit.predict(x),
+    }
     for name in ["rollout", "gmar", "dart", "attnlrp", "smoothgrad"]:
         found[name] = vs.explain(vit, x, name).maps
     table = vs.heads.importance(vit, x).to_pandas().select_dtypes("number")
@@ -365,7 +375,9 @@ class InPlace(nn.Module):
         return self.vit(x.sub_(0.5).div_(0.25))
 
 
-@pytest.mark.parametrize("name", ["rollout", "gmar", "dart", "attnlrp", "saliency", "smoothgrad", "occlusion", "rise"])
+@pytest.mark.parametrize(
+    "name", ["rollout", "gmar", "dart", "attnlrp", "saliency", "smoothgrad", "occlusion", "rise"]
+)
 def test_a_model_that_writes_into_its_input_changes_no_tensor_of_the_users(name: str) -> None:
     model = InPlace()
     vit = vs.open_model(model, image_size=32, classes=4)
@@ -434,6 +446,7 @@ def test_timms_own_checkpointing_switch() -> None:
     model.set_grad_checkpointing(True)
     for name in ("gae", "dart"):
         torch.testing.assert_close(
-            vs.explain(opened(model), pictures(), name).maps, vs.explain(opened(small()), pictures(), name).maps
+            vs.explain(opened(model), pictures(), name).maps,
+            vs.explain(opened(small()), pictures(), name).maps,
         )
     assert model.grad_checkpointing

@@ -16,7 +16,14 @@ from vitscope.errors import ModelError
 
 def vit(**options: Any) -> nn.Module:
     torch.manual_seed(0)
-    settings = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 3}
+    settings = {
+        "img_size": 32,
+        "patch_size": 8,
+        "embed_dim": 24,
+        "depth": 2,
+        "num_heads": 2,
+        "num_classes": 3,
+    }
     return timm.models.vision_transformer.VisionTransformer(**{**settings, **options}).eval()
 
 
@@ -64,7 +71,11 @@ def works(model: nn.Module, given: Any, **options: Any) -> None:
 
 def test_an_argument_that_is_missing() -> None:
     said = refused(WithAge(), pictures())
-    assert "it also wants age" in said and '{"images": pictures, "age": ...}' in said and "image_size" not in said
+    assert (
+        "it also wants age" in said
+        and '{"images": pictures, "age": ...}' in said
+        and "image_size" not in said
+    )
     works(WithAge(), {"images": pictures(), "age": torch.ones(2)})
 
 
@@ -111,7 +122,9 @@ def test_only_a_grid_that_shrinks_is_said_to_shrink() -> None:
     anatomy = vs.open_model(vit()).anatomy
 
     def with_tokens(*counts: int) -> str | None:
-        blocks = tuple(replace(block, tokens=count) for block, count in zip(anatomy.blocks, counts, strict=True))
+        blocks = tuple(
+            replace(block, tokens=count) for block, count in zip(anatomy.blocks, counts, strict=True)
+        )
         return replace(anatomy, blocks=blocks).why_no_tokens()
 
     assert with_tokens(17, 17) is None

@@ -148,7 +148,7 @@ def test_frames_are_drawn_on_the_first_frame_of_their_tube() -> None:
 
 
 def test_a_tube_has_its_own_frames() -> None:
-    from vitscope.tracing.token_order import _changed
+    from vitscope.tracing.probing.token_order import _changed
 
     layout = vs.open_model(build("videomae")).anatomy.layout
     assert layout is not None and layout.cells is not None

@@ -64,7 +64,9 @@ def test_what_fits_is_taken() -> None:
     )
     assert given.anatomy.layout == plain.anatomy.layout and given.anatomy.pooling == "class"
     torch.testing.assert_close(vs.explain(given, x, "gae").maps, vs.explain(plain, x, "gae").maps)
-    assert [block.path for block in vs.open_model(small(), blocks=["blocks.1"]).anatomy.blocks] == ["blocks.1"]
+    assert [block.path for block in vs.open_model(small(), blocks=["blocks.1"]).anatomy.blocks] == [
+        "blocks.1"
+    ]
 
 
 def test_a_pooling_that_the_output_contradicts_is_noted() -> None:

@@ -20,9 +20,10 @@ from torch import nn
 import vitscope as vs
 from tests.tracing.test_nothing_left import same, state
 from vitscope.interruption import held, released
-from vitscope.tracing import Vit, exclusion
-from vitscope.tracing.caller import unaffected
-from vitscope.tracing.scope import current_scope
+from vitscope.tracing import Vit
+from vitscope.tracing.passes import exclusion
+from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.passes.scope import current_scope
 
 PLACES = int(os.environ.get("VITSCOPE_TEST_PLACES", "40"))
 """Lines of one call at which signals are sent, spread evenly over all that it runs; as many again over ``DELICATE``."""
@@ -36,7 +37,13 @@ DELICATE = tuple(
 )  # fmt: skip
 """Where things are set up and put back."""
 
-WATCHED = ("/vitscope/", "/contextlib.py", "/torch/overrides.py", "/torch/autograd/grad_mode.py", "/torch/random.py")
+WATCHED = (
+    "/vitscope/",
+    "/contextlib.py",
+    "/torch/overrides.py",
+    "/torch/autograd/grad_mode.py",
+    "/torch/random.py",
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +83,9 @@ def everything(model: nn.Module) -> dict[str, Any]:
         "handlers": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)],
         "scope": current_scope(),
         "working": list(exclusion._working),
-        "checkpoint": [getattr(torch.utils.checkpoint, name) for name in ("CheckpointFunction", "checkpoint")],
+        "checkpoint": [
+            getattr(torch.utils.checkpoint, name) for name in ("CheckpointFunction", "checkpoint")
+        ],
     }
 
 
@@ -116,7 +125,8 @@ FOOTPRINT = ("/evaluation/footprint.py",)
 
 
 @pytest.mark.parametrize(
-    ("name", "files"), [(name, files) for name in CALLS for files in (WATCHED, DELICATE)] + [("evaluate", FOOTPRINT)]
+    ("name", "files"),
+    [(name, files) for name in CALLS for files in (WATCHED, DELICATE)] + [("evaluate", FOOTPRINT)],
 )
 def test_a_signal_at_any_line_is_raised_and_leaves_all_as_it_was(
     name: str, files: tuple[str, ...], vit: Vit

@@ -65,7 +65,6 @@ def test_the_draws_of_a_key_are_the_same_on_every_machine():
     generator_for(0, "\udcff")  # a file's name need not be a text
 
 
-
 @pytest.mark.parametrize("keys", [["a"], ["a", "b", "c", "d"], "abc", ["a", "b", 3]])
 def test_one_key_per_picture(images, keys):
     with pytest.raises(TraceError, match=r"expected (one key per picture, 3 texts|keys as a list of texts)"):

@@ -105,7 +105,9 @@ def test_two_pictures_have_no_one_grid(pictures):
             return (self.vit(one) * self.vit(two)).sum(1, keepdim=True)
 
     with pytest.raises(MethodError, match="run more than once"):
-        vs.explain(vs.open_model(Pair().eval(), classes=1), {"one": pictures, "two": pictures}, "gae", target=0)
+        vs.explain(
+            vs.open_model(Pair().eval(), classes=1), {"one": pictures, "two": pictures}, "gae", target=0
+        )
 
 
 def test_numpy_arrays_are_not_changed(model, pictures):

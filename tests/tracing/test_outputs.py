@@ -14,7 +14,7 @@ from transformers import ViTConfig, ViTForImageClassification, YolosConfig, Yolo
 
 import vitscope as vs
 from vitscope.errors import ModelError, TargetError
-from vitscope.tracing.outputs import at, choose, describe, leaves, parse_path, scores_of
+from vitscope.tracing.passes.outputs import at, choose, describe, leaves, parse_path, scores_of
 
 Pair = namedtuple("Pair", "age head")
 
@@ -109,7 +109,9 @@ def test_a_callable_reads_any_output(plain, pictures, form):
     made, target = FORMS[form]
     expected = vs.explain(vs.open_model(plain), pictures, "gae", target=1).maps
     opened = vs.open_model(Wrap(plain, made), image_size=32)
-    torch.testing.assert_close(vs.explain(opened, pictures, "gae", target=target).maps, expected, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(
+        vs.explain(opened, pictures, "gae", target=target).maps, expected, rtol=1e-4, atol=1e-7
+    )
     vs.explain(opened, pictures, ["rollout", "saliency"], target=target)
 
 
@@ -128,7 +130,9 @@ def test_scores_of_queries_are_no_scores_of_the_picture():
         patch_size=8, num_detection_tokens=5, num_labels=3,
     )  # fmt: skip
     vit = vs.open_model(YolosForObjectDetection(config).eval())
-    with pytest.raises(TargetError, match="each of 5 queries or tokens, none for the picture; pass target=callable"):
+    with pytest.raises(
+        TargetError, match="each of 5 queries or tokens, none for the picture; pass target=callable"
+    ):
         vs.explain(vit, torch.randn(1, 3, 32, 32), "saliency")
     found = vs.explain(vit, torch.randn(1, 3, 32, 32), "saliency", target=lambda o: o.logits[:, 2, 1])
     assert len(found) == 1

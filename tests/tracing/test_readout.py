@@ -24,7 +24,11 @@ class WithTokens(timm.models.vision_transformer.VisionTransformer):
             x = block(x)
             states.append(x)
         tokens = self.norm(x)
-        return {"logits": self.forward_head(tokens), "tokens": tokens, **{f"state{i}": s for i, s in enumerate(states)}}
+        return {
+            "logits": self.forward_head(tokens),
+            "tokens": tokens,
+            **{f"state{i}": s for i, s in enumerate(states)},
+        }
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +126,10 @@ def test_a_mean_over_the_patches_is_not_the_class_token(model, pictures):
         return out["state3"][:, 1:].mean((1, 2))
 
     pairs = attention_and_gradient(model, pictures, target)
-    close(vs.explain(vs.open_model(model), pictures, "rollout", target=target).maps, rollout(pairs)[:, 1:, 1:].mean(1))
+    close(
+        vs.explain(vs.open_model(model), pictures, "rollout", target=target).maps,
+        rollout(pairs)[:, 1:, 1:].mean(1),
+    )
 
 
 def test_a_score_that_reads_two_blocks_has_no_one_row(model, pictures):
@@ -192,7 +199,9 @@ def test_padding_belongs_to_each_picture():
     for method in ("rollout", "gae", "raw-attention"):
         both = maps([0, 1], method)
         assert both.shape == (2, 4, 4)
-        torch.testing.assert_close(both, torch.cat([maps([0], method), maps([1], method)]), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            both, torch.cat([maps([0], method), maps([1], method)]), rtol=1e-4, atol=1e-6
+        )
         torch.testing.assert_close(both.flip(0), maps([1, 0], method), rtol=1e-4, atol=1e-6)
         assert float(both[0].flatten()[12:].abs().sum()) == 0  # nobody attends to padding
         assert float(both[1].flatten()[4:].abs().sum()) == 0

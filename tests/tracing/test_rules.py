@@ -12,7 +12,7 @@ import vitscope as vs
 from tests.zoo import PICTURES, ZOO, fresh, inputs, open_zoo, pictures
 from vitscope.errors import TraceError
 from vitscope.tracing import AttentionRule, Capture, Rules, constant_gate
-from vitscope.tracing.rules import HALVED_ATTENTION
+from vitscope.tracing.changes.rules import HALVED_ATTENTION
 
 EVERY: dict[str, Rules] = {
     "norm": Rules(norm="constant-std"),
@@ -162,7 +162,7 @@ def test_mlp_scale_zero_lets_nothing_through_the_mlps(name: str) -> None:
 
 def test_residual_ratio_shares_relevance() -> None:
     """z * g = a * g_a + b * g_b with shares w(u) = 1 + gamma [sign u = sign z]."""
-    from vitscope.tracing.rules import residual_ratio
+    from vitscope.tracing.changes.rules import residual_ratio
 
     generator = torch.Generator().manual_seed(0)
     a, b, g = (torch.randn(50, generator=generator, dtype=torch.float64) for _ in range(3))

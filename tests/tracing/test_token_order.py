@@ -80,7 +80,10 @@ def masked_autoencoder() -> nn.Module:
 
 
 def test_a_masked_autoencoder_is_refused_and_the_remedy_works():
-    model, picture = masked_autoencoder(), torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    model, picture = (
+        masked_autoencoder(),
+        torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2)),
+    )
     with pytest.raises(MethodError, match=r"set its model\.config\.mask_ratio = 0"):
         vs.explain(vs.open_model(model), picture, "raw-attention")
     model.config.mask_ratio = 0.0

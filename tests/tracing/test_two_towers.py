@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import vitscope as vs
 from vitscope.errors import MethodError, ModelError
-from vitscope.models.hf_source import PictureTower
+from vitscope.models.sources.hf import PictureTower
 
 TEXTS = {
     "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "vocab_size": 50,
@@ -67,7 +67,9 @@ def test_the_tower_that_reads_the_pictures_is_explained_as_it_is_alone(kind: str
     found = vs.explain(vs.open_model(model), given, method, target=lambda o: o.logits_per_image[:, 0])
     fixed = vs.explain(vs.open_model(ZeroShot(model)), X, method, target=lambda o: o[:, 0])
     for each in (found, fixed):
-        torch.testing.assert_close(torch.as_tensor(each.maps), torch.as_tensor(alone.maps), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            torch.as_tensor(each.maps), torch.as_tensor(alone.maps), rtol=1e-4, atol=1e-6
+        )
         notes = each.metadata["notes"]
         assert any("text_model" in note and "reads no picture and is left out" in note for note in notes)
 
@@ -82,15 +84,21 @@ def test_pictures_alone_are_told_what_is_missing_and_the_tower_named_works(kind:
     assert named is not None
     tower = model.get_submodule(named[1])
     remedied = vs.explain(vs.open_model(tower), X, "rollout", target=lambda o: o.pooler_output.sum(1))
-    alone = vs.explain(vs.open_model(PictureTower(model)), X, "rollout", target=lambda feature: feature.sum(1))
-    torch.testing.assert_close(torch.as_tensor(remedied.maps), torch.as_tensor(alone.maps), rtol=1e-4, atol=1e-6)
+    alone = vs.explain(
+        vs.open_model(PictureTower(model)), X, "rollout", target=lambda feature: feature.sum(1)
+    )
+    torch.testing.assert_close(
+        torch.as_tensor(remedied.maps), torch.as_tensor(alone.maps), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_texts_that_read_the_pictures_join_the_chains_and_blocks_name_the_tower() -> None:
     model = whole("BlipForImageTextRetrieval", projection_dim=16, image_text_hidden_size=16)
     given = {"pixel_values": X, "input_ids": IDS}
     ask = {"target": lambda o: o.itm_score[:, 0]}
-    with pytest.raises(MethodError, match=r"join later \(vision_model\.encoder\.layers\.0 to .*blocks=") as caught:
+    with pytest.raises(
+        MethodError, match=r"join later \(vision_model\.encoder\.layers\.0 to .*blocks="
+    ) as caught:
         vs.explain(vs.open_model(model), given, "rollout", **ask)
     first, last = re.findall(r"vision_model\.encoder\.layers\.(\d)", str(caught.value))
     blocks = [f"vision_model.encoder.layers.{i}" for i in range(int(first), int(last) + 1)]
@@ -107,4 +115,6 @@ def test_as_many_texts_as_pictures() -> None:
     model = whole("BlipForImageTextRetrieval", projection_dim=16, image_text_hidden_size=16)
     three = torch.cat([IDS, IDS[:1]])
     with pytest.raises(ModelError, match="give as many of each"):
-        vs.explain(vs.open_model(model), {"pixel_values": X, "input_ids": three}, "gae", target=lambda o: o[0][:, 0])
+        vs.explain(
+            vs.open_model(model), {"pixel_values": X, "input_ids": three}, "gae", target=lambda o: o[0][:, 0]
+        )

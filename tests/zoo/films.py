@@ -29,10 +29,15 @@ class Film:
 FILMS = {
     # 6 frames, two in a tube, of 32 x 48 pixels where the model takes pictures that are no squares
     "videomae": Film("VideoMAE", {"image_size": (32, 48), "tubelet_size": 2}, (3, 2, 3)),
-    "vivit": Film("Vivit", {"image_size": (32, 48), "tubelet_size": [2, 16, 16]}, (3, 2, 3), ("class",), "class"),
+    "vivit": Film(
+        "Vivit", {"image_size": (32, 48), "tubelet_size": [2, 16, 16]}, (3, 2, 3), ("class",), "class"
+    ),
     "timesformer": Film("Timesformer", {"image_size": 32}, None, refused="reads time and space apart"),
     "timesformer-joint": Film(
-        "Timesformer", {"image_size": 32, "attention_type": "joint_space_time"}, None, refused="no grid of frames"
+        "Timesformer",
+        {"image_size": 32, "attention_type": "joint_space_time"},
+        None,
+        refused="no grid of frames",
     ),
 }
 

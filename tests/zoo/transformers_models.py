@@ -46,7 +46,7 @@ def _towers(name: str) -> Callable[[str], nn.Module]:
 
 
 def _full_clip(attention: str) -> nn.Module:
-    from vitscope.models.hf_source import PictureTower
+    from vitscope.models.sources.hf import PictureTower
 
     text = {**TEXT, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
     return PictureTower(_build("CLIPModel", "CLIP", attention, vision_config=SMALL, text_config=text))

@@ -9,11 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from vitscope import __version__
 from vitscope.cli.exit_codes import FAILED, INTERRUPTED, OK, PARTIAL, USAGE, WORDS
-from vitscope.cli.terminal import hold_descriptors, leave_quietly, one_line, patient_streams, quiet_libraries
-from vitscope.cli.usage import Commands, Interrupted
+from vitscope.cli.shared.terminal import (
+    hold_descriptors,
+    leave_quietly,
+    one_line,
+    patient_streams,
+    quiet_libraries,
+)
+from vitscope.cli.shared.usage import Commands, Interrupted
 from vitscope.errors import VitscopeError
+from vitscope.version import __version__
 
 # Typer has moved click into itself; its own name for a wrong parameter leads to the classes in both cases.
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitscope.errors import EvaluationError
-from vitscope.evaluation.curves import area, keep_masks, removal_order, step_counts
-from vitscope.evaluation.draws import uniforms
-from vitscope.evaluation.perturbation import Outcome, Perturber
 from vitscope.evaluation.protocol import Protocol
-from vitscope.models.cells import Cells
+from vitscope.evaluation.removal.curves import area, keep_masks, removal_order, step_counts
+from vitscope.evaluation.removal.draws import uniforms
+from vitscope.evaluation.removal.perturbation import Outcome, Perturber
+from vitscope.models.preparing.cells import Cells
 
 if TYPE_CHECKING:
     from vitscope.evaluation.cascade import Cascade

@@ -120,7 +120,7 @@ def temporarily(info: MetricInfo) -> Iterator[None]:
 
 
 def _load() -> None:
-    import vitscope.evaluation.families  # noqa: F401  (its files register themselves)
+    import vitscope.evaluation.metrics  # noqa: F401  (its files register themselves)
 
 
 class Metric:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from vitscope.arguments import check_fields
 from vitscope.errors import EvaluationError
+from vitscope.options.door import check_fields
 from vitscope.storage.recipe import Recipe, digest_of
 
 REMOVALS = ("mask", "drop", "mean", "blur", "zero", "black")
@@ -27,7 +27,7 @@ RANGES = {
 class Protocol:
     """Everything that must be equal for two scores to be compared.
 
-    All but the last two are chosen by the user; :func:`vitscope.evaluation.evaluate` fills in ``grid`` and ``recipe``.
+    All but the last two are chosen by the user; :func:`vitscope.evaluate` fills in ``grid`` and ``recipe``.
 
     removal: how a token is taken away. ``mask`` (default): its keys get −inf, nobody can attend to it.
         ``drop``: the shorter sequence, the same value at about half the cost. ``mean``, ``blur``, ``zero``,
@@ -68,7 +68,9 @@ class Protocol:
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                raise EvaluationError(f"expected {name} from {low:,} to {high:,}, got {value}; choose one in between")
+                raise EvaluationError(
+                    f"expected {name} from {low:,} to {high:,}, got {value}; choose one in between"
+                )
 
     @property
     def pictures(self) -> int:

@@ -6,19 +6,21 @@ any ViT, and the agreement between head scores.
 
 from __future__ import annotations
 
-from vitscope.heads.agreement import Agreement, agree
-from vitscope.heads.atlas import Pattern, PatternAtlas, PatternMapping
-from vitscope.heads.autoencoder import AutoencoderOptions
-from vitscope.heads.change_metrics import METRICS, MetricInfo
-from vitscope.heads.collecting import collect_maps
-from vitscope.heads.cumulative import CumulativePruning, cumulative_pruning
+from vitscope.heads.atlas.atlas import Pattern, PatternAtlas, PatternMapping
+from vitscope.heads.atlas.autoencoder import AutoencoderOptions
+from vitscope.heads.atlas.collecting import collect_maps
+from vitscope.heads.atlas.patterns import fit_atlas, patterns
+from vitscope.heads.atlas.sampling import MapSample
+from vitscope.heads.atlas.shuffled_weights import null_mixes, shuffled_module
+from vitscope.heads.distance.strength import StrengthProfile, strength
 from vitscope.heads.errors import HeadsError
-from vitscope.heads.importance import importance
-from vitscope.heads.joint import joint_effect
-from vitscope.heads.means import mean_outputs
-from vitscope.heads.partial import PARTS, PartialPruning, partial_pruning
-from vitscope.heads.patterns import fit_atlas, patterns
-from vitscope.heads.prune_model import (
+from vitscope.heads.pruning.change_metrics import METRICS, MetricInfo
+from vitscope.heads.pruning.cumulative import CumulativePruning, cumulative_pruning
+from vitscope.heads.pruning.importance import importance
+from vitscope.heads.pruning.joint import joint_effect
+from vitscope.heads.pruning.means import mean_outputs
+from vitscope.heads.pruning.partial import PARTS, PartialPruning, partial_pruning
+from vitscope.heads.pruning.prune_model import (
     PRUNED_FORMS,
     attention_modules,
     heads_to_remove,
@@ -26,10 +28,8 @@ from vitscope.heads.prune_model import (
     prune_module,
     save_pruned,
 )
-from vitscope.heads.sampling import MapSample
-from vitscope.heads.scores import SCORES, agreement, head_scores
-from vitscope.heads.shuffled_weights import null_mixes, shuffled_module
-from vitscope.heads.strength import StrengthProfile, strength
+from vitscope.heads.rankings.agreement import Agreement, agree
+from vitscope.heads.rankings.scores import SCORES, agreement, head_scores
 from vitscope.heads.table import HeadTable
 
 __all__ = [

@@ -10,7 +10,7 @@ from vitscope.heads.errors import HeadsError
 from vitscope.pictures import PictureSource
 from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
 from vitscope.tracing import Vit
-from vitscope.tracing.identity import library_versions, model_identity
+from vitscope.tracing.recipe import library_versions, model_identity
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def heads_recipe(
         analysis: Its name.
         options: Every option as it is used.
         labelled: Whether the labels of the pictures change the result.
-        model: From :func:`vitscope.tracing.identity.model_identity`, when it is known already.
+        model: From :func:`vitscope.tracing.recipe.model_identity`, when it is known already.
     """
     keys = source.keys
     return Recipe(

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitscope.analysis import Analysis, growing, run_in_parts
-from vitscope.heads.batching import measured
-from vitscope.heads.progress import Steps
+from vitscope.heads.measuring import measured
 from vitscope.pictures import Batch, PictureSource
+from vitscope.progress import Steps
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Vit

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vitscope.errors import OutputError, nearest
-from vitscope.heads.change_metrics import METRICS
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
+from vitscope.heads.pruning.change_metrics import METRICS
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 
@@ -121,7 +121,10 @@ class HeadTable(HasOrigin):
         blocks, heads = self.shape
         count = len(self.pictures)
         # A table's texts are UTF-8; a byte of a file name that is none is written as \\xe9.
-        names = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in self.pictures]
+        names = [
+            name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            for name in self.pictures
+        ]
         columns: dict[str, Any] = {
             "picture": np.repeat(np.asarray(names, dtype=object), blocks * heads),
             "block": np.tile(np.repeat(np.arange(blocks), heads), count),

@@ -5,8 +5,8 @@ The package itself is callable: ``vs.methods()`` lists the registry."""
 import sys
 from types import ModuleType
 
-from vitscope.methods.explain import explain
-from vitscope.methods.explanation import Explanation
+from vitscope.methods.explaining.explain import explain
+from vitscope.methods.explaining.explanation import Explanation
 from vitscope.methods.registry import (
     MethodInfo,
     chained_methods,

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from vitscope.methods.chain import chain_sites, key_slice, query_slice
-from vitscope.methods.option_bounds import Range
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
+from vitscope.options.bounds import Range
 from vitscope.tracing import AttentionSite, Trace
 
 LARGEST_SIDE = 7

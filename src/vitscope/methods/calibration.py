@@ -15,14 +15,14 @@ from typing import Any
 
 import torch
 
-from vitscope.arguments import checked
 from vitscope.errors import AnswerError, MethodError
-from vitscope.methods.explain import input_batches
+from vitscope.methods.explaining.explain import input_batches
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, default_kappa
+from vitscope.options.door import checked
 from vitscope.tracing import Target, TopK, Vit, constant_gate
-from vitscope.tracing.caller import unaffected
-from vitscope.tracing.targets import OutputLength
+from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.targets.target import OutputLength
 
 RECIPE = "kappa by conservation, 2"
 """How a calibration finds kappa; another number when another way would give another kappa for the same pictures."""
@@ -81,7 +81,7 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
     Example:
         >>> import vitscope as vs
         >>> vit = vs.open_model("bundled/shapes")
-        >>> pictures = vs.data.world("shapes").sample(2).images()
+        >>> pictures = vs.worlds.world("shapes").sample(2).images()
         >>> found = vs.calibrate(vit, pictures)
         >>> e = vs.explain(vit, pictures, "dart", kappa=found.kappa)
     """

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import pictures_only, register
 from vitscope.methods.relevance import Needs, Relevance
+from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import Trace
 from vitscope.tracing.keys import generator_for
 

@@ -18,12 +18,12 @@ from torch.nn.functional import normalize
 
 from vitscope.methods.daam import CITATION, accumulate
 from vitscope.methods.memory_bank import MemoryBank
-from vitscope.methods.option_bounds import File, Range
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
+from vitscope.options.bounds import File, Range
 from vitscope.tracing import Target, Trace, Vit
-from vitscope.tracing.targets import ResolvedTarget
+from vitscope.tracing.targets.target import ResolvedTarget
 
 BankOrFile = Annotated[MemoryBank | str | os.PathLike[str], File("a MemoryBank or the path of its file")]
 NEIGHBOURS = 20

@@ -18,12 +18,12 @@ from vitscope.errors import MethodError
 from vitscope.methods.chain import chain_sites, key_slice, rollout_rows, rows_through, token_sites
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, resolve_kappa
-from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
+from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import AttentionSite, Target, TokenRemoval, Trace, Vit, constant_gate
-from vitscope.tracing.targets import ResolvedTarget
+from vitscope.tracing.targets.target import ResolvedTarget
 
 MOST_SUBSETS = 1024
 """Each half-token subset is one more forward and backward pass."""
@@ -166,7 +166,9 @@ def key_gate(site: AttentionSite) -> Tensor:
         rows = slice(int(asking[0]), int(asking[-1]) + 1)
         A = site.attention(rows)
         if site.eager is not None:
-            off = (A.sum(-1) - 1).abs() * both[:, :, rows].ne(0).any(-1)  # in the rows that this picture asks with
+            off = (A.sum(-1) - 1).abs() * both[:, :, rows].ne(0).any(
+                -1
+            )  # in the rows that this picture asks with
             normalised = normalised & (off.amax((1, 2)) < 1e-2)
         sums += A.transpose(-2, -1) @ both[:, :, rows]
     gamma = ((site.v.float() * sums[..., :-1]).sum(-1) - sums[..., -1]).sum(1)
@@ -224,4 +226,3 @@ def _spread(values: Tensor, site: AttentionSite, layout: TokenLayout) -> Tensor:
     full = values.new_zeros(values.shape[0], layout.tokens)
     full[:, key_slice(site, layout)] = values
     return full
-

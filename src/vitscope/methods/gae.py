@@ -11,9 +11,9 @@ from vitscope.methods.chain import (
     rows_through,
     step_fused_heads,
 )
-from vitscope.methods.option_bounds import Share, StartBlock, Weight
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Relevance
+from vitscope.options.bounds import Share, StartBlock, Weight
 from vitscope.tracing import Trace
 
 

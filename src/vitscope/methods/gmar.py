@@ -20,10 +20,10 @@ from vitscope.methods.chain import (
     token_sites,
     uniform_heads,
 )
-from vitscope.methods.option_bounds import Share, StartBlock, Weight
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
+from vitscope.options.bounds import Share, StartBlock, Weight
 from vitscope.tracing import AttentionSite, Capture, Trace
 
 Norm = Literal["l1", "l2"]
@@ -32,7 +32,9 @@ ORDERS: dict[Norm, int] = {"l1": 1, "l2": 2}
 CITATION = "Jo, Jang and Park, GMAR, 2025, arXiv 2504.19414"
 
 
-def head_weights(trace: Trace, *, norm: Norm = "l1", scope: Scope = "block", positive: bool = False) -> Tensor:
+def head_weights(
+    trace: Trace, *, norm: Norm = "l1", scope: Scope = "block", positive: bool = False
+) -> Tensor:
     """GMAR's head weights, (B, L, H) float32; blocks with fewer heads are padded with 0.
 
     ``norm``: l1 or l2 of G. ``scope``: ``block`` normalises over the heads of a block, ``global`` over all heads

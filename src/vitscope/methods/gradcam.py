@@ -10,11 +10,11 @@ from torch import Tensor
 
 from vitscope.errors import MethodError
 from vitscope.methods.chain import chain_sites, key_slice, reads_class_token
-from vitscope.methods.option_bounds import Block
 from vitscope.methods.raw_attention import site_row
 from vitscope.methods.registry import register, row_methods, token_methods
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
+from vitscope.options.bounds import Block
 from vitscope.tracing import Capture, Trace
 
 NEEDS = Needs(gradient=True, capture=Capture(norms=True), precision="float32")

@@ -6,13 +6,13 @@ import torch
 
 from vitscope.errors import MethodError
 from vitscope.methods.chain import key_slice
-from vitscope.methods.option_bounds import StartBlock
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
+from vitscope.options.bounds import StartBlock
 from vitscope.tracing import Trace
-from vitscope.tracing.local import local_sites
-from vitscope.tracing.resume import can_resume
+from vitscope.tracing.copies.resume import can_resume
+from vitscope.tracing.passes.local_gradients import local_sites
 
 
 def _applies(anatomy: Anatomy) -> str | None:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from vitscope.errors import MethodError
 from vitscope.methods.fullgrad import stream_methods
-from vitscope.methods.option_bounds import Weight
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
+from vitscope.options.bounds import Weight
 from vitscope.tracing import Capture, Rules, Trace, Vit
-from vitscope.tracing.rules import CONSTANT_ATTENTION, HALVED_ATTENTION
+from vitscope.tracing.changes.rules import CONSTANT_ATTENTION, HALVED_ATTENTION
 
 FAMILY = "lrp"
 CP_LRP = Rules("constant-std", "gate", "gate", CONSTANT_ATTENTION)
@@ -110,7 +110,11 @@ def _res_rules(options: Mapping[str, Any]) -> Rules:
     applies=stream_methods,
 )
 def reslrp(
-    trace: Trace, *, gamma: Weight = 1.0, attention: Literal["half", "constant"] = "half", positions: bool = True
+    trace: Trace,
+    *,
+    gamma: Weight = 1.0,
+    attention: Literal["half", "constant"] = "half",
+    positions: bool = True,
 ) -> Relevance:
     """AttnLRP with each residual sum z = a + b shared as w(a) a : w(b) b, w(u) = 1 + gamma [sign u = sign z].
 

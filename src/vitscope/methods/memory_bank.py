@@ -17,7 +17,7 @@ from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Vit
-from vitscope.tracing.identity import library_versions, model_identity
+from vitscope.tracing.recipe import library_versions, model_identity
 
 KIND = "memory bank"
 CHUNK = 65536
@@ -55,7 +55,9 @@ class MemoryBank:
                 f"this memory bank was made by '{self.model}' ({self.fingerprint}), not by '{vit.source}' "
                 f"({vit.fingerprint}); make one with: vitscope bank build FOLDER --model {vit.source}"
             )
-        differences = [] if self.made is None else self.made.differences(replace(self.made, model=model_identity(vit)))
+        differences = (
+            [] if self.made is None else self.made.differences(replace(self.made, model=model_identity(vit)))
+        )
         if differences:
             raise MethodError(
                 f"this memory bank was made otherwise ({'; '.join(differences)}); open the model as it was then, or "

@@ -12,18 +12,18 @@ from torch import Tensor
 
 from vitscope.errors import MethodError, TargetError, VitscopeError, brief
 from vitscope.interruption import held, released
-from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import pictures_only, register
 from vitscope.methods.relevance import Needs, Relevance
-from vitscope.models.cells import Cells
-from vitscope.models.optional import require
+from vitscope.models.opening.optional import require
+from vitscope.models.preparing.cells import Cells
+from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import Trace
-from vitscope.tracing.answers import FLAT
-from vitscope.tracing.calling import call_model, with_pictures
-from vitscope.tracing.forward_pass import run_pass
-from vitscope.tracing.guard import quiet
-from vitscope.tracing.outputs import scores_of
-from vitscope.tracing.scope import running
+from vitscope.tracing.passes.answers import FLAT
+from vitscope.tracing.passes.calling import call_model, with_pictures
+from vitscope.tracing.passes.forward_pass import run_pass
+from vitscope.tracing.passes.guard import quiet
+from vitscope.tracing.passes.outputs import scores_of
+from vitscope.tracing.passes.scope import running
 
 Baseline = Annotated[float, Range(-100, 100)]
 """A pixel value in normalised units."""
@@ -151,6 +151,7 @@ def integrated_gradients(
     """Path integral of the gradient from a constant picture (``baseline`` in normalised units) to the picture.
 
     ``steps``: points of the Gauss-Legendre rule, one forward and backward each."""
+
     def run(c: Any, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         found: Tensor = c.IntegratedGradients(f).attribute(
             x, baselines=torch.full_like(x, baseline), n_steps=steps, internal_batch_size=x.shape[0]
@@ -180,6 +181,7 @@ def smoothgrad(
     seed: Seed = 0,
 ) -> Relevance:
     """Mean of |dy/dx| over ``samples`` noisy copies; ``noise``: deviation as a share of the picture's range."""
+
     def run(c: Any, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         # Captum's NoiseTunnel draws from the global generator; here every picture has its own
         spread = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))

@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import Any
 
 from vitscope.errors import MethodError, nearest
-from vitscope.methods.option_kinds import Refused, Switch
-from vitscope.methods.options import Option, declared_options, short
 from vitscope.methods.relevance import Applies, Needs, NeedsOf, Relevance
 from vitscope.models.anatomy import Anatomy
+from vitscope.options.declared import Option, declared_options, short
+from vitscope.options.kinds import Refused, Switch
 from vitscope.tracing import Trace, Vit, constant_gate
 
 Function = Callable[..., Relevance]
@@ -118,7 +118,9 @@ class MethodInfo:
     def _option(self, name: str) -> Option:
         if name not in self.declared:
             known = ", ".join(self.declared)
-            near = f"nearest: {nearest(str(name), self.declared, 1)[0]}, of {known}" if known else "it has none"
+            near = (
+                f"nearest: {nearest(str(name), self.declared, 1)[0]}, of {known}" if known else "it has none"
+            )
             raise MethodError(f"method '{self.name}' has no option {short(name)}; {near}")
         return self.declared[name]
 

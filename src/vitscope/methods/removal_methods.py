@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
-from vitscope.methods.option_bounds import Range, Seed
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
+from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import TokenRemoval, Trace
-from vitscope.tracing.calling import select
+from vitscope.tracing.passes.calling import select
 
 
 def _removable(anatomy: Anatomy) -> str | None:

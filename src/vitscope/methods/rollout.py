@@ -12,9 +12,9 @@ from vitscope.methods.chain import (
     step,
     step_fused_heads,
 )
-from vitscope.methods.option_bounds import Share, StartBlock, Weight
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Needs, Relevance
+from vitscope.options.bounds import Share, StartBlock, Weight
 from vitscope.tracing import Trace
 
 

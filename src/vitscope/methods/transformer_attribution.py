@@ -6,12 +6,12 @@ from torch import Tensor
 
 from vitscope.errors import MethodError
 from vitscope.methods.chain import chain_sites, rollout_rows, rows_through
-from vitscope.methods.option_bounds import StartBlock
 from vitscope.methods.registry import chained_methods, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
+from vitscope.options.bounds import StartBlock
 from vitscope.tracing import AttentionSite, Trace
-from vitscope.tracing.zplus import ratio, relevance_sites
+from vitscope.tracing.changes.zplus import ratio, relevance_sites
 
 
 def _applies(anatomy: Anatomy) -> str | None:

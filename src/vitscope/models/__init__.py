@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
-from vitscope.models.class_names import imagenet_names
-from vitscope.models.fingerprint import fingerprint
-from vitscope.models.geometry import Geometry
-from vitscope.models.inputs import to_batch, to_pictures
-from vitscope.models.load import load_model, model_names
-from vitscope.models.loaded import LoadedModel, TextTower
+from vitscope.models.opening.class_names import imagenet_names
+from vitscope.models.opening.fingerprint import fingerprint
+from vitscope.models.opening.load import load_model, model_names
+from vitscope.models.opening.loaded import LoadedModel, TextTower
 from vitscope.models.pictures import find_pictures, read_picture
-from vitscope.models.preprocess import Preprocessor
-from vitscope.models.recipes import as_preprocessor
+from vitscope.models.preparing.geometry import Geometry
+from vitscope.models.preparing.inputs import to_batch, to_pictures
+from vitscope.models.preparing.preprocessor import Preprocessor
+from vitscope.models.preparing.published import as_preprocessor
 
 __all__ = [
     "Anatomy",

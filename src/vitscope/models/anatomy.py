@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from vitscope.errors import ModelError
-from vitscope.models.cells import Cells
+from vitscope.models.preparing.cells import Cells
 
 SiteKind = Literal["self", "class", "pool", "window", "cross-covariance", "reduced", "other"]
 """How queries and keys of one attention call relate to the tokens.
@@ -232,7 +232,9 @@ class Anatomy:
         if "other" in kinds:
             return "it has attention whose queries and keys are not its tokens"
         if any(len(block.sites) > 1 for block in self.blocks):
-            return "its blocks hold several attention calls side by side, so there is no one attention per block"
+            return (
+                "its blocks hold several attention calls side by side, so there is no one attention per block"
+            )
         return None
 
     def why_no_class(self) -> str:
@@ -249,7 +251,9 @@ class Anatomy:
         """Reason why methods that chain attention rows over all blocks do not apply, None when they do."""
         reason = self.why_no_tokens()
         if reason is None and any(site.kind == "cross-covariance" for site in self.block_sites):
-            return "its blocks attend across channels (cross-covariance), so tokens have no attention rows there"
+            return (
+                "its blocks attend across channels (cross-covariance), so tokens have no attention rows there"
+            )
         return reason
 
     def why_no_removal(self) -> str | None:

@@ -46,7 +46,9 @@ def check_tensor(image: Tensor) -> Tensor:
     if image.ndim != 3 or 0 in image.shape:
         raise PictureError(f"expected a tensor (3, H, W) or (B, 3, H, W); got shape {tuple(image.shape)}")
     if image.device.type == "meta":
-        raise PictureError("the input tensor has no values (device meta); make it on a device that holds some")
+        raise PictureError(
+            "the input tensor has no values (device meta); make it on a device that holds some"
+        )
     if image.is_floating_point():
         # a sum of finite numbers may overflow, one with NaN or infinity is never finite; it is many times as fast
         if not bool(image.detach().sum().isfinite()) and not bool(torch.isfinite(image).all()):

@@ -8,73 +8,60 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# At once, because the function has the name of its module: importing the module later would hide the function.
-from vitscope.rendering.overlay import overlay
-
 if TYPE_CHECKING:
-    from vitscope.rendering.animation import save_animation as save_animation
     from vitscope.rendering.colour import categories as categories
     from vitscope.rendering.colour import check_colour as check_colour
     from vitscope.rendering.colour import colourise as colourise
     from vitscope.rendering.colour import default_colour as default_colour
-    from vitscope.rendering.figure import figure_png as figure_png
-    from vitscope.rendering.figure import figure_svg as figure_svg
-    from vitscope.rendering.figure import save_figure as save_figure
     from vitscope.rendering.files import save_png as save_png
     from vitscope.rendering.files import write_atomically as write_atomically
-    from vitscope.rendering.flow import flow_frames as flow_frames
-    from vitscope.rendering.flow import flow_strip as flow_strip
-    from vitscope.rendering.html import Page as Page
-    from vitscope.rendering.plots import bars as bars
-    from vitscope.rendering.plots import correlation_matrix as correlation_matrix
-    from vitscope.rendering.plots import curves as curves
-    from vitscope.rendering.plots import head_matrix as head_matrix
-    from vitscope.rendering.plots import scatter as scatter
-    from vitscope.rendering.report import Report as Report
-    from vitscope.rendering.report import ReportFlow as ReportFlow
-    from vitscope.rendering.report import ReportHeads as ReportHeads
-    from vitscope.rendering.report import ReportMap as ReportMap
-    from vitscope.rendering.report import ReportMethod as ReportMethod
-    from vitscope.rendering.report import ReportPicture as ReportPicture
-    from vitscope.rendering.scaling import SCALINGS as SCALINGS
-    from vitscope.rendering.scaling import ScaledMaps as ScaledMaps
-    from vitscope.rendering.scaling import scale as scale
-    from vitscope.rendering.sheet import grid as grid
-    from vitscope.rendering.sheet import method_sheet as method_sheet
-    from vitscope.rendering.tables import Column as Column
-    from vitscope.rendering.tables import Measure as Measure
+    from vitscope.rendering.maps.animation import save_animation as save_animation
+    from vitscope.rendering.maps.flow import flow_frames as flow_frames
+    from vitscope.rendering.maps.flow import flow_strip as flow_strip
+    from vitscope.rendering.maps.overlay import overlay as overlay
+    from vitscope.rendering.maps.scaling import SCALINGS as SCALINGS
+    from vitscope.rendering.maps.scaling import ScaledMaps as ScaledMaps
+    from vitscope.rendering.maps.scaling import scale as scale
+    from vitscope.rendering.maps.sheet import grid as grid
+    from vitscope.rendering.maps.sheet import method_sheet as method_sheet
+    from vitscope.rendering.pages.page import Page as Page
+    from vitscope.rendering.pages.tables import Column as Column
+    from vitscope.rendering.pages.tables import Measure as Measure
+    from vitscope.rendering.plots.charts import bars as bars
+    from vitscope.rendering.plots.charts import correlation_matrix as correlation_matrix
+    from vitscope.rendering.plots.charts import curves as curves
+    from vitscope.rendering.plots.charts import head_matrix as head_matrix
+    from vitscope.rendering.plots.charts import scatter as scatter
+    from vitscope.rendering.plots.figure import figure_png as figure_png
+    from vitscope.rendering.plots.figure import figure_svg as figure_svg
+    from vitscope.rendering.plots.figure import save_figure as save_figure
 
 _HOMES = {
-    "Column": "tables",
-    "Measure": "tables",
-    "Page": "html",
-    "Report": "report",
-    "ReportFlow": "report",
-    "ReportHeads": "report",
-    "ReportMap": "report",
-    "ReportMethod": "report",
-    "ReportPicture": "report",
-    "SCALINGS": "scaling",
-    "ScaledMaps": "scaling",
-    "bars": "plots",
+    "Column": "pages.tables",
+    "Measure": "pages.tables",
+    "Page": "pages.page",
+    "SCALINGS": "maps.scaling",
+    "ScaledMaps": "maps.scaling",
+    "bars": "plots.charts",
     "categories": "colour",
     "check_colour": "colour",
     "colourise": "colour",
-    "correlation_matrix": "plots",
-    "curves": "plots",
+    "correlation_matrix": "plots.charts",
+    "curves": "plots.charts",
     "default_colour": "colour",
-    "figure_png": "figure",
-    "figure_svg": "figure",
-    "flow_frames": "flow",
-    "flow_strip": "flow",
-    "grid": "sheet",
-    "head_matrix": "plots",
-    "method_sheet": "sheet",
-    "save_animation": "animation",
-    "save_figure": "figure",
+    "figure_png": "plots.figure",
+    "figure_svg": "plots.figure",
+    "flow_frames": "maps.flow",
+    "flow_strip": "maps.flow",
+    "grid": "maps.sheet",
+    "overlay": "maps.overlay",
+    "head_matrix": "plots.charts",
+    "method_sheet": "maps.sheet",
+    "save_animation": "maps.animation",
+    "save_figure": "plots.figure",
     "save_png": "files",
-    "scale": "scaling",
-    "scatter": "plots",
+    "scale": "maps.scaling",
+    "scatter": "plots.charts",
     "write_atomically": "files",
 }
 
@@ -83,12 +70,6 @@ __all__ = [
     "Column",
     "Measure",
     "Page",
-    "Report",
-    "ReportFlow",
-    "ReportHeads",
-    "ReportMap",
-    "ReportMethod",
-    "ReportPicture",
     "ScaledMaps",
     "bars",
     "categories",

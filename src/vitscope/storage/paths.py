@@ -36,7 +36,9 @@ def typed_path(text: str | os.PathLike[str], problem: type[VitscopeError] = Vits
     if "\0" in name:
         raise problem(f"the path {name[:60]!r} holds a zero byte; check it")
     if any(len(part) > LONGEST for part in os.fsencode(name).split(b"/")):
-        raise problem(f"the path {name[:60]}... holds a name of more than {LONGEST} bytes, which no file has; check it")
+        raise problem(
+            f"the path {name[:60]}... holds a name of more than {LONGEST} bytes, which no file has; check it"
+        )
     if name != "~" and not name.startswith("~/"):
         return Path(name)
     home = os.path.expanduser("~")

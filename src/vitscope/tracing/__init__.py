@@ -1,15 +1,15 @@
 """Look at a ViT while it runs, without touching it: interception, traces, targets, ablation, removal, rules."""
 
-from vitscope.tracing.ablation import EntryAblation, HeadAblation
-from vitscope.tracing.class_target import ClassName, by_number
-from vitscope.tracing.forward_pass import Capture
+from vitscope.tracing.changes.ablation import EntryAblation, HeadAblation
+from vitscope.tracing.changes.removal import TokenRemoval
+from vitscope.tracing.changes.rules import AttentionRule, Rules, constant_gate
+from vitscope.tracing.copies.resume import BlockCache
 from vitscope.tracing.open import open_model
-from vitscope.tracing.removal import TokenRemoval
-from vitscope.tracing.resume import BlockCache
-from vitscope.tracing.rules import AttentionRule, Rules, constant_gate
-from vitscope.tracing.similarity import Picture, Similarity, Text
+from vitscope.tracing.passes.forward_pass import Capture
 from vitscope.tracing.site import AttentionSite
-from vitscope.tracing.targets import ClassIndex, Custom, LogitDifference, Target, TopK, parse_target
+from vitscope.tracing.targets.class_name import ClassName, by_number
+from vitscope.tracing.targets.similarity import Picture, Similarity, Text
+from vitscope.tracing.targets.target import ClassIndex, Custom, LogitDifference, Target, TopK, parse_target
 from vitscope.tracing.trace import Trace
 from vitscope.tracing.vit import Vit
 

@@ -9,14 +9,16 @@ import xxhash
 from torch import Tensor
 
 from vitscope.errors import TraceError
-from vitscope.tracing.forward_pass import Inputs, batch_of
+from vitscope.tracing.passes.forward_pass import Inputs, batch_of
 
 
 def content_keys(inputs: Inputs) -> tuple[str, ...]:
     """One key per picture (or text) by its content alone: xxh3-128 of shapes, types and values, 32 digits."""
     tensors = {"": inputs} if isinstance(inputs, Tensor) else dict(inputs)
     batch = batch_of(inputs)
-    flags = {n: v for n, v in tensors.items() if not (isinstance(v, Tensor) and v.dim() and v.shape[0] == batch)}
+    flags = {
+        n: v for n, v in tensors.items() if not (isinstance(v, Tensor) and v.dim() and v.shape[0] == batch)
+    }
     ready = {n: v.detach().cpu().contiguous() for n, v in sorted(tensors.items()) if n not in flags}
     keys = []
     for row in range(batch):

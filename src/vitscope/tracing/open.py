@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vitscope.arguments import checked
 from vitscope.errors import ModelError
-from vitscope.models.load import load_model
-from vitscope.tracing.caller import unaffected
-from vitscope.tracing.outputs import parse_path
-from vitscope.tracing.overrides import Overrides
+from vitscope.models.opening.load import load_model
+from vitscope.options.door import checked
+from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.passes.outputs import parse_path
+from vitscope.tracing.probing.overrides import Overrides
 from vitscope.tracing.vit import Vit
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import SiteInfo
-from vitscope.tracing.ablation import EntryAblation
-from vitscope.tracing.caller import unaffected
+from vitscope.tracing.changes.ablation import EntryAblation
+from vitscope.tracing.passes.caller import unaffected
 
 CHUNK_ELEMENTS = 2**24
 """Rebuilt attention is made in query chunks of at most this many elements where only a reduction is needed."""
@@ -59,7 +59,9 @@ class FusedInputs:
             if mask.shape[-2] != 1:
                 mask = mask[..., queries, :]
             scores = (
-                scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask.float()
+                scores.masked_fill(~mask, float("-inf"))
+                if mask.dtype == torch.bool
+                else scores + mask.float()
             )
         if self.causal:
             length, keys = self.q.shape[-2], self.k.shape[-2]

@@ -11,17 +11,17 @@ from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
-from vitscope.models.cells import Cells
-from vitscope.tracing.answers import require_way_back
-from vitscope.tracing.backward import Gradients
-from vitscope.tracing.calling import pictures_of
-from vitscope.tracing.forward_pass import Capture, PassRecord, batch_of, compose_tokens
+from vitscope.models.preparing.cells import Cells
+from vitscope.tracing.changes.rules import Rules
 from vitscope.tracing.keys import content_keys
-from vitscope.tracing.readout import Readout, readout_of_score, reads_for_itself
-from vitscope.tracing.rules import Rules
+from vitscope.tracing.passes.answers import require_way_back
+from vitscope.tracing.passes.backward import Gradients
+from vitscope.tracing.passes.calling import pictures_of
+from vitscope.tracing.passes.forward_pass import Capture, PassRecord, batch_of, compose_tokens
+from vitscope.tracing.passes.readout import Readout, readout_of_score, reads_for_itself
+from vitscope.tracing.passes.stages import Stage
 from vitscope.tracing.site import AttentionSite
-from vitscope.tracing.stages import Stage
-from vitscope.tracing.targets import ResolvedTarget, Target
+from vitscope.tracing.targets.target import ResolvedTarget, Target
 
 if TYPE_CHECKING:
     from vitscope.tracing.vit import Vit
@@ -186,7 +186,9 @@ class Trace:
         if found is None:
             return self._classifiers_readout()
         silent = found.weights.sum(1, keepdim=True) == 0
-        return torch.where(silent, self._classifiers_readout(), found.weights) if silent.any() else found.weights
+        return (
+            torch.where(silent, self._classifiers_readout(), found.weights) if silent.any() else found.weights
+        )
 
     def _classifiers_readout(self) -> Tensor:
         N = self.layout.tokens

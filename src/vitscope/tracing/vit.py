@@ -9,26 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vitscope.arguments import checked
 from vitscope.errors import ModelError, PictureError, TargetError, TraceError
 from vitscope.models.anatomy import Anatomy
-from vitscope.models.fingerprint import CurrentFingerprint
-from vitscope.models.inputs import to_batch
-from vitscope.models.loaded import LoadedModel
-from vitscope.models.module_source import refuse_unseeable, unwrapped
-from vitscope.tracing.ablation import Ablation, as_list
-from vitscope.tracing.answers import require_numbers
-from vitscope.tracing.backward import FP16_SCALE, backward
-from vitscope.tracing.caller import unaffected
-from vitscope.tracing.calling import pictures_of, select, takes_first
-from vitscope.tracing.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
-from vitscope.tracing.guard import AUTOCAST
-from vitscope.tracing.keys import check_keys
-from vitscope.tracing.overrides import Overrides
-from vitscope.tracing.probe import Probe
-from vitscope.tracing.probes import Probes
-from vitscope.tracing.removal import TokenRemoval
-from vitscope.tracing.resume import (
+from vitscope.models.opening.fingerprint import CurrentFingerprint
+from vitscope.models.opening.loaded import LoadedModel
+from vitscope.models.preparing.inputs import to_batch
+from vitscope.models.sources.module import refuse_unseeable, unwrapped
+from vitscope.options.door import checked
+from vitscope.tracing.changes.ablation import Ablation, as_list
+from vitscope.tracing.changes.removal import TokenRemoval
+from vitscope.tracing.changes.rules import Rules
+from vitscope.tracing.copies.resume import (
     BlockCache,
     can_resume,
     collect_outputs,
@@ -36,9 +27,18 @@ from vitscope.tracing.resume import (
     no_blocks,
     shortcuts,
 )
-from vitscope.tracing.rules import Rules
-from vitscope.tracing.stages import Stage
-from vitscope.tracing.targets import ResolvedTarget, Target, TargetLike, parse_target
+from vitscope.tracing.keys import check_keys
+from vitscope.tracing.passes.answers import require_numbers
+from vitscope.tracing.passes.backward import FP16_SCALE, backward
+from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.passes.calling import pictures_of, select, takes_first
+from vitscope.tracing.passes.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
+from vitscope.tracing.passes.guard import AUTOCAST
+from vitscope.tracing.passes.stages import Stage
+from vitscope.tracing.probing.by_input_size import Probes
+from vitscope.tracing.probing.overrides import Overrides
+from vitscope.tracing.probing.probe import Probe
+from vitscope.tracing.targets.target import ResolvedTarget, Target, TargetLike, parse_target
 from vitscope.tracing.trace import Trace
 
 
@@ -248,7 +248,17 @@ class Vit:
                 gradients = backward(record, scores, scale=scale, retain=not last)
             traces.append(
                 Trace(
-                    self, found.anatomy, record, target, resolved, scores, gradients, kept, rules, stages, named
+                    self,
+                    found.anatomy,
+                    record,
+                    target,
+                    resolved,
+                    scores,
+                    gradients,
+                    kept,
+                    rules,
+                    stages,
+                    named,
                 )
             )
         return traces

@@ -1,0 +1,152 @@
+"""``vitscope demo``: the bundled pictures explained with the bundled model, with nothing to download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from vitscope.cli.shared import console, options
+from vitscope.cli.shared.drawing import Drawing, write_flow, write_results
+from vitscope.cli.shared.progress import track
+from vitscope.cli.shared.reporting import report_metadata, report_methods, report_picture, shown_picture
+from vitscope.cli.shared.session import open_vit
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from vitscope.methods import Explanation
+    from vitscope.reports.explanations.page import ReportPicture
+    from vitscope.tracing import Vit
+
+EXAMPLE = "vitscope demo --out demo"
+
+MODEL, WORLD, SEED = "bundled/shapes", "shapes", 11
+METHODS = ["rollout", "gmar", "daam", "dart"]
+
+NEXT_STEPS = [
+    (
+        "vitscope explain photo.jpg --model timm/deit_tiny_patch16_224 --method gmar,daam,rollout --report",
+        "your own picture and a published ViT (--weights FILE where the weights cannot be fetched)",
+    ),
+    (
+        "vitscope inspect timm/vit_small_patch14_dinov2",
+        "what is inside a model and which methods can explain it",
+    ),
+    (
+        "vitscope flow photo.jpg --model timm/deit_tiny_patch16_224 --format webp",
+        "how the map forms block by block",
+    ),
+    ("vitscope methods", "every method, with its cost and its paper"),
+]
+
+
+def demo(
+    out: options.Out = Path("demo"),
+    pictures: Annotated[int, typer.Option("--pictures", min=1, max=100, help="How many pictures.")] = 8,
+    device: options.Device = "auto",
+    precision: options.Precision = "float32",
+    json: options.Json = False,
+) -> None:
+    """Explain bundled pictures with a bundled trained ViT and write one report; needs no network and no picture."""
+    folder = console.output_folder(out)
+    vit = open_vit(MODEL, None, None, device, precision)
+    drawn, names = bundled_pictures(pictures)
+    paths = write_pictures(drawn, names, folder / "pictures")
+    records, cards = explain_bundled(vit, drawn, names, paths, folder)
+    report = write_report(vit, cards, folder)
+    right = sum(record["class_name"] == name for record, name in zip(records, names, strict=True))
+    if json:
+        console.emit_json(
+            {"report": report, "model": vit.source, "weights": vit.fingerprint, "pictures": records}
+        )
+        return
+    console.say(f"{len(records)} pictures explained by {', '.join(METHODS)}; {right} recognised by the model")
+    console.say(f"  report      {report}")
+    console.say(f"  sheet       {folder / 'sheet.png'}")
+    console.say(f"  animation   {records[0]['flow']['animation']}")
+    console.say(f"  drawings    {folder / 'maps'}/*.png, raw maps beside them (*.safetensors)")
+    console.say()
+    console.say("Try next, on your own model:")
+    for command, words in NEXT_STEPS:
+        console.say(f"  {command}")
+        console.say(f"      {words}")
+
+
+def bundled_pictures(count: int) -> tuple[list[Image.Image], list[str]]:
+    """Pictures of the shapes world and the true class of each; drawn from a seed that training never saw."""
+    from vitscope.worlds.planted import demo_pictures
+
+    sample = demo_pictures(count, seed=SEED)
+    return sample.images(), sample.names()
+
+
+def write_pictures(drawn: list[Image.Image], names: list[str], folder: Path) -> list[Path]:
+    """The pictures as PNGs, so that other commands can be tried on them."""
+    from vitscope.rendering import save_png
+
+    made = {"world": WORLD, "seed": SEED}
+    return [
+        save_png(picture, folder / f"{index + 1:02d}-{name.replace(' ', '-')}.png", made)
+        for index, (picture, name) in enumerate(zip(drawn, names, strict=True))
+    ]
+
+
+def explain_bundled(
+    vit: Vit, drawn: list[Image.Image], names: list[str], paths: list[Path], folder: Path
+) -> tuple[list[dict[str, Any]], list[ReportPicture]]:
+    """Maps, drawings and report cards of every picture; the first one's flow also as an animation."""
+    import vitscope as vs
+    from vitscope.rendering import method_sheet, save_png
+
+    result = vs.explain(vit, drawn, method=METHODS, keep_pictures=False)
+    drawing = Drawing(upsampling="nearest")
+    records, cards = [], []
+    for index in track(range(len(drawn)), "drawing", len(drawn)):
+        single: dict[str, Explanation] = {method: found[index] for method, found in result.items()}
+        stem = folder / "maps" / paths[index].stem
+        record: dict[str, Any] = {"picture": str(paths[index]), "label": names[index]}
+        seen = shown_picture(vit, drawn[index])
+        record |= write_results(vit, single, seen, stem, drawing)
+        if index == 0:
+            record["flow"] = write_flow(vit, single["daam"], seen, folder / paths[index].stem, drawing)
+        records.append(record)
+        cards.append(report_picture(vit, single, seen, paths[index].name, label=names[index]))
+    shown = min(len(drawn), 5)
+    sheet = method_sheet(
+        {method: np.asarray(explanation.maps[:shown]) for method, explanation in result.items()},
+        drawn[:shown],
+        names[:shown],
+        scaling={method: drawing.scaling_of(method) for method in result},
+        caption=f"{vit.source}, weights {vit.fingerprint}",
+    )
+    save_png(sheet, folder / "sheet.png")
+    return records, cards
+
+
+def write_report(vit: Vit, cards: list[ReportPicture], folder: Path) -> Path:
+    """``report.html``, self-contained."""
+    from vitscope.reports.explanations.page import Report
+
+    again = f"vitscope explain {folder / 'pictures'} --model {MODEL} --method {','.join(METHODS)} --report"
+    flow = f"vitscope flow {folder / 'pictures'} --model {MODEL} --out {folder / 'flows'}"
+    page = Report(
+        title="A small Vision Transformer, explained",
+        subtitle=f"{len(cards)} pictures of the shapes world: the class is the one silhouette that is not a distractor",
+        pictures=cards,
+        methods=report_methods(METHODS),
+        commands=[
+            (f"vitscope demo --out {folder}", "made this page"),
+            (again, "the same maps from the pictures' files"),
+            (flow, "every picture's flow as an animation"),
+        ],
+        next_steps=NEXT_STEPS,
+        metadata=report_metadata(vit),
+        notes=[
+            "Rollout and GMAR show where information travels; DAAM and DART show what the decision rests on.",
+            "Maps are raw values on the model's own grid; each colour bar says what its colours mean.",
+        ],
+    )
+    return page.write(folder / "report.html")

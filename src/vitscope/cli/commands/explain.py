@@ -1,0 +1,179 @@
+"""``vitscope explain``: maps of pictures by one or more methods, as data and as drawings."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vitscope.cli.shared import console, options
+from vitscope.cli.shared.batches import PictureParts, pictures_of
+from vitscope.cli.shared.drawing import Drawing, write_results
+from vitscope.cli.shared.explained import FOLDER, ExplainedPictures, Record, finished_of, run_recipe
+from vitscope.cli.shared.explaining import explain_part, target_of
+from vitscope.cli.shared.reporting import report_metadata, report_methods, report_picture, shown_picture
+from vitscope.cli.shared.selection import choose_methods, share_options
+from vitscope.cli.shared.session import open_vit
+from vitscope.cli.shared.usage import unused
+from vitscope.cli.shared.values import parse_texts
+
+if TYPE_CHECKING:
+    from vitscope.models import Anatomy
+    from vitscope.pictures import PictureSource
+    from vitscope.reports.explanations.page import ReportPicture
+    from vitscope.tracing import Vit
+
+EXAMPLE = (
+    "vitscope explain photo.jpg --model timm/deit_tiny_patch16_224 --weights deit.safetensors "
+    "--method gmar,daam,rollout --target top1 --out maps"
+)
+
+REPORT = "report.html"
+MOST_CARDS = 100
+"""Pictures on one report: a page with more is too large for a browser; the files hold them all."""
+
+
+@unused(
+    "style",
+    "scaling",
+    "upsampling",
+    "size",
+    when=lambda given: not given["draw"],
+    why="with --no-draw nothing is drawn",
+)
+def explain(
+    pictures: options.Pictures,
+    model: options.Model,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method", "--methods", help="Comma list of methods, or all; vitscope methods lists them."
+        ),
+    ] = None,
+    target: options.Target = "top1",
+    out: options.Out = Path("vitscope-out"),
+    weights: options.Weights = None,
+    option: options.MethodOptions = None,
+    style: options.Style = "alpha",
+    scaling: options.Scaling = None,
+    upsampling: options.Upsampling = "nearest",
+    size: options.Size = 1,
+    draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Write PNGs beside the raw maps.")] = True,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Give high-norm outlier patches the median of their neighbours.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also write report.html, one page with up to 100 pictures.")
+    ] = False,
+    random_weights: options.RandomWeights = False,
+    class_names: options.ClassNames = None,
+    model_option: options.ModelOptions = None,
+    image_size: options.ImageSize = None,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
+    device: options.Device = "auto",
+    precision: options.Precision = "float32",
+    max_pixels: options.MaxPixels = None,
+    json: options.Json = False,
+) -> None:
+    """Explain pictures: raw maps, overlays, and a sheet that shows the methods side by side.
+
+    A run that was stopped goes on when it is given again with the same --out: what is finished is not done again.
+    """
+    from vitscope.storage.outputs import OutputNames
+
+    drawing = Drawing(style, scaling, upsampling, size) if draw else None
+    given = parse_texts(option)
+    source = pictures_of(pictures, max_pixels)
+    folder = console.output_folder(out)
+    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
+    methods = choose_methods(method or default_method(vit.anatomy), vit.anatomy)
+    shared = share_options(methods, given)
+    aim = target_of(target, vit, source)
+    looks = {"drawing": None if drawing is None else vars(drawing), "clean": clean}
+    known = ExplainedPictures(folder, run_recipe(vit, shared, aim, target, looks))
+    names = OutputNames(folder, source.keys, reserved=(REPORT, FOLDER))
+    parts = PictureParts(source, batch_size, "explaining")
+    records: dict[str, Record] = {}
+    gone_on = 0
+    for start, part in parts:
+        finished = finished_of(known, part)
+        if finished is not None:
+            records |= finished
+            parts.written, gone_on = parts.written + len(finished), gone_on + len(finished)
+            continue
+        entries = []
+        for picture in explain_part(vit, part, start, len(source), aim, shared, clean):
+            with parts.writing(picture.key):
+                record: Record = {"picture": picture.place, "key": picture.key}
+                record |= write_results(vit, picture.single, picture.shown, names.stem(picture.key), drawing)
+                entries.append((picture.key, picture.id, record))
+                records[picture.key] = record
+                if not json:
+                    console.say(_line(picture.key, record))
+        known.keep(start, entries)
+    known.tell(gone_on)
+    page = None
+    if report:
+        cards = report_cards(vit, source, records)
+        page = write_report(vit, cards, methods, folder)
+    if json:
+        document: dict[str, Any] = {"model": vit.source, "weights": vit.fingerprint, "target": target}
+        document |= {"options": shared, "report": page}
+        console.emit_json(
+            {**document, "pictures": list(records.values()), "skipped": parts.skipped_records()}
+        )
+    else:
+        missed = len(parts.skipped_records())
+        skipped = f", {missed} skipped" if missed else ""
+        console.say(f"{len(records)} explained{skipped}; results in {page or folder}")
+    raise typer.Exit(parts.exit_code)
+
+
+def default_method(anatomy: Anatomy) -> str:
+    """What is used when no method is named: DART where it applies, else DAAM (which has a form for CNNs, too)."""
+    from vitscope.methods import get_method
+
+    return "dart" if get_method("dart").why_not(anatomy) is None else "daam"
+
+
+def report_cards(vit: Vit, source: PictureSource, records: dict[str, Record]) -> list[ReportPicture]:
+    """What the report shows of the first pictures, from their files: the same whenever they were explained."""
+    from torch import Tensor
+
+    from vitscope.methods import Explanation
+
+    place = {key: index for index, key in enumerate(source.keys)}
+    cards = []
+    for key, record in list(records.items())[:MOST_CARDS]:
+        single = {name: Explanation.load(entry["data"]) for name, entry in record["maps"].items()}
+        channels = 3 if vit.preprocessor is None else vit.preprocessor.channels
+        picture = source.open(place[key], channels).image
+        assert not isinstance(picture, Tensor)  # a command reads files
+        cards.append(report_picture(vit, single, shown_picture(vit, picture), key))
+    return cards
+
+
+def write_report(vit: Vit, cards: list[ReportPicture], methods: list[str], folder: Path) -> Path:
+    """One self-contained page with every picture, its maps, flows and head weights."""
+    from vitscope.reports.explanations.page import Report
+
+    command = shlex.join(["vitscope", *sys.argv[1:]])
+    page = Report(
+        title=f"{len(cards)} picture{'s' if len(cards) != 1 else ''} explained",
+        subtitle=f"by {', '.join(methods)}",
+        pictures=cards,
+        methods=report_methods(methods),
+        commands=[(command, "")],
+        metadata=report_metadata(vit),
+    )
+    return page.write(folder / REPORT)
+
+
+def _line(key: str, record: Record) -> str:
+    predicted = record.get("predictions")
+    best = f", predicted {predicted[0]['name'] or predicted[0]['class']}" if predicted else ""
+    sure = f" ({predicted[0]['probability']:.0%})" if predicted else ""
+    return f"{key.rpartition('/')[2]}: {record['target']}, score {record['score']:.3f}{best}{sure}"

@@ -1,0 +1,99 @@
+"""``vitscope flow``: how a map forms block by block, as an animation and a strip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vitscope.cli.shared import console, options
+from vitscope.cli.shared.batches import PictureParts, pictures_of
+from vitscope.cli.shared.drawing import Drawing, write_flow
+from vitscope.cli.shared.explaining import explain_part, target_of
+from vitscope.cli.shared.selection import choose_methods, share_options
+from vitscope.cli.shared.session import class_label, class_name, open_vit
+from vitscope.cli.shared.values import parse_texts
+
+EXAMPLE = (
+    "vitscope flow photo.jpg --model timm/deit_tiny_patch16_224 --weights deit.safetensors --format webp"
+)
+
+
+def flow(
+    pictures: options.Pictures,
+    model: options.Model,
+    method: Annotated[
+        str, typer.Option("--method", help="A method with a flow: daam, dart, rollout ...")
+    ] = "daam",
+    target: options.Target = "top1",
+    out: options.Out = Path("vitscope-out"),
+    weights: options.Weights = None,
+    format: Annotated[
+        str, typer.Option("--format", help="gif, webp or mp4 (needs the video extra).")
+    ] = "gif",
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.02, max=60, help="How long each block is shown.")
+    ] = 0.5,
+    option: options.MethodOptions = None,
+    style: options.Style = "alpha",
+    scaling: options.Scaling = None,
+    upsampling: options.Upsampling = "nearest",
+    size: options.Size = 1,
+    strip: Annotated[
+        bool, typer.Option("--strip/--no-strip", help="Also write all blocks as one PNG.")
+    ] = True,
+    random_weights: options.RandomWeights = False,
+    class_names: options.ClassNames = None,
+    model_option: options.ModelOptions = None,
+    image_size: options.ImageSize = None,
+    batch_size: options.BatchSize = options.BATCH_SIZE,
+    device: options.Device = "auto",
+    precision: options.Precision = "float32",
+    max_pixels: options.MaxPixels = None,
+    json: options.Json = False,
+) -> None:
+    """Animate how a map accumulates over the blocks (DAAM's dynamic accumulation by default)."""
+    from vitscope.storage.outputs import OutputNames
+
+    suffix = f".{format.lower().lstrip('.')}"
+    if suffix not in (".gif", ".webp", ".mp4"):
+        raise typer.BadParameter(f"--format is gif, webp or mp4, not {format!r}")
+    drawing = Drawing(style, scaling, upsampling, size)
+    if style == "side-by-side":
+        raise typer.BadParameter(
+            "--style side-by-side has no room in a strip; take alpha, contour, spotlight or map"
+        )
+    given = parse_texts(option)
+    source = pictures_of(pictures, max_pixels)
+    folder = console.output_folder(out)
+    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
+    [name] = _one_method(choose_methods(method, vit.anatomy))
+    shared = share_options([name], given)
+    aim = target_of(target, vit, source)
+    names = OutputNames(folder, source.keys)
+    parts = PictureParts(source, batch_size, "drawing")
+    records: list[dict[str, Any]] = []
+    for start, part in parts:
+        for picture in explain_part(vit, part, start, len(source), aim, shared):
+            explanation = picture.single[name]
+            with parts.writing(picture.key):
+                files = write_flow(
+                    vit, explanation, picture.shown, names.stem(picture.key), drawing, suffix, seconds, strip
+                )
+                chosen = None if explanation.classes is None else int(explanation.classes[0])
+                record = {"picture": picture.place, "class": chosen, "class_name": class_name(vit, chosen)}
+                records.append({**record, **files})
+                if not json:
+                    last, label = picture.key.rpartition("/")[2], class_label(vit, chosen)
+                    console.say(f"{last}: {label}, {files['blocks']} blocks, {files['animation']}")
+    if json:
+        document = {"model": vit.source, "weights": vit.fingerprint, "target": target, "method": name}
+        console.emit_json({**document, "pictures": records, "skipped": parts.skipped_records()})
+    raise typer.Exit(parts.exit_code)
+
+
+def _one_method(names: list[str]) -> list[str]:
+    if len(names) != 1:
+        raise typer.BadParameter(f"--method takes one method here, not {', '.join(names)}")
+    return names

@@ -1,0 +1,82 @@
+"""One job of ``vitscope evaluate``: its boards under each protocol, saved and printed as they are finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vitscope.cli.shared import console, evaluate_output
+from vitscope.cli.shared.evaluate_input import Job
+from vitscope.cli.shared.progress import Meter
+from vitscope.cli.shared.selection import choose_rows, share_options
+from vitscope.storage.parts import NOTE
+
+if TYPE_CHECKING:
+    from vitscope.evaluation import Leaderboard, Protocol
+
+
+def evaluate_job(
+    job: Job, rows: list[str], given: dict[str, Any], batch_size: int, place: Path, quiet: bool
+) -> dict[str, Leaderboard]:
+    """The leaderboard under each protocol; tables and pages are below ``place``."""
+    shared = share_options(choose_rows(rows, job.vit), given)
+    used = {name: chosen for name, chosen in shared.items() if chosen}
+    boards: dict[str, Leaderboard] = {}
+    for key, protocol in job.protocols.items():
+        where = job.where(place, key)
+        title = " ".join(part for part in (job.name, key) if part)
+        boards[key] = _evaluate(job, rows, used, protocol, batch_size, where / "unfinished", title)
+        boards[key].save(where)
+        boards[key].to_html(where / "index.html")
+        if not quiet:
+            evaluate_output.print_board(boards[key], title, where)
+    if len(boards) > 1:
+        evaluate_output.compare(boards, place, quiet)
+    return boards
+
+
+def _evaluate(
+    job: Job,
+    methods: list[str],
+    given: dict[str, dict[str, Any]],
+    protocol: Protocol,
+    batch_size: int,
+    unfinished: Path,
+    title: str,
+) -> Leaderboard:
+    import vitscope as vs
+    from vitscope.progress import RESUMED
+
+    meter = Meter(f"evaluating {title}", 0)
+    with meter as advance:
+
+        def progress(what: str, done: int, total: int) -> None:
+            meter.total = total
+            if what == RESUMED:
+                rows = total // len(job.data)
+                console.note(f"going on after {done // max(1, rows)} pictures of a run that was interrupted")
+                meter.forget(done)
+            else:
+                advance(done - meter.done)
+
+        try:
+            return vs.evaluate(
+                job.vit,
+                job.data,
+                None,
+                methods,
+                job.metrics,
+                protocol,
+                options=given,
+                batch_size=batch_size,
+                checkpoint=unfinished,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            if any(unfinished.glob(f"*/*/{NOTE}")):
+                console.note(
+                    f"interrupted; {unfinished} keeps what was finished, the same command goes on from there"
+                )
+            else:
+                console.note("interrupted before there was anything to keep")
+            raise

@@ -1,0 +1,115 @@
+"""A leaderboard on disk: what it is made of as tables and tensors in one folder, and two tables to read beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from vitscope.evaluation.metric import Metric
+from vitscope.evaluation.protocol import Protocol
+from vitscope.storage import files, folders, tables
+from vitscope.storage.notes import decoding
+
+if TYPE_CHECKING:
+    from vitscope.evaluation.board.leaderboard import CurveRecord, Leaderboard
+
+KIND = "leaderboard"
+
+
+def save(board: Leaderboard, folder: Path) -> Path:
+    """Write a leaderboard into ``folder``, and its tables for other programs beside it; returns it.
+
+    Raises OutputError."""
+    files.make_folder(folder)
+    tables.export(folder / "leaderboard.parquet", board.to_pandas())
+    tables.export(folder / "per_image.parquet", board.per_image())
+    parts, note = encode(board)
+    return folders.save(folder, KIND, parts, note)
+
+
+def load(folder: Path) -> Leaderboard:
+    """Read a leaderboard. Raises StorageError when the folder holds none, or a damaged one."""
+    parts, note = folders.load(folder, KIND)
+    return decode(parts, note, folder)
+
+
+def encode(board: Leaderboard) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """(contents of the files by name, note): what `decode` makes the same leaderboard of."""
+    statistics: dict[str, list[Any]] = {"key": [], "method": [], "metric": [], "row": []}
+    for (method, metric), state in board.states.items():
+        statistics["key"] += state.keys
+        statistics["method"] += [method] * len(state.keys)
+        statistics["metric"] += [metric] * len(state.keys)
+        statistics["row"] += list(state.rows.numpy())
+    curves: dict[str, list[Any]] = {"key": [], "method": [], "curve": [], "fractions": [], "values": []}
+    for (method, name), curve in board.curves.items():
+        curves["key"] += curve.keys
+        curves["method"] += [method] * len(curve.keys)
+        curves["curve"] += [name] * len(curve.keys)
+        curves["fractions"] += [curve.fractions.double().numpy()] * len(curve.keys)
+        curves["values"] += list(curve.values.double().numpy())
+    parts = {
+        "statistics.parquet": tables.encode(pd.DataFrame(statistics), KIND, {}),
+        "curves.parquet": tables.encode(pd.DataFrame(curves), KIND, {}),
+    }
+    note = {
+        "protocol": board.protocol.to_dict(),
+        "digest": board.protocol.digest,
+        "methods": [asdict(method) for method in board.methods],
+        "metrics": board.metrics,
+        "evaluations": [[*place, count] for place, count in board.evaluations.items()],
+        "shared_evaluations": board.shared_evaluations,
+    }
+    return parts, note
+
+
+def decode(parts: Mapping[str, bytes], note: Mapping[str, Any], place: Path) -> Leaderboard:
+    """What `encode` made, back. ``place`` is what messages call it. Raises StorageError."""
+    from vitscope.evaluation.board.leaderboard import Leaderboard, MethodRecord
+
+    with decoding(place, KIND):
+        return Leaderboard(
+            Protocol.from_dict(note["protocol"]),
+            [MethodRecord(**method) for method in note["methods"]],
+            [str(metric) for metric in note["metrics"]],
+            _states(parts["statistics.parquet"], place),
+            {(str(method), str(metric)): int(count) for method, metric, count in note["evaluations"]},
+            int(note["shared_evaluations"]),
+            _curves(parts["curves.parquet"], place),
+        )
+
+
+def _states(content: bytes, place: Path) -> dict[tuple[str, str], Metric]:
+    table, _ = tables.decode(content, place, KIND, ("key", "method", "metric", "row"))
+    states: dict[tuple[str, str], Metric] = {}
+    for names, part in table.groupby(["method", "metric"], sort=False):
+        method, metric = (str(name) for name in cast(tuple[str, str], names))
+        states[method, metric] = Metric(metric)
+        states[method, metric].update_rows([str(key) for key in part["key"]], _stacked(part["row"]))
+    return states
+
+
+def _curves(content: bytes, place: Path) -> dict[tuple[str, str], CurveRecord]:
+    from vitscope.evaluation.board.leaderboard import CurveRecord
+
+    table, _ = tables.decode(content, place, KIND, ("key", "method", "curve", "fractions", "values"))
+    kept: dict[tuple[str, str], CurveRecord] = {}
+    for names, part in table.groupby(["method", "curve"], sort=False):
+        method, name = (str(word) for word in cast(tuple[str, str], names))
+        fractions = _stacked(part["fractions"][:1])[0]
+        kept[method, name] = CurveRecord(
+            fractions, [str(key) for key in part["key"]], _stacked(part["values"])
+        )
+    return kept
+
+
+def _stacked(column: pd.Series) -> Tensor:
+    """A column of equally long lists as (rows, length) float64."""
+    return torch.from_numpy(np.stack([np.asarray(row, dtype=np.float64) for row in column]))

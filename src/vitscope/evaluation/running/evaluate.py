@@ -1,0 +1,149 @@
+"""``vs.evaluate``: methods × metrics on pictures under one protocol, with the controls in every table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vitscope.analysis import growing, run_in_parts
+from vitscope.errors import EvaluationError
+from vitscope.evaluation.board.leaderboard import Leaderboard
+from vitscope.evaluation.board.merging import side_by_side
+from vitscope.evaluation.metric import MetricInfo, get_metric
+from vitscope.evaluation.protocol import Protocol
+from vitscope.evaluation.running.checkpoint import Evaluation
+from vitscope.evaluation.running.dataset import EvaluationSet, evaluation_set
+from vitscope.evaluation.running.mosaics import mosaics_of
+from vitscope.evaluation.running.recipe import bind, truth_used
+from vitscope.evaluation.running.subjects import CONTROLS, contestants
+from vitscope.options.door import checked
+from vitscope.progress import RESUMED
+from vitscope.tracing import Vit
+from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.recipe import model_identity
+
+DEFAULT_METHODS = ("dart", "gmar", "daam", "rollout", "gae")
+DEFAULT_METRICS = ("srg",)
+
+
+@checked(EvaluationError)
+@unaffected
+def evaluate(
+    vit: Vit,
+    images: Any,
+    labels: Sequence[int] | Tensor | None = None,
+    methods: Sequence[str] = DEFAULT_METHODS,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    protocol: Protocol | None = None,
+    *,
+    masks: Sequence[Any] | Tensor | None = None,
+    boxes: Sequence[Sequence[tuple[float, float, float, float]]] | None = None,
+    keys: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    controls: Sequence[str] = CONTROLS,
+    batch_size: int = 16,
+    evaluation_batch: int = 64,
+    keep_pictures: bool = True,
+    checkpoint: str | Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Leaderboard:
+    """Score methods on pictures: a leaderboard with the controls beside them.
+
+    images: a folder, paths, Pillow images, uint8 arrays, a ready tensor (B, 3, H, W), a sample of a world, or an
+        EvaluationSet. labels: true classes. masks, boxes: where the object or the planted evidence lies, in the
+        pictures' own pixels. keys: names of the pictures, on which their random draws depend.
+    methods: names of the registry; ``options`` gives a method's options by its name.
+    metrics: names of :func:`vitscope.evaluation.metrics`; those that never stand alone bring their companions.
+    controls: which controls share the table; all of them unless you know why not.
+    batch_size: pictures explained together; evaluation_batch: perturbed pictures the model sees at once. Neither
+        changes a result.
+    keep_pictures: whether the pictures on which each method does worst and best are kept for the page.
+    checkpoint: a folder in which every finished part is kept; a run that was stopped goes on from them when it is
+        called again with the same model, pictures, truth and options. With others it starts anew and leaves them
+        there. Yours to remove afterwards.
+    progress: called with (what, done, total) in pictures × methods; what is "resumed" for those of a stopped run.
+
+    Raises EvaluationError for what does not fit together: a metric without the labels, masks or boxes it needs, a
+    method that does not apply to this model.
+    """
+    data = evaluation_set(images, labels, masks, boxes, keys)
+    wanted = _with_companions(metrics)
+    mosaic = [info for info in wanted if "mosaics" in info.requires and not data.mosaics]
+    direct = [info for info in wanted if info not in mosaic]
+    _check(wanted, data, vit.anatomy.classes)
+    rows = contestants(vit, methods, options or {}, controls)
+    chosen = protocol or Protocol()
+    model = model_identity(vit)
+    first = data.first(vit)
+    mosaics = mosaics_of(vit, data, chosen.seed, chosen.mosaic) if mosaic else None
+    total = (len(data) * bool(direct) + (len(mosaics) if mosaics is not None else 0)) * len(rows)
+    done = 0
+
+    def advance(what: str, count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(what, done, total)
+
+    def over(pictures: EvaluationSet, infos: list[MetricInfo], aim: str | int, place: str) -> Leaderboard:
+        show = keep_pictures and pictures is data
+        pictures = pictures.only(truth_used(infos, aim))
+        bound = bind(replace(chosen, target=aim), vit, model, pictures, rows, infos, first)
+        what = Evaluation(bound, rows, infos, batch_size, evaluation_batch, show, advance)
+        seen = 0
+
+        def resumed(news: str, position: int, _: int) -> None:
+            nonlocal seen
+            if news == RESUMED:
+                advance(RESUMED, (position - seen) * len(rows))
+            seen = position
+
+        folder = None if checkpoint is None else Path(checkpoint) / place
+        return run_in_parts(what, vit, pictures, growing(batch_size), folder=folder, progress=resumed)
+
+    boards = [over(data, direct, chosen.target, "pictures")] if direct else []
+    if mosaics is not None:
+        # The explained class of a mosaic is the class of the cell that is asked for.
+        boards.append(over(mosaics, mosaic, "label", "mosaics"))
+    board = boards[0] if len(boards) == 1 else side_by_side(*boards)
+    whole = bind(chosen, vit, model, data.only(truth_used(wanted, chosen.target)), rows, wanted, first)
+    return replace(board, protocol=whole, metrics=[info.name for info in wanted])
+
+
+def _with_companions(names: Sequence[str]) -> list[MetricInfo]:
+    if isinstance(names, str) or not names:
+        raise EvaluationError(f"expected a list of metric names, got {names!r}; for example metrics=['srg']")
+    wanted: list[MetricInfo] = []
+    for name in names:
+        info = get_metric(name)
+        for each in (info, *(get_metric(other) for other in info.beside)):
+            if each not in wanted:
+                wanted.append(each)
+    return wanted
+
+
+def _check(metrics: Sequence[MetricInfo], data: EvaluationSet, classes: int | None) -> None:
+    has = {
+        "labels": data.labels is not None,
+        "masks": data.masks is not None or data.boxes is not None,
+        "boxes": data.masks is not None or data.boxes is not None,
+    }
+    remedy = {"labels": "labels=", "masks": "masks= or boxes=", "boxes": "boxes= or masks="}
+    by_class = [info.name for info in metrics if {"labels", "mosaics"} & set(info.requires)]
+    if by_class and data.labels is not None and classes is not None:
+        wrong = [int(label) for label in data.labels if not 0 <= int(label) < classes]
+        if wrong:
+            raise EvaluationError(
+                f"the metric {by_class[0]!r} was given the class {wrong[0]}, but the model has {classes} (0 to "
+                f"{classes - 1}); check the label file"
+            )
+    for info in metrics:
+        for need in info.requires:
+            if not has.get(need, True):
+                raise EvaluationError(
+                    f"the metric {info.name!r} needs {need} of the pictures; pass {remedy[need]}"
+                )

@@ -1,0 +1,1 @@
+"""What heads look at: attention maps sampled, coded, clustered and named."""

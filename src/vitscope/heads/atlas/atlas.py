@@ -1,0 +1,267 @@
+"""PatternAtlas: codes, clusters, names and prototypes of attention maps; saves, loads, and maps new pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitscope.heads.atlas.autoencoder import MapAutoencoder
+from vitscope.heads.atlas.canonical import from_hellinger
+from vitscope.heads.atlas.clustering import Clustering
+from vitscope.heads.atlas.coding import CODERS, AutoencoderCoder, Coder
+from vitscope.heads.atlas.collecting import collect_maps
+from vitscope.heads.atlas.mixing import head_mixes
+from vitscope.heads.atlas.principal import PrincipalCoder
+from vitscope.heads.atlas.sampling import FORMS, MapSample
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.origin import HasOrigin, Origin
+from vitscope.progress import Progress, quiet
+from vitscope.storage import folders, tables, tensors
+from vitscope.storage.notes import decoding
+from vitscope.tracing import Vit
+
+KIND = "pattern atlas"
+MAP_COLUMNS = ("model", "picture", "block", "head", "cluster", "pattern", "distance")
+HEAD_COLUMNS = ("model", "block", "head", "pattern", "purity", "content_dependence")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One cluster: its name by rule, the evidence, how many maps, and how much they depend on content."""
+
+    cluster: int
+    name: str
+    because: str
+    maps: int
+    content_dependence: float
+
+
+@dataclass(frozen=True)
+class PatternMapping:
+    """New pictures placed in an atlas. maps: one row per map; heads: one row per head (`mixing.head_mixes`)."""
+
+    maps: pd.DataFrame
+    heads: pd.DataFrame
+    codes: NDArray[np.float32]
+
+
+@dataclass(frozen=True, repr=False)
+class PatternAtlas(HasOrigin):
+    """What `patterns` learned.
+
+    maps: one row per sampled map (model, picture, block, head, held_out, cluster, pattern, distance, x, y).
+    heads: one row per head: mix of patterns, purity, dependence on content. codes: (n, latent) of the winning coder.
+    prototypes: (k, side, side), decoded cluster centres with rows that sum to 1 (offset form: the whole sums to 1).
+    examples: (k, side, side) float32, the mean of the cluster's own maps beside the decoded ones.
+    report: held-out errors, stability and the verdict. null: rows as `heads` for random weights, when it was asked for.
+    """
+
+    autoencoder: MapAutoencoder
+    principal: PrincipalCoder
+    coder_name: str
+    form: str
+    clustering: Clustering
+    patterns: tuple[Pattern, ...]
+    prototypes: Tensor
+    examples: Tensor
+    codes: NDArray[np.float32]
+    maps: pd.DataFrame
+    heads: pd.DataFrame
+    report: Mapping[str, Any]
+    null: pd.DataFrame | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
+
+    def __repr__(self) -> str:
+        return f"<PatternAtlas: {len(self.codes)} maps in {len(self.patterns)} patterns, coded by {self.coder_name}>"
+
+    @property
+    def verdict(self) -> str:
+        """Which coder won on held-out pictures, in words."""
+        return str(self.report["verdict"])
+
+    @property
+    def names(self) -> list[str]:
+        """Unique label per cluster: its name, numbered where several clusters share one."""
+        return unique_names([pattern.name for pattern in self.patterns])
+
+    @property
+    def coder(self) -> Coder:
+        """The coder whose codes were clustered."""
+        return AutoencoderCoder(self.autoencoder) if self.coder_name == "autoencoder" else self.principal
+
+    def map_pictures(
+        self,
+        vit: Vit,
+        images: Any,
+        *,
+        per_head: int = 100,
+        batch_size: int = 8,
+        seed: int = 0,
+        name: str | None = None,
+        checkpoint: str | Path | None = None,
+        progress: Progress = quiet,
+    ) -> PatternMapping:
+        """Place new pictures, also of another model with another grid, in this atlas; nothing is fitted again.
+
+        Takes what `collect_maps` takes and raises as it does.
+        """
+        return self.map_sample(
+            collect_maps(
+                vit,
+                images,
+                per_head=per_head,
+                batch_size=batch_size,
+                seed=seed,
+                name=name,
+                checkpoint=checkpoint,
+                progress=progress,
+            )
+        )
+
+    def map_sample(self, sample: MapSample) -> PatternMapping:
+        """Place canonical maps that were collected already."""
+        maps = sample.form(self.form)
+        codes = self.coder.encode(maps).numpy()
+        labels = self.clustering.assign(codes)
+        frame = map_frame(sample, labels, self.clustering.distances(codes), self.names)
+        return PatternMapping(frame, head_mixes(sample, labels, self.names), codes)
+
+    def decode(self, codes: NDArray[np.float32]) -> Tensor:
+        """Codes (n, latent) as maps whose rows sum to 1 (pooled form) or that sum to 1 (offset form)."""
+        return decoded(self.coder, codes, self.form)
+
+    def head_prototype(self, block: int, head: int, model: int = 0) -> Tensor:
+        """The decoded mean code of one head's maps, (side, side)."""
+        name = self.metadata["models"][model]["name"]
+        chosen = (self.maps["model"] == name) & (self.maps["block"] == block) & (self.maps["head"] == head)
+        if not chosen.any():
+            raise HeadsError(f"expected a head of the atlas, got block {block}, head {head}; see atlas.heads")
+        return self.decode(self.codes[chosen.to_numpy()].mean(0, keepdims=True))[0]
+
+    def with_null(self, null: pd.DataFrame) -> PatternAtlas:
+        """The atlas together with the pattern mixes of a model with random weights."""
+        return replace(self, null=null)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write everything into a folder, in the place of an atlas that is there; returns it. Raises OutputError."""
+        arrays = {f"autoencoder.{name}": value for name, value in self.autoencoder.state_dict().items()}
+        arrays |= {
+            "principal.mean": self.principal.mean,
+            "principal.directions": self.principal.directions,
+            "centres": torch.from_numpy(self.clustering.centres),
+            "prototypes": self.prototypes,
+            "examples": self.examples,
+            "codes": torch.from_numpy(self.codes),
+        }
+        note = {
+            "coder": self.coder_name,
+            "form": self.form,
+            "autoencoder": {
+                "side": self.autoencoder.side,
+                "latent": self.autoencoder.latent,
+                "width": self.autoencoder.width,
+            },
+            "patterns": [vars(pattern) for pattern in self.patterns],
+            "report": self.report,
+            "metadata": self.metadata,
+            **self.origin.note(),
+        }
+        frames = {"maps": self.maps, "heads": self.heads, "null": self.null}
+        parts = {"arrays.safetensors": tensors.encode(KIND, arrays, {})} | {
+            f"{name}.parquet": tables.encode(frame, KIND, {})
+            for name, frame in frames.items()
+            if frame is not None
+        }
+        return folders.save(folder, KIND, parts, note)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> PatternAtlas:
+        """Read an atlas back. Raises StorageError when the folder holds none, or a damaged one."""
+        parts, note = folders.load(folder, KIND)
+        with decoding(folder, KIND):
+            arrays, _ = tensors.decode(parts["arrays.safetensors"], folder, KIND)
+            frames = {
+                name: tables.decode(parts[f"{name}.parquet"], folder, KIND, columns)[0]
+                for name, columns in (("maps", MAP_COLUMNS), ("heads", HEAD_COLUMNS), ("null", HEAD_COLUMNS))
+                if name != "null" or "null.parquet" in parts
+            }
+            if note["coder"] not in CODERS or note["form"] not in FORMS:
+                raise ValueError("unknown coder or form")
+            return cls(
+                _autoencoder(note["autoencoder"], arrays),
+                PrincipalCoder(
+                    int(note["autoencoder"]["side"]), arrays["principal.mean"], arrays["principal.directions"]
+                ),
+                note["coder"],
+                note["form"],
+                Clustering(arrays["centres"].numpy()),
+                tuple(Pattern(**pattern) for pattern in note["patterns"]),
+                arrays["prototypes"],
+                arrays["examples"],
+                arrays["codes"].numpy(),
+                frames["maps"],
+                frames["heads"],
+                dict(note["report"]),
+                frames.get("null"),
+                dict(note["metadata"]),
+                Origin.from_note(note),
+            )
+
+
+def _autoencoder(sizes: Mapping[str, int], arrays: Mapping[str, Tensor]) -> MapAutoencoder:
+    """The autoencoder of these sizes with these weights. Raises ValueError when they do not fit together."""
+    own = "autoencoder."
+    state = {name.removeprefix(own): value for name, value in arrays.items() if name.startswith(own)}
+    # Without memory first: sizes that a file claims may be of any size.
+    with torch.device("meta"):
+        model = MapAutoencoder(int(sizes["side"]), int(sizes["latent"]), int(sizes["width"]))
+    if {name: value.shape for name, value in model.state_dict().items()} != {
+        n: v.shape for n, v in state.items()
+    }:
+        raise ValueError("its autoencoder is not of the size that it says")
+    model.load_state_dict(state, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names made unique by numbers: uniform, row, row 2, …"""
+    counts: dict[str, int] = {}
+    result = []
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+        result.append(name if counts[name] == 1 else f"{name} {counts[name]}")
+    return result
+
+
+def decoded(coder: Coder, codes: NDArray[np.float32], form: str) -> Tensor:
+    """Codes as distributions: rows sum to 1 (pooled), or the map does (offset)."""
+    roots = coder.decode(torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32)))
+    return (
+        from_hellinger(roots) if form == "pooled" else from_hellinger(roots.flatten(1)).reshape(roots.shape)
+    )
+
+
+def map_frame(
+    sample: MapSample, labels: NDArray[np.int64], distances: NDArray[np.float32], names: Sequence[str]
+) -> pd.DataFrame:
+    """One row per map: model, picture, block, head, cluster, pattern, distance to its centre."""
+    return pd.DataFrame(
+        {
+            "model": [sample.models[m].name for m in sample.model],
+            "picture": [sample.picture_names[p] for p in sample.picture],
+            "block": sample.block,
+            "head": sample.head,
+            "cluster": labels,
+            "pattern": np.asarray(names, dtype=object)[labels],
+            "distance": distances[np.arange(len(labels)), labels],
+        }
+    )

@@ -1,0 +1,261 @@
+"""Trace pictures and keep the canonical maps that were drawn: prepared over all keys, collected part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitscope.heads.atlas.canonical import hellinger, offset_map, pooled_map
+from vitscope.heads.atlas.draws import Draw, ranks_of
+from vitscope.heads.atlas.features import map_features
+from vitscope.heads.atlas.sampling import HeadMeans, MapSample, ModelRecord, merge_samples
+from vitscope.heads.bounds import check_whole
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.measuring import measured
+from vitscope.heads.moments import ExactSum
+from vitscope.heads.origin import Origin, heads_recipe
+from vitscope.heads.per_picture import go_through
+from vitscope.heads.spatial_sites import prefix_of, spatial_sites
+from vitscope.models.anatomy import TokenLayout
+from vitscope.options.door import checked
+from vitscope.pictures import Batch, PictureSource, picture_source
+from vitscope.progress import Progress, Steps, quiet
+from vitscope.storage import tensors
+from vitscope.storage.recipe import Recipe
+from vitscope.tracing import AttentionSite, Vit
+from vitscope.tracing.passes.caller import unaffected
+
+MAP_ELEMENTS = 24_000_000
+"""Attention values of one block held at once (about 100 MB); the batch is cut down to stay below."""
+MANY = 4096
+"""Maps that may wait before they are put together (25 MB)."""
+KIND = "part of a sample of maps"
+FILE = "maps.safetensors"
+ARRAYS = ("pooled", "offsets", "features", "picture", "block", "head", "rank")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The model, and the draw over the keys of all pictures."""
+
+    vit: Vit
+    draw: Draw
+
+
+@dataclass(frozen=True)
+class MapCollection:
+    """The sample of maps as an :class:`~vitscope.analysis.Analysis`. label: what the model is called in the sample."""
+
+    made: Recipe
+    label: str
+    per_head: int
+    seed: int
+    batch_size: int
+    steps: Steps
+    name: str = "attention maps"
+
+    def recipe(self, vit: Vit, source: PictureSource) -> Recipe:
+        """What makes the result of the whole."""
+        return self.made
+
+    def prepare(self, vit: Vit, source: PictureSource) -> Prepared:
+        """The draw over all pictures whose content could be read."""
+        readable = [key for key, content in zip(source.keys, source.ids, strict=True) if content]
+        return Prepared(vit, Draw(readable, self.per_head, self.seed))
+
+    def run(self, prepared: Prepared, shard: PictureSource) -> MapSample | None:
+        """The maps that were drawn of some of the pictures; None when none of them could be read."""
+
+        def maps_of(batch: Batch) -> MapSample:
+            trace = prepared.vit.trace(batch.images, gradient=False, keys=batch.keys)
+            sites = spatial_sites(trace.sites, trace.layout, prepared.vit.source)
+            found = self._collect(prepared.draw, sites, trace.layout, batch)
+            self.steps.advance(len(batch))
+            return found
+
+        return self.merge(prepared, measured(prepared.vit, shard, self.batch_size, maps_of))
+
+    def merge(self, prepared: Prepared, parts: Iterable[MapSample | None]) -> MapSample | None:
+        """The maps with the smallest ranks of all parts."""
+        waiting: list[MapSample] = []
+        for part in parts:
+            if part is not None:
+                waiting.append(part)
+                # Putting them together copies them: done when they are twice as many.
+                if sum(map(len, waiting[1:])) > max(MANY, len(waiting[0])):
+                    waiting = [merge_samples(waiting)]
+        return merge_samples(waiting) if waiting else None
+
+    def encode(self, part: MapSample | None) -> Mapping[str, bytes]:
+        """One file."""
+        if part is None:
+            return {FILE: tensors.encode(KIND, {}, {"empty": True})}
+        means, record = part.means[0], part.models[0]
+        arrays = {name: getattr(part, name) for name in ARRAYS} | {
+            "means.block": means.block,
+            "means.head": means.head,
+            "means.high": means.total.high,
+            "means.low": means.total.low,
+        }
+        note = {
+            "names": part.picture_names,
+            "ids": part.origin.ids,
+            "model": vars(record),
+            "count": means.count,
+        }
+        return {FILE: tensors.encode(KIND, arrays, note)}
+
+    def decode(self, files: Mapping[str, bytes]) -> MapSample | None:
+        """What ``encode`` made, back."""
+        arrays, note = tensors.decode(files[FILE], FILE, KIND)
+        if note.get("empty"):
+            return None
+        model = note["model"]
+        record = ModelRecord(
+            str(model["name"]),
+            str(model["fingerprint"]),
+            (int(model["grid"][0]), int(model["grid"][1])),
+            tuple(int(block) for block in model["blocks"]),
+            int(model["heads"]),
+            int(model["pictures"]),
+        )
+        total = ExactSum(arrays["means.high"], arrays["means.low"])
+        means = HeadMeans(
+            arrays["means.block"].numpy(), arrays["means.head"].numpy(), total, int(note["count"])
+        )
+        return MapSample(
+            arrays["pooled"],
+            arrays["offsets"],
+            arrays["features"].numpy(),
+            np.zeros(len(arrays["pooled"]), np.int64),
+            arrays["picture"].numpy(),
+            arrays["block"].numpy(),
+            arrays["head"].numpy(),
+            arrays["rank"].numpy(),
+            tuple(note["names"]),
+            (record,),
+            (means,),
+            self.per_head,
+            Origin(ids=tuple(note["ids"])),
+        )
+
+    def _collect(
+        self, draw: Draw, sites: Sequence[AttentionSite], layout: TokenLayout, batch: Batch
+    ) -> MapSample:
+        """The drawn maps of one batch, and the sums of all its maps."""
+        keys = batch.keys
+        names = tuple(sorted(keys))
+        place = np.array([names.index(key) for key in keys], dtype=np.int64)
+        maps: list[tuple[Tensor, Tensor, Tensor]] = []
+        found: list[tuple[NDArray[np.int64], ...]] = []
+        roots: list[Tensor] = []
+        for site in sites:
+            block, prefix = int(site.info.block or 0), prefix_of(site, layout)
+            patches = site.attention()[..., prefix:, prefix:].cpu()
+            pooled = hellinger(pooled_map(patches, layout.grid))
+            offsets = hellinger(offset_map(patches, layout.grid))
+            features = map_features(patches, layout.grid)
+            roots.append(pooled)
+            for head in range(site.heads):
+                ranks = ranks_of(self.seed, keys, block, head)
+                chosen = np.flatnonzero(ranks <= draw.limit(block, head))
+                where = torch.from_numpy(chosen)
+                maps.append((pooled[where, head].half(), offsets[where, head].half(), features[where, head]))
+                here = np.full(len(chosen), block, np.int64), np.full(len(chosen), head, np.int64)
+                found.append((place[chosen], *here, ranks[chosen]))
+        total = ExactSum()
+        total.add(torch.cat(roots, 1))
+        streams = [(int(site.info.block or 0), head) for site in sites for head in range(site.heads)]
+        means = HeadMeans(
+            np.array([block for block, _ in streams], np.int64),
+            np.array([head for _, head in streams], np.int64),
+            total,
+            len(keys),
+        )
+        blocks = tuple(dict.fromkeys(block for block, _ in streams))
+        heads = max(head for _, head in streams) + 1
+        fingerprint = str(self.made.model["fingerprint"])
+        record = ModelRecord(self.label, fingerprint, layout.grid, blocks, heads, len(keys))
+        pooled, offsets, features = (torch.cat(parts) for parts in zip(*maps, strict=True))
+        picture, block_of, head_of, rank = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return MapSample(
+            pooled,
+            offsets,
+            features.numpy(),
+            np.zeros(len(pooled), np.int64),
+            picture,
+            block_of,
+            head_of,
+            rank,
+            names,
+            (record,),
+            (means,),
+            self.per_head,
+            Origin(ids=tuple(batch.ids[keys.index(name)] for name in names)),
+        )
+
+
+@checked(HeadsError)
+@unaffected
+def collect_maps(
+    vit: Vit,
+    images: Any,
+    *,
+    per_head: int = 100,
+    batch_size: int = 8,
+    seed: int = 0,
+    name: str | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Progress = quiet,
+) -> MapSample:
+    """Trace the pictures and keep canonical maps of at most ``per_head`` pictures for every (block, head).
+
+    Args:
+        vit: The opened model.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        per_head: At most so many maps of a head. Which, depends on the keys of the pictures and the seed, not on
+            their order.
+        batch_size: Pictures of a batch; fewer where one block's attention would not fit. Changes no result.
+        seed: Of the draw.
+        name: What the model is called in the sample; default its source.
+        checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
+        progress: Called with (what, pictures done, pictures in all).
+
+    Returns:
+        The sample, 6 KB per kept map (72,000 maps: 0.45 GB). Samples of shards are put together by ``merge``.
+
+    Raises:
+        HeadsError: a model without a patch grid or without patch-to-patch attention, ``per_head`` out of bounds.
+        PictureError: a picture that cannot be read.
+
+    Example:
+        ``sample = vs.heads.collect_maps(vit, "photos", per_head=200)``
+    """
+    check_whole("per_head", per_head, 1)
+    check_whole("batch_size", batch_size, 1)
+    source = picture_source(images)
+    size = _affordable(vit, batch_size)
+    label = name or vit.source
+    made = heads_recipe(
+        vit, source, "attention maps", {"per_head": per_head, "seed": int(seed), "name": label}
+    )
+    steps = Steps(progress, "attention maps", len(source))
+    analysis = MapCollection(made, label, per_head, int(seed), size, steps)
+    sample = go_through(analysis, vit, source, size, steps, checkpoint)
+    if sample is None:
+        raise HeadsError("expected at least one picture, got none; give a folder with pictures")
+    sample.origin = Origin(made, sample.origin.ids, dict(source.skipped))
+    return sample
+
+
+def _affordable(vit: Vit, batch_size: int) -> int:
+    """The batch size at which one block's attention stays below MAP_ELEMENTS values."""
+    per_picture = max((s.heads * s.queries * s.keys for s in vit.anatomy.sites), default=1)
+    return max(1, min(batch_size, MAP_ELEMENTS // per_picture))

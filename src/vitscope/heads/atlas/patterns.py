@@ -1,0 +1,363 @@
+"""Learn the attention patterns of one or several models: sample, code, cluster, name, judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitscope.heads.atlas.atlas import Pattern, PatternAtlas, decoded, map_frame, unique_names
+from vitscope.heads.atlas.autoencoder import AutoencoderOptions, TrainingProgress
+from vitscope.heads.atlas.canonical import from_hellinger
+from vitscope.heads.atlas.clustering import choose_clusters, fit_clusters
+from vitscope.heads.atlas.coding import (
+    CODERS,
+    AutoencoderCoder,
+    Coder,
+    CoderReport,
+    fit_coder,
+    float_mean,
+    split_pictures,
+    stability,
+    total_variation,
+    verdict,
+)
+from vitscope.heads.atlas.collecting import collect_maps
+from vitscope.heads.atlas.display import layout_codes
+from vitscope.heads.atlas.mixing import cluster_content_dependence, head_mixes
+from vitscope.heads.atlas.pattern_names import name_pattern
+from vitscope.heads.atlas.principal import PrincipalCoder
+from vitscope.heads.atlas.sampling import FORMS, MapSample
+from vitscope.heads.bounds import check_number, check_whole
+from vitscope.heads.errors import HeadsError
+from vitscope.options.door import checked
+from vitscope.progress import Progress, quiet
+from vitscope.storage.recipe import Recipe
+from vitscope.tracing import Vit
+from vitscope.tracing.passes.caller import unaffected
+
+TrainingCallback = Callable[[str, TrainingProgress], None]
+
+
+@checked(HeadsError)
+@unaffected
+def patterns(
+    vit: Vit | Sequence[Vit],
+    images: Any,
+    *,
+    per_head: int = 100,
+    form: str = "pooled",
+    coder: str = "best",
+    k: int | None = None,
+    options: AutoencoderOptions | None = None,
+    held_out: float = 0.25,
+    repeats: int = 2,
+    stability_maps: int = 4000,
+    display: str = "umap",
+    null: bool = False,
+    batch_size: int = 8,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: Progress = quiet,
+    training: TrainingCallback | None = None,
+) -> PatternAtlas:
+    """The attention patterns of a ViT (or several, also with different grids) on pictures.
+
+    Args:
+        vit: One opened model, or several.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes; at least two.
+        per_head: At most so many pictures' maps per (block, head); which ones depends on their keys and ``seed``, not
+            on their order.
+        form: "pooled" (49 x 49) or "offset" (27 x 27).
+        coder: "autoencoder", "pca", or "best" on held-out pictures.
+        k: Number of clusters; None chooses it by bootstrap stability.
+        options: How the autoencoder is built and trained.
+        held_out: Share of the pictures that judge the coders.
+        repeats: Seeds for the stability (0 skips it).
+        stability_maps: At most so many training maps in each of those repetitions.
+        display: "umap" or "pca", for looking only.
+        null: Also place the maps of the same model with shuffled weights.
+        batch_size: Pictures of a batch. Changes no result.
+        seed: Of the draw of the maps.
+        checkpoint: A folder that keeps every finished part and every finished epoch of training; a run that was
+            stopped goes on from them when it is called again with the same models, pictures and options. Yours to
+            remove afterwards.
+        progress: Called with (what, pictures done, pictures in all).
+        training: Called with (stage, `TrainingProgress`) after every epoch.
+
+    Returns:
+        The atlas, which can be saved and can place further pictures.
+
+    Raises:
+        HeadsError: unknown options, numbers out of bounds, or fewer than two pictures.
+        PictureError: a picture that cannot be read.
+
+    Example:
+        ``vs.heads.patterns(vit, "photos", checkpoint="unfinished").save("atlas")``
+    """
+    check_choices(form, coder)
+    _check_numbers(k, options or AutoencoderOptions(), held_out, repeats, stability_maps)
+    vits: list[Vit] = [vit] if isinstance(vit, Vit) else list(vit)
+    samples = [
+        collect_maps(
+            v,
+            images,
+            per_head=per_head,
+            batch_size=batch_size,
+            seed=seed,
+            name=_label(v, vits),
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        for v in vits
+    ]
+    atlas = fit_atlas(
+        MapSample.join(samples),
+        form=form,
+        coder=coder,
+        k=k,
+        options=options,
+        held_out=held_out,
+        repeats=repeats,
+        stability_maps=stability_maps,
+        display=display,
+        checkpoint=checkpoint,
+        training=training,
+    )
+    if null:
+        from vitscope.heads.atlas.shuffled_weights import null_mixes
+
+        atlas = atlas.with_null(
+            null_mixes(
+                atlas,
+                vits[0],
+                images,
+                per_head=per_head,
+                batch_size=batch_size,
+                checkpoint=checkpoint,
+                progress=progress,
+            )
+        )
+    return atlas
+
+
+def _check_numbers(
+    k: int | None, options: AutoencoderOptions, held_out: float, repeats: int, stability_maps: int
+) -> None:
+    """Raise HeadsError for numbers with which fitting would not end or not begin."""
+    if k is not None:
+        check_whole("k", k, 1)
+    check_whole("repeats", repeats, 0, 1000)
+    check_whole("stability_maps", stability_maps, 2, 10**9)
+    if not 0 < check_number("held_out", held_out, 0, 1) < 1:
+        raise HeadsError(
+            f"expected held_out to be a share between 0 and 1, got {held_out:g}; for example 0.25"
+        )
+    options.check()
+
+
+def _label(vit: Vit, vits: list[Vit]) -> str:
+    """The model's name, with its fingerprint where two of the models share one."""
+    return (
+        vit.source
+        if sum(v.source == vit.source for v in vits) == 1
+        else f"{vit.source}#{vit.fingerprint[:6]}"
+    )
+
+
+def fit_atlas(
+    sample: MapSample,
+    *,
+    form: str = "pooled",
+    coder: str = "best",
+    k: int | None = None,
+    options: AutoencoderOptions | None = None,
+    held_out: float = 0.25,
+    repeats: int = 2,
+    display: str = "umap",
+    stability_maps: int = 4000,
+    checkpoint: str | Path | None = None,
+    training: TrainingCallback | None = None,
+) -> PatternAtlas:
+    """Fit both coders, cluster, name and judge maps that were collected already. See `patterns` for the options.
+
+    The atlas depends on the maps and the options alone. Raises HeadsError as `patterns` does.
+
+    Example:
+        ``vs.heads.fit_atlas(first.merge(second), form="offset", k=8)``
+    """
+    check_choices(form, coder)
+    _check_numbers(k, options or AutoencoderOptions(), held_out, repeats, stability_maps)
+    folder = None if checkpoint is None else Path(checkpoint)
+    maps = sample.form(form)
+    train, held = split_pictures(sample.picture, held_out, (options or AutoencoderOptions()).seed)
+    if k is not None and not 1 <= k <= len(train):
+        raise HeadsError(
+            f"expected between 1 and {len(train)} clusters for {len(train)} maps, got {k}; change k"
+        )
+    options = options or AutoencoderOptions()
+    latent = options.code_size(len(train))
+    options = replace(options, latent=latent)  # the same for every repetition on fewer maps
+    fit_options = {
+        "form": form,
+        "coder": coder,
+        "k": k,
+        "autoencoder": options,
+        "held_out": held_out,
+        "repeats": repeats,
+        "stability_maps": stability_maps,
+        "display": display,
+    }
+    report = None if training is None else lambda step: training("autoencoder", step)
+    fitted: dict[str, Coder] = {}
+    seconds: dict[str, float] = {}
+    for name in CODERS:
+        started = time.monotonic()
+        fitted[name] = fit_coder(
+            name,
+            maps[torch.from_numpy(train)],
+            maps[torch.from_numpy(held)],
+            options,
+            checkpoint=folder,
+            progress=report,
+        )
+        seconds[name] = time.monotonic() - started
+    errors = {name: _errors(fitted[name], maps, train, held) for name in CODERS}
+    first = coder if coder != "best" else min(CODERS, key=lambda name: errors[name][1])
+    codes = fitted[first].encode(maps).numpy()
+    choice = (
+        None
+        if k is not None
+        else choose_clusters(codes[train], groups=sample.picture[train], seed=options.seed)
+    )
+    clusters = k if choice is None else choice.chosen
+    assert clusters is not None
+    reports = {}
+    for name in CODERS:
+        seeds, halves = float("nan"), float("nan")
+        if repeats > 0:
+            seeds, halves = stability(
+                name,
+                maps,
+                sample.picture,
+                clusters,
+                options,
+                share=held_out,
+                seeds=repeats,
+                limit=stability_maps,
+                checkpoint=folder,
+                progress=training,
+            )
+        reports[name] = CoderReport(name, latent, *errors[name], seeds, halves, seconds[name])
+    winner, sentence = verdict(reports["autoencoder"], reports["pca"])
+    chosen = winner if coder == "best" else coder
+    if chosen != first:
+        codes = fitted[chosen].encode(maps).numpy()
+    clustering = fit_clusters(codes[train], clusters, options.seed)
+    labels = clustering.assign(codes)
+    named = _name_clusters(sample, labels, clusters)
+    names = unique_names([pattern.name for pattern in named])
+    frame = map_frame(sample, labels, clustering.distances(codes), names)
+    frame["held_out"] = np.isin(np.arange(len(sample)), held)
+    xy, how = layout_codes(codes, display, options.seed)
+    frame["x"], frame["y"] = xy[:, 0], xy[:, 1]
+    autoencoder, principal = fitted["autoencoder"], fitted["pca"]
+    assert isinstance(autoencoder, AutoencoderCoder) and isinstance(principal, PrincipalCoder)
+    return PatternAtlas(
+        autoencoder.model,
+        principal,
+        chosen,
+        form,
+        clustering,
+        tuple(named),
+        decoded(fitted[chosen], clustering.centres, form),
+        _examples(maps, labels, clusters, form),
+        codes,
+        frame,
+        head_mixes(sample, labels, names),
+        {
+            "verdict": sentence,
+            "winner": winner,
+            "coders": {n: asdict(r) for n, r in reports.items()},
+            "clusters": clusters,
+            "cluster_rule": "given" if choice is None else choice.rule,
+            "cluster_stability": {} if choice is None else {str(n): v for n, v in choice.stability.items()},
+            "display": how,
+            "options": asdict(options),
+            "held_out_share": held_out,
+        },
+        None,
+        {
+            "models": [asdict(record) for record in sample.models],
+            "maps": len(sample),
+            "pictures": len(sample.picture_names),
+        },
+        replace(sample.origin, recipe=_fitted_recipe(sample, fit_options)),
+    )
+
+
+def _fitted_recipe(sample: MapSample, options: Mapping[str, Any]) -> Recipe:
+    """The recipe of an atlas: of its maps, of all models that they came from, and how it was fitted."""
+    made = sample.recipe
+    models = [[record.name, record.fingerprint] for record in sample.models]
+    return replace(made, analysis="patterns", options={**made.options, "models": models, **options})
+
+
+def check_choices(form: str, coder: str) -> None:
+    """Raise HeadsError for an unknown canonical form or coder."""
+    if coder not in (*CODERS, "best"):
+        raise HeadsError(
+            f"expected a coder among {', '.join(CODERS)} or best, got {coder!r}; choose one of them"
+        )
+    if form not in FORMS:
+        raise HeadsError(f"expected the form pooled or offset, got {form!r}; choose one of them")
+
+
+def _errors(
+    coder: Coder, maps: Tensor, train: NDArray[np.int64], held: NDArray[np.int64]
+) -> tuple[float, float]:
+    """(train, held-out) error as a share of the held-out maps' distance from the training mean."""
+    train_maps, held_maps = maps[torch.from_numpy(train)], maps[torch.from_numpy(held)]
+    mean = float_mean(train_maps)
+    return (
+        coder.mean_error(train_maps) / max(1e-12, total_variation(train_maps, mean)),
+        coder.mean_error(held_maps) / max(1e-12, total_variation(held_maps, mean)),
+    )
+
+
+def _name_clusters(sample: MapSample, labels: NDArray[np.int64], k: int) -> list[Pattern]:
+    dependence = cluster_content_dependence(sample, labels, k)
+    uniform = sample.uniform_features()
+    named = []
+    for cluster in range(k):
+        members = labels == cluster
+        if not members.any():
+            named.append(Pattern(cluster, "empty", "no map is nearest to this centre", 0, float("nan")))
+            continue
+        # Grids differ between models: the yardstick is the mean of the members' own uniform features.
+        base = uniform[sample.model[members]].mean(0)
+        # The median, so that a few stray maps in a cluster do not rename it.
+        name = name_pattern(np.median(sample.features[members], 0), base, float(dependence[cluster]))
+        named.append(
+            Pattern(cluster, name.name, name.because, int(members.sum()), float(dependence[cluster]))
+        )
+    return named
+
+
+def _examples(maps: Tensor, labels: NDArray[np.int64], k: int, form: str) -> Tensor:
+    """(k, side, side): mean of each cluster's maps, as distributions; zeros for an empty cluster."""
+    result = torch.zeros(k, *maps.shape[1:])
+    for cluster in range(k):
+        members = torch.from_numpy(np.flatnonzero(labels == cluster))
+        if len(members):
+            total = torch.stack([part.float().square().sum(0) for part in maps[members].split(2048)]).sum(0)
+            mean = total / len(members)
+            result[cluster] = mean / mean.sum() if form == "offset" else from_hellinger(mean.sqrt())
+    return result

@@ -1,0 +1,62 @@
+"""The null: what the same architecture does with random weights, seen through the same atlas."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from vitscope.heads.atlas.atlas import PatternAtlas
+from vitscope.progress import Progress, quiet
+from vitscope.tracing import Vit, open_model
+
+
+def shuffled_module(module: nn.Module, seed: int = 0) -> nn.Module:
+    """A copy whose weight matrices have their entries shuffled: same scale and architecture, nothing learned.
+
+    Vectors (norms, biases) are kept: shuffling them would change scales that no random start has.
+    The original is not touched; neither is the caller's random state.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    twin = copy.deepcopy(module)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            if parameter.dim() >= 2:
+                order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+                parameter.copy_(parameter.flatten()[order].view_as(parameter))
+    return twin
+
+
+def null_mixes(
+    atlas: PatternAtlas,
+    vit: Vit,
+    images: Any,
+    *,
+    per_head: int = 100,
+    batch_size: int = 8,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: Progress = quiet,
+) -> pd.DataFrame:
+    """Pattern mixes (`mixing.head_mixes`) of the model with shuffled weights, in the atlas of the trained one.
+
+    Adds the column distance: mean distance of the head's maps to their cluster centre in code space.
+    """
+    twin = open_model(shuffled_module(vit.model, seed), preprocess=vit.preprocessor, device=str(vit.device))
+    mapping = atlas.map_pictures(
+        twin,
+        images,
+        per_head=per_head,
+        batch_size=batch_size,
+        seed=seed,
+        name="shuffled weights",
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    return mapping.heads.assign(
+        distance=mapping.maps.groupby(["block", "head"])["distance"].mean().to_numpy()
+    )

@@ -1,0 +1,1 @@
+"""How far heads look: attention strength by distance on the patch grid."""

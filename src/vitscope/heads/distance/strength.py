@@ -1,0 +1,301 @@
+"""How far heads look: attention strength by spatial distance, streamed over any number of pictures.
+
+Sheet "Visual analytics of attention", 2 (Li et al. 2023). Per picture the profiles of `profiles.py`; over pictures the
+sums that mean and spread need, so memory does not grow with the pictures, and attention is only ever held in query
+chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vitscope.heads.bounds import check_whole
+from vitscope.heads.distance.hops import check_distance, grid_geometry
+from vitscope.heads.distance.profiles import uniform_profiles
+from vitscope.heads.distance.strength_parts import SCALARS, StrengthSums
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.moments import Moments
+from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, heads_recipe
+from vitscope.heads.per_picture import go_through
+from vitscope.heads.rankings.correlation import spearman
+from vitscope.heads.table import HeadTable, merged_metadata
+from vitscope.options.door import checked
+from vitscope.pictures import picture_source
+from vitscope.progress import Progress, Steps, quiet
+from vitscope.storage import tensors
+from vitscope.storage.notes import decoding
+from vitscope.tracing import Vit
+from vitscope.tracing.passes.caller import unaffected
+
+KIND = "strength profile"
+
+
+@dataclass(frozen=True, repr=False)
+class StrengthProfile(HasOrigin):
+    """Mean and spread over pictures of every profile, first axes (L, H); L counts the blocks that were profiled.
+
+    moments[name]: count, sum and sum of squares over pictures, from which ``values`` and ``spreads`` come: mass (K),
+    strength (K), offsets (2h-1, 2w-1), to_prefix and from_prefix (prefix), prefix_self, prefix_entropy,
+    expected_distance, patch_distance, entropy; see `PictureProfiles` for their meaning.
+    uniform[name]: the same for uniform attention, without the first axes. blocks: block index of each row.
+    scalars[name]: (n, L, H) per picture for the three scalars: a few bytes a head, kept for `agreement`.
+    pictures: the key of each picture. origin: recipe, content ids and skipped pictures.
+    """
+
+    moments: Mapping[str, Moments]
+    uniform: Mapping[str, NDArray[np.float64]]
+    scalars: Mapping[str, NDArray[np.float32]]
+    blocks: tuple[int, ...]
+    prefix: tuple[str, ...]
+    grid: tuple[int, int]
+    distance: str
+    pictures: tuple[str, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
+
+    @cached_property
+    def values(self) -> Mapping[str, NDArray[np.float64]]:
+        """Mean over pictures of every profile, (L, H, ...)."""
+        return {name: moments.mean.numpy() for name, moments in self.moments.items()}
+
+    @cached_property
+    def spreads(self) -> Mapping[str, NDArray[np.float64]]:
+        """Standard deviation over pictures (n - 1) of every profile; NaN for one picture."""
+        return {name: moments.spread().numpy() for name, moments in self.moments.items()}
+
+    def merge(self, other: StrengthProfile) -> StrengthProfile:
+        """The profile of these pictures and those of another shard: means and spreads are those of the whole.
+
+        Raises:
+            RecipeError: the profiles were not made alike; the message says what differs.
+            HeadsError: a picture is in both.
+
+        Example:
+            ``first.merge(second).spreads["mass"]``
+        """
+        origin = self.origin.merge(other.origin, "two strength profiles")
+        check_disjoint(self.pictures, other.pictures, "strength profiles")
+        if (self.blocks, self.prefix, self.grid, self.distance) != (
+            other.blocks, other.prefix, other.grid, other.distance,
+        ):  # fmt: skip
+            raise HeadsError(
+                f"expected profiles of the same blocks and grid, got {self.grid} and {other.grid}; make both alike"
+            )
+        moments = {}
+        for name, mine in self.moments.items():
+            moments[name] = Moments()
+            moments[name].merge(mine)
+            moments[name].merge(other.moments[name])
+        return StrengthProfile(
+            moments,
+            self.uniform,
+            {name: np.concatenate([value, other.scalars[name]]) for name, value in self.scalars.items()},
+            self.blocks,
+            self.prefix,
+            self.grid,
+            self.distance,
+            self.pictures + other.pictures,
+            merged_metadata(self.metadata, other.metadata),
+            origin,
+        )
+
+    def __repr__(self) -> str:
+        L, H, K = self["mass"].shape
+        grid = "x".join(map(str, self.grid))
+        return f"<StrengthProfile: {L} blocks x {H} heads, {K} hops on {grid}, {len(self.pictures)} pictures>"
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        if name not in self.values:
+            raise HeadsError(
+                f"expected one of {', '.join(self.values)}, got {name!r}; name a profile of this record"
+            )
+        return self.values[name]
+
+    @property
+    def class_given(self) -> NDArray[np.float64] | None:
+        """(L, H) mass that the class query gives to the patches; None without a class token."""
+        return self["from_prefix"][..., self.prefix.index("class")] if "class" in self.prefix else None
+
+    @property
+    def class_taken(self) -> NDArray[np.float64] | None:
+        """(L, H) mass that the class token takes from patch queries (mean); None without a class token."""
+        return self["to_prefix"][..., self.prefix.index("class")] if "class" in self.prefix else None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per head and hop k: mass, strength, their spread, the uniform baseline, and the head's scalars."""
+        L, H, K = self["mass"].shape
+        columns: dict[str, Any] = {
+            "block": np.repeat(np.asarray(self.blocks), H * K),
+            "head": np.tile(np.repeat(np.arange(H), K), L),
+            "k": np.tile(np.arange(K), L * H),
+            "n": len(self.pictures),
+        }
+        for name in ("mass", "strength"):
+            columns[name] = self.values[name].ravel()
+            columns[f"{name}_std"] = self.spreads[name].ravel()
+            columns[f"{name}_uniform"] = np.tile(self.uniform[name], L * H)
+        return pd.DataFrame(columns)
+
+    def summary(self) -> pd.DataFrame:
+        """One row per head: scalars with spread, mass given and taken by every prefix token, and the uniform value."""
+        L, H = self["expected_distance"].shape
+        columns: dict[str, Any] = {
+            "block": np.repeat(np.asarray(self.blocks), H),
+            "head": np.tile(np.arange(H), L),
+            "n": len(self.pictures),
+        }
+        for name in SCALARS:
+            columns[name] = self.values[name].ravel()
+            columns[f"{name}_std"] = self.spreads[name].ravel()
+            columns[f"{name}_uniform"] = float(self.uniform[name])
+        for position, token in enumerate(self.prefix):
+            columns[f"{token}_given"] = self["from_prefix"][..., position].ravel()
+            columns[f"{token}_given_std"] = self.spreads["from_prefix"][..., position].ravel()
+            columns[f"{token}_taken"] = self["to_prefix"][..., position].ravel()
+            columns[f"{token}_taken_std"] = self.spreads["to_prefix"][..., position].ravel()
+        return pd.DataFrame(columns)
+
+    def trend(self) -> pd.DataFrame:
+        """One row per block: mean over heads of each scalar, its smallest and largest head."""
+        rows = []
+        for index, block in enumerate(self.blocks):
+            row: dict[str, Any] = {"block": block}
+            for name in SCALARS:
+                head = self.values[name][index]
+                row.update({name: head.mean(), f"{name}_low": head.min(), f"{name}_high": head.max()})
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def trend_correlation(self, name: str = "expected_distance") -> float:
+        """Spearman's rho between block number and the block's mean of a scalar: above 0, later blocks look further."""
+        return spearman(np.asarray(self.blocks, dtype=np.float64), self.values[name].mean(1))
+
+    def nearest_and_furthest(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The (block, head) that looks the shortest and the longest way, by patch_distance."""
+        values = self.values["patch_distance"]
+        low, high = (
+            np.unravel_index(int(pick(values)), values.shape) for pick in (np.nanargmin, np.nanargmax)
+        )
+        return (self.blocks[low[0]], int(low[1])), (self.blocks[high[0]], int(high[1]))
+
+    def as_table(self) -> HeadTable:
+        """The scalars per picture as a HeadTable (for agreement with importance)."""
+        return HeadTable(dict(self.scalars), self.pictures, self.metadata, self.origin)
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to one safetensors file (ending added when missing); returns its path."""
+        arrays: dict[str, Any] = {}
+        for name, moments in self.moments.items():
+            arrays |= moments.tensors(f"moments.{name}")
+        for group in ("uniform", "scalars"):
+            arrays |= {f"{group}.{name}": np.asarray(array) for name, array in getattr(self, group).items()}
+        note = {
+            "profiles": list(self.moments),
+            "blocks": self.blocks,
+            "prefix": self.prefix,
+            "grid": self.grid,
+            "distance": self.distance,
+            "pictures": self.pictures,
+            "metadata": self.metadata,
+            **self.origin.note(),
+        }
+        return tensors.save(path, KIND, arrays, note)
+
+    @classmethod
+    def load(cls, path: str | Path) -> StrengthProfile:
+        """Read what `save` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
+        arrays, note = tensors.load(path, KIND)
+        with decoding(path, KIND):
+            pictures = tuple(str(key) for key in note["pictures"])
+            groups: dict[str, dict[str, Any]] = {"uniform": {}, "scalars": {}}
+            for name, tensor in arrays.items():
+                group, _, rest = name.partition(".")
+                if group != "moments":
+                    groups[group][rest] = tensor.numpy()
+            found = cls(
+                {
+                    str(name): Moments.from_tensors(f"moments.{name}", len(pictures), arrays)
+                    for name in note["profiles"]
+                },
+                groups["uniform"],
+                groups["scalars"],
+                tuple(int(block) for block in note["blocks"]),
+                tuple(note["prefix"]),
+                (int(note["grid"][0]), int(note["grid"][1])),
+                str(note["distance"]),
+                pictures,
+                dict(note["metadata"]),
+                Origin.from_note(note),
+            )
+            found.summary()  # every column that a profile has
+            return found
+
+
+@checked(HeadsError)
+@unaffected
+def strength(
+    vit: Vit,
+    images: Any,
+    *,
+    distance: str = "chebyshev",
+    batch_size: int = 16,
+    checkpoint: str | Path | None = None,
+    progress: Progress = quiet,
+) -> StrengthProfile:
+    """Profiles of every head over pictures: how far it looks.
+
+    Args:
+        vit: The opened model.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        distance: chebyshev (the paper's hops), manhattan or euclidean.
+        batch_size: Pictures of a batch. Changes no result.
+        checkpoint: A folder that keeps every finished part; a run that was stopped goes on from them when it is called
+            again with the same model, pictures and options. Yours to remove afterwards.
+        progress: Called with (what, pictures done, pictures in all).
+
+    Returns:
+        The profile. Memory holds one traced batch (q, k, v) and sums, however many the pictures. Profiles of shards
+        are put together by ``merge``.
+
+    Raises:
+        HeadsError: an unknown distance, a model without a patch grid or without patch-to-patch attention.
+        PictureError: a picture that cannot be read.
+
+    Example:
+        ``vs.heads.strength(vit, "photos", checkpoint="unfinished").save("strength")``
+    """
+    check_distance(distance)
+    check_whole("batch_size", batch_size, 1)
+    source = picture_source(images)
+    made = heads_recipe(vit, source, "strength", {"distance": distance})
+    steps = Steps(progress, "attention strength", len(source))
+    analysis = StrengthSums(made, distance, batch_size, steps)
+    found = go_through(analysis, vit, source, batch_size, steps, checkpoint)
+    assert found.shape is not None  # or no picture was left, which was refused
+    uniform = uniform_profiles(len(found.shape.prefix), grid_geometry(found.shape.grid, distance))
+    return StrengthProfile(
+        found.moments,
+        {name: value[0, 0].numpy() for name, value in vars(uniform).items()},
+        dict(found.rows.values),
+        found.shape.blocks,
+        found.shape.prefix,
+        found.shape.grid,
+        distance,
+        found.rows.keys,
+        {
+            "analysis": "strength",
+            "model": vit.source,
+            "fingerprint": made.model["fingerprint"],
+            "pictures": len(found.rows.keys),
+            "distance": distance,
+        },
+        Origin(made, found.rows.ids, dict(source.skipped)),
+    )

@@ -1,0 +1,1 @@
+"""Heads taken away, one, several or in part: what it changes, and which heads therefore matter."""

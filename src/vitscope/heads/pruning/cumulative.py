@@ -1,0 +1,242 @@
+"""Pruning more and more heads, in several orders (sheet "Visual analytics of attention", 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from vitscope.heads.bounds import check_whole
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.moments import ExactSum
+from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, check_labels_of, heads_recipe
+from vitscope.heads.per_picture import go_through
+from vitscope.heads.pruning.change_metrics import class_count
+from vitscope.heads.pruning.cumulative_parts import ANSWERS, CumulativeSums, Head
+from vitscope.heads.pruning.means import check_replacement, replacement_means
+from vitscope.heads.spatial_sites import head_grid
+from vitscope.heads.table import HeadTable, merged_metadata, write_frame
+from vitscope.options.door import checked
+from vitscope.pictures import picture_source
+from vitscope.progress import Progress, Steps, quiet
+from vitscope.storage import tables
+from vitscope.storage.notes import decoding
+from vitscope.tracing import Vit
+from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.recipe import model_identity
+
+KIND = "cumulative pruning"
+COLUMNS = (
+    "order", "repeat", "removed", "kept_share", "probability", "accuracy", "agreement", "js_divergence",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CumulativePruning(HasOrigin):
+    """One row per order, repetition and number of removed heads.
+
+    curves: order, repeat, removed, kept_share, probability (mean probability of the reference class), accuracy (NaN
+    without labels), agreement (share of predictions equal to the full model's), js_divergence; all means over pictures.
+    The reference class is the label where there are labels, else the full model's prediction.
+    pictures: the key of each picture. sums: over pictures, of the last four columns, (rows, 4), which `merge` adds up.
+    origin: recipe, content ids and skipped pictures.
+    """
+
+    curves: pd.DataFrame
+    orders: Mapping[str, list[Head]]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
+    sums: ExactSum = field(default_factory=ExactSum)
+    origin: Origin = field(default_factory=Origin)
+
+    def merge(self, other: CumulativePruning) -> CumulativePruning:
+        """The curves over these pictures and those of another shard.
+
+        Raises:
+            RecipeError: they were not made alike (other orders, replacement, model); the message says what differs.
+            HeadsError: a picture is in both, or one has no pictures.
+
+        Example:
+            ``first.merge(second).area()``
+        """
+        origin = self.origin.merge(other.origin, "two cumulative prunings")
+        check_disjoint(self.pictures, other.pictures, "cumulative prunings")
+        place = ["order", "repeat", "removed"]
+        if not self.pictures or not other.pictures or not self.curves[place].equals(other.curves[place]):
+            raise HeadsError(
+                "expected cumulative prunings of pictures, in the same orders and steps, got others; make both alike"
+            )
+        sums = ExactSum()
+        sums.merge(self.sums)
+        sums.merge(other.sums)
+        pictures = self.pictures + other.pictures
+        curves = _with_means(self.curves, sums, len(pictures))
+        metadata = merged_metadata(self.metadata, other.metadata)
+        return CumulativePruning(curves, self.orders, metadata, pictures, sums, origin)
+
+    def area(self, column: str = "probability") -> pd.DataFrame:
+        """Mean of a column over the whole curve per order (random orders: mean and std over repetitions); high means
+        that the order removes what matters last."""
+
+        def integrate(frame: pd.DataFrame) -> float:
+            x, y = frame["removed"].to_numpy(np.float64), frame[column].to_numpy(np.float64)
+            return float(np.trapezoid(y, x) / (x[-1] - x[0]))
+
+        rows = []
+        for order, frame in self.curves.groupby("order", sort=False):
+            areas = [integrate(part) for _, part in frame.groupby("repeat")]
+            rows.append(
+                {
+                    "order": order,
+                    "area": float(np.mean(areas)),
+                    "area_std": float(np.std(areas, ddof=1)) if len(areas) > 1 else np.nan,
+                }
+            )
+        return pd.DataFrame(rows).sort_values("area", ascending=False, ignore_index=True)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the curves as .parquet (loads back whole, with the orders) or as .csv."""
+        path = Path(path)
+        if path.suffix != tables.ENDING:
+            return write_frame(self.curves, path, self.metadata)
+        note = {
+            "orders": self.orders,
+            "metadata": self.metadata,
+            "pictures": self.pictures,
+            "sums": [self.sums.high.tolist(), self.sums.low.tolist()],
+            **self.origin.note(),
+        }
+        return tables.save(path, self.curves, KIND, note)
+
+    @classmethod
+    def load(cls, path: str | Path) -> CumulativePruning:
+        """Read what `save` wrote as .parquet. Raises StorageError for a damaged file, or one of another kind."""
+        curves, note = tables.load(path, KIND, COLUMNS)
+        with decoding(path, KIND):
+            orders = {
+                str(name): [(int(block), int(head)) for block, head in order]
+                for name, order in note["orders"].items()
+            }
+            high, low = (torch.tensor(values, dtype=torch.float64) for values in note["sums"])
+            pictures = tuple(str(key) for key in note["pictures"])
+            if pictures and high.shape != (len(curves), len(ANSWERS)):
+                raise ValueError("it has not one sum per row")
+            sums, origin = ExactSum(high, low), Origin.from_note(note)
+            return cls(curves, orders, dict(note["metadata"]), pictures, sums, origin)
+
+
+@checked(HeadsError)
+@unaffected
+def cumulative_pruning(
+    vit: Vit,
+    images: Any,
+    orders: Mapping[str, Sequence[Head]] | HeadTable,
+    labels: Any = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    random_orders: int = 3,
+    steps: int | None = None,
+    replacement: str | Tensor = "zero",
+    batch_size: int = 32,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: Progress = quiet,
+) -> CumulativePruning:
+    """Remove more and more heads and watch the model's answers.
+
+    Args:
+        vit: The opened model; it needs class scores.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        orders: Named lists of heads, first removed first; or a HeadTable, of which every metric (or the named ones)
+            gives the order "least important first".
+        labels: One class index per picture; None asks for the full model's predictions.
+        metrics: Which columns of a HeadTable give orders.
+        random_orders: So many random orders are added as the control.
+        steps: Numbers of heads are spread over so many steps (default: one head per step).
+        replacement: What stands in for a head, as for `importance`.
+        batch_size: Pictures of a batch. Changes no result.
+        seed: Of the random orders.
+        checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
+        progress: Called with (what, answers done, answers in all).
+
+    Returns:
+        The curves. Those of shards are put together by ``merge``.
+
+    Raises:
+        HeadsError: an order that has not every head once, numbers out of bounds.
+        PictureError: a picture that cannot be read.
+
+    Example:
+        ``vs.heads.cumulative_pruning(vit, "photos", vs.heads.importance(vit, "photos"), steps=12).area()``
+    """
+    check_whole("batch_size", batch_size, 1)
+    check_whole("random_orders", random_orders, 0, 10_000)
+    check_whole("seed", seed, 0, 2**63 - 1)
+    if steps is not None:
+        check_whole("steps", steps, 1)
+    check_replacement(vit, replacement)
+    L, H = head_grid(vit.anatomy)
+    everything = [(b, h) for b in range(L) for h in range(vit.anatomy.blocks[b].heads)]
+    if isinstance(orders, HeadTable):
+        orders = {m: orders.order(m, most_important_first=False) for m in (metrics or orders.metrics)}
+    named = {name: list(order) for name, order in orders.items()}
+    for name, order in named.items():
+        if sorted(order) != everything:
+            raise HeadsError(
+                f"expected every head once in the order {name!r}, got {len(order)} of {len(everything)} heads; "
+                "an order from a screened table lacks the heads that were not confirmed"
+            )
+    random = np.random.default_rng(seed)
+    runs = [(name, 0, order) for name, order in named.items()]
+    runs += [
+        ("random", r, [everything[i] for i in random.permutation(len(everything))])
+        for r in range(random_orders)
+    ]
+    pace = min(steps or len(everything), len(everything))
+    counts = np.unique(np.linspace(0, len(everything), pace + 1).round().astype(int)).tolist()
+    source = picture_source(images, labels=labels)
+    check_labels_of(source, class_count(vit.anatomy))
+    labelled = source.labels is not None
+    model = model_identity(vit)
+    means = replacement_means(vit, source, replacement, batch_size, progress, checkpoint, model)
+    options = {"orders": [order for *_, order in runs], "counts": counts, "means": means}
+    made = heads_recipe(vit, source, "cumulative pruning", options, labelled=labelled, model=model)
+    told = Steps(progress, "cumulative pruning", len(source), len(runs) * len(counts))
+    heads = [order for *_, order in runs]
+    analysis = CumulativeSums(made, heads, counts, means, labelled, batch_size, L, H, told)
+    found = go_through(analysis, vit, source, batch_size, told, checkpoint)
+    sums = ExactSum(found.total.high.flatten(0, 1), found.total.low.flatten(0, 1))
+    place = pd.DataFrame(
+        [
+            {"order": name, "repeat": repeat, "removed": count, "kept_share": 1 - count / len(everything)}
+            for name, repeat, _ in runs
+            for count in counts
+        ]
+    )
+    return CumulativePruning(
+        _with_means(place, sums, len(found.keys)),
+        named,
+        {
+            "analysis": "cumulative pruning",
+            "model": vit.source,
+            "fingerprint": model["fingerprint"],
+            "pictures": len(found.keys),
+            "replacement": replacement if isinstance(replacement, str) else "given",
+            "labels": labelled,
+        },
+        tuple(found.keys),
+        sums,
+        Origin(made, tuple(found.ids), dict(source.skipped)),
+    )
+
+
+def _with_means(place: pd.DataFrame, sums: ExactSum, pictures: int) -> pd.DataFrame:
+    """The rows with the mean over pictures of each answer."""
+    means = (sums.value() / pictures).numpy()
+    return place.assign(**{name: means[:, column] for column, name in enumerate(ANSWERS)})

@@ -1,0 +1,189 @@
+"""Which heads matter: exact leave-one-head-out for every head, all metrics in one sweep, and a first-order screen.
+
+Sheet "Visual analytics of attention", 1 (Li et al. 2023). What must be known of all pictures (the means that stand in
+for a head, which heads pass a screen) is prepared over all of them; the rest is measured per picture, part by part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitscope.heads.bounds import check_number, check_whole
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.origin import Origin, check_labels_of, heads_recipe
+from vitscope.heads.per_picture import PerPicture, Rows, go_through
+from vitscope.heads.pruning.change_metrics import class_count
+from vitscope.heads.pruning.first_order import first_order_scores
+from vitscope.heads.pruning.leave_one_out import Head, LeaveOneOut
+from vitscope.heads.pruning.means import check_replacement, replacement_means
+from vitscope.heads.pruning.sweep import check_representation
+from vitscope.heads.rankings.correlation import spearman
+from vitscope.heads.spatial_sites import head_grid
+from vitscope.heads.table import HeadTable
+from vitscope.options.door import checked
+from vitscope.pictures import Batch, picture_source
+from vitscope.progress import Progress, Steps, quiet
+from vitscope.tracing import ClassIndex, Target, TopK, Vit
+from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.recipe import model_identity
+
+
+@checked(HeadsError)
+@unaffected
+def importance(
+    vit: Vit,
+    images: Any,
+    labels: Any = None,
+    *,
+    replacement: str | Tensor = "zero",
+    screen: float | None = None,
+    exact: bool = True,
+    representation: str = "standard",
+    gradient: bool = True,
+    batch_size: int = 32,
+    checkpoint: str | Path | None = None,
+    progress: Progress = quiet,
+) -> HeadTable:
+    """Take away every head in turn and measure what changes, per picture.
+
+    Args:
+        vit: The opened model; it needs class scores.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        labels: One class index per picture; None leaves out the metrics of the label.
+        replacement: What stands in for a head: "zero", "mean" (over all given pictures and queries), "mean-per-query",
+            or a tensor (L, H, d) or (L, H, N, d), for example from ``mean_outputs`` on another data set.
+        screen: Confirm exactly only this share of the heads, best first by the first-order score; the rest is NaN.
+        exact: False gives first-order scores only.
+        representation: "standard" (class token after the block and at the last one, patch tokens after the block),
+            "all" (also the patch tokens of the last block, which then cannot be run for the class query alone) or
+            "none" (output metrics only).
+        gradient: False gives no first-order scores.
+        batch_size: Pictures of a batch, and changed copies that the model sees at once. Changes no result.
+        checkpoint: A folder that keeps every finished part; a run that was stopped goes on from them when it is called
+            again with the same model, pictures, labels and options. Yours to remove afterwards.
+        progress: Called with (what, steps done, steps in all).
+
+    Returns:
+        A table whose metadata hold the cost (forwards in units of one full forward) and, where both are known, the
+        rank correlation of first-order and exact scores over the heads that were confirmed. Tables of shards made
+        with the same options, and the same means, are put together by ``merge``.
+
+    Raises:
+        HeadsError: options that do not exist or do not fit together, a model without heads or class scores.
+        PictureError: a picture that cannot be read.
+        DataError: labels for another number of pictures.
+
+    Example:
+        ``table = vs.heads.importance(vit, "photos", replacement="mean", checkpoint="unfinished")``
+    """
+    check_representation(representation)
+    check_whole("batch_size", batch_size, 1)
+    if screen is not None:
+        check_number("screen", screen, 0, 1, "for example screen=0.2")
+    if (screen is not None or not exact) and not gradient:
+        raise HeadsError(
+            "expected gradient=True for a screen, got gradient=False; the screen is the first-order score"
+        )
+    check_replacement(vit, replacement)
+    source = picture_source(images, labels=labels)
+    L, H = head_grid(vit.anatomy)
+    check_labels_of(source, class_count(vit.anatomy))
+    labelled = source.labels is not None
+    started = time.monotonic()
+    model = model_identity(vit)
+    means = replacement_means(vit, source, replacement, batch_size, progress, checkpoint, model)
+
+    def over(name: str, options: dict[str, Any], measure: Any, steps: Steps) -> Rows:
+        made = heads_recipe(vit, source, name, {"means": means, **options}, labelled=labelled, model=model)
+        return go_through(PerPicture(made, measure, batch_size), vit, source, batch_size, steps, checkpoint)
+
+    found: list[Rows] = []
+    if gradient:
+        steps = Steps(progress, "first-order scores", len(source))
+        found.append(over("first-order scores", {}, _FirstOrder(vit, means, labelled, steps), steps))
+    heads = [(block, head) for block in range(L) for head in range(vit.anatomy.blocks[block].heads)]
+    if screen is not None:
+        heads = _screened(found[0], heads, screen)
+    if exact:
+        steps = Steps(progress, "pruning heads", len(source), len(heads))
+        sweep = LeaveOneOut(vit, heads, means, representation, labelled, batch_size, L, H, steps.advance)
+        chosen = {"heads": heads, "representation": representation}
+        found.append(over("leave one head out", chosen, sweep, steps))
+    # A picture that vanished between two passes is in one of them only.
+    shared = set.intersection(*(set(rows.keys) for rows in found))
+    found = [rows.only(shared) for rows in found]
+    values = {name: value for rows in found for name, value in rows.values.items()}
+    options: dict[str, Any] = {
+        "means": means,
+        "heads": heads if exact else [],
+        "representation": representation if exact else "none",
+        "gradient": gradient,
+    }
+    recipe = heads_recipe(vit, source, "importance", options, labelled=labelled, model=model)
+    metadata: dict[str, Any] = {
+        "analysis": "importance",
+        "model": vit.source,
+        "fingerprint": model["fingerprint"],
+        "pictures": len(shared),
+        "replacement": replacement if isinstance(replacement, str) else "given",
+        "labels": labelled,
+        "screen": screen,
+        "heads_confirmed": len(heads) if exact else 0,
+        "representation": representation,
+        "full_forwards": sum(rows.cost for rows in found),
+        "seconds": round(time.monotonic() - started, 3),
+        "savings": found[-1].notes.get("savings", {}),
+    }
+    table = HeadTable(values, found[0].keys, metadata, Origin(recipe, found[0].ids, dict(source.skipped)))
+    return with_first_order_agreement(table)
+
+
+class _FirstOrder:
+    """first_order |<T, dT>| and its signed form of the top class, and of the label where there are labels."""
+
+    def __init__(self, vit: Vit, means: Tensor | None, labelled: bool, steps: Steps) -> None:
+        self.vit, self.means, self.labelled, self.steps = vit, means, labelled, steps
+
+    def __call__(self, batch: Batch) -> Rows:
+        targets: list[Target] = [TopK(1)]
+        if self.labelled and batch.labels is not None:
+            targets.append(ClassIndex(tuple(batch.labels.tolist())))
+        traces = self.vit.traces(batch.images, targets, keys=batch.keys)
+        signed = first_order_scores(traces[0], self.means)
+        values = {"first_order": signed.abs(), "first_order_signed": signed}
+        if len(traces) > 1:
+            values["first_order_label"] = first_order_scores(traces[1], self.means)
+        self.steps.advance(len(batch))
+        return Rows.of(batch, values, (1 + len(targets)) * len(batch))
+
+
+def _screened(rows: Rows, heads: Sequence[Head], screen: float) -> list[Head]:
+    """The share ``screen`` of the heads with the largest mean first-order score, in their own order."""
+    scores = torch.from_numpy(rows.values["first_order"]).double()
+    # Sorted values have one sum, whatever the order of the pictures.
+    mean = scores.sort(0).values.mean(0)
+    ranked = sorted(heads, key=lambda head: -float(mean[head]))
+    return sorted(ranked[: max(1, round(screen * len(heads)))])
+
+
+def with_first_order_agreement(table: HeadTable) -> HeadTable:
+    """The table, its metadata telling Spearman's rho over heads between the first-order score and each exact output
+    metric's mean, where it has both."""
+    found = {}
+    for metric, column in (
+        ("js_divergence", "first_order"),
+        ("kl_divergence", "first_order"),
+        ("logit_drop_top", "first_order_signed"),
+        ("probability_drop_top", "first_order_signed"),
+    ):
+        if metric in table.values and column in table.values:
+            first, second = (table[name].mean(0).ravel().astype(np.float64) for name in (column, metric))
+            found[metric] = spearman(first, second)
+    return table if not found else table.with_columns({}, {"first_order_spearman": found})

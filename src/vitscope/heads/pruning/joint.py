@@ -1,0 +1,117 @@
+"""A chosen set of heads removed together, against the sum of its single effects: single scores are not additive, and
+this shows by how much (sheet "Visual analytics of attention", 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from vitscope.heads.bounds import check_whole
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.origin import check_labels_of, heads_recipe
+from vitscope.heads.per_picture import PerPicture, Rows, go_through
+from vitscope.heads.pruning.change_metrics import class_count
+from vitscope.heads.pruning.cumulative_parts import Head, masked_logits
+from vitscope.heads.pruning.means import check_replacement, replacement_means
+from vitscope.heads.pruning.sweep import clean_run, measure
+from vitscope.heads.spatial_sites import head_grid
+from vitscope.options.door import checked
+from vitscope.pictures import Batch, picture_source
+from vitscope.progress import Progress, Steps, quiet
+from vitscope.tracing import Vit
+from vitscope.tracing.copies.resuming import Resumer
+from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.recipe import model_identity
+
+TOGETHER, APART = "together ", "apart "
+
+
+@checked(HeadsError)
+@unaffected
+def joint_effect(
+    vit: Vit,
+    images: Any,
+    heads: Sequence[Head],
+    labels: Any = None,
+    *,
+    replacement: str | Tensor = "zero",
+    batch_size: int = 32,
+    checkpoint: str | Path | None = None,
+    progress: Progress = quiet,
+) -> pd.DataFrame:
+    """A chosen set of heads removed together against the sum of removing each alone.
+
+    Args:
+        vit: The opened model; it needs class scores.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        heads: (block, head) pairs, from 0.
+        labels: One class index per picture; None leaves out the metrics of the label.
+        replacement: What stands in for a head, as for `importance`.
+        batch_size: Pictures of a batch. Changes no result.
+        checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
+        progress: Called with (what, pictures done, pictures in all).
+
+    Returns:
+        One row per output metric: joint, sum_of_singles, interaction (joint minus sum; above 0 the heads stand in for
+        each other, below 0 they share one effect), with the std of the interaction over pictures, and n.
+
+    Raises:
+        HeadsError: a head that does not exist, or none.
+        PictureError: a picture that cannot be read.
+
+    Example:
+        ``vs.heads.joint_effect(vit, "photos", [(0, 1), (3, 2)])``
+    """
+    check_whole("batch_size", batch_size, 1)
+    check_replacement(vit, replacement)
+    L, H = head_grid(vit.anatomy)
+    heads = list(dict.fromkeys((int(b), int(h)) for b, h in heads))
+    wrong = [head for head in heads if not (0 <= head[0] < L and 0 <= head[1] < H)]
+    if wrong or not heads:
+        raise HeadsError(
+            f"expected heads (block, head) within {L} x {H}, got {wrong or 'none'}; name at least one"
+        )
+    source = picture_source(images, labels=labels)
+    check_labels_of(source, class_count(vit.anatomy))
+    labelled = source.labels is not None
+    model = model_identity(vit)
+    means = replacement_means(vit, source, replacement, batch_size, progress, checkpoint, model)
+    options = {"heads": heads, "means": means}
+    made = heads_recipe(vit, source, "joint effect", options, labelled=labelled, model=model)
+    steps = Steps(progress, "removing heads together", len(source))
+
+    def measure_batch(batch: Batch) -> Rows:
+        clean = clean_run(vit, batch.images, batch.labels if labelled else None)
+        resumer, index = Resumer(vit, clean), torch.arange(clean.pictures)
+
+        def effect(chosen: Sequence[Head]) -> dict[str, Tensor]:
+            return measure(clean, masked_logits(resumer, chosen, means, L, H), {}, 0, index, "none")
+
+        single = [effect([head]) for head in heads]
+        found = {f"{TOGETHER}{name}": value for name, value in effect(heads).items()}
+        found |= {f"{APART}{name}": torch.stack([one[name] for one in single]).sum(0) for name in single[0]}
+        steps.advance(len(batch))
+        return Rows.of(batch, found)
+
+    rows = go_through(PerPicture(made, measure_batch, batch_size), vit, source, batch_size, steps, checkpoint)
+    told = []
+    for name in (name.removeprefix(TOGETHER) for name in rows.values if name.startswith(TOGETHER)):
+        together, apart = (rows.values[side + name].astype(np.float64) for side in (TOGETHER, APART))
+        difference = together - apart
+        told.append(
+            {
+                "metric": name,
+                "joint": float(together.mean()),
+                "sum_of_singles": float(apart.mean()),
+                "interaction": float(difference.mean()),
+                "interaction_std": float(difference.std(ddof=1)) if len(difference) > 1 else float("nan"),
+                "n": len(together),
+            }
+        )
+    return pd.DataFrame(told)

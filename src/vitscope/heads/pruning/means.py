@@ -1,0 +1,196 @@
+"""Mean head outputs over a data set: what mean ablation puts in the place of a head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.measuring import measured
+from vitscope.heads.moments import ExactSum
+from vitscope.heads.origin import heads_recipe
+from vitscope.heads.per_picture import go_through
+from vitscope.heads.spatial_sites import head_grid
+from vitscope.options.door import checked
+from vitscope.pictures import Batch, PictureSource, picture_source
+from vitscope.progress import Progress, Steps, quiet
+from vitscope.storage import tensors
+from vitscope.storage.recipe import Recipe
+from vitscope.tracing import AttentionSite, Vit
+from vitscope.tracing.passes.caller import unaffected
+
+NAME = "mean head outputs"
+FILE = "sums.safetensors"
+REPLACEMENTS = ("zero", "mean", "mean-per-query")
+
+
+@dataclass(frozen=True)
+class OutputSums:
+    """Sum over pictures of the outputs of all heads, (L, H, d) or (L, H, N, d), and over how many."""
+
+    count: int
+    total: ExactSum
+
+
+@dataclass(frozen=True)
+class HeadOutputs:
+    """Sums of head outputs as an :class:`~vitscope.analysis.Analysis`; any split and order gives the same bits."""
+
+    made: Recipe
+    per_query: bool
+    batch_size: int
+    steps: Steps
+    name: str = NAME
+
+    def recipe(self, vit: Vit, source: PictureSource) -> Recipe:
+        """What makes the result of the whole."""
+        return self.made
+
+    def prepare(self, vit: Vit, source: PictureSource) -> Vit:
+        """Nothing has to be known of all pictures."""
+        return vit
+
+    def run(self, prepared: Vit, shard: PictureSource) -> OutputSums:
+        """The sums over some of the pictures."""
+        total, count = ExactSum(), 0
+
+        def outputs_of(batch: Batch) -> Tensor:
+            sites = first_sites(prepared.trace(batch.images, gradient=False, keys=batch.keys).sites)
+            self._check(sites)
+            outputs = [
+                site.output.double() if self.per_query else site.output.double().mean(2) for site in sites
+            ]
+            self.steps.advance(len(batch))
+            return torch.stack([output.cpu() for output in outputs], 1)
+
+        for found in measured(prepared, shard, self.batch_size, outputs_of):
+            total.add(found)
+            count += len(found)
+        return OutputSums(count, total)
+
+    def merge(self, prepared: Vit, parts: Iterable[OutputSums]) -> OutputSums:
+        """The sums over all pictures."""
+        total, count = ExactSum(), 0
+        for part in parts:
+            if part.count:
+                total.merge(part.total)
+                count += part.count
+        return OutputSums(count, total)
+
+    def encode(self, part: OutputSums) -> Mapping[str, bytes]:
+        """One file."""
+        arrays = {"high": part.total.high, "low": part.total.low}
+        return {FILE: tensors.encode(NAME, arrays, {"count": part.count})}
+
+    def decode(self, files: Mapping[str, bytes]) -> OutputSums:
+        """What ``encode`` made, back."""
+        arrays, note = tensors.decode(files[FILE], FILE, NAME)
+        return OutputSums(int(note["count"]), ExactSum(arrays["high"], arrays["low"]))
+
+    def _check(self, sites: list[AttentionSite]) -> None:
+        shapes = {tuple(site.output.shape[1:]) for site in sites}
+        if len({shape[::2] for shape in shapes}) != 1 or (self.per_query and len(shapes) != 1):
+            raise HeadsError(
+                f"expected blocks of equal heads and widths, got (heads, queries, width) in {sorted(shapes)}; "
+                "use replacement zero" + (" or per_query=False" if self.per_query else "")
+            )
+
+
+@checked(HeadsError)
+@unaffected
+def mean_outputs(
+    vit: Vit,
+    images: Any,
+    *,
+    per_query: bool = False,
+    batch_size: int = 16,
+    checkpoint: str | Path | None = None,
+    progress: Progress = quiet,
+    model: Mapping[str, Any] | None = None,
+) -> Tensor:
+    """Mean of every head's output T_lh over pictures (and queries, unless ``per_query``).
+
+    Args:
+        vit: The opened model.
+        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
+        per_query: One mean for each query position.
+        batch_size: Pictures of a batch.
+        checkpoint: A folder that keeps finished parts; a stopped run goes on from them.
+        progress: Called with (what, pictures done, pictures in all).
+        model: The model's part of the recipe, when it is known already.
+
+    Returns:
+        (L, H, d), or (L, H, N, d) with ``per_query``, float32 on the CPU: what ``replacement=`` takes. The bits do not
+        depend on the order of the pictures or on where the run was stopped. Memory does not grow with the pictures.
+
+    Raises:
+        HeadsError: blocks have different heads or widths, so that one tensor cannot hold their means.
+
+    Example:
+        ``vs.heads.importance(vit, some, replacement=vs.heads.mean_outputs(vit, all_of_them))``
+    """
+    source = picture_source(images)
+    made = heads_recipe(vit, source, NAME, {"per_query": per_query}, model=model)
+    steps = Steps(progress, NAME, len(source))
+    analysis = HeadOutputs(made, per_query, batch_size, steps)
+    found = go_through(analysis, vit, source, batch_size, steps, checkpoint)
+    return (found.total.value() / found.count).float()
+
+
+def check_replacement(vit: Vit, replacement: str | Tensor) -> None:
+    """Raise HeadsError for an unknown name of a replacement, or means of a wrong shape or that are not finite."""
+    if isinstance(replacement, Tensor):
+        L, H = head_grid(vit.anatomy)
+        if replacement.dim() not in (3, 4) or tuple(replacement.shape[:2]) != (L, H):
+            raise HeadsError(
+                f"expected means of shape ({L}, {H}, d) or ({L}, {H}, N, d), got {tuple(replacement.shape)}; "
+                "make them with vs.heads.mean_outputs on this model"
+            )
+        if not bool(torch.isfinite(replacement).all()):
+            raise HeadsError(
+                "expected finite means, got NaN or infinity; make them with vs.heads.mean_outputs on this model"
+            )
+    elif replacement not in REPLACEMENTS:
+        raise HeadsError(
+            f"expected a replacement among {', '.join(REPLACEMENTS)}, got {replacement!r}; choose one or pass a tensor"
+        )
+
+
+def replacement_means(
+    vit: Vit,
+    source: PictureSource,
+    replacement: str | Tensor,
+    batch_size: int,
+    progress: Progress = quiet,
+    checkpoint: str | Path | None = None,
+    model: Mapping[str, Any] | None = None,
+) -> Tensor | None:
+    """What stands in for heads, prepared over all pictures: None for zero, else the means."""
+    check_replacement(vit, replacement)
+    if isinstance(replacement, Tensor):
+        return replacement
+    if replacement == "zero":
+        return None
+    return mean_outputs(
+        vit,
+        source,
+        per_query=replacement == "mean-per-query",
+        batch_size=batch_size,
+        checkpoint=checkpoint,
+        progress=progress,
+        model=model,
+    )
+
+
+def first_sites(sites: list[AttentionSite]) -> list[AttentionSite]:
+    """The first site of every block, in block order: what the ablation masks act on."""
+    seen: dict[int, AttentionSite] = {}
+    for site in sites:
+        if site.info.block is not None:
+            seen.setdefault(site.info.block, site)
+    return [seen[block] for block in sorted(seen)]

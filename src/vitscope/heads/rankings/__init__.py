@@ -1,0 +1,1 @@
+"""Scores of heads, and how far rankings of heads agree."""

@@ -1,0 +1,286 @@
+"""Do the head scores agree? Rank correlations between all of them, with intervals, and the heads they quarrel over.
+
+Sheet "Visual analytics of attention", 4 (no published tool has it): pruning metrics, GMAR weights, DAAM's share per
+head, first-order scores, strength and entropy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vitscope.heads.bounds import check_whole
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.origin import HasOrigin, Origin
+from vitscope.heads.rankings.correlation import STATISTICS, Correlation, interval, rank_heads
+from vitscope.heads.table import HeadTable, write_frame
+from vitscope.storage import tables, tensors
+from vitscope.storage.notes import decoding
+
+KIND = "agreement"
+SIDES = ("value", "low", "high")
+
+
+@dataclass(frozen=True, repr=False)
+class Agreement(HasOrigin):
+    """names: the scores. matrices[statistic]: (value, low, high), each (M, M). ranks: (M, L, H) in [0, 1].
+
+    resample says what the intervals are over: "pictures" (would the correlation be the same on other pictures?) or
+    "heads" (is it carried by a few heads?). pictures: how many. table: the scores of every picture, which `merge`
+    needs; None where they were not kept. rounds, seed: of the bootstrap.
+    """
+
+    names: tuple[str, ...]
+    matrices: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]
+    scores: NDArray[np.float64]
+    ranks: NDArray[np.float64]
+    resample: str
+    pictures: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    table: HeadTable | None = None
+    rounds: int = 300
+    seed: int = 0
+
+    @property
+    def origin(self) -> Origin:  # type: ignore[override]
+        """Where the scores come from."""
+        return Origin() if self.table is None else self.table.origin
+
+    def merge(self, other: Agreement) -> Agreement:
+        """The agreement over these pictures and those of another shard.
+
+        Raises:
+            RecipeError: the scores were not made alike; the message says what differs.
+            HeadsError: a picture is in both, the scores or the bootstrap are others, or their pictures are not kept.
+
+        Example:
+            ``first.merge(second).disagreements()``
+        """
+        if self.table is None or other.table is None:
+            raise HeadsError(
+                "expected agreements that keep every picture's scores, got one without; make it with vs.heads.agree"
+            )
+        mine, theirs = ((a.names, a.resample, a.rounds, a.seed) for a in (self, other))
+        if mine != theirs:
+            raise HeadsError(
+                f"expected agreements of the same scores and bootstrap, got {mine} and {theirs}; make both alike"
+            )
+        table = self.table.merge(other.table)
+        return agree(table, self.names, resample=self.resample, rounds=self.rounds, seed=self.seed)
+
+    def __repr__(self) -> str:
+        statistics = ", ".join(self.matrices)
+        return f"<Agreement of {len(self.names)} head scores: {statistics}, {self.pictures} pictures>"
+
+    def correlation(self, first: str, second: str, statistic: str = "spearman") -> Correlation:
+        """One entry of the matrix with its interval."""
+        i, j = self._index(first), self._index(second)
+        value, low, high = self.matrices[statistic]
+        return Correlation(float(value[i, j]), float(low[i, j]), float(high[i, j]))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per pair: first, second, and per statistic its value, _low and _high."""
+        rows = []
+        for i, j in combinations(range(len(self.names)), 2):
+            row: dict[str, Any] = {"first": self.names[i], "second": self.names[j]}
+            for statistic, (value, low, high) in self.matrices.items():
+                row.update(
+                    {statistic: value[i, j], f"{statistic}_low": low[i, j], f"{statistic}_high": high[i, j]}
+                )
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def disagreements(self, names: Sequence[str] | None = None) -> pd.DataFrame:
+        """Heads sorted by the range of their ranks over the scores: block, head, range, who ranks it highest and
+        lowest, then every score's rank (1 = most important)."""
+        chosen = [self._index(name) for name in (names or self.names)]
+        ranks = self.ranks[chosen]
+        rows = []
+        for block, head in np.ndindex(*ranks.shape[1:]):
+            column = ranks[:, block, head]
+            if np.isfinite(column).sum() < 2:
+                continue
+            row = {
+                "block": block,
+                "head": head,
+                "range": float(np.nanmax(column) - np.nanmin(column)),
+                "highest": self.names[chosen[int(np.nanargmax(column))]],
+                "lowest": self.names[chosen[int(np.nanargmin(column))]],
+            }
+            row.update({self.names[m]: float(self.ranks[m, block, head]) for m in chosen})
+            rows.append(row)
+        return pd.DataFrame(rows).sort_values("range", ascending=False, ignore_index=True)
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to one safetensors file (ending added when missing), or the pairs alone as .csv or .parquet
+        for other programs; returns its path."""
+        if Path(path).suffix in (".csv", tables.ENDING):
+            return write_frame(self.to_pandas(), path, self.metadata)
+        arrays: dict[str, NDArray[Any]] = {"scores": self.scores, "ranks": self.ranks}
+        for statistic, matrices in self.matrices.items():
+            arrays |= {f"{statistic}.{side}": matrix for side, matrix in zip(SIDES, matrices, strict=True)}
+        note: dict[str, Any] = {
+            "names": self.names,
+            "statistics": list(self.matrices),
+            "resample": self.resample,
+            "pictures": self.pictures,
+            "metadata": self.metadata,
+            "rounds": self.rounds,
+            "seed": self.seed,
+        }
+        if self.table is not None:
+            arrays |= {f"table.{name}": self.table[name] for name in self.names}
+            note["table"] = {
+                "pictures": self.table.pictures,
+                "metadata": self.table.metadata,
+                **self.table.origin.note(),
+            }
+        return tensors.save(path, KIND, arrays, note)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Agreement:
+        """Read what `save` wrote as .safetensors. Raises StorageError for a damaged file, or one of another kind."""
+        kept, note = tensors.load(path, KIND)
+        with decoding(path, KIND):
+            arrays = {name: value.numpy() for name, value in kept.items()}
+            names = tuple(str(name) for name in note["names"])
+            matrices = {
+                str(statistic): (
+                    arrays[f"{statistic}.value"],
+                    arrays[f"{statistic}.low"],
+                    arrays[f"{statistic}.high"],
+                )
+                for statistic in note["statistics"]
+            }
+            scores, ranks = arrays["scores"], arrays["ranks"]
+            square = (len(names), len(names))
+            if any(matrix.shape != square for sides in matrices.values() for matrix in sides):
+                raise ValueError("it has not every pair of scores once")
+            if scores.ndim != 3 or scores.shape != ranks.shape or len(scores) != len(names):
+                raise ValueError("it has not one score per head")
+            table = None
+            if "table" in note:
+                about = note["table"]
+                values = {name: arrays[f"table.{name}"] for name in names}
+                keys = tuple(str(key) for key in about["pictures"])
+                table = HeadTable(values, keys, dict(about["metadata"]), Origin.from_note(about))
+            return cls(
+                names,
+                matrices,
+                scores,
+                ranks,
+                str(note["resample"]),
+                int(note["pictures"]),
+                dict(note["metadata"]),
+                table,
+                int(note["rounds"]),
+                int(note["seed"]),
+            )
+
+    def _index(self, name: str) -> int:
+        if name not in self.names:
+            raise HeadsError(
+                f"expected one of {', '.join(self.names)}, got {name!r}; name a score of this agreement"
+            )
+        return self.names.index(name)
+
+
+def agree(
+    table: HeadTable,
+    scores: Sequence[str] | None = None,
+    *,
+    resample: str = "pictures",
+    rounds: int = 300,
+    seed: int = 0,
+) -> Agreement:
+    """Agreement between columns of a HeadTable. Distances from zero count for signed scores as they are: a head that
+    hurts ranks lowest.
+
+    Args:
+        table: Scores per picture; the order of its pictures changes nothing.
+        scores: Which columns; default all.
+        resample: "pictures" (would the correlation be the same on other pictures?) or "heads" (is it carried by a few
+            heads?): what the 95 % percentile intervals are over.
+        rounds: Bootstrap repetitions.
+        seed: Of the bootstrap.
+
+    Raises:
+        HeadsError: fewer than two scores, an unknown one, numbers out of bounds.
+
+    Example:
+        ``vs.heads.agree(table, ["js_divergence", "first_order"]).to_pandas()``
+    """
+    check_resampling(resample, rounds, seed)
+    names = tuple(scores or table.metrics)
+    if len(names) < 2:
+        raise HeadsError(f"expected at least two scores to compare, got {len(names)}; name two or more")
+    # Bootstrap draws are positions: sorted by key, they are of the same pictures in any order.
+    ordered = table.only(sorted(table.pictures)) if len(set(table.pictures)) == len(table.pictures) else table
+    table = HeadTable(
+        {name: ordered[name] for name in names}, ordered.pictures, table.metadata, ordered.origin
+    )
+    values = np.stack([table[name] for name in names]).astype(np.float64)  # (M, n, L, H)
+    flat = values.reshape(len(names), values.shape[1], -1)
+    means = _means(flat, None)
+    random = np.random.default_rng(seed)
+    draws = []
+    for _ in range(rounds):
+        if resample == "pictures":
+            weights = np.bincount(random.integers(0, flat.shape[1], flat.shape[1]), minlength=flat.shape[1])
+            draws.append(_means(flat, weights))
+        else:
+            draws.append(means[:, random.integers(0, means.shape[1], means.shape[1])])
+    matrices = {statistic: _matrix(means, draws, statistic) for statistic in STATISTICS}
+    ranks = np.stack([rank_heads(row) for row in means])
+    return Agreement(
+        names,
+        matrices,
+        means.reshape(len(names), *table.shape),
+        ranks.reshape(len(names), *table.shape),
+        resample,
+        len(table.pictures),
+        dict(table.metadata),
+        table,
+        rounds,
+        seed,
+    )
+
+
+def check_resampling(resample: str, rounds: int, seed: int) -> None:
+    """Raise HeadsError for a bootstrap that does not exist or would not end."""
+    if resample not in ("pictures", "heads"):
+        raise HeadsError(f"expected resample to be pictures or heads, got {resample!r}; choose one of them")
+    check_whole("rounds", rounds, 0)
+    check_whole("seed", seed, 0, 2**63 - 1)
+
+
+def _means(flat: NDArray[np.float64], weights: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """(M, n, heads) -> (M, heads): mean over pictures (weighted by how often each was drawn), NaN left out."""
+    finite = np.isfinite(flat)
+    w = np.ones(flat.shape[1]) if weights is None else weights.astype(np.float64)
+    total = np.einsum("mnh,n->mh", np.where(finite, flat, 0.0), w)
+    count = np.einsum("mnh,n->mh", finite.astype(np.float64), w)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: NDArray[np.float64] = np.where(count > 0, total / count, np.nan)
+    return result
+
+
+def _matrix(
+    means: NDArray[np.float64], draws: list[NDArray[np.float64]], statistic: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    count = len(means)
+    value, low, high = np.eye(count), np.eye(count), np.eye(count)
+    measure = STATISTICS[statistic]
+    for i, j in combinations(range(count), 2):
+        value[i, j] = value[j, i] = measure(means[i], means[j])
+        samples = np.array([measure(draw[i], draw[j]) for draw in draws])
+        low[i, j], high[i, j] = interval(samples)
+        low[j, i], high[j, i] = low[i, j], high[i, j]
+    return value, low, high

@@ -1,0 +1,1 @@
+"""From pictures to an explanation: one trace for all methods that can share it."""

@@ -1,0 +1,324 @@
+"""``explain``: pictures in, raw maps out; one trace for all methods that can share it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import AnswerError, MethodError, PictureError, TraceError
+from vitscope.interruption import released
+from vitscope.methods.explaining import diagnostics
+from vitscope.methods.explaining.explanation import Explanation, as_uint8, concatenate
+from vitscope.methods.explaining.recipe import explanation_recipe, own_targets
+from vitscope.methods.registry import MethodInfo, get_method
+from vitscope.methods.relevance import Needs, Relevance
+from vitscope.models.preparing.inputs import to_pictures
+from vitscope.options.door import checked
+from vitscope.pictures.bands import describe_shown
+from vitscope.pictures.source import picture_source
+from vitscope.storage.recipe import Recipe
+from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, by_number, parse_target
+from vitscope.tracing.keys import content_keys
+from vitscope.tracing.passes.answers import FLAT, require_finite_maps, require_nonzero_maps
+from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.passes.calling import pictures_of, select
+from vitscope.tracing.passes.forward_pass import Inputs, batch_of
+from vitscope.tracing.passes.guard import exclusive
+from vitscope.tracing.passes.readout import reads_for_itself
+from vitscope.tracing.recipe import library_versions, model_identity
+
+Request = dict[str, dict[str, Any]]
+
+
+@overload
+def explain(vit: Vit, images: Any, method: str = ..., target: Any = ..., **options: Any) -> Explanation: ...
+@overload
+def explain(
+    vit: Vit,
+    images: Any,
+    method: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    target: Any = ...,
+    **options: Any,
+) -> dict[str, Explanation]: ...
+@checked(MethodError)
+@unaffected
+def explain(
+    vit: Vit,
+    images: Any,
+    method: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = "gmar",
+    target: Any = None,
+    *,
+    batch_size: int = 16,
+    keep_pictures: bool = True,
+    clean: bool = False,
+    **options: Any,
+) -> Explanation | dict[str, Explanation]:
+    """Maps of one method, or of several from shared traces.
+
+    ``images``: any form that ``vs.pictures.picture_source`` takes (paths, Pillow images, arrays, tensors, a source),
+    films as a ready tensor (B, T, C, H, W), or a mapping of tensors for a text model. ``method``: a name, several, or
+    a mapping from names to options.
+    ``target``: see ``parse_target``.
+    ``clean``: give high-norm outlier patches the median of their neighbours, see ``diagnostics.clean``.
+    ``options`` go to every named method that has them. Returns an Explanation, or a dict of them by name for
+    several methods. Raises MethodError for a method that is unknown or does not apply, or for an option that no
+    named method has."""
+    request = _request(method, options)
+    aim = by_number(parse_target(target), vit.class_names, vit.source)
+    model = model_identity(vit)  # once: it reads all weights
+    recipes: dict[str, Recipe] = {}
+    parts: dict[str, list[Explanation]] = {name: [] for name in request}
+    positions: list[int] = []
+    count = 0
+    for batch in input_batches(vit, images, batch_size):
+        inputs, count = batch.inputs, batch.count
+        positions += batch.positions
+        request = resolved(vit, inputs, request)
+        mine = aim.of(batch.positions, batch.count)
+        try:
+            found = explain_batch(vit, inputs, request, mine, clean)
+        except AnswerError as error:
+            raise error.among(batch.positions) from error
+        own = own_targets(aim, batch.positions, batch.count)
+        shown = pictures_of(inputs) if keep_pictures else None
+        drawn: dict[int, Tensor | None] = {}
+        for name, explanation in found.items():
+            if name not in recipes:
+                recipes[name] = explanation_recipe(model, name, request[name], aim, clean, inputs)
+            explanation = dataclasses.replace(
+                explanation,
+                made=recipes[name],
+                metadata={
+                    **explanation.metadata,
+                    "fingerprint": model["fingerprint"],
+                    "keys": batch.keys,
+                    "ids": batch.ids,
+                    **({} if own is None else {"targets": own}),
+                },
+            )
+            if shown is not None:
+                frames = explanation.maps.shape[1] if explanation.maps.dim() == 4 else 0
+                if frames not in drawn:  # the same for all methods of a batch, but for their steps in time
+                    drawn[frames] = _drawable(shown, frames, vit)
+                explanation = dataclasses.replace(explanation, pictures=drawn[frames])
+            parts[name].append(explanation)
+    if not positions:
+        raise PictureError("none of the pictures can be read; their source tells the reasons (.skipped)")
+    joined = {name: concatenate(found) for name, found in parts.items()}
+    if isinstance(aim, ClassIndex):  # a part knows of its own pictures' classes alone
+        described = aim.of(positions, count).describe()
+        joined = {
+            name: e if e.classes is None else dataclasses.replace(e, target=described)
+            for name, e in joined.items()
+        }
+    return joined[method] if isinstance(method, str) else joined
+
+
+def _drawable(shown: Tensor, frames: int, vit: Vit) -> Tensor | None:
+    """What maps are drawn on: (B, H, W, 3), of films the first frame that each of their ``frames`` maps spans,
+    (B, t, H, W, 3); uint8."""
+    pictures = shown.detach().float().cpu()
+    if pictures.dim() == 4:
+        return as_uint8(to_pictures(pictures, vit.preprocessor))
+    if not frames:
+        return None
+    first = [-(-frame * pictures.shape[1] // frames) for frame in range(frames)]
+    drawn = as_uint8(to_pictures(pictures[:, first].flatten(0, 1), vit.preprocessor))
+    return drawn.reshape(len(shown), frames, *drawn.shape[1:])
+
+
+def _request(
+    method: str | Sequence[str] | Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]
+) -> Request:
+    names = [method] if isinstance(method, str) else list(method)
+    if not names:
+        raise MethodError("expected at least one method; vs.methods() lists them")
+    infos = {name: get_method(name) for name in names}
+    own = (
+        {name: dict(method[name]) for name in names}
+        if isinstance(method, Mapping)
+        else {name: {} for name in names}
+    )
+    for name, info in infos.items():
+        own[name] = info.check_options(own[name])
+    for option, value in options.items():
+        takers = [name for name, info in infos.items() if option in info.options]
+        if not takers:
+            infos[names[0]].check_options({option: value})
+        for name in takers:
+            own[name] = {**infos[name].check_options({option: value}), **own[name]}
+    return own
+
+
+@dataclass(frozen=True)
+class InputBatch:
+    """Some of ``count`` pictures or texts, ready for the model: their places among all, their names, their contents."""
+
+    inputs: Inputs
+    positions: list[int]
+    count: int
+    keys: list[str]
+    ids: list[str]
+
+
+def input_batches(vit: Vit, images: Any, batch_size: int) -> Iterator[InputBatch]:
+    """What is explained, read batch by batch. Raises MethodError, and PictureError for what cannot be read."""
+    if batch_size < 1:
+        raise MethodError(f"expected batch_size of at least 1, got {batch_size}")
+    token_ids = isinstance(images, Tensor) and images.dim() == 2 and not images.is_floating_point()
+    films = isinstance(images, Tensor) and images.dim() == 5 and images.is_floating_point()
+    if isinstance(images, Mapping) or token_ids or films:
+        inputs = vit.inputs(images)
+        count = batch_of(inputs)
+        for start in range(0, count, batch_size):
+            index = torch.arange(start, min(start + batch_size, count))
+            part = inputs if count <= batch_size else select(inputs, index)
+            ids = list(content_keys(part))
+            yield InputBatch(part, index.tolist(), count, ids, ids)
+        return
+    source = picture_source(images)
+    for batch in source.batches(vit, batch_size):
+        yield InputBatch(vit.inputs(batch.images), batch.positions, len(source), batch.keys, batch.ids)
+
+
+def resolved(vit: Vit, inputs: Inputs, request: Request) -> Request:
+    """The request with all options as they are used. Raises MethodError for a method that does not apply."""
+    used: Request = {}
+    for name, options in request.items():
+        info = get_method(name)
+        reason = info.why_not(vit.probe_for(inputs).anatomy)
+        if reason is not None:
+            raise MethodError(f"method '{name}' does not apply to '{vit.source}': {reason}")
+        with _refused_by_name(info, vit):
+            used[name] = info.resolved(vit, inputs, options)
+    return used
+
+
+def explain_batch(
+    vit: Vit, inputs: Inputs, request: Request, target: Target, clean: bool = False
+) -> dict[str, Explanation]:
+    """Every method of a resolved request on one batch; what is the same for a whole run is not yet in it."""
+    infos = {name: get_method(name) for name in request}
+    anatomy = vit.probe_for(inputs).anatomy
+    groups: dict[tuple[Rules | None, int, str], list[tuple[MethodInfo, Needs]]] = {}
+    for name, info in infos.items():
+        with _refused_by_name(info, vit):
+            needs = info.needs_for(vit, inputs, request[name])
+        own = id(needs.target) if needs.target else 0
+        groups.setdefault((needs.rules, own, needs.precision or vit.precision), []).append((info, needs))
+    made: dict[str, Explanation] = {}
+    for (rules, _, precision), members in groups.items():
+        capture = Capture()
+        for _, needs in members:
+            capture = capture | needs.capture
+        aim = members[0][1].target or target
+        diagnosed = any(info.family in diagnostics.FAMILIES for info, _ in members)
+        # what a target of its own reads shows only in its gradient
+        follows = any(info.follows_rows for info, _ in members)
+        seeks = follows and anatomy.layout is not None and reads_for_itself(aim, inputs)
+        seeks = seeks and not (aim.needs_classifier and anatomy.classes is None)
+        capture = capture | Capture(streams=seeks)
+        gradient = seeks or any(needs.gradient for _, needs in members)
+        # one hold on the model for the norms and the pass that they belong to
+        with (
+            exclusive(vit.model),
+            diagnostics.watch_norms(vit.model, anatomy, diagnosed or clean) as seen,
+            released(),
+        ):
+            trace = vit.trace(
+                inputs, aim, gradient=gradient, rules=rules, capture=capture, precision=precision
+            )
+        note = None
+        if any(needs.gradient for _, needs in members):
+            note = trace.note_on_gradient()
+        if diagnosed and anatomy.layout is not None:
+            seen.sinks = diagnostics.sink_masses(trace)
+        for info, needs in members:
+            with _refused_by_name(info, vit):
+                relevance = info.run(trace, request[info.name])
+            explanation = to_explanation(trace, info, relevance, request[info.name])
+            if note is not None and needs.gradient:
+                if note != FLAT:
+                    require_nonzero_maps(info.name, explanation.maps, note)
+                explanation.metadata["notes"].append(note)
+            if info.family in diagnostics.FAMILIES and anatomy.layout is not None:
+                records = {"diagnostics": seen.records(trace.batch)}
+                explanation = dataclasses.replace(explanation, metadata={**explanation.metadata, **records})
+            made[info.name] = diagnostics.clean(explanation, seen.outliers) if clean else explanation
+    return {name: made[name] for name in request}
+
+
+@contextmanager
+def _refused_by_name(info: MethodInfo, vit: Vit) -> Iterator[None]:
+    """What a trace cannot show is the reason why this method does not apply."""
+    try:
+        yield
+    except TraceError as error:
+        raise MethodError(f"method '{info.name}' does not apply to '{vit.source}': {error}") from error
+
+
+def to_explanation(
+    trace: Trace, info: MethodInfo, relevance: Relevance, options: Mapping[str, Any]
+) -> Explanation:
+    """A method's raw relevance with everything that made it; tensors on the CPU."""
+    vit = trace.vit
+    layout = trace.anatomy.layout
+    flow = relevance.flow
+    metadata: dict[str, Any] = {
+        "model": vit.source,
+        "precision": trace.precision,
+        "image_size": list(trace.anatomy.image_size or ()),
+        "prefix": list(layout.prefix) if layout else [],
+        "versions": library_versions(),
+        "notes": [*relevance.notes, *trace.anatomy.notes, *trace.vit.loaded.notes],
+    }
+    shown = pictures_of(trace.inputs)
+    if shown is not None and (told := describe_shown(int(shown.shape[-3]))):
+        metadata["shown_channels"] = told
+        metadata["notes"].append(told)
+    if relevance.tokens is not None:
+        tokens = relevance.tokens.detach().float()
+        metadata["prefix_share"] = _prefix_share(tokens, trace).tolist()
+        maps = trace.layout.to_grid(tokens)
+        if flow is not None and flow.dim() == 3:
+            flow = trace.layout.to_grid(flow.detach().float())
+    elif relevance.maps is not None:
+        maps = relevance.maps.detach().float()
+    else:
+        raise MethodError(f"method '{info.name}' returned neither tokens nor maps")
+    require_finite_maps(info.name, maps, trace.precision)
+    if info.follows_rows and layout is not None and (read := trace.describe_readout()):
+        metadata["notes"].append(read)
+    if layout is not None and trace.anatomy.image_size is not None and tuple(maps.shape[-2:]) == layout.grid:
+        metadata["extent"] = list(trace.cells.extent)
+        if not trace.cells.whole:
+            metadata["notes"].append(f"no patch reads all of the picture: {trace.cells.describe_unread()}")
+    return Explanation(
+        method=info.name,
+        maps=maps.cpu(),
+        flow=None if flow is None else flow.detach().float().cpu(),
+        target=trace.target.describe() if trace.target else "",
+        classes=None if trace.classes is None else trace.classes.cpu(),
+        scores=trace._scores.cpu() if trace._scores is not None else torch.full((trace.batch,), float("nan")),
+        logits=trace.logits.cpu() if trace.anatomy.classes is not None else None,
+        layout=layout,
+        options=dict(options),
+        metadata=metadata,
+        extras={name: value.detach().float().cpu() for name, value in relevance.extras.items()},
+        class_names=tuple(vit.class_names) if vit.class_names else None,
+    )
+
+
+def _prefix_share(tokens: Tensor, trace: Trace) -> Tensor:
+    """Share of the absolute relevance that lies on prefix tokens, (B,)."""
+    if tokens.shape[1] != trace.layout.tokens:
+        return torch.zeros(tokens.shape[0])
+    size = tokens.abs()
+    prefix = size[:, : trace.layout.prefix_count].sum(1)
+    return (prefix / size.sum(1).clamp_min(1e-12)).cpu()

@@ -1,0 +1,313 @@
+"""What ``explain`` gives back: raw maps and everything that made them."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vitscope.errors import PictureError, RecipeError
+from vitscope.models.anatomy import TokenLayout
+from vitscope.models.preparing.cells import Cells
+from vitscope.storage import tensors
+from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
+from vitscope.tracing import ClassIndex
+
+KIND = "explanation"
+OPTIONAL = ("flow", "classes", "logits", "pictures")
+"""Tensors that an explanation may lack."""
+PER_PICTURE = ("prefix_share", "diagnostics", "keys", "ids", "targets")
+"""Metadata with one entry per picture."""
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """Maps of one method for a batch of pictures.
+
+    ``maps`` (B, h, w) float32, of films (B, t, h, w): one map for each step in time of the model's grid, whose frames
+    it spans in equal parts. Raw, prefix tokens left out (their share of the absolute relevance is
+    ``metadata["prefix_share"]``, one per picture, and attention-based maps have ``metadata["diagnostics"]``);
+    ``flow`` (B, L, h, w) or None; ``classes`` (B,) the explained
+    classes or None; ``scores`` (B,); ``logits`` (B, C) or None; ``extras``: tensors with the batch first, such as
+    ``head_weights`` (B, L, H); ``pictures`` (B, H, W, 3) uint8, of films (B, t, H, W, 3),
+    what overlays are drawn on, or None. ``made``: what
+    makes explanations like this one of any pictures; with the ``keys`` and ``ids`` of the pictures in ``metadata`` it
+    is the ``recipe``. None for maps that came from outside."""
+
+    method: str
+    maps: Tensor
+    flow: Tensor | None
+    target: str
+    classes: Tensor | None
+    scores: Tensor
+    logits: Tensor | None
+    layout: TokenLayout | None
+    options: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    pictures: Tensor | None = None
+    class_names: tuple[str, ...] | None = None
+    made: Recipe | None = None
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.maps.shape[1:]))
+        flow = f", flow over {self.flow.shape[1]} blocks" if self.flow is not None else ""
+        pictures = f"{len(self)} picture{'s' * (len(self) != 1)}"
+        return f"<Explanation by {self.method} of {pictures}, target {self.target}, maps {size}{flow}>"
+
+    def __len__(self) -> int:
+        return int(self.maps.shape[0])
+
+    def __getitem__(self, index: int) -> Explanation:
+        """The explanation of one picture, still with a batch axis of one."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"picture {index} of {len(self)}")
+        pick = slice(index % len(self), index % len(self) + 1)
+
+        def part(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value[pick]
+
+        metadata = {key: value[pick] if key in PER_PICTURE else value for key, value in self.metadata.items()}
+        return Explanation(
+            self.method, self.maps[pick], part(self.flow), _target_of(self.target, pick.start),
+            part(self.classes), self.scores[pick], part(self.logits), self.layout, self.options, metadata,
+            {k: v[pick] for k, v in self.extras.items()}, part(self.pictures), self.class_names, self.made,
+        )  # fmt: skip
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """What made these maps: the model as it was, every option, the target, the pictures. None for outside maps."""
+        if self.made is None:
+            return None
+        keys, ids = self.metadata["keys"], self.metadata["ids"]
+        truth = dict(self.made.truth)
+        if "targets" in truth:
+            truth["targets"] = truth_digest(keys, self.metadata["targets"])
+        return replace(self.made, pictures=pictures_digest(keys, ids), count=len(self), truth=truth)
+
+    def merge(self, *others: Explanation) -> Explanation:
+        """Explanations of other pictures, made alike, as one; in the order in which they are given.
+
+        Raises RecipeError, naming what differs, when another model, method, option or target made one of them, and for
+        a picture that is in two of them."""
+        parts = (self, *others)
+        recipes = [part.recipe for part in parts]
+        if any(recipe is None for recipe in recipes):
+            raise RecipeError("maps without a recipe cannot be merged; merge what explain() made")
+        known = [recipe for recipe in recipes if recipe is not None]
+        known[0].merged(*known[1:], what="explanations")
+        seen: set[str] = set()
+        for part in parts:
+            twice = seen.intersection(part.metadata["keys"])
+            if twice:
+                raise RecipeError(
+                    f"the picture {min(twice)!r} is in two of the explanations; give each picture once"
+                )
+            seen.update(part.metadata["keys"])
+        merged = concatenate(list(parts))
+        if (
+            merged.classes is not None
+            and re.match(r"class:\d", merged.target)
+            and "targets" in known[0].truth
+        ):
+            classes = tuple(int(index) for index in merged.classes)
+            merged = replace(merged, target=ClassIndex(classes, known[0].options["target"]).describe())
+        return merged
+
+    def class_name(self, index: int) -> str:
+        """Name of the explained class of a picture, its number when names are unknown, '' without a class."""
+        if self.classes is None:
+            return ""
+        number = int(self.classes[index])
+        return (
+            self.class_names[number] if self.class_names and number < len(self.class_names) else str(number)
+        )
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """The part of the picture that the cells of the maps cover: top, left, bottom, right as shares of its sides."""
+        top, left, bottom, right = self.metadata.get("extent", (0.0, 0.0, 1.0, 1.0))
+        return float(top), float(left), float(bottom), float(right)
+
+    # ---- drawing ---------------------------------------------------------------------------------------------
+    def overlay(self, index: int = 0, **options: Any) -> Image.Image:
+        """The map of one picture drawn over it; ``options`` go to ``vitscope.rendering.overlay``.
+
+        Raises PictureError when the explanation holds no pictures."""
+        from vitscope.rendering.maps.overlay import overlay
+
+        if self.maps.dim() == 4:
+            raise PictureError(
+                "this is the explanation of a film: draw it with strip(index) or animation(index, path)"
+            )
+        if self.pictures is None:
+            raise PictureError(
+                "this explanation holds no pictures to draw on; explain with keep_pictures=True"
+            )
+        picture = Image.fromarray(self.pictures[index].numpy())
+        options.setdefault("scaling", "signed" if bool((self.maps[index] < 0).any()) else "minmax")
+        options.setdefault("extent", self.extent)
+        options.setdefault("title", f"{self.method} {self.class_name(index)}".strip())
+        options.setdefault("caption", self.metadata.get("shown_channels"))
+        return overlay(self.maps[index].numpy(), picture, **options)
+
+    def strip(self, index: int = 0, **options: Any) -> Image.Image:
+        """The maps of one film in a row, each over the first frame that it spans, with one colour bar.
+
+        ``options`` go to ``vitscope.rendering.flow_strip``. Raises PictureError for the explanation of pictures."""
+        from vitscope.rendering.maps.flow import flow_strip
+
+        frames, looks = self._film(index)
+        return flow_strip(self.maps[index].numpy(), frames, **{**looks, **options})
+
+    def animation(
+        self, index: int, path: str | os.PathLike[str], *, seconds_per_frame: float = 0.5, **options: Any
+    ) -> Path:
+        """The maps of one film one after the other as .gif, .webp or .mp4; returns the path.
+
+        ``options`` go to ``vitscope.rendering.flow_frames``. Raises PictureError for the explanation of pictures."""
+        from vitscope.rendering.maps.animation import save_animation
+        from vitscope.rendering.maps.flow import flow_frames
+
+        frames, looks = self._film(index)
+        drawn = flow_frames(self.maps[index].numpy(), frames, **{**looks, **options})
+        return save_animation(drawn, Path(path), seconds_per_frame=seconds_per_frame, hold_last=0)
+
+    def _film(self, index: int) -> tuple[list[Image.Image] | None, dict[str, Any]]:
+        """The frames that one film's maps are drawn on, None where they were not kept, and how they are drawn."""
+        if self.maps.dim() != 4:
+            raise PictureError("this is no explanation of a film: draw it with overlay(index)")
+        frames = None
+        if self.pictures is not None:
+            frames = [Image.fromarray(frame.numpy()) for frame in self.pictures[index]]
+        return frames, {
+            "scaling": "signed" if bool((self.maps[index] < 0).any()) else "daam",
+            "extent": self.extent,
+            "title": f"{self.method} {self.class_name(index)}".strip(),
+            "caption": self.metadata.get("shown_channels"),
+            "labels": [f"time {time + 1}" for time in range(self.maps.shape[1])],
+        }
+
+    def _repr_html_(self) -> str:
+        """A row of overlays for a notebook: at most eight pictures, the rest counted."""
+        from vitscope.rendering.pages.markup import png_uri
+
+        shown = min(len(self), 8)
+        figures = []
+        if self.pictures is not None:
+            for index in range(shown):
+                source = png_uri(self.strip(index) if self.maps.dim() == 4 else self.overlay(index))
+                name = html.escape(f"{self.class_name(index)} {float(self.scores[index]):.3g}".strip())
+                figures.append(
+                    f'<figure style="display:inline-block;margin:4px"><img alt="{name}" src="{source}"/>'
+                    f"<figcaption>{name}</figcaption></figure>"
+                )
+        head = f"<b>{html.escape(self.method)}</b> on {html.escape(str(self.metadata.get('model', '')))}"
+        more = f", {shown} of {len(self)} shown" if shown < len(self) else ""
+        return f"<div>{head}{more}<br/>{''.join(figures)}</div>"
+
+    # ---- on disk ---------------------------------------------------------------------------------------------
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything to one safetensors file (ending added when missing); returns its path.
+
+        The file appears whole or not at all. Raises OutputError when it cannot be written."""
+        arrays = {"maps": self.maps, "scores": self.scores}
+        for name in OPTIONAL:
+            value = getattr(self, name)
+            if value is not None:
+                arrays[name] = value
+        arrays |= {f"extras.{name}": value for name, value in self.extras.items()}
+        note = {
+            "method": self.method,
+            "target": self.target,
+            "layout": None if self.layout is None else asdict(self.layout),
+            "options": self.options,
+            "metadata": self.metadata,
+            "class_names": self.class_names,
+            "recipe": None if self.recipe is None else self.recipe.to_dict(),
+        }
+        return tensors.save(path, KIND, arrays, note)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Explanation:
+        """Read what ``save`` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
+        arrays, note = tensors.load(path, KIND)
+        with decoding(path, KIND):
+            names = note["class_names"]
+            found = Explanation(
+                str(note["method"]), arrays["maps"], arrays.get("flow"), str(note["target"]), arrays.get("classes"),
+                arrays["scores"], arrays.get("logits"),
+                _layout(note["layout"]),
+                dict(note["options"]), dict(note["metadata"]),
+                {k.removeprefix("extras."): v for k, v in arrays.items() if k.startswith("extras.")},
+                arrays.get("pictures"), tuple(names) if names else None,
+                None if note["recipe"] is None else Recipe.from_dict(note["recipe"]).shard(),
+            )  # fmt: skip
+            if found.maps.dim() not in (3, 4) or any(len(value) != len(found) for value in arrays.values()):
+                raise ValueError("its tensors are not of the same pictures")
+            if found.recipe is not None and found.recipe != Recipe.from_dict(note["recipe"]):
+                raise ValueError("its pictures are not those of its recipe")
+            return found
+
+
+def _layout(note: Mapping[str, Any] | None) -> TokenLayout | None:
+    """The layout of a saved explanation."""
+    if note is None:
+        return None
+    cells = note["cells"]
+    found = (
+        None if cells is None else Cells(_pair(cells["size"]), tuple(cells["rows"]), tuple(cells["columns"]))
+    )
+    frames = None if note["frames"] is None else int(note["frames"])
+    return TokenLayout(tuple(str(name) for name in note["prefix"]), _pair(note["grid"]), found, frames)
+
+
+def _pair(values: list[int]) -> tuple[int, int]:
+    height, width = values
+    return int(height), int(width)
+
+
+def _target_of(target: str, index: int) -> str:
+    """The target of one picture: its own class where there is one per picture."""
+    match = re.fullmatch(r"class:([0-9]+(?:,[0-9]+)+)(:\w+)?", target)
+    return f"class:{match[1].split(',')[index]}{match[2] or ''}" if match else target
+
+
+def concatenate(parts: list[Explanation]) -> Explanation:
+    """Explanations of consecutive batches as one."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def join(name: str) -> Tensor | None:
+        values = [getattr(part, name) for part in parts]
+        return None if any(value is None for value in values) else torch.cat(values)
+
+    metadata = dict(first.metadata)
+    for key in PER_PICTURE:
+        if key in first.metadata:
+            metadata[key] = [entry for part in parts for entry in part.metadata[key]]
+    if "notes" in first.metadata:
+        metadata["notes"] = list(dict.fromkeys(note for part in parts for note in part.metadata["notes"]))
+    extras = {name: torch.cat([part.extras[name] for part in parts]) for name in first.extras}
+    maps, scores = join("maps"), join("scores")
+    assert maps is not None and scores is not None
+    return Explanation(
+        first.method, maps, join("flow"), first.target, join("classes"), scores, join("logits"), first.layout,
+        first.options, metadata, extras, join("pictures"), first.class_names, first.made,
+    )  # fmt: skip
+
+
+def as_uint8(pictures: list[Image.Image]) -> Tensor:
+    """Pillow pictures of one size as (B, H, W, 3) uint8."""
+    return torch.from_numpy(np.stack([np.asarray(picture.convert("RGB")) for picture in pictures]))

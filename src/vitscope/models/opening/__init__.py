@@ -1,0 +1,1 @@
+"""Opening a model: its weights, names of its classes, and what it says of itself."""

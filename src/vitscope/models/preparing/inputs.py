@@ -1,0 +1,117 @@
+"""Loose input at the border, one strict form inside: pictures in any accepted form to (B, C, H, W)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vitscope.errors import ModelError, PictureError
+from vitscope.models.preparing.preprocessor import Preprocessor
+from vitscope.pictures.bands import Bands, shown_channels
+from vitscope.pictures.forms import take_apart
+from vitscope.pictures.memory import check_tensor
+from vitscope.pictures.read import MAX_PIXELS
+from vitscope.pictures.source import PictureSource
+
+
+def to_batch(images: Any, preprocessor: Preprocessor | None, *, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """Pictures as the model's input (B, C, H, W), float32, on the CPU or where they were.
+
+    Every form that :func:`vitscope.pictures.picture_source` takes; integer tensors (B, N) are the token ids of a text
+    model and handed on unchanged, as is a ready float tensor (B, C, H, W) or, of films, (B, T, C, H, W). For a
+    preprocessor of other than one or three channels, arrays (H, W, C), uint8 tensors (C, H, W) and picture files of C
+    channels keep them as they are.
+
+    Raises ``PictureError`` for what cannot be used and ``ModelError`` when a picture comes and there is no
+    preprocessor.
+    """
+    if isinstance(images, Tensor) and images.ndim == 2 and not images.is_floating_point():
+        return images
+    if isinstance(images, Tensor) and images.ndim in (4, 5) and images.is_floating_point():
+        for image in images if images.ndim == 4 else images.flatten(0, 1):
+            check_tensor(image)
+        if len(images):
+            return images
+    ready = [
+        item if isinstance(item, Tensor) else _recipe(preprocessor)(item)
+        for item in _opened(images, max_pixels, preprocessor)
+    ]
+    shapes = sorted({tuple(item.shape) for item in ready})
+    if len(shapes) > 1:
+        raise PictureError(
+            f"the tensors of one batch must have one shape, got {', '.join(map(str, shapes[:4]))}; pass them one by one"
+        )
+    return _stacked(ready)
+
+
+def to_pictures(
+    images: Any, preprocessor: Preprocessor | None, *, max_pixels: int = MAX_PIXELS
+) -> list[Image.Image]:
+    """The same input as RGB pictures of the model's input size, for drawing on: one per picture, (H, W) of the model.
+
+    Of other than three channels, those of :func:`vitscope.pictures.bands.shown_channels` are drawn.
+
+    A ready tensor is turned back with the preprocessor's mean and deviation, or, without a preprocessor, stretched
+    between its own smallest and largest value.
+    """
+    shown = []
+    for item in _opened(images, max_pixels, preprocessor):
+        if isinstance(item, Tensor):
+            shown.append(Image.fromarray(drawable(item.detach(), preprocessor).numpy()))
+        else:
+            shown.append(_recipe(preprocessor).display(item))
+    return shown
+
+
+def drawable(image: Tensor, preprocessor: Preprocessor | None) -> Tensor:
+    """A ready tensor (C, H, W) as uint8 (H, W, 3) on the CPU, turned back with the preprocessor or stretched."""
+    known = preprocessor is not None and preprocessor.channels == image.shape[0]
+    unit = preprocessor.denormalise(image) if known and preprocessor is not None else None
+    shown = list(shown_channels(image.shape[0]))
+    unit = _stretched(image[shown]) if unit is None else unit[shown]
+    values = unit.mul(255).round().clamp(0, 255).to("cpu", torch.uint8)
+    return values.expand(3, -1, -1).permute(1, 2, 0).contiguous()
+
+
+def _opened(
+    images: Any, max_pixels: int, preprocessor: Preprocessor | None
+) -> Iterator[Image.Image | Bands | Tensor]:
+    """One after the other: RGB pictures, pictures of other channels, and ready float tensors (C, H, W)."""
+    source = (
+        images
+        if isinstance(images, PictureSource)
+        else PictureSource(take_apart(images).pictures, None, max_pixels=max_pixels)
+    )
+    for index in range(len(source)):
+        yield source.open(index, 3 if preprocessor is None else preprocessor.channels).image
+
+
+def _recipe(preprocessor: Preprocessor | None) -> Preprocessor:
+    if preprocessor is None:
+        raise ModelError(
+            "how this model wants its pictures is not known; open it with preprocess= (a Preprocessor, its library's "
+            "transform, {'size': 224, 'mean': 0.5, 'std': 0.5} with the numbers of its training, 'imagenet', 'clip' or "
+            "'half'), or pass ready normalised tensors (B, C, H, W)"
+        )
+    return preprocessor
+
+
+def _stretched(values: Tensor) -> Tensor:
+    low, high = values.amin(), values.amax()
+    return (values.float() - low) / (high - low).clamp(min=1e-12)
+
+
+def _stacked(items: list[Tensor]) -> Tensor:
+    """Tensors (C, H, W) of one shape as a batch, which lies in memory as they do: channels last stays channels last."""
+    first = items[0]
+    strides, dense = first.stride(), torch.empty_like(first).stride()
+    if first.is_contiguous() or strides != dense or any(item.stride() != strides for item in items):
+        return torch.stack(items)
+    batch = first.new_empty_strided((len(items), *first.shape), (first.numel(), *strides))
+    for row, item in zip(batch, items, strict=True):
+        row.copy_(item)
+    return batch

@@ -1,0 +1,1 @@
+"""Maps on pictures: scaling, enlarging, colour bars, overlays, flow strips, sheets and animations."""

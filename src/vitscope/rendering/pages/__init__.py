@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: markup, tables and the page itself."""

@@ -1,0 +1,1 @@
+"""Plots of numbers: curves, bars, scatter plots and matrices."""

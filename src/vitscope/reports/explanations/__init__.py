@@ -1,0 +1,1 @@
+"""Explanations as a page of cards, one for each picture."""

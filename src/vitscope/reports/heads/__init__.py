@@ -1,0 +1,1 @@
+"""The analyses of heads as plots and as a page."""

@@ -1,0 +1,1 @@
+"""What may be changed inside a running model: heads and tokens away, and other backward rules."""

@@ -1,0 +1,139 @@
+"""Switch heads, or single entries of their attention, off while the model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import TraceError
+from vitscope.models.anatomy import Anatomy
+
+
+@dataclass(frozen=True)
+class HeadAblation:
+    """Whole heads: T_lh <- keep * T_lh + (1 - keep) * replacement.
+
+    ``keep`` (B or 1, L, H): 1 leaves a head as it is, 0 takes it away; one row per batch item, so that many
+    ablations are one batch. ``replacement`` None means zero; (L, H, d) one vector for all queries, or
+    (L, H, Nq, d) one per query (mean ablation). L counts blocks."""
+
+    keep: Tensor
+    replacement: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep.dim() != 3:
+            raise TraceError(f"HeadAblation expects keep of shape (B, L, H), got {tuple(self.keep.shape)}")
+
+    def check(self, anatomy: Anatomy) -> None:
+        """Raise TraceError unless the mask fits the model. H: heads of the widest block."""
+        wanted = (len(anatomy.blocks), anatomy.heads)
+        if tuple(self.keep.shape[1:]) != wanted:
+            raise TraceError(
+                f"HeadAblation expects keep (B or 1, L, H) with L = {wanted[0]} blocks and H = {wanted[1]} heads, "
+                f"got {_shape(self.keep)}"
+            )
+        value = self.replacement
+        if value is not None and (value.dim() not in (3, 4) or tuple(value.shape[:2]) != wanted):
+            raise TraceError(
+                f"HeadAblation expects a replacement (L, H, d) or (L, H, Nq, d), got {_shape(value)}"
+            )
+
+    def apply(self, output: Tensor, block: int) -> Tensor:
+        """``output`` (B, H, Nq, d) of ``block`` with its heads ablated; the same tensor when none is."""
+        heads = output.shape[1]
+        keep = self.keep[:, block, :heads].to(output.device)
+        if keep.shape[0] not in (1, output.shape[0]):
+            raise TraceError(
+                f"HeadAblation expects keep for 1 or {output.shape[0]} pictures, got {_shape(self.keep)}"
+            )
+        if bool((keep == 1).all()):
+            return output
+        keep = keep.to(output.dtype)[:, :, None, None]
+        kept = output * keep
+        if self.replacement is None:
+            return kept
+        value = self.replacement[block][:heads].to(output)
+        if value.dim() == 2:
+            value = value[:, None, :]
+        if value.shape[-1] != output.shape[-1] or value.shape[1] not in (1, output.shape[2]):
+            raise TraceError(
+                f"HeadAblation's replacement {_shape(self.replacement)} does not fit block {block}, whose heads give "
+                f"(Nq, d) = {tuple(output.shape[2:])}"
+            )
+        return kept + (1 - keep) * value
+
+
+@dataclass(frozen=True)
+class EntryAblation:
+    """Entries of one block's attention: those where ``zero`` is True become 0 after the softmax.
+
+    ``zero`` is boolean, broadcastable to (B, Nq, Nk). ``head`` None means every head. With ``renormalise`` the
+    rows that lost entries sum to one again; by default they do not."""
+
+    block: int
+    head: int | None
+    zero: Tensor
+    renormalise: bool = False
+
+    def __post_init__(self) -> None:
+        if self.zero.dtype != torch.bool or self.zero.dim() not in (2, 3):
+            raise TraceError(
+                "EntryAblation expects a boolean zero (Nq, Nk) or (B, Nq, Nk), "
+                f"got {self.zero.dtype} {_shape(self.zero)}"
+            )
+
+    def check(self, anatomy: Anatomy) -> None:
+        """Raise TraceError unless block, head and mask fit the model."""
+        if not 0 <= self.block < len(anatomy.blocks):
+            raise TraceError(
+                f"EntryAblation expects a block from 0 to {len(anatomy.blocks) - 1}, got {self.block}"
+            )
+        heads = anatomy.blocks[self.block].heads
+        if self.head is not None and not 0 <= self.head < heads:
+            raise TraceError(f"EntryAblation expects a head from 0 to {heads - 1} (or None), got {self.head}")
+        site = anatomy.sites[anatomy.blocks[self.block].sites[0]]
+        given, wanted = tuple(self.zero.shape[-2:]), (site.queries, site.keys)
+        if any(g not in (1, w) for g, w in zip(given, wanted, strict=True)):
+            raise TraceError(f"EntryAblation expects zero (B, Nq, Nk) with (Nq, Nk) = {wanted}, got {given}")
+
+    def apply(self, attention: Tensor, queries: slice | None = None) -> Tensor:
+        """``attention`` (B, H, Nq, Nk), or the chosen query rows of it, without the chosen entries."""
+        zero = self.zero.to(attention.device)
+        zero = zero[None] if zero.dim() == 2 else zero
+        if zero.shape[0] not in (1, attention.shape[0]):
+            pictures = attention.shape[0]
+            raise TraceError(
+                f"EntryAblation expects zero for 1 or {pictures} pictures, got {_shape(self.zero)}"
+            )
+        zero = zero[:, None].expand(-1, attention.shape[1], -1, -1)
+        if queries is not None and zero.shape[2] != 1:
+            zero = zero[:, :, queries]
+        if self.head is not None:
+            chosen = torch.zeros(attention.shape[1], dtype=torch.bool, device=attention.device)
+            chosen[self.head] = True
+            zero = zero & chosen[None, :, None, None]
+        left = attention.masked_fill(zero, 0.0)
+        if not self.renormalise:
+            return left
+        total = left.sum(-1, keepdim=True)
+        changed = zero.any(-1, keepdim=True) & (total > 0)
+        return torch.where(changed, left / total.clamp_min(torch.finfo(left.dtype).tiny), left)
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
+
+
+Ablation = HeadAblation | EntryAblation
+
+
+def as_list(ablation: Ablation | Sequence[Ablation] | None) -> list[Ablation]:
+    """One, several or no ablations as a list."""
+    if ablation is None:
+        return []
+    if isinstance(ablation, (HeadAblation, EntryAblation)):
+        return [ablation]
+    return list(ablation)

@@ -1,0 +1,1 @@
+"""One forward or backward pass: set up, run, watched, put back."""

@@ -1,0 +1,109 @@
+"""Set a model and the process up for one observed pass, and put everything back afterwards.
+
+Ctrl-C waits from the first change to the last undo, but for the time in which the model itself runs (``running``).
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitscope.errors import TraceError
+from vitscope.interruption import held
+from vitscope.tracing.interception.function_modes import serve_without_interruption
+from vitscope.tracing.passes.caller import callers_switches_aside, models_default_dtype
+from vitscope.tracing.passes.exclusion import sole_use
+from vitscope.tracing.passes.recomputing import stop_recomputing
+from vitscope.tracing.passes.scope import one_scope
+
+AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class _Switches:
+    """Process-wide switches, turned while any pass of any thread runs and turned back when the last one ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self._fast_path = True
+        self._stance: Any = None
+        self._put_back: list[Callable[[], None]] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._running == 0:
+                self._fast_path = torch.backends.mha.get_fastpath_enabled()
+                torch.backends.mha.set_fastpath_enabled(False)
+                self._put_back = [stop_recomputing(), serve_without_interruption()]
+                if "torch._dynamo" in sys.modules:  # else nothing is compiled; its import takes seconds
+                    self._stance = torch.compiler.set_stance("force_eager")
+                    self._stance.__enter__()
+            self._running += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._running -= 1
+            if self._running == 0:
+                torch.backends.mha.set_fastpath_enabled(self._fast_path)
+                for put_back in self._put_back:
+                    put_back()
+                if self._stance is not None:
+                    self._stance.__exit__(None, None, None)
+                    self._stance = None
+
+
+_switches = _Switches()
+
+
+@contextmanager
+def exclusive(model: nn.Module) -> Iterator[list[nn.Module]]:
+    """One pass at a time over one model, and over all that share parts with it: flags and hooks are the pass's own.
+
+    Gives the model's modules. Signals that may raise are held inside; put long work under ``released``."""
+    with held():
+        modules = list(model.modules())
+        with sole_use(modules), one_scope():
+            yield modules
+
+
+@contextmanager
+def quiet(model: nn.Module, *, gradient: bool, precision: str = "float32") -> Iterator[None]:
+    """Evaluation mode, frozen parameters, no MHA fast path, compiled parts run eagerly, nothing recomputed on the way
+    back, none of the caller's switches; all restored on exit.
+
+    Frozen parameters halve the cost of a backward: only the way to the activations is differentiated. Signals are
+    held inside; let the model run under ``running``."""
+    with exclusive(model) as modules, _switches, callers_switches_aside(), ExitStack() as stack:
+        parameters = {
+            id(p): p for module in modules for p in module._parameters.values() if p is not None
+        }.values()
+        if gradient and any(p.is_inference() for p in parameters):
+            raise TraceError(
+                "the model's parameters were made under torch.inference_mode, so no gradient can pass them; "
+                "create or load the model outside torch.inference_mode"
+            )
+        training = [module for module in modules if module.training]
+        frozen = [p for p in parameters if p.requires_grad and not p.is_inference()]
+        floating = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
+        try:
+            for module in training:
+                module.training = False
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+            stack.enter_context(torch.set_grad_enabled(gradient))
+            stack.enter_context(models_default_dtype(floating))
+            if precision != "float32":
+                device = next((p.device.type for p in parameters), "cpu")
+                stack.enter_context(torch.autocast(device, dtype=AUTOCAST[precision]))
+            yield
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+            for module in training:
+                module.training = True

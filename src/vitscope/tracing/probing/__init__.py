@@ -1,0 +1,1 @@
+"""Learning a model's anatomy by watching one small pass."""

@@ -1,0 +1,41 @@
+"""What a result depends on besides its pictures and options: the opened model as it is now, and the libraries."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vitscope.version import __version__
+
+if TYPE_CHECKING:
+    from vitscope.tracing.vit import Vit
+
+
+def model_identity(vit: Vit) -> dict[str, Any]:
+    """The model's part of a :class:`~vitscope.storage.recipe.Recipe`: source, fingerprint of the weights as they are,
+    precision, preprocessing, what the user overrode, kind of output. The anatomy follows from these and the input.
+
+    Reads all weights: ask once for a run, not for each batch."""
+    return {
+        "source": vit.source,
+        "family": vit.family,
+        "fingerprint": vit.fingerprint,
+        "precision": vit.precision,
+        "preprocessing": None if vit.preprocessor is None else vit.preprocessor.as_dict(),
+        "overrides": vit.overrides,
+        "output": vit.loaded.output,
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of vitscope, Python and the libraries that compute a result, by name."""
+    import timm
+
+    return {
+        "vitscope": __version__,
+        "torch": str(torch.__version__),
+        "timm": timm.__version__,
+        "python": platform.python_version(),
+    }

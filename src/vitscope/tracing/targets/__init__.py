@@ -1,0 +1,1 @@
+"""What is explained: the one number per picture that is computed from what a model returns."""

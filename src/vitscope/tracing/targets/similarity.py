@@ -1,0 +1,100 @@
+"""Targets of models that embed instead of classify: likeness to a text or to another picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vitscope.errors import TargetError
+from vitscope.tracing.targets.target import ResolvedTarget, Target, register_text_form
+
+if TYPE_CHECKING:
+    from vitscope.models.opening.loaded import TextTower
+    from vitscope.tracing.vit import Vit
+
+
+@dataclass(frozen=True)
+class Similarity(Target):
+    """scale * cos(output, feature) + bias, with ``feature`` (D,) for all pictures or (B, D) one each."""
+
+    feature: Tensor = field(repr=False)
+    name: str = "similarity"
+    scale: float = 1.0
+    bias: float = 0.0
+    needs_classifier = False
+
+    @property
+    def count(self) -> int | None:
+        return None if self.feature.dim() == 1 or len(self.feature) == 1 else len(self.feature)
+
+    def _of(self, positions: list[int]) -> Target:
+        return self if self.count is None else replace(self, feature=self.feature[positions])
+
+    def resolve(self, logits: Tensor) -> ResolvedTarget:
+        feature = self.feature[None] if self.feature.dim() == 1 else self.feature
+        if feature.shape[-1] != logits.shape[-1] or feature.shape[0] not in (1, logits.shape[0]):
+            raise TargetError(
+                f"target '{self.name}' has a feature {tuple(self.feature.shape)}, the model gives "
+                f"{tuple(logits.shape)}; take the feature from the same model"
+            )
+        unit = normalize(feature.detach().float().to(logits.device), dim=-1).expand(logits.shape[0], -1)
+        return self._bound(unit)
+
+    def _bound(self, unit: Tensor) -> ResolvedTarget:
+        def function(output: Any, features: Tensor) -> Tensor:
+            return self.scale * (normalize(features.float(), dim=-1) * unit).sum(1) + self.bias
+
+        return ResolvedTarget(self.name, None, function, lambda index: self._bound(unit[index]))
+
+    def describe(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Text(Target):
+    """How much of a sentence is in the picture, for CLIP and SigLIP: the model's own score of picture and text."""
+
+    sentence: str
+    needs_classifier = False
+
+    def bind(self, vit: Vit) -> Target:
+        tower: TextTower | None = vit.loaded.extras.get("text")
+        if tower is None:
+            raise TargetError(
+                f"'{vit.source}' has no text side, so '{self.describe()}' cannot be scored; "
+                "open a CLIP or SigLIP model with its tokenizer (hf/… or open_clip/…)"
+            )
+        with torch.no_grad():
+            feature = tower.encode([self.sentence])[0]
+        return Similarity(feature, self.describe(), tower.logit_scale, tower.logit_bias)
+
+    def resolve(self, logits: Tensor) -> ResolvedTarget:
+        raise TargetError(f"target '{self.describe()}' needs its model; give it to vit.trace or vs.explain")
+
+    def describe(self) -> str:
+        return f"text: {self.sentence}"
+
+
+@dataclass(frozen=True)
+class Picture(Target):
+    """Likeness of the output to another picture's: cosine of the two features (or logits)."""
+
+    picture: Any
+    needs_classifier = False
+
+    def bind(self, vit: Vit) -> Target:
+        return Similarity(vit.forward([self.picture])[0], self.describe())
+
+    def resolve(self, logits: Tensor) -> ResolvedTarget:
+        raise TargetError(f"target '{self.describe()}' needs its model; give it to vit.trace or vs.explain")
+
+    def describe(self) -> str:
+        return f"picture:{self.picture}" if isinstance(self.picture, str) else "picture"
+
+
+register_text_form("text:", Text)
+register_text_form("picture:", Picture)
