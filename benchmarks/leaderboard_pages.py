@@ -266,7 +266,8 @@ INTRODUCTION = """# Leaderboard
 Made by `benchmarks/leaderboard.py`; nothing here was typed in. Each value is a mean over pictures with its 95 %
 bootstrap interval; * marks the best of a column and all that a paired test (sign flips, see
 [metrics](../metrics.md#the-protocol), with Holm's correction over all pairs of the board) cannot tell from it. The
-controls know nothing of the decision. SRG is the symmetric relevance gain ([metrics](../metrics.md#the-metrics)). "class" says whether a map depends on the class asked for. `drop` has the value
+controls know nothing of the decision. SRG is the symmetric relevance gain ([metrics](../metrics.md#the-metrics)).
+"class" says whether a map depends on the class asked for. `drop` has the value
 of attention masking at half the cost. Small models only (n stands under each table): read the intervals, not the order.
 The script goes on from where it stopped whenever it is given more time.
 
