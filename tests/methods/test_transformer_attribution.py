@@ -10,8 +10,8 @@ from torch import Tensor, nn
 import vitscope as vs
 from tests.zoo import ZOO, inputs, open_zoo, scores_in
 from vitscope.errors import MethodError
-from vitscope.tracing.changes.zplus import ZPlusSurgeon, _ZPlusInterceptor, relevance_sites
-from vitscope.tracing.passes.guard import quiet
+from vitscope.tracing.calls.guard import quiet
+from vitscope.tracing.passes.positive_relevance import ZPlusSurgeon, _ZPlusInterceptor, relevance_sites
 
 
 def safe(a: Tensor, b: Tensor) -> Tensor:

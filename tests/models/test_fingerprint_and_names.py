@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from vitscope.errors import ModelError
-from vitscope.models import imagenet_names
-from vitscope.models import fingerprint
+from vitscope.models import fingerprint, imagenet_names
 from vitscope.models.opening.class_names import as_class_names, from_id2label, imagenet_wnids
 
 

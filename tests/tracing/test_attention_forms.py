@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitscope.models.anatomy import SiteInfo
+from vitscope.tracing.calls.guard import quiet
+from vitscope.tracing.interception.attention_call import EagerInputs, FusedInputs
 from vitscope.tracing.interception.interceptor import Interceptor
-from vitscope.tracing.passes.guard import quiet
-from vitscope.tracing.site import AttentionSite, EagerInputs, FusedInputs
+from vitscope.tracing.site import AttentionSite
 
 
 class Keep:

@@ -18,7 +18,7 @@ from tests.tracing.test_nothing_left import same, state
 from vitscope.errors import VitscopeError
 from vitscope.methods import Explanation
 from vitscope.tracing import Vit
-from vitscope.tracing.passes.guard import exclusive
+from vitscope.tracing.calls.guard import exclusive
 
 METHODS = ["gmar", "dart"]
 

@@ -13,7 +13,7 @@ import vitscope as vs
 from tests.zoo import inputs, open_zoo
 from vitscope.errors import TraceError
 from vitscope.methods import get_method
-from vitscope.tracing.keys import content_keys, generator_for
+from vitscope.tracing.picture_keys import content_keys, generator_for
 
 
 @pytest.fixture(scope="module")

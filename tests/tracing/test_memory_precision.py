@@ -12,7 +12,7 @@ from torch import Tensor
 import vitscope as vs
 from tests.zoo import fresh, open_zoo, pictures
 from vitscope.tracing import TokenRemoval, Vit, constant_gate
-from vitscope.tracing.site import FusedInputs
+from vitscope.tracing.interception.attention_call import FusedInputs
 
 
 def saved_bytes(vit: Vit, size: int, **options: Any) -> int:

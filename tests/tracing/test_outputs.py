@@ -14,7 +14,7 @@ from transformers import ViTConfig, ViTForImageClassification, YolosConfig, Yolo
 
 import vitscope as vs
 from vitscope.errors import ModelError, TargetError
-from vitscope.tracing.passes.outputs import at, choose, describe, leaves, parse_path, scores_of
+from vitscope.tracing.calls.outputs import at, choose, describe, leaves, parse_path, scores_of
 
 Pair = namedtuple("Pair", "age head")
 

@@ -12,8 +12,8 @@ from tests.zoo import PICTURES, ZOO, fresh, inputs, open_zoo, pictures
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import EntryAblation, HeadAblation, TokenRemoval, Vit
-from vitscope.tracing.copies.resume import can_resume
-from vitscope.tracing.passes.blocks import first_tensor
+from vitscope.tracing.calls.blocks import first_tensor
+from vitscope.tracing.passes.resume import can_resume
 
 NAMES = [name for name in ZOO if ZOO[name].blocks]
 SHORT = [n for n in NAMES if n not in ("hand-shared", "hand-functional", "hand-functional-norm-outside")]

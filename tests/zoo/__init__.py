@@ -20,7 +20,7 @@ from tests.zoo.other_models import OTHERS, REFUSED
 from tests.zoo.timm_models import TIMM
 from tests.zoo.transformers_models import TRANSFORMERS
 from vitscope.tracing import Vit
-from vitscope.tracing.passes.outputs import choose, leaves, scores_of
+from vitscope.tracing.calls.outputs import choose, leaves, scores_of
 
 ZOO: dict[str, Entry] = {**TIMM, **TRANSFORMERS, **OTHERS, **REFUSED}
 TOKENS = [name for name, entry in ZOO.items() if entry.refused is None]

@@ -21,8 +21,8 @@ from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, default_kappa
 from vitscope.options.door import checked
 from vitscope.tracing import Target, TopK, Vit, constant_gate
-from vitscope.tracing.passes.caller import unaffected
-from vitscope.tracing.targets.target import OutputLength
+from vitscope.tracing.calls.callers_switches import unaffected
+from vitscope.tracing.targets.custom import OutputLength
 
 RECIPE = "kappa by conservation, 2"
 """How a calibration finds kappa; another number when another way would give another kappa for the same pictures."""

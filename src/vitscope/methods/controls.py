@@ -12,7 +12,7 @@ from vitscope.methods.registry import pictures_only, register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import Trace
-from vitscope.tracing.keys import generator_for
+from vitscope.tracing.picture_keys import generator_for
 
 
 @register(

@@ -19,7 +19,7 @@ from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import AttentionSite, Capture, Trace, Vit
-from vitscope.tracing.passes.forward_pass import Inputs
+from vitscope.tracing.calls.calling import Inputs
 
 CITATION = "Liao et al., DAAM, 2025, arXiv 2503.14640"
 

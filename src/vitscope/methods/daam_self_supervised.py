@@ -23,7 +23,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.bounds import File, Range
 from vitscope.tracing import Target, Trace, Vit
-from vitscope.tracing.targets.target import ResolvedTarget
+from vitscope.tracing.targets.resolved import ResolvedTarget
 
 BankOrFile = Annotated[MemoryBank | str | os.PathLike[str], File("a MemoryBank or the path of its file")]
 NEIGHBOURS = 20

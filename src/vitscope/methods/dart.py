@@ -23,7 +23,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
 from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import AttentionSite, Target, TokenRemoval, Trace, Vit, constant_gate
-from vitscope.tracing.targets.target import ResolvedTarget
+from vitscope.tracing.targets.resolved import ResolvedTarget
 
 MOST_SUBSETS = 1024
 """Each half-token subset is one more forward and backward pass."""

@@ -18,8 +18,8 @@ from vitscope.errors import MethodError, TraceError
 from vitscope.methods.fullgrad import STREAMS
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import Vit, constant_gate
-from vitscope.tracing.passes.calling import select
-from vitscope.tracing.passes.forward_pass import Inputs, run_pass
+from vitscope.tracing.calls.calling import Inputs, select
+from vitscope.tracing.passes.forward_pass import run_pass
 
 DEFAULT = 0.5
 HIGHEST = 2.0

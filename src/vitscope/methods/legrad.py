@@ -11,8 +11,8 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.bounds import StartBlock
 from vitscope.tracing import Trace
-from vitscope.tracing.copies.resume import can_resume
 from vitscope.tracing.passes.local_gradients import local_sites
+from vitscope.tracing.passes.resume import can_resume
 
 
 def _applies(anatomy: Anatomy) -> str | None:

@@ -18,12 +18,12 @@ from vitscope.models.opening.optional import require
 from vitscope.models.preparing.cells import Cells
 from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import Trace
+from vitscope.tracing.calls.calling import call_model, with_pictures
+from vitscope.tracing.calls.guard import quiet
+from vitscope.tracing.calls.outputs import scores_of
+from vitscope.tracing.calls.scope import running
 from vitscope.tracing.passes.answers import FLAT
-from vitscope.tracing.passes.calling import call_model, with_pictures
 from vitscope.tracing.passes.forward_pass import run_pass
-from vitscope.tracing.passes.guard import quiet
-from vitscope.tracing.passes.outputs import scores_of
-from vitscope.tracing.passes.scope import running
 
 Baseline = Annotated[float, Range(-100, 100)]
 """A pixel value in normalised units."""

@@ -13,7 +13,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import TokenRemoval, Trace
-from vitscope.tracing.passes.calling import select
+from vitscope.tracing.calls.calling import select
 
 
 def _removable(anatomy: Anatomy) -> str | None:

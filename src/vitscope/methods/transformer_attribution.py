@@ -11,7 +11,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.bounds import StartBlock
 from vitscope.tracing import AttentionSite, Trace
-from vitscope.tracing.changes.zplus import ratio, relevance_sites
+from vitscope.tracing.passes.positive_relevance import ratio, relevance_sites
 
 
 def _applies(anatomy: Anatomy) -> str | None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from vitscope.errors import ModelError
 from vitscope.models.opening.load import load_model
 from vitscope.options.door import checked
-from vitscope.tracing.passes.caller import unaffected
-from vitscope.tracing.passes.outputs import parse_path
+from vitscope.tracing.calls.callers_switches import unaffected
+from vitscope.tracing.calls.outputs import parse_path
 from vitscope.tracing.probing.overrides import Overrides
 from vitscope.tracing.vit import Vit
 

@@ -14,69 +14,12 @@ from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import SiteInfo
+from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.changes.ablation import EntryAblation
-from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.interception.attention_call import EagerInputs, FusedInputs
 
 CHUNK_ELEMENTS = 2**24
 """Rebuilt attention is made in query chunks of at most this many elements where only a reduction is needed."""
-
-
-@dataclass
-class FusedInputs:
-    """What a fused attention call was given. q: (..., H, Nq, d); k, v: (..., Hk, Nk, d), Hk divides H."""
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    mask: Tensor | None
-    scale: float
-    causal: bool
-    folded: bool = False
-    """True when the model gave (B * H, N, d) or (B, N, d), without an axis for heads."""
-
-    def unfolded(self, heads: int) -> FusedInputs:
-        """The same call with heads on an axis of their own: (B * H, 1, N, d) as (B, H, N, d)."""
-
-        def apart(tensor: Tensor) -> Tensor:
-            return tensor.reshape(-1, heads, *tensor.shape[-2:])
-
-        mask = self.mask
-        if mask is not None and mask.dim() == 4 and mask.shape[0] == self.q.shape[0]:
-            mask = apart(mask)
-        return FusedInputs(apart(self.q), apart(self.k), apart(self.v), mask, self.scale, self.causal)
-
-    def repeated(self, which: Tensor) -> Tensor:
-        """Keys or values with one copy per query head (grouped-query attention)."""
-        heads, own = self.q.shape[-3], which.shape[-3]
-        return which if heads == own else which.repeat_interleave(heads // own, dim=-3)
-
-    def scores(self, queries: slice) -> Tensor:
-        """Scaled and masked scores before softmax, float32, (..., H, q, Nk)."""
-        q = self.q[..., queries, :].float()
-        scores = (q * self.scale) @ self.repeated(self.k).float().transpose(-2, -1)
-        if self.mask is not None:
-            mask = self.mask
-            if mask.shape[-2] != 1:
-                mask = mask[..., queries, :]
-            scores = (
-                scores.masked_fill(~mask, float("-inf"))
-                if mask.dtype == torch.bool
-                else scores + mask.float()
-            )
-        if self.causal:
-            length, keys = self.q.shape[-2], self.k.shape[-2]
-            allowed = torch.ones(length, keys, dtype=torch.bool, device=q.device).tril()[queries]
-            scores = scores.masked_fill(~allowed, float("-inf"))
-        return scores
-
-
-@dataclass
-class EagerInputs:
-    """What an eager call showed: the matrix that was multiplied with v, and the scores its softmax was given."""
-
-    attention: Tensor
-    pre_softmax: Tensor
-    v: Tensor
 
 
 @dataclass

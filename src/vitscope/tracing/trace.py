@@ -12,16 +12,17 @@ from torch import Tensor
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
 from vitscope.models.preparing.cells import Cells
+from vitscope.tracing.calls.calling import batch_of, pictures_of
 from vitscope.tracing.changes.rules import Rules
-from vitscope.tracing.keys import content_keys
 from vitscope.tracing.passes.answers import require_way_back
 from vitscope.tracing.passes.backward import Gradients
-from vitscope.tracing.passes.calling import pictures_of
-from vitscope.tracing.passes.forward_pass import Capture, PassRecord, batch_of, compose_tokens
+from vitscope.tracing.passes.forward_pass import Capture, PassRecord, compose_tokens
 from vitscope.tracing.passes.readout import Readout, readout_of_score, reads_for_itself
 from vitscope.tracing.passes.stages import Stage
+from vitscope.tracing.picture_keys import content_keys
 from vitscope.tracing.site import AttentionSite
-from vitscope.tracing.targets.target import ResolvedTarget, Target
+from vitscope.tracing.targets.resolved import ResolvedTarget
+from vitscope.tracing.targets.target import Target
 
 if TYPE_CHECKING:
     from vitscope.tracing.vit import Vit

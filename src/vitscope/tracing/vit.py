@@ -12,14 +12,20 @@ from torch import Tensor, nn
 from vitscope.errors import ModelError, PictureError, TargetError, TraceError
 from vitscope.models.anatomy import Anatomy
 from vitscope.models.opening.fingerprint import CurrentFingerprint
-from vitscope.models.opening.loaded import LoadedModel
+from vitscope.models.opening.loaded import LoadedModel, TextTower
 from vitscope.models.preparing.inputs import to_batch
 from vitscope.models.sources.module import refuse_unseeable, unwrapped
 from vitscope.options.door import checked
+from vitscope.tracing.calls.callers_switches import unaffected
+from vitscope.tracing.calls.calling import Inputs, batch_of, pictures_of, select, takes_first
+from vitscope.tracing.calls.guard import AUTOCAST
 from vitscope.tracing.changes.ablation import Ablation, as_list
 from vitscope.tracing.changes.removal import TokenRemoval
 from vitscope.tracing.changes.rules import Rules
-from vitscope.tracing.copies.resume import (
+from vitscope.tracing.passes.answers import require_numbers
+from vitscope.tracing.passes.backward import FP16_SCALE, backward
+from vitscope.tracing.passes.forward_pass import Capture, PassRecord, run_pass
+from vitscope.tracing.passes.resume import (
     BlockCache,
     can_resume,
     collect_outputs,
@@ -27,18 +33,14 @@ from vitscope.tracing.copies.resume import (
     no_blocks,
     shortcuts,
 )
-from vitscope.tracing.keys import check_keys
-from vitscope.tracing.passes.answers import require_numbers
-from vitscope.tracing.passes.backward import FP16_SCALE, backward
-from vitscope.tracing.passes.caller import unaffected
-from vitscope.tracing.passes.calling import pictures_of, select, takes_first
-from vitscope.tracing.passes.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
-from vitscope.tracing.passes.guard import AUTOCAST
 from vitscope.tracing.passes.stages import Stage
+from vitscope.tracing.picture_keys import check_keys
 from vitscope.tracing.probing.by_input_size import Probes
 from vitscope.tracing.probing.overrides import Overrides
 from vitscope.tracing.probing.probe import Probe
-from vitscope.tracing.targets.target import ResolvedTarget, Target, TargetLike, parse_target
+from vitscope.tracing.targets.parsing import TargetLike, parse_target
+from vitscope.tracing.targets.resolved import ResolvedTarget
+from vitscope.tracing.targets.target import Target
 from vitscope.tracing.trace import Trace
 
 
@@ -93,6 +95,11 @@ class Vit:
     def class_names(self) -> list[str] | None:
         """Class names, None when unknown."""
         return self.loaded.class_names
+
+    @property
+    def text_tower(self) -> TextTower | None:
+        """The text side of a contrastive model (CLIP, SigLIP), None when there is none."""
+        return self.loaded.extras.get("text")
 
     @property
     def fingerprint(self) -> str:

@@ -93,7 +93,7 @@ def explained_label(vit: Vit, explanation: Explanation) -> str:
 
 def top_predictions(vit: Vit, logits: Any, count: int = 5) -> list[dict[str, Any]]:
     """The most likely classes of one row of logits (C,), as records for ``--json`` and reports."""
-    from vitscope.tracing.targets.target import quantity_of
+    from vitscope.tracing.targets.quantity import quantity_of
 
     probabilities = quantity_of(logits.float().cpu(), "probability", vit.anatomy.probability)
     values, indices = probabilities.topk(min(count, probabilities.numel()))

@@ -23,7 +23,7 @@ from vitscope.evaluation.running.subjects import CONTROLS, contestants
 from vitscope.options.door import checked
 from vitscope.progress import RESUMED
 from vitscope.tracing import Vit
-from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity
 
 DEFAULT_METHODS = ("dart", "gmar", "daam", "rollout", "gae")

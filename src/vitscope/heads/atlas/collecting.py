@@ -30,7 +30,7 @@ from vitscope.progress import Progress, Steps, quiet
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import AttentionSite, Vit
-from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.calls.callers_switches import unaffected
 
 MAP_ELEMENTS = 24_000_000
 """Attention values of one block held at once (about 100 MB); the batch is cut down to stay below."""

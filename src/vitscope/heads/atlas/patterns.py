@@ -41,7 +41,7 @@ from vitscope.options.door import checked
 from vitscope.progress import Progress, quiet
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Vit
-from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.calls.callers_switches import unaffected
 
 TrainingCallback = Callable[[str, TrainingProgress], None]
 

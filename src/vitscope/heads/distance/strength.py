@@ -33,7 +33,7 @@ from vitscope.progress import Progress, Steps, quiet
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 from vitscope.tracing import Vit
-from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.calls.callers_switches import unaffected
 
 KIND = "strength profile"
 

@@ -28,7 +28,7 @@ from vitscope.progress import Progress, Steps, quiet
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 from vitscope.tracing import Vit
-from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity
 
 KIND = "cumulative pruning"

@@ -31,7 +31,7 @@ from vitscope.options.door import checked
 from vitscope.pictures import Batch, picture_source
 from vitscope.progress import Progress, Steps, quiet
 from vitscope.tracing import ClassIndex, Target, TopK, Vit
-from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity
 
 

@@ -25,8 +25,8 @@ from vitscope.options.door import checked
 from vitscope.pictures import Batch, picture_source
 from vitscope.progress import Progress, Steps, quiet
 from vitscope.tracing import Vit
+from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.copies.resuming import Resumer
-from vitscope.tracing.passes.caller import unaffected
 from vitscope.tracing.recipe import model_identity
 
 TOGETHER, APART = "together ", "apart "

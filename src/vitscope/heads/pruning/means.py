@@ -22,7 +22,7 @@ from vitscope.progress import Progress, Steps, quiet
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import AttentionSite, Vit
-from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.calls.callers_switches import unaffected
 
 NAME = "mean head outputs"
 FILE = "sums.safetensors"

@@ -34,8 +34,8 @@ from vitscope.progress import Progress, Steps, quiet
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 from vitscope.tracing import EntryAblation, Vit
+from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.copies.resuming import Resumer
-from vitscope.tracing.passes.caller import unaffected
 
 KIND = "partial pruning"
 PLACE = ("picture", "step", "part", "k")

@@ -30,7 +30,7 @@ from vitscope.options.door import checked
 from vitscope.pictures import Batch, picture_source
 from vitscope.progress import Progress, Steps, quiet
 from vitscope.tracing import Trace, Vit
-from vitscope.tracing.passes.caller import unaffected
+from vitscope.tracing.calls.callers_switches import unaffected
 
 SCORES: Mapping[str, str] = {
     "first_order": "first order, |<T, dT>|",

@@ -27,8 +27,8 @@ from vitscope.errors import MethodError
 from vitscope.methods.explaining.explanation import Explanation
 from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
 from vitscope.tracing import Trace
-from vitscope.tracing.passes.blocks import first_tensor
-from vitscope.tracing.passes.scope import own
+from vitscope.tracing.calls.blocks import first_tensor
+from vitscope.tracing.calls.scope import own
 
 FAMILIES = frozenset(("attention", "attention-gradient", "flow", "cam"))
 """Families of methods whose maps outlier patches and sinks bend; their metadata holds the diagnostics."""

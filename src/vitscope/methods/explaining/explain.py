@@ -24,13 +24,12 @@ from vitscope.pictures.bands import describe_shown
 from vitscope.pictures.source import picture_source
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, by_number, parse_target
-from vitscope.tracing.keys import content_keys
+from vitscope.tracing.calls.callers_switches import unaffected
+from vitscope.tracing.calls.calling import Inputs, batch_of, pictures_of, select
+from vitscope.tracing.calls.guard import exclusive
 from vitscope.tracing.passes.answers import FLAT, require_finite_maps, require_nonzero_maps
-from vitscope.tracing.passes.caller import unaffected
-from vitscope.tracing.passes.calling import pictures_of, select
-from vitscope.tracing.passes.forward_pass import Inputs, batch_of
-from vitscope.tracing.passes.guard import exclusive
 from vitscope.tracing.passes.readout import reads_for_itself
+from vitscope.tracing.picture_keys import content_keys
 from vitscope.tracing.recipe import library_versions, model_identity
 
 Request = dict[str, dict[str, Any]]

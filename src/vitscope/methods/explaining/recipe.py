@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vitscope.storage.recipe import Recipe, digest_of, plain
 from vitscope.tracing import ClassIndex, Target
-from vitscope.tracing.passes.forward_pass import Inputs
+from vitscope.tracing.calls.calling import Inputs
 from vitscope.tracing.recipe import library_versions
 
 PER_PICTURE = "one of each picture"

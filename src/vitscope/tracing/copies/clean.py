@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.models.anatomy import Anatomy
-from vitscope.tracing.copies.resume import BlockCache, collect_outputs, no_blocks
+from vitscope.tracing.calls.blocks import first_tensor, is_tokens
+from vitscope.tracing.calls.guard import exclusive
+from vitscope.tracing.calls.scope import own
 from vitscope.tracing.copies.shortening import Watching
 from vitscope.tracing.passes.answers import require_numbers
-from vitscope.tracing.passes.blocks import first_tensor, is_tokens
 from vitscope.tracing.passes.forward_pass import run_pass
-from vitscope.tracing.passes.guard import exclusive
-from vitscope.tracing.passes.scope import own
+from vitscope.tracing.passes.resume import BlockCache, collect_outputs, no_blocks
 from vitscope.tracing.vit import Vit
 
 

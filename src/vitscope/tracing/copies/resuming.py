@@ -23,11 +23,11 @@ from torch import Tensor
 
 from vitscope.errors import VitscopeError
 from vitscope.tracing import Capture, EntryAblation, HeadAblation, Vit
+from vitscope.tracing.calls.calling import select
 from vitscope.tracing.copies.clean import Clean
-from vitscope.tracing.copies.resume import can_resume, shortcuts
 from vitscope.tracing.copies.shortening import Around, Given, KnownAttention, PrefixQueries, Reached, StopAt
-from vitscope.tracing.passes.calling import select
 from vitscope.tracing.passes.forward_pass import run_pass
+from vitscope.tracing.passes.resume import can_resume, shortcuts
 
 READS_PREFIX = ("class", "class+distillation")
 TOLERANCE = 1e-4

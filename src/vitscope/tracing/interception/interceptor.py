@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitscope.tracing.interception.attention_call import EagerInputs, FusedInputs
 from vitscope.tracing.interception.eager import (
     CARRY,
     PRODUCT,
@@ -26,7 +27,6 @@ from vitscope.tracing.interception.eager import (
 )
 from vitscope.tracing.interception.function_modes import PassMode
 from vitscope.tracing.interception.multihead import FUSED, call_arguments, inner_attention
-from vitscope.tracing.site import EagerInputs, FusedInputs
 
 
 class Surgeon(Protocol):

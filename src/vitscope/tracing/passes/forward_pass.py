@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
+from vitscope.tracing.calls.blocks import first_tensor, is_tokens, replace_first, skip_blocks, watch_blocks
+from vitscope.tracing.calls.calling import Inputs as Inputs
+from vitscope.tracing.calls.calling import batch_of as batch_of
+from vitscope.tracing.calls.calling import call_model, pictures_of, with_pictures
+from vitscope.tracing.calls.guard import quiet
+from vitscope.tracing.calls.outputs import scores_of
 from vitscope.tracing.changes.ablation import Ablation
 from vitscope.tracing.changes.removal import TokenRemoval
 from vitscope.tracing.changes.rules import Rules
-from vitscope.tracing.changes.surgeon import PassSurgeon
 from vitscope.tracing.interception.interceptor import Interceptor
-from vitscope.tracing.passes.blocks import first_tensor, is_tokens, replace_first, skip_blocks, watch_blocks
-from vitscope.tracing.passes.calling import Inputs as Inputs
-from vitscope.tracing.passes.calling import batch_of as batch_of
-from vitscope.tracing.passes.calling import call_model, pictures_of, with_pictures
-from vitscope.tracing.passes.guard import quiet
-from vitscope.tracing.passes.outputs import scores_of
 from vitscope.tracing.passes.stages import Stage, watch_stages
+from vitscope.tracing.passes.surgeon import PassSurgeon
 from vitscope.tracing.site import AttentionSite
 
 CONVOLUTION: frozenset[Any] = frozenset({torch.conv2d, F.conv2d})

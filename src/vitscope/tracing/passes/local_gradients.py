@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from vitscope.tracing.calls.calling import Inputs, batch_of, select
 from vitscope.tracing.changes.rules import Rules
-from vitscope.tracing.copies.resume import BlockCache, shortcuts
 from vitscope.tracing.passes.backward import FP16_SCALE, backward
-from vitscope.tracing.passes.calling import select
-from vitscope.tracing.passes.forward_pass import Capture, Inputs, PassRecord, batch_of, run_pass
+from vitscope.tracing.passes.forward_pass import Capture, PassRecord, run_pass
+from vitscope.tracing.passes.resume import BlockCache, shortcuts
 from vitscope.tracing.site import AttentionSite
-from vitscope.tracing.targets.target import ResolvedTarget
+from vitscope.tracing.targets.resolved import ResolvedTarget
 
 if TYPE_CHECKING:
     from vitscope.tracing.vit import Vit

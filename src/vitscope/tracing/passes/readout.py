@@ -9,8 +9,8 @@ from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, TokenLayout
+from vitscope.tracing.calls.calling import Inputs
 from vitscope.tracing.passes.backward import Gradients
-from vitscope.tracing.passes.forward_pass import Inputs
 from vitscope.tracing.targets.target import Target
 
 FAINT = 1e-5

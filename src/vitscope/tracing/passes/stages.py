@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitscope.tracing.passes.blocks import first_tensor, replace_first
-from vitscope.tracing.passes.calling import call_model
-from vitscope.tracing.passes.scope import own
+from vitscope.tracing.calls.blocks import first_tensor, replace_first
+from vitscope.tracing.calls.calling import call_model
+from vitscope.tracing.calls.scope import own
 
 SMALLEST_SIDE = 2
 """Maps of one row or column say nothing about places."""

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.errors import ModelError
-from vitscope.tracing.passes.calling import Inputs, pictures_of, select, with_pictures
-from vitscope.tracing.passes.does_not_run import DoesNotRunError
-from vitscope.tracing.passes.guard import quiet
+from vitscope.tracing.calls.calling import Inputs, pictures_of, select, with_pictures
+from vitscope.tracing.calls.failed_forward import DoesNotRunError
+from vitscope.tracing.calls.guard import quiet
 from vitscope.tracing.passes.stages import Stage, find_stages
 from vitscope.tracing.probing.overrides import Overrides
 from vitscope.tracing.probing.probe import Probe, probe

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vitscope.errors import ModelError
-from vitscope.tracing.passes.outputs import Path
+from vitscope.tracing.calls.outputs import Path
 
 
 @dataclass(frozen=True)

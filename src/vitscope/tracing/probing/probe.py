@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from vitscope.errors import ModelError, VitscopeError
 from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
+from vitscope.tracing.calls.calling import Inputs, batch_of, call_model, order_of_patches, pictures_of
+from vitscope.tracing.calls.failed_forward import why_not_run
+from vitscope.tracing.calls.guard import quiet
+from vitscope.tracing.calls.outputs import choose, leaves, scores_of
 from vitscope.tracing.interception.interceptor import Interceptor
 from vitscope.tracing.interception.provenance import PICTURES, add_reads, reads_of, sites_in
-from vitscope.tracing.passes.calling import Inputs, batch_of, call_model, order_of_patches, pictures_of
-from vitscope.tracing.passes.does_not_run import why_not_run
-from vitscope.tracing.passes.guard import quiet
-from vitscope.tracing.passes.outputs import choose, leaves, scores_of
 from vitscope.tracing.probing.chains import find_chain
 from vitscope.tracing.probing.layout import find_layout, name_prefix, prefix_names
 from vitscope.tracing.probing.overrides import Overrides

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitscope.models.preparing.cells import Window
+from vitscope.tracing.calls.blocks import first_tensor, is_tokens
+from vitscope.tracing.calls.scope import own
 from vitscope.tracing.changes.rulebook import LAYER_NORM, RMS_NORM
+from vitscope.tracing.interception.attention_call import EagerInputs, FusedInputs
 from vitscope.tracing.interception.provenance import Provenance, add_reads, bit_of, reads_of
-from vitscope.tracing.passes.blocks import first_tensor, is_tokens
 from vitscope.tracing.passes.forward_pass import CONVOLUTION
-from vitscope.tracing.passes.scope import own
 from vitscope.tracing.probing.layout import GridSeen
-from vitscope.tracing.site import EagerInputs, FusedInputs
 
 POOLINGS: frozenset[Any] = frozenset((torch.max_pool2d, F.avg_pool2d))
 """Poolings over windows: they lie on the way from the pixels to the grid in some stems."""

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from vitscope.models.anatomy import Anatomy, TokenLayout
 from vitscope.models.preparing.cells import Cells
-from vitscope.tracing.passes.blocks import get_module, is_tokens
-from vitscope.tracing.passes.calling import Inputs, call_model, with_pictures
+from vitscope.tracing.calls.blocks import get_module, is_tokens
+from vitscope.tracing.calls.calling import Inputs, call_model, with_pictures
+from vitscope.tracing.calls.guard import quiet
+from vitscope.tracing.calls.scope import own
 from vitscope.tracing.passes.forward_pass import compose_tokens
-from vitscope.tracing.passes.guard import quiet
-from vitscope.tracing.passes.scope import own
 
 SHUFFLES = (
     "its tokens come in another order each time or some are dropped, so no token is known to show a certain patch; a "

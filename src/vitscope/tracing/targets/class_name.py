@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from vitscope.errors import TargetError, nearest
-from vitscope.tracing.targets.target import (
-    QUANTITIES,
-    ClassIndex,
-    EachItsOwn,
-    ResolvedTarget,
-    Target,
-    register_text_form,
-)
-
-if TYPE_CHECKING:
-    from vitscope.tracing.vit import Vit
+from vitscope.tracing.targets.classes import ClassIndex
+from vitscope.tracing.targets.each_its_own import EachItsOwn
+from vitscope.tracing.targets.quantity import QUANTITIES
+from vitscope.tracing.targets.resolved import ResolvedTarget
+from vitscope.tracing.targets.target import AskedModel, Target
 
 
 @dataclass(frozen=True)
@@ -32,8 +25,8 @@ class ClassName(Target):
 
     text: str
 
-    def bind(self, vit: Vit) -> Target:
-        return self.among(vit.class_names, vit.source)
+    def bind(self, model: AskedModel) -> Target:
+        return self.among(model.class_names, model.source)
 
     def among(self, names: Sequence[str] | None, source: str = "this model") -> ClassIndex:
         """The same class by its number. Raises TargetError where no class, or more than one, is called so."""
@@ -84,6 +77,3 @@ def _called(name: str, names: Sequence[str]) -> list[int]:
 
 def _plain(name: str) -> str:
     return " ".join(name.replace("_", " ").lower().split())
-
-
-register_text_form("class:", ClassName)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from vitscope.errors import TargetError
-from vitscope.tracing.targets.target import ResolvedTarget, Target, register_text_form
-
-if TYPE_CHECKING:
-    from vitscope.models.opening.loaded import TextTower
-    from vitscope.tracing.vit import Vit
+from vitscope.tracing.targets.resolved import ResolvedTarget
+from vitscope.tracing.targets.target import AskedModel, Target
 
 
 @dataclass(frozen=True)
@@ -61,11 +58,11 @@ class Text(Target):
     sentence: str
     needs_classifier = False
 
-    def bind(self, vit: Vit) -> Target:
-        tower: TextTower | None = vit.loaded.extras.get("text")
+    def bind(self, model: AskedModel) -> Target:
+        tower = model.text_tower
         if tower is None:
             raise TargetError(
-                f"'{vit.source}' has no text side, so '{self.describe()}' cannot be scored; "
+                f"'{model.source}' has no text side, so '{self.describe()}' cannot be scored; "
                 "open a CLIP or SigLIP model with its tokenizer (hf/… or open_clip/…)"
             )
         with torch.no_grad():
@@ -86,15 +83,11 @@ class Picture(Target):
     picture: Any
     needs_classifier = False
 
-    def bind(self, vit: Vit) -> Target:
-        return Similarity(vit.forward([self.picture])[0], self.describe())
+    def bind(self, model: AskedModel) -> Target:
+        return Similarity(model.forward([self.picture])[0], self.describe())
 
     def resolve(self, logits: Tensor) -> ResolvedTarget:
         raise TargetError(f"target '{self.describe()}' needs its model; give it to vit.trace or vs.explain")
 
     def describe(self) -> str:
         return f"picture:{self.picture}" if isinstance(self.picture, str) else "picture"
-
-
-register_text_form("text:", Text)
-register_text_form("picture:", Picture)

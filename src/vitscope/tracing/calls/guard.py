@@ -16,11 +16,11 @@ from torch import nn
 
 from vitscope.errors import TraceError
 from vitscope.interruption import held
+from vitscope.tracing.calls.callers_switches import callers_switches_aside, models_default_dtype
+from vitscope.tracing.calls.exclusion import sole_use
+from vitscope.tracing.calls.recomputing import stop_recomputing
+from vitscope.tracing.calls.scope import one_scope
 from vitscope.tracing.interception.function_modes import serve_without_interruption
-from vitscope.tracing.passes.caller import callers_switches_aside, models_default_dtype
-from vitscope.tracing.passes.exclusion import sole_use
-from vitscope.tracing.passes.recomputing import stop_recomputing
-from vitscope.tracing.passes.scope import one_scope
 
 AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

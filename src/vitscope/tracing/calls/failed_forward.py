@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vitscope.errors import ModelError, brief
 from vitscope.models.sources.module import size_of
-from vitscope.tracing.passes.calling import Inputs, pictures_of
+from vitscope.tracing.calls.calling import Inputs, pictures_of
 
 _PICTURES = ("pixel_values", "images", "image", "pixels", "x")
 _CHANNELS = re.compile(r"expected input\[.*\] to have (\d+) channels, but got (\d+) channels")

@@ -17,14 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitscope.errors import TraceError
+from vitscope.tracing.calls.calling import Inputs, call_model
+from vitscope.tracing.calls.guard import quiet
+from vitscope.tracing.calls.outputs import scores_of
 from vitscope.tracing.changes.rulebook import ACTIVATION, ADD, ADD_IN_PLACE, LAYER_NORM, MUL, RMS_NORM, SQUASH
+from vitscope.tracing.interception.attention_call import EagerInputs, FusedInputs
 from vitscope.tracing.interception.interceptor import Interceptor
 from vitscope.tracing.interception.multihead import call_arguments
-from vitscope.tracing.passes.calling import Inputs, call_model
-from vitscope.tracing.passes.guard import quiet
-from vitscope.tracing.passes.outputs import scores_of
-from vitscope.tracing.site import AttentionSite, EagerInputs, FusedInputs
-from vitscope.tracing.targets.target import ResolvedTarget
+from vitscope.tracing.site import AttentionSite
+from vitscope.tracing.targets.resolved import ResolvedTarget
 
 if TYPE_CHECKING:
     from vitscope.tracing.trace import Trace

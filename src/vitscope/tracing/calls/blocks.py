@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from vitscope.tracing.passes.scope import current_scope, is_current, own
+from vitscope.tracing.calls.scope import current_scope, is_current, own
 
 
 def first_tensor(value: Any) -> Tensor | None:

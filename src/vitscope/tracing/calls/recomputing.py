@@ -14,7 +14,7 @@ from typing import Any
 
 from torch.utils import checkpoint
 
-from vitscope.tracing.passes.scope import current_scope
+from vitscope.tracing.calls.scope import current_scope
 
 _GENERATORS = ("_checkpoint_without_reentrant_generator", "_checkpoint_without_reentrant_generator_impl")
 

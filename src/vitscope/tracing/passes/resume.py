@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, BlockInfo
+from vitscope.tracing.calls.blocks import first_tensor, is_tokens, replace_first
+from vitscope.tracing.calls.calling import Inputs
+from vitscope.tracing.calls.guard import exclusive
+from vitscope.tracing.calls.scope import own
 from vitscope.tracing.changes.ablation import Ablation, HeadAblation
-from vitscope.tracing.passes.blocks import first_tensor, is_tokens, replace_first
-from vitscope.tracing.passes.calling import Inputs
-from vitscope.tracing.passes.guard import exclusive
-from vitscope.tracing.passes.scope import own
 
 
 @dataclass(frozen=True)

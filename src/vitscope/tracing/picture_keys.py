@@ -9,7 +9,7 @@ import xxhash
 from torch import Tensor
 
 from vitscope.errors import TraceError
-from vitscope.tracing.passes.forward_pass import Inputs, batch_of
+from vitscope.tracing.calls.calling import Inputs, batch_of
 
 
 def content_keys(inputs: Inputs) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from vitscope.tracing.passes.scope import running
+from vitscope.tracing.calls.scope import running
 
 Inputs = Tensor | Mapping[str, Any]
 """What a model is given: its pictures, or a mapping of arguments by name: tensors with the batch first (pictures,

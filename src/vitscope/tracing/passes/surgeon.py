@@ -17,7 +17,8 @@ from vitscope.tracing.changes.pooling import POOLING, pool_without
 from vitscope.tracing.changes.removal import TokenRemoval
 from vitscope.tracing.changes.rulebook import LAYER_NORM, RMS_NORM, RuleBook
 from vitscope.tracing.changes.rules import AttentionRule, Rules, scale_gradient
-from vitscope.tracing.site import AttentionSite, EagerInputs, FusedInputs
+from vitscope.tracing.interception.attention_call import EagerInputs, FusedInputs
+from vitscope.tracing.site import AttentionSite
 
 
 class PassSurgeon:

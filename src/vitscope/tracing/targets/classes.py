@@ -1,0 +1,124 @@
+"""Targets that are classes: the k-th most likely one, a given one, the difference of two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitscope.errors import TargetError
+from vitscope.tracing.targets.quantity import Probability, check_quantity, quantity_of, suffix_of
+from vitscope.tracing.targets.resolved import ResolvedTarget
+from vitscope.tracing.targets.target import Target
+
+
+@dataclass(frozen=True)
+class TopK(Target):
+    """The k-th most likely class of each picture (k = 1: the prediction)."""
+
+    k: int = 1
+    quantity: str = "logit"
+    probability: Probability = field(default="softmax", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_quantity(self.quantity)
+        if self.k < 1:
+            raise TargetError(f"expected top-k with k >= 1, got {self.k}")
+
+    def by(self, probability: Probability) -> Target:
+        return replace(self, probability=probability)
+
+    def resolve(self, logits: Tensor) -> ResolvedTarget:
+        if self.k > logits.shape[1]:
+            raise TargetError(f"top{self.k} was asked, but the model has {logits.shape[1]} classes")
+        classes = logits.detach().float().topk(self.k, dim=1).indices[:, -1]
+        return _at_classes(self.describe(), classes, self.quantity, self.probability)
+
+    def describe(self) -> str:
+        return f"top{self.k}{suffix_of(self.quantity)}"
+
+
+@dataclass(frozen=True)
+class ClassIndex(Target):
+    """One class for all pictures, or one per picture."""
+
+    index: int | tuple[int, ...]
+    quantity: str = "logit"
+    probability: Probability = field(default="softmax", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_quantity(self.quantity)
+
+    def by(self, probability: Probability) -> Target:
+        return replace(self, probability=probability)
+
+    @property
+    def count(self) -> int | None:
+        return None if isinstance(self.index, int) else len(self.index)
+
+    def _of(self, positions: list[int]) -> Target:
+        if isinstance(self.index, int):
+            return self
+        return replace(self, index=tuple(self.index[place] for place in positions))
+
+    def resolve(self, logits: Tensor) -> ResolvedTarget:
+        B, C = logits.shape
+        wanted = [self.index] * B if isinstance(self.index, int) else list(self.index)
+        if len(wanted) != B:
+            raise TargetError(f"expected one class or {B} classes (one per picture), got {len(wanted)}")
+        wrong = [index for index in wanted if not 0 <= index < C]
+        if wrong:
+            raise TargetError(f"class {wrong[0]} does not exist, the model has {C} classes (0 to {C - 1})")
+        return _at_classes(
+            self.describe(), torch.tensor(wanted, device=logits.device), self.quantity, self.probability
+        )
+
+    def describe(self) -> str:
+        index = self.index if isinstance(self.index, int) else ",".join(map(str, self.index))
+        return f"class:{index}{suffix_of(self.quantity)}"
+
+
+@dataclass(frozen=True)
+class LogitDifference(Target):
+    """Logit of ``a`` minus logit of ``b``: why this class and not that one. ``b`` None means the runner-up."""
+
+    a: int | None
+    b: int | None = None
+
+    def resolve(self, logits: Tensor) -> ResolvedTarget:
+        B, C = logits.shape
+        for index in (self.a, self.b):
+            if index is not None and not 0 <= index < C:
+                raise TargetError(f"class {index} does not exist, the model has {C} classes (0 to {C - 1})")
+        if C < 2:
+            raise TargetError("a logit difference needs at least two classes")
+        top = logits.detach().float().topk(2, dim=1).indices
+        a = top[:, 0] if self.a is None else torch.full((B,), self.a, device=logits.device)
+        b = torch.where(top[:, 0] == a, top[:, 1], top[:, 0])
+        if self.b is not None:
+            b = torch.full((B,), self.b, device=logits.device)
+
+        return _difference(self.describe(), a, b)
+
+    def describe(self) -> str:
+        return f"difference:{'top1' if self.a is None else self.a},{'top2' if self.b is None else self.b}"
+
+
+def _at_classes(name: str, classes: Tensor, quantity: str, probability: Probability) -> ResolvedTarget:
+    def function(output: Any, logits: Tensor) -> Tensor:
+        return quantity_of(logits.float(), quantity, probability).gather(1, classes[:, None])[:, 0]
+
+    def rebuild(index: Tensor) -> ResolvedTarget:
+        return _at_classes(name, classes[index], quantity, probability)
+
+    return ResolvedTarget(name, classes, function, rebuild)
+
+
+def _difference(name: str, a: Tensor, b: Tensor) -> ResolvedTarget:
+    def function(output: Any, logits: Tensor) -> Tensor:
+        logits = logits.float()
+        return (logits.gather(1, a[:, None]) - logits.gather(1, b[:, None]))[:, 0]
+
+    return ResolvedTarget(name, a, function, lambda index: _difference(name, a[index], b[index]))

@@ -1,0 +1,109 @@
+"""A target from its loose form: a text, a class number, one for each picture, a function."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitscope.errors import TargetError
+from vitscope.tracing.targets.class_name import ClassName
+from vitscope.tracing.targets.classes import ClassIndex, LogitDifference, TopK
+from vitscope.tracing.targets.custom import Custom
+from vitscope.tracing.targets.each_its_own import EachItsOwn
+from vitscope.tracing.targets.quantity import QUANTITIES
+from vitscope.tracing.targets.similarity import Picture, Text
+from vitscope.tracing.targets.target import Target
+
+TargetLike = (
+    Target | str | int | Sequence["int | str | Target | Callable[[Any], Tensor]"] | Tensor | np.ndarray
+    | Callable[[Any], Tensor] | None
+)  # fmt: skip
+
+FORMS = (
+    "top1, top3, 207, class:207, class:NAME, difference:3,5, 'text: a photo of a dog', picture:FILE; "
+    "classes also with :probability or :log_probability"
+)
+_TEXT_FORMS: dict[str, Callable[[str], Target]] = {"class:": ClassName, "text:": Text, "picture:": Picture}
+"""What a text that starts so stands for, made from the rest of it."""
+
+
+def parse_target(target: TargetLike) -> Target:
+    """A target from its loose form.
+
+    None or ``"top1"``, ``"top3"``; a class index, ``"207"`` or ``"class:207"``; a class's name, ``"class:NAME"`` (all
+    digits are an index); a sequence or tensor with one index per picture; ``"difference:3,5"``; ``"logit"``,
+    ``"probability"``, ``"log_probability"`` of the prediction; the quantity as a suffix (``"top1:probability"``); a
+    callable on the model's output; a list with a target of any kind for each picture. Raises TargetError."""
+    if target is None:
+        return TopK()
+    if isinstance(target, Target):
+        return target
+    if isinstance(target, (bool, np.bool_)):
+        raise TargetError(f"expected a target ({FORMS}), got a boolean")
+    if isinstance(target, (int, np.integer)):
+        return ClassIndex(int(target))
+    if isinstance(target, str):
+        return _parse_text(target.strip())
+    if isinstance(target, np.ndarray) and target.dtype.kind not in "biufc":
+        raise TargetError(f"expected integer class indices, got an array of {target.dtype}; convert them")
+    if isinstance(target, (Tensor, np.ndarray)):
+        return _classes_of(torch.as_tensor(target))
+    if isinstance(target, Sequence):
+        if not len(target):
+            raise TargetError("expected one target for each picture, got none")
+        whole: list[Any] = [i.item() if isinstance(i, Tensor) and i.dim() == 0 else i for i in target]
+        if all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in whole):
+            return ClassIndex(tuple(int(i) for i in whole))
+        if all(isinstance(i, (Target, str)) or callable(i) for i in whole):
+            return EachItsOwn(tuple(parse_target(i) for i in whole))
+        hint = (
+            "; one-hot rows? take their argmax"
+            if isinstance(whole[0], (Sequence, Tensor, np.ndarray))
+            else ""
+        )
+        raise TargetError(
+            f"expected one class index for each picture, got {str(list(target)[:3])[:80]}{hint}"
+        )
+    if callable(target):
+        return Custom(target, getattr(target, "__name__", "custom"))
+    raise TargetError(
+        f"expected a target ({FORMS}), an index per picture or a callable, got {type(target).__name__}"
+    )
+
+
+def _classes_of(indices: Tensor) -> Target:
+    if indices.dim() > 1:
+        raise TargetError(
+            f"expected one class index for each picture, got a shape of {tuple(indices.shape)}: one-hot rows? take "
+            "their argmax(1)"
+        )
+    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
+        raise TargetError(
+            f"expected integer class indices, got {str(indices.dtype).removeprefix('torch.')}; convert them"
+        )
+    return ClassIndex(int(indices) if indices.dim() == 0 else tuple(indices.tolist()))
+
+
+def _parse_text(text: str) -> Target:
+    if text in QUANTITIES:
+        return TopK(1, text)
+    head, _, tail = text.rpartition(":")
+    plain, quantity = (head, tail) if head and tail in QUANTITIES else (text, "logit")
+    if match := re.fullmatch(r"top-?([0-9]{1,18})", plain):
+        return TopK(int(match[1]), quantity)
+    if match := re.fullmatch(r"(?:class:\s*)?([0-9]{1,18}(?:,[0-9]{1,18})*)", plain):
+        indices = tuple(int(part) for part in match[1].split(","))
+        return ClassIndex(indices[0] if len(indices) == 1 else indices, quantity)
+    # What follows a prefix is anybody's text, in which a colon means nothing.
+    for prefix, kind in _TEXT_FORMS.items():
+        if text.startswith(prefix) and text[len(prefix) :].strip():
+            return kind(text[len(prefix) :].strip())
+    if match := re.fullmatch(r"difference:(top1|[0-9]{1,18}),(top2|[0-9]{1,18})", text):
+        a, b = match[1], match[2]
+        return LogitDifference(None if a == "top1" else int(a), None if b == "top2" else int(b))
+    raise TargetError(f"target '{text}' is not understood; forms: {FORMS}")
