@@ -258,7 +258,7 @@ def test_a_method_of_ones_own_declares_as_the_package_does():
         "mode": "'soft' or 'hard'",
         "plain": "a whole number",
         "rate": "a finite number",
-        "anything": "anything or None",
+        "anything": "a Path or None",
     }
     assert found["rate"].check(-3) == -3.0 and found["anything"].check(Path("x")) == Path("x")
     for value in (float("inf"), float("nan"), 10**400, "1"):

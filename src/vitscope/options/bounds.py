@@ -1,11 +1,12 @@
-"""What bounds an option's value: written into the annotations of a method's keyword arguments (see ``options``)."""
+"""What bounds an option's value: written into the annotations of arguments and fields (see ``declared``)."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 
 class Site(Protocol):
@@ -118,7 +119,14 @@ class Patch(Place):
 
 @dataclass(frozen=True)
 class File:
-    """An object of the annotated class, or the path of its file."""
+    """A path, or an object of the annotated class in its place; an empty text is none."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class ReadLater:
+    """Many forms are accepted and told apart where they are read, which refuses a wrong one in better words."""
 
     what: str
 
@@ -131,6 +139,16 @@ Share = Annotated[float, Range(0, 1, below=True)]
 """A share that is never the whole."""
 StartBlock = Annotated[int, Block()]
 """The first block of a chain."""
+BatchSize = Annotated[int, Range(1, 65_536)]
+"""Pictures, or changed copies of them, that a model sees at once."""
+Count = Annotated[int, Range(1, 1_000_000)]
+"""Of repetitions, maps, epochs, orders: more is a slip of the finger, and the run would not end."""
+Folder = Annotated[str | os.PathLike[str], File("the path of a folder")]
+"""Where something is kept between runs."""
+FilePath = Annotated[str | os.PathLike[str], File("the path of a file")]
+"""Where something is written to or read from."""
+Precision = Literal["float32", "bf16", "fp16"]
+"""In which numbers a pass runs."""
 
 
 def plain(number: float) -> str:

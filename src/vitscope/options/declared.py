@@ -1,12 +1,21 @@
-"""Options of methods, declared once: the annotations of a method's keyword arguments.
+"""Options, declared once: the annotations of the arguments of methods and of public functions, and of records' fields.
 
     def rollout(trace, *, fusion: Literal["mean", "max"] = "mean", residual: Annotated[float, Range(0, 1e6)] = 1.0,
                 start_block: Annotated[int, Block()] = 0, head: Annotated[int, Head()] | None = None): ...
 
 Python, the shell and lists of methods read the same declaration: what is accepted, what a text stands for, what is
 told of it. ``Range`` bounds a number, ``Block``, ``Head`` and ``Patch`` bound a whole number by the model, ``File``
-takes an object or the path of its file; ``bool``, ``Literal`` and ``None`` stand for themselves. An argument without
-annotation accepts what is of its default's type.
+takes an object or the path of its file, ``ReadLater`` leaves a value to the function; ``bool``, ``Literal``, ``None``,
+lists, tuples, mappings and classes stand for themselves. A method's argument without annotation accepts what is of its
+default's type.
+
+``declared_options`` gives a method's options. A command of the shell reads one argument of the function that it calls:
+
+    option_of(vs.heads.importance, "screen").read("0.2")        # 0.2, checked
+    option_of(vs.heads.importance, "screen").accepts()          # "a number above 0 to 1 or None"
+    bounds_of(vs.heads.importance, "batch_size")                # Range(1, 65_536): for min= and max=
+    words_of(vs.Protocol, "removal")                            # ("mask", "drop", ...): for choices
+    option_of(vs.evaluate, "batch_size").default                # 16
 """
 
 from __future__ import annotations
@@ -14,17 +23,22 @@ from __future__ import annotations
 import difflib
 import inspect
 import types
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from vitscope.options.bounds import File, Parts, Place, Range
-from vitscope.options.kinds import Choice, Instance, Kind, Nothing, Number, Refused, Switch, Whole
+from vitscope.options.annotations import annotation_of
+from vitscope.options.bounds import File, Parts, Place, Range, ReadLater
+from vitscope.options.kinds import Choice, Instance, Kind, Nothing, Number, Refused, Switch, Text, Whole
+from vitscope.options.objects import Anything, Fixed, Function, Named, Object, Several, accepted
+
+NO_DEFAULT: Any = inspect.Parameter.empty
+"""The default of an argument that has none."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a method: its default and what it accepts."""
+    """One option of a method, or argument of a function, or field of a record: its default and what it accepts."""
 
     name: str
     default: Any
@@ -32,12 +46,7 @@ class Option:
 
     def check(self, value: Any, anatomy: Parts | None = None) -> Any:
         """The value in its strict form (a float for a number). Raises Refused."""
-        for kind in self.kinds:
-            try:
-                return kind.check(value, anatomy)
-            except Refused:
-                continue
-        raise Refused
+        return accepted(value, self.kinds, anatomy)
 
     def read(self, text: str) -> Any:
         """The value that a text from a command line stands for; a text that stands for none is handed on as it is,
@@ -80,9 +89,35 @@ def declared_options(function: Callable[..., Any]) -> dict[str, Option]:
         hints = {}
     parameters = list(inspect.signature(function).parameters.values())[1:]
     return {
-        p.name: Option(p.name, p.default, tuple(_kinds(hints.get(p.name, type(p.default)))))
-        for p in parameters
+        p.name: Option(p.name, p.default, kinds_of(hints.get(p.name, type(p.default)))) for p in parameters
     }
+
+
+def option_of(owner: Callable[..., Any] | type, name: str) -> Option:
+    """What a function says about one of its arguments, or a dataclass about one of its fields.
+
+    Raises KeyError when there is none of that name.
+    """
+    if isinstance(owner, type) and is_dataclass(owner):
+        field = {each.name: each for each in fields(owner)}[name]
+        default = NO_DEFAULT if field.default is MISSING else field.default
+        return Option(name, default, kinds_of(annotation_of(owner, field.type)))
+    parameter = inspect.signature(owner).parameters[name]
+    return Option(name, parameter.default, kinds_of(annotation_of(owner, parameter.annotation)))
+
+
+def bounds_of(owner: Callable[..., Any] | type, name: str) -> Range | None:
+    """The least and the most that a number may be which a function or a dataclass takes under that name."""
+    kinds = option_of(owner, name).kinds
+    ranges = (kind.range for kind in kinds if isinstance(kind, Number | Whole))
+    return next((each for each in ranges if each is not None), None)
+
+
+def words_of(owner: Callable[..., Any] | type, name: str) -> tuple[str, ...]:
+    """The words that a function or a dataclass takes under that name; none where it takes any text."""
+    return tuple(
+        word for kind in option_of(owner, name).kinds if isinstance(kind, Choice) for word in kind.words
+    )
 
 
 def short(value: Any) -> str:
@@ -95,28 +130,49 @@ def short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _kinds(hint: Any, marker: Any = None) -> list[Kind]:
-    origin = get_origin(hint)
+def kinds_of(hint: Any, marker: Any = None) -> tuple[Kind, ...]:
+    """The kinds of values that an annotation stands for."""
+    origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        inner, *markers = get_args(hint)
-        known = [m for m in markers if isinstance(m, (Range, Place, File))]
-        return _kinds(inner, known[0] if known else marker)
+        known = [each for each in inner[1:] if isinstance(each, Range | Place | File | ReadLater)]
+        return kinds_of(inner[0], known[0] if known else marker)
+    if isinstance(marker, ReadLater):
+        return (Anything(marker.what),)
     if isinstance(marker, File):
-        classes = get_args(hint) if origin in (Union, types.UnionType) else (hint,)
-        return [Instance(tuple(get_origin(c) or c for c in classes), marker.what)]
+        classes = inner if origin in (Union, types.UnionType) else (hint,)
+        return (Instance(tuple(get_origin(each) or each for each in classes), marker.what),)
     if origin in (Union, types.UnionType):
-        return [kind for part in get_args(hint) for kind in _kinds(part, marker)]
-    if origin is Literal:
-        return [Choice(tuple(get_args(hint)))]
-    if hint is type(None):
-        return [Nothing()]
-    if hint is bool:
-        return [Switch()]
+        return tuple(kind for part in inner for kind in kinds_of(part, marker))
     if hint is int:
         place = marker if isinstance(marker, Place) else None
-        return [Whole(marker if isinstance(marker, Range) else None, place)]
+        return (Whole(marker if isinstance(marker, Range) else None, place),)
     if hint is float:
-        return [Number(marker if isinstance(marker, Range) else None)]
-    if hint is str:
-        return [Instance((str,), "a text")]
-    return [Instance((object,), "anything")]
+        return (Number(marker if isinstance(marker, Range) else None),)
+    if hint in _PLAIN:
+        return (_PLAIN[hint],)
+    return (_structure(hint, origin, inner, marker),)
+
+
+_PLAIN: dict[Any, Kind] = {
+    bool: Switch(), str: Text(), None: Nothing(), type(None): Nothing(), Any: Anything(), object: Anything(),
+    inspect.Parameter.empty: Anything(), Callable: Function(), list: Several(()), dict: Named((), ()),
+}  # fmt: skip
+
+
+def _structure(hint: Any, origin: Any, inner: tuple[Any, ...], marker: Any) -> Kind:
+    if origin is Literal:
+        return Choice(inner)
+    if origin is get_origin(Callable[[], None]):
+        return Function()
+    if not isinstance(origin or hint, type):
+        return Anything()  # type variables and the like
+    if origin is None:
+        return Object(hint)
+    if origin is tuple and Ellipsis not in inner:
+        return Fixed(tuple(kinds_of(each, marker) for each in inner))
+    if issubclass(origin, Mapping):
+        key, item = inner if len(inner) == 2 else (Any, Any)
+        return Named(kinds_of(key), kinds_of(item, marker))
+    if origin is Iterable or issubclass(origin, Sequence):
+        return Several(kinds_of(inner[0], marker), lazy=origin is Iterable)
+    return Object(origin)

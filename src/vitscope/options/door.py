@@ -1,43 +1,37 @@
 """The door of the public functions: what a caller passes is what the signature says, or one line tells what it is.
 
-The annotations are the only declaration. Numbers may come from numpy, a list may be a tuple; a text is never taken for
-a list of letters, nor True for 1. What an annotation leaves open (``Any``) is the function's own to check.
+The annotations are the only declaration; ``declared`` reads them, ranges and words included. Numbers may come from
+numpy, a list may be a tuple; a text is never taken for a list of letters, nor True for 1. What an annotation leaves
+open (``Any``, ``ReadLater``) is the function's own to check.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import numbers
-import os
-import sys
-import types
-import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
+from collections.abc import Callable, Hashable
+from dataclasses import fields, is_dataclass
+from typing import Any, ParamSpec, TypeVar
 
 from vitscope.errors import VitscopeError
+from vitscope.options.annotations import annotation_of
+from vitscope.options.bounds import Parts
+from vitscope.options.declared import Option, kinds_of, option_of, short
+from vitscope.options.kinds import Number, Refused, Whole
+from vitscope.options.objects import in_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_WORDS: dict[Any, str] = {
-    int: "a whole number", float: "a number", str: "a text", bool: "True or False", None: "None", type(None): "None",
-    os.PathLike: "a path",
-}  # fmt: skip
-_MANY: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts"}
-_LONGEST = 1000
-"""Items of a list that are looked at; lists of pictures are long, and a wrong one is wrong from the start."""
 
-
-def checked(
-    problem: type[VitscopeError], *, but: Sequence[str] = ()
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def checked(problem: type[VitscopeError]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Check the arguments of the decorated function against its annotations, at each call.
 
+    The function gets them in their strict form: numpy's numbers as Python's, a list that stands for a tuple as one.
+    Blocks, heads and patches are bounded by the model of the argument ``vit`` or ``self``.
+
     Args:
-        problem: The class of the error that is raised for an argument of another type.
-        but: Names of arguments that the function checks itself, with better words.
+        problem: The class of the error that is raised for an argument that the signature does not accept.
 
     Example:
         >>> @checked(VitscopeError)
@@ -51,20 +45,23 @@ def checked(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        kinds: dict[str, Any] = {}
         several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        known: dict[str, Option] = {}
+        where = f"{function.__name__}()"
 
         @functools.wraps(function)
         def door(*positional: P.args, **named: P.kwargs) -> R:
-            given = signature.bind(*positional, **named).arguments
-            for name, value in given.items():
+            bound = signature.bind(*positional, **named)
+            for name, value in bound.arguments.items():
                 parameter = signature.parameters[name]
-                if name in but or parameter.kind in several or value is parameter.default:
+                if name == "self" or parameter.kind in several or value is parameter.default:
                     continue
-                if name not in kinds:
-                    kinds[name] = _resolved(function, parameter.annotation)
-                check(value, kinds[name], name, f"{function.__name__}()", problem)
-            return function(*positional, **named)
+                if name not in known:
+                    kinds = kinds_of(annotation_of(function, parameter.annotation))
+                    known[name] = Option(name, parameter.default, kinds)
+                anatomy = _anatomy(bound.arguments) if _asks_the_model(known[name]) else None
+                bound.arguments[name] = _strict(value, known[name], where, problem, anatomy)
+            return function(*bound.args, **bound.kwargs)
 
         return door
 
@@ -72,96 +69,65 @@ def checked(
 
 
 def check_fields(record: Any, problem: type[VitscopeError]) -> None:
-    """Check the fields of a record against their annotations; for ``__post_init__``. Raises ``problem``."""
-    for each in record.__dataclass_fields__.values():
-        kind = _resolved(type(record), each.type)
-        check(getattr(record, each.name), kind, each.name, type(record).__name__, problem)
+    """Check the fields of a record against their annotations, and give them their strict form; for ``__post_init__``.
+
+    Raises ``problem``.
+    """
+    owner: type = type(record)
+    for name, option in _fields(owner).items():
+        value = getattr(record, name)
+        strict = _strict(value, option, owner.__name__, problem)
+        if strict is not value:
+            object.__setattr__(record, name, strict)
 
 
-def check(value: Any, kind: Any, name: str, where: str, problem: type[VitscopeError]) -> None:
-    """Raise ``problem`` in one line unless ``value`` is of that kind."""
-    if not fits(value, kind):
-        raise problem(f"{where} expected {name} as {describe(kind)}, got {_shown(value)}")
+def check(value: Any, kind: Any, name: str, where: str, problem: type[VitscopeError]) -> Any:
+    """The value in its strict form. Raises ``problem`` in one line unless it is what the annotation ``kind`` says."""
+    return _strict(value, Option(name, inspect.Parameter.empty, kinds_of(kind)), where, problem)
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of the kind that an annotation names; True for what an annotation leaves open."""
-    if kind is Any or kind is inspect.Parameter.empty or isinstance(kind, TypeVar):
-        return True
-    if kind is None or kind is type(None):
-        return value is None
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        return any(fits(value, each) for each in inner)
-    if origin is Literal:
-        return any(type(value) is type(each) and value == each for each in inner)
-    if kind in (int, float, bool, str):
-        return _is_plain(value, kind)
-    if origin is Callable or origin is typing.get_origin(Callable[[], None]):
-        return callable(value)
-    if origin is not None and isinstance(origin, type):
-        return _is_several(value, origin, inner)
-    if isinstance(kind, type):
-        return getattr(kind, "_is_protocol", False) or isinstance(value, kind)
+    """Whether a value is what an annotation says; True for what the annotation leaves open."""
+    try:
+        Option("", None, kinds_of(kind)).check(value)
+    except Refused:
+        return False
     return True
 
 
 def describe(kind: Any) -> str:
-    """A kind in words."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        words = list(dict.fromkeys(describe(each) for each in inner))
-        return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
-    if origin is Literal:
-        return " or ".join(map(repr, inner))
-    if kind in _WORDS or origin in _WORDS:
-        return _WORDS[kind if kind in _WORDS else origin]
-    if origin is not None and isinstance(origin, type):
-        if origin is tuple and Ellipsis not in inner:
-            return f"{len(inner)} values ({', '.join(describe(each) for each in inner)})"
-        if issubclass(origin, Mapping):
-            return "a mapping"
-        if origin is typing.get_origin(Callable[[], None]):
-            return "a callable"
-        return f"a list of {_MANY[inner[0]]}" if inner and inner[0] in _MANY else "a list"
-    return f"a {getattr(kind, '__name__', str(kind))}"
+    """What an annotation accepts, in words."""
+    return in_words(kinds_of(kind))
 
 
-def _is_plain(value: Any, kind: type) -> bool:
-    truth = isinstance(value, bool) or type(value).__name__ == "bool_" or type(value).__name__ == "bool"
-    if kind is bool:
-        return truth
-    if kind is str:
-        return isinstance(value, str)
-    return not truth and isinstance(value, numbers.Integral if kind is int else numbers.Real)
+@functools.cache
+def _fields(owner: Hashable) -> dict[str, Option]:
+    assert isinstance(owner, type) and is_dataclass(owner)
+    return {each.name: option_of(owner, each.name) for each in fields(owner)}
 
 
-def _is_several(value: Any, origin: type, inner: tuple[Any, ...]) -> bool:
-    """Lists, tuples, mappings and other generic classes; arrays serve as lists."""
-    if issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            return False
-        return len(inner) != 2 or all(
-            fits(key, inner[0]) and fits(each, inner[1]) for key, each in list(value.items())[:_LONGEST]
-        )
-    if origin in (list, tuple, Sequence, Iterable) or issubclass(origin, Sequence):
-        if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
-            return False
-        if origin is Iterable:
-            return True
-        if not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
-            return False
-        if hasattr(value, "dtype"):
-            texts = inner[:1] == (str,)  # an array of numbers is no list of names
-            return bool(getattr(value, "ndim", 0) > 0) and texts == (getattr(value.dtype, "kind", "f") == "U")
-        if origin is tuple and Ellipsis not in inner:
-            return len(value) == len(inner) and all(map(fits, value, inner))
-        return (
-            not inner
-            or not isinstance(value, list | tuple)
-            or all(fits(e, inner[0]) for e in value[:_LONGEST])
-        )
-    return isinstance(value, origin)
+def _strict(
+    value: Any, option: Option, where: str, problem: type[VitscopeError], anatomy: Parts | None = None
+) -> Any:
+    try:
+        return option.check(value, anatomy)
+    except Refused:
+        pass
+    near = option.nearest(value)
+    ranged = any(isinstance(kind, Number | Whole) and kind.range is not None for kind in option.kinds)
+    remedy = f"; nearest: '{near}'" if near else "; choose one in between" if ranged else ""
+    raise problem(
+        f"{where} expected {option.name} as {in_words(option.kinds, anatomy)}, got {_shown(value)}{remedy}"
+    )
+
+
+def _asks_the_model(option: Option) -> bool:
+    return any(isinstance(kind, Whole) and kind.place is not None for kind in option.kinds)
+
+
+def _anatomy(arguments: dict[str, Any]) -> Parts | None:
+    vit = arguments.get("vit", arguments.get("self"))
+    return getattr(vit, "anatomy", None)
 
 
 def _shown(value: Any) -> str:
@@ -169,16 +135,4 @@ def _shown(value: Any) -> str:
     name = type(value).__name__
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{name} {value.dtype} {tuple(value.shape)}"
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({name})"
-
-
-def _resolved(owner: Any, annotation: Any) -> Any:
-    """An annotation as an object; one that can only be read by type checkers leaves everything open."""
-    if not isinstance(annotation, str):
-        return annotation
-    names = vars(sys.modules[owner.__module__])
-    try:
-        return eval(annotation, dict(names))
-    except (NameError, TypeError, AttributeError, SyntaxError):
-        return Any
+    return "None" if value is None else f"{short(value)} ({name})"

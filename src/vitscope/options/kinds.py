@@ -41,6 +41,10 @@ class Kind(ABC):
         """The same for machines."""
         return {"type": self.name}
 
+    def several(self) -> str:
+        """What each item of a list is, in words."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Number(Kind):
@@ -67,6 +71,9 @@ class Number(Kind):
 
     def describe(self, anatomy: Parts | None) -> str:
         return f"a number {self.range}" if self.range is not None else "a finite number"
+
+    def several(self) -> str:
+        return f"numbers {self.range}" if self.range is not None else "numbers"
 
     def record(self) -> dict[str, Any]:
         return {"type": self.name, **_range_record(self.range)}
@@ -107,6 +114,9 @@ class Whole(Kind):
         end = ", negative from the end" if self.place.negative else ""
         return f"{self.place.what}, from 0{end}"
 
+    def several(self) -> str:
+        return f"whole numbers {self.range}" if self.range is not None else "whole numbers"
+
     def record(self) -> dict[str, Any]:
         if self.place is None:
             return {"type": self.name, **_range_record(self.range)}
@@ -121,9 +131,9 @@ class Switch(Kind):
     name = "boolean"
 
     def check(self, value: Any, anatomy: Parts | None) -> bool:
-        if not isinstance(value, bool):
+        if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):  # numpy's
             raise Refused
-        return value
+        return bool(value)
 
     def read(self, text: str) -> bool:
         known = {"true": True, "false": False}
@@ -145,13 +155,16 @@ class Choice(Kind):
     def check(self, value: Any, anatomy: Parts | None) -> str:
         if not isinstance(value, str) or value not in self.words:
             raise Refused
-        return value
+        return str(value)
 
     def read(self, text: str) -> str:
         return text
 
     def describe(self, anatomy: Parts | None) -> str:
         return " or ".join(f"'{word}'" for word in self.words)
+
+    def several(self) -> str:
+        return self.describe(None)
 
     def record(self) -> dict[str, Any]:
         return {"type": self.name, "choices": list(self.words)}
@@ -176,8 +189,29 @@ class Nothing(Kind):
 
 
 @dataclass(frozen=True)
+class Text(Kind):
+    """Any text."""
+
+    name = "text"
+
+    def check(self, value: Any, anatomy: Parts | None) -> str:
+        if not isinstance(value, str):
+            raise Refused
+        return str(value)
+
+    def read(self, text: str) -> str:
+        return text
+
+    def describe(self, anatomy: Parts | None) -> str:
+        return "a text"
+
+    def several(self) -> str:
+        return "texts"
+
+
+@dataclass(frozen=True)
 class Instance(Kind):
-    """An object of given classes: a file or what is read from it, a text, or anything at all."""
+    """A path, or an object that may stand in its place."""
 
     classes: tuple[type, ...]
     what: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -50,6 +50,8 @@ class Vit:
     The wrapped model is never changed: modes, flags, hooks and gradients are as before after every call, also
     after an error. Pictures come as paths, Pillow images, arrays or a ready tensor (B, 3, H, W); text models take
     a mapping of tensors (``input_ids``, ``attention_mask``)."""
+
+    made_by: ClassVar[str] = "vs.open_model"
 
     def __init__(
         self,
@@ -172,7 +174,7 @@ class Vit:
         return _outside_graphs(moved.to(self.dtype) if moved.is_floating_point() else moved)
 
     # ---- looking ---------------------------------------------------------------------------------------------
-    @checked(TraceError, but=("target", "targets"))
+    @checked(TraceError)
     @unaffected
     def trace(
         self,
@@ -205,7 +207,7 @@ class Vit:
             keys=keys,
         )[0]
 
-    @checked(TraceError, but=("target", "targets"))
+    @checked(TraceError)
     @unaffected
     def traces(
         self,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vitscope.errors import TargetError
+from vitscope.options.bounds import ReadLater
 from vitscope.tracing.targets.class_name import ClassName
 from vitscope.tracing.targets.classes import ClassIndex, LogitDifference, TopK
 from vitscope.tracing.targets.custom import Custom
@@ -19,10 +20,18 @@ from vitscope.tracing.targets.quantity import QUANTITIES
 from vitscope.tracing.targets.similarity import Picture, Text
 from vitscope.tracing.targets.target import Target
 
-TargetLike = (
-    Target | str | int | Sequence["int | str | Target | Callable[[Any], Tensor]"] | Tensor | np.ndarray
-    | Callable[[Any], Tensor] | None
-)  # fmt: skip
+TargetLike = Annotated[
+    Target
+    | str
+    | int
+    | Sequence["int | str | Target | Callable[[Any], Tensor]"]
+    | Tensor
+    | np.ndarray
+    | Callable[[Any], Tensor]
+    | None,
+    ReadLater("a target, see vitscope.tracing.parse_target"),
+]
+"""What ``parse_target`` reads."""
 
 FORMS = (
     "top1, top3, 207, class:207, class:NAME, difference:3,5, 'text: a photo of a dog', picture:FILE; "
