@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 
@@ -185,10 +184,3 @@ def test_wrong_usage(
     assert code in (1, 2)
     assert error.startswith("error: ")
     assert message in error
-
-
-def test_the_command_and_the_library_begin_with_the_same_methods() -> None:
-    from vitscope.cli.commands.evaluate import evaluate
-    from vitscope.evaluation.running.evaluate import DEFAULT_METHODS
-
-    assert inspect.signature(evaluate).parameters["methods"].default == ",".join(DEFAULT_METHODS)

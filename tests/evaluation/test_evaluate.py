@@ -312,6 +312,8 @@ def test_one_method_with_two_sets_of_options(vit: Any, pictures: torch.Tensor) -
     assert parse_spec("gradcam:relu=false") == ("gradcam", {"relu": "false"})
     with pytest.raises(EvaluationError, match="name:option=value"):
         parse_spec("gmar:norm")
+    with pytest.raises(EvaluationError, match="gives alpha twice; give it once"):
+        parse_spec("gmar:alpha=1;norm=l1;alpha=2")
     names = ["rollout", "rollout:fusion=max"]
     board = vs.evaluate(vit, pictures, None, names, ["srg"], QUICK, controls=())
     assert board.names == names

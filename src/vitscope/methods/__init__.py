@@ -5,6 +5,7 @@ The package itself is callable: ``vs.methods()`` lists the registry."""
 import sys
 from types import ModuleType
 
+from vitscope.methods.explaining.default import default_method
 from vitscope.methods.explaining.explain import explain
 from vitscope.methods.explaining.explanation import Explanation
 from vitscope.methods.registry import (
@@ -24,6 +25,7 @@ __all__ = [
     "Needs",
     "Relevance",
     "chained_methods",
+    "default_method",
     "explain",
     "get_method",
     "methods",

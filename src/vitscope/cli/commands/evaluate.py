@@ -68,11 +68,11 @@ def evaluate(
     pictures: options.SomePictures = None,
     model: options.SomeModel = None,
     methods: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--methods", "--method", help="Comma list of methods, or all. With options: gmar:norm=l1;alpha=2."
         ),
-    ] = "dart,gmar,daam,rollout,gae",
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option("--metrics", "--metric", help="Comma list of metrics; --list-metrics lists them."),
@@ -155,7 +155,7 @@ def evaluate(
     jobs, skipped = read_jobs(
         opened, model, pictures, world, limit, metrics, Truth(labels, boxes, masks), variants, mean_colour, max_pixels
     )  # fmt: skip
-    rows = parse_list(methods, "--methods")
+    rows = parse_list(methods, "--methods") if methods else None
     documents = []
     for job in jobs:
         place = folder / job.name if len(jobs) > 1 else folder

@@ -21,7 +21,6 @@ from vitscope.cli.shared.usage import unused
 from vitscope.cli.shared.values import parse_texts
 
 if TYPE_CHECKING:
-    from vitscope.models import Anatomy
     from vitscope.pictures import PictureSource
     from vitscope.reports.explanations.page import ReportPicture
     from vitscope.tracing import Vit
@@ -82,6 +81,7 @@ def explain(
 
     A run that was stopped goes on when it is given again with the same --out: what is finished is not done again.
     """
+    from vitscope.methods import default_method
     from vitscope.storage.outputs import OutputNames
 
     drawing = Drawing(style, scaling, upsampling, size) if draw else None
@@ -130,13 +130,6 @@ def explain(
         skipped = f", {missed} skipped" if missed else ""
         console.say(f"{len(records)} explained{skipped}; results in {page or folder}")
     raise typer.Exit(parts.exit_code)
-
-
-def default_method(anatomy: Anatomy) -> str:
-    """What is used when no method is named: DART where it applies, else DAAM (which has a form for CNNs, too)."""
-    from vitscope.methods import get_method
-
-    return "dart" if get_method("dart").why_not(anatomy) is None else "daam"
 
 
 def report_cards(vit: Vit, source: PictureSource, records: dict[str, Record]) -> list[ReportPicture]:

@@ -24,8 +24,8 @@ def flow(
     pictures: options.Pictures,
     model: options.Model,
     method: Annotated[
-        str, typer.Option("--method", help="A method with a flow: daam, dart, rollout ...")
-    ] = "daam",
+        str | None, typer.Option("--method", help="A method with a flow: daam, dart, rollout ...")
+    ] = None,
     target: options.Target = "top1",
     out: options.Out = Path("vitscope-out"),
     weights: options.Weights = None,
@@ -53,7 +53,8 @@ def flow(
     max_pixels: options.MaxPixels = None,
     json: options.Json = False,
 ) -> None:
-    """Animate how a map accumulates over the blocks (DAAM's dynamic accumulation by default)."""
+    """Animate how a map accumulates over the blocks."""
+    from vitscope.methods import default_method
     from vitscope.storage.outputs import OutputNames
 
     suffix = f".{format.lower().lstrip('.')}"
@@ -68,7 +69,7 @@ def flow(
     source = pictures_of(pictures, max_pixels)
     folder = console.output_folder(out)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
-    [name] = _one_method(choose_methods(method, vit.anatomy))
+    [name] = _one_method(choose_methods(method or default_method(vit.anatomy), vit.anatomy))
     shared = share_options([name], given)
     aim = target_of(target, vit, source)
     names = OutputNames(folder, source.keys)

@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 
 def evaluate_job(
-    job: Job, rows: list[str], given: dict[str, Any], batch_size: int, place: Path, quiet: bool
+    job: Job, rows: list[str] | None, given: dict[str, Any], batch_size: int, place: Path, quiet: bool
 ) -> dict[str, Leaderboard]:
     """The leaderboard under each protocol; tables and pages are below ``place``."""
-    shared = share_options(choose_rows(rows, job.vit), given)
+    from vitscope.evaluation.running.subjects import default_methods
+
+    chosen = default_methods(job.vit.anatomy) if rows is None else choose_rows(rows, job.vit)
+    shared = share_options(chosen, given)
     used = {name: chosen for name, chosen in shared.items() if chosen}
     boards: dict[str, Leaderboard] = {}
     for key, protocol in job.protocols.items():
         where = job.where(place, key)
         title = " ".join(part for part in (job.name, key) if part)
-        boards[key] = _evaluate(job, rows, used, protocol, batch_size, where / "unfinished", title)
+        boards[key] = _evaluate(job, chosen, used, protocol, batch_size, where / "unfinished", title)
         boards[key].save(where)
         boards[key].to_html(where / "index.html")
         if not quiet:

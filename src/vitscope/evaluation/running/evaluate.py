@@ -19,14 +19,13 @@ from vitscope.evaluation.running.checkpoint import Evaluation
 from vitscope.evaluation.running.dataset import EvaluationSet, evaluation_set
 from vitscope.evaluation.running.mosaics import mosaics_of
 from vitscope.evaluation.running.recipe import bind, truth_used
-from vitscope.evaluation.running.subjects import CONTROLS, contestants
+from vitscope.evaluation.running.subjects import CONTROLS, contestants, default_methods
 from vitscope.options.door import checked
 from vitscope.progress import RESUMED
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity
 
-DEFAULT_METHODS = ("dart", "gmar", "daam", "rollout", "gae")
 DEFAULT_METRICS = ("srg",)
 
 
@@ -36,7 +35,7 @@ def evaluate(
     vit: Vit,
     images: Any,
     labels: Sequence[int] | Tensor | None = None,
-    methods: Sequence[str] = DEFAULT_METHODS,
+    methods: Sequence[str] | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
     protocol: Protocol | None = None,
     *,
@@ -56,7 +55,8 @@ def evaluate(
     images: a folder, paths, Pillow images, uint8 arrays, a ready tensor (B, 3, H, W), a sample of a world, or an
         EvaluationSet. labels: true classes. masks, boxes: where the object or the planted evidence lies, in the
         pictures' own pixels. keys: names of the pictures, on which their random draws depend.
-    methods: names of the registry; ``options`` gives a method's options by its name.
+    methods: names of the registry, None for the default method beside gmar, daam, rollout and gae, as far as they apply
+        to the model; ``options`` gives a method's options by its name.
     metrics: names of :func:`vitscope.evaluation.metrics`; those that never stand alone bring their companions.
     controls: which controls share the table; all of them unless you know why not.
     batch_size: pictures explained together; evaluation_batch: perturbed pictures the model sees at once. Neither
@@ -75,7 +75,8 @@ def evaluate(
     mosaic = [info for info in wanted if "mosaics" in info.requires and not data.mosaics]
     direct = [info for info in wanted if info not in mosaic]
     _check(wanted, data, vit.anatomy.classes)
-    rows = contestants(vit, methods, options or {}, controls)
+    chosen_methods = default_methods(vit.anatomy) if methods is None else methods
+    rows = contestants(vit, chosen_methods, options or {}, controls)
     chosen = protocol or Protocol()
     model = model_identity(vit)
     first = data.first(vit)

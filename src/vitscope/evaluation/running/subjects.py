@@ -12,11 +12,14 @@ from torch.nn import functional
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.case import Case, Explainer, Subject
-from vitscope.methods import get_method
+from vitscope.methods import default_method, get_method
 from vitscope.methods import methods as registered
 from vitscope.methods.explaining.explain import explain_batch, resolved
+from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import ClassIndex
 
+USUAL = ("gmar", "daam", "rollout", "gae")
+"""What the default method is compared with where no methods are named."""
 CONTROLS = ("raw-attention", "random", "uniform", "centre-gaussian", "edges", "inverse")
 """What shares every table. ``random`` is the mean over the protocol's seeds, ``inverse`` is minus the map of the
 first method that is no control."""
@@ -101,6 +104,13 @@ class Contestant:
         return -maps if self.inverse else maps
 
 
+def default_methods(anatomy: Anatomy) -> list[str]:
+    """The methods of a table where none are named: the default one, then the usual ones that apply to the model."""
+    first = default_method(anatomy)
+    others = (name for name in USUAL if name != first and get_method(name).why_not(anatomy) is None)
+    return [first, *others]
+
+
 def contestants(
     vit: Any, methods: Sequence[str], options: Mapping[str, Mapping[str, Any]], controls: Sequence[str]
 ) -> list[Contestant]:
@@ -157,7 +167,8 @@ def contestants(
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
     """A method with options as one word: ``"gmar:norm=l1;alpha=0.5"`` -> ("gmar", {"norm": "l1", "alpha": "0.5"}).
 
-    So one method can take part twice with different options. Raises EvaluationError for a malformed option.
+    So one method can take part twice with different options. Raises EvaluationError for a malformed option, and for
+    one that is given twice.
     """
     name, _, tail = text.partition(":")
     options: dict[str, str] = {}
@@ -165,6 +176,8 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
         key, equals, value = item.partition("=")
         if not key.strip() or not equals:
             raise EvaluationError(f"expected a method as name:option=value;option=value, got {text!r}")
+        if key.strip() in options:
+            raise EvaluationError(f"{text!r} gives {key.strip()} twice; give it once")
         options[key.strip()] = value.strip()
     return name.strip(), options
 

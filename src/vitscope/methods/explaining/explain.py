@@ -14,6 +14,7 @@ from torch import Tensor
 from vitscope.errors import AnswerError, MethodError, PictureError, TraceError
 from vitscope.interruption import released
 from vitscope.methods.explaining import diagnostics
+from vitscope.methods.explaining.default import default_method
 from vitscope.methods.explaining.explanation import Explanation, as_uint8, concatenate
 from vitscope.methods.explaining.recipe import explanation_recipe, own_targets
 from vitscope.methods.registry import MethodInfo, get_method
@@ -36,7 +37,9 @@ Request = dict[str, dict[str, Any]]
 
 
 @overload
-def explain(vit: Vit, images: Any, method: str = ..., target: Any = ..., **options: Any) -> Explanation: ...
+def explain(
+    vit: Vit, images: Any, method: str | None = ..., target: Any = ..., **options: Any
+) -> Explanation: ...
 @overload
 def explain(
     vit: Vit,
@@ -50,7 +53,7 @@ def explain(
 def explain(
     vit: Vit,
     images: Any,
-    method: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = "gmar",
+    method: str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
     target: Any = None,
     *,
     batch_size: int = 16,
@@ -62,21 +65,23 @@ def explain(
 
     ``images``: any form that ``vs.pictures.picture_source`` takes (paths, Pillow images, arrays, tensors, a source),
     films as a ready tensor (B, T, C, H, W), or a mapping of tensors for a text model. ``method``: a name, several, or
-    a mapping from names to options.
+    a mapping from names to options; None takes DART where it applies to the model, else DAAM (`default_method`).
     ``target``: see ``parse_target``.
     ``clean``: give high-norm outlier patches the median of their neighbours, see ``diagnostics.clean``.
     ``options`` go to every named method that has them. Returns an Explanation, or a dict of them by name for
     several methods. Raises MethodError for a method that is unknown or does not apply, or for an option that no
     named method has."""
-    request = _request(method, options)
+    request = {} if method is None else _request(method, options)
     aim = by_number(parse_target(target), vit.class_names, vit.source)
     model = model_identity(vit)  # once: it reads all weights
     recipes: dict[str, Recipe] = {}
-    parts: dict[str, list[Explanation]] = {name: [] for name in request}
+    parts: dict[str, list[Explanation]] = {}
     positions: list[int] = []
     count = 0
     for batch in input_batches(vit, images, batch_size):
         inputs, count = batch.inputs, batch.count
+        if not request:
+            request = _request(default_method(vit.probe_for(inputs).anatomy), options)
         positions += batch.positions
         request = resolved(vit, inputs, request)
         mine = aim.of(batch.positions, batch.count)
@@ -106,7 +111,7 @@ def explain(
                 if frames not in drawn:  # the same for all methods of a batch, but for their steps in time
                     drawn[frames] = _drawable(shown, frames, vit)
                 explanation = dataclasses.replace(explanation, pictures=drawn[frames])
-            parts[name].append(explanation)
+            parts.setdefault(name, []).append(explanation)
     if not positions:
         raise PictureError("none of the pictures can be read; their source tells the reasons (.skipped)")
     joined = {name: concatenate(found) for name, found in parts.items()}
@@ -116,7 +121,7 @@ def explain(
             name: e if e.classes is None else dataclasses.replace(e, target=described)
             for name, e in joined.items()
         }
-    return joined[method] if isinstance(method, str) else joined
+    return joined if method is not None and not isinstance(method, str) else next(iter(joined.values()))
 
 
 def _drawable(shown: Tensor, frames: int, vit: Vit) -> Tensor | None:

@@ -1,0 +1,25 @@
+"""Which method is used where none is named: the same in Python, in a notebook and in every command."""
+
+from __future__ import annotations
+
+from vitscope.methods.registry import get_method
+from vitscope.models.anatomy import Anatomy
+
+DEFAULT_METHOD, ITS_STAND_IN = "dart", "daam"
+
+
+def default_method(anatomy: Anatomy) -> str:
+    """What explains a model when no method is named: DART where it applies, else DAAM, which has a form for CNNs, too.
+
+    Args:
+        anatomy: What is known of the model, ``vit.anatomy``.
+
+    Returns:
+        The name of a registered method.
+
+    Example:
+        >>> import vitscope as vs
+        >>> default_method(vs.open_model("bundled/shapes").anatomy)
+        'dart'
+    """
+    return DEFAULT_METHOD if get_method(DEFAULT_METHOD).why_not(anatomy) is None else ITS_STAND_IN
