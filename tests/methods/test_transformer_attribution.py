@@ -121,7 +121,8 @@ def test_interception_equals_the_relevance_pass_by_hand(small, images):
 def test_relevance_reaches_every_attention_and_values_stay(name):
     vit, given = open_zoo(name), inputs(name)
     trace = vit.trace(given, 0 if ZOO[name].classes else lambda output: output[:, 0])
-    for site in relevance_sites(trace, trace.resolved).values():
+    found = relevance_sites(vit.model, trace.anatomy, trace.inputs, trace.sites, trace.resolved)
+    for site in found.values():
         assert site.output_gradient.isfinite().all() and site.output_gradient.abs().sum() > 0
     with quiet(vit.model, gradient=True), _ZPlusInterceptor(ZPlusSurgeon()):
         output = scores_in(vit.model(given))

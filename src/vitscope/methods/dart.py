@@ -8,7 +8,7 @@ each MLP branch's gradient by kappa; forward values stay bit-equal. Derivation a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -23,6 +23,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
 from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import AttentionSite, Target, TokenRemoval, Trace, Vit, constant_gate
+from vitscope.tracing.take import take_traces
 from vitscope.tracing.targets.resolved import ResolvedTarget
 
 MOST_SUBSETS = 1024
@@ -208,13 +209,14 @@ def _refine(trace: Trace, gate: bool, count: int, seed: int) -> Tensor:
     total = torch.zeros(trace.batch, len(trace.anatomy.blocks), layout.tokens, device=trace.logits.device)
     held = torch.zeros(layout.tokens, device=total.device)
     for keep in half_subsets(layout.patches, count, seed):
-        part = trace.vit.trace(
-            trace.inputs,
-            Held(resolved),
-            rules=trace.rules,
-            capture=trace.capture,
+        request = replace(
+            trace.request,
+            precision=trace.model.precision,
+            gradient=True,
+            ablations=(),
             removal=TokenRemoval(keep[None]),
         )
+        part = take_traces(trace.model, trace.inputs, [Held(resolved)], request)[0]
         tokens = torch.cat([torch.ones(layout.prefix_count, dtype=torch.bool), keep]).to(total.device)
         total += block_relevance(part, gate) * tokens
         held += tokens

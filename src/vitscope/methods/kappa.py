@@ -20,6 +20,7 @@ from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import Vit, constant_gate
 from vitscope.tracing.calls.calling import Inputs, select
 from vitscope.tracing.passes.forward_pass import run_pass
+from vitscope.tracing.passes.request import PassRequest
 
 DEFAULT = 0.5
 HIGHEST = 2.0
@@ -42,10 +43,12 @@ def default_kappa(vit: Vit, inputs: Inputs) -> float:
                 vit.model,
                 anatomy,
                 first,
-                precision=vit.precision,
-                gradient=True,
-                capture=STREAMS,  # as the methods have it, since what is kept of the stream is a tensor of its own
-                rules=constant_gate(DEFAULT),
+                PassRequest(
+                    precision=vit.precision,
+                    gradient=True,
+                    capture=STREAMS,  # as the methods have it, since what is kept of the stream is a tensor of its own
+                    rules=constant_gate(DEFAULT),
+                ),
             )
         except TraceError:
             known[anatomy] = False

@@ -48,7 +48,10 @@ def legrad(trace: Trace, *, start_block: StartBlock = 0) -> Relevance:
         raise MethodError("LeGrad needs a target; this trace has none")
     maps = []
     layout = trace.layout
-    for site in local_sites(trace.vit, trace.inputs, trace.resolved, trace.rules)[start_block:]:
+    sites = local_sites(
+        trace.model.module, trace.anatomy, trace.inputs, trace.resolved, trace.rules, trace.model.precision
+    )
+    for site in sites[start_block:]:
         total = torch.zeros(site.batch, site.keys, device=site.raw_output.device)
         for queries in site.chunks():
             total += site.attention_gradient(queries).clamp_min(0).sum((1, 2))

@@ -24,6 +24,7 @@ from vitscope.tracing.calls.outputs import scores_of
 from vitscope.tracing.calls.scope import running
 from vitscope.tracing.passes.answers import FLAT
 from vitscope.tracing.passes.forward_pass import run_pass
+from vitscope.tracing.passes.request import PassRequest
 
 Baseline = Annotated[float, Range(-100, 100)]
 """A pixel value in normalised units."""
@@ -42,7 +43,7 @@ def _per_patch(pixels: Tensor, trace: Trace, absolute: bool) -> Relevance:
 def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
     """Call Captum on this trace's pictures (or one of them) and target; the model is quiet and put back afterwards."""
     attribution = require("captum.attr", "captum", "this method", distribution="captum")
-    vit, resolved = trace.vit, trace.resolved
+    traced, resolved = trace.model, trace.resolved
     if resolved is None:
         raise TargetError(trace.anatomy.why_no_class())
     chosen = torch.arange(trace.batch) if only is None else torch.tensor([only])
@@ -53,19 +54,18 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
         rows = chosen[torch.arange(len(images), device=images.device) % len(chosen)]
         inputs = with_pictures(trace.inputs, images, rows)
         if trace.rules is None:
-            return call_model(vit.model, inputs)
-        return run_pass(
-            vit.model, trace.anatomy, inputs, precision=vit.precision, gradient=True, rules=trace.rules
-        ).output
+            return call_model(traced.module, inputs)
+        request = PassRequest(precision=traced.precision, gradient=True, rules=trace.rules)
+        return run_pass(traced.module, trace.anatomy, inputs, request).output
 
     def score(images: Tensor) -> Tensor:
         output = run_model(images)
         target = resolved.select(chosen[torch.arange(images.shape[0], device=images.device) % len(chosen)])
         return target.score(output, scores_of(output, trace.anatomy.output, len(images)))
 
-    with quiet(vit.model, gradient=True, precision=vit.precision), running():
+    with quiet(traced.module, gradient=True, precision=traced.precision), running():
         images = trace.images[chosen].clone().requires_grad_()
-        with _told(vit.source):
+        with _told(traced.source):
             return run(attribution, score, images)
 
 

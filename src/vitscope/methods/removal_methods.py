@@ -14,6 +14,8 @@ from vitscope.models.anatomy import Anatomy
 from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import TokenRemoval, Trace
 from vitscope.tracing.calls.calling import select
+from vitscope.tracing.passes.request import PassRequest
+from vitscope.tracing.take import take_scores
 
 
 def _removable(anatomy: Anatomy) -> str | None:
@@ -32,7 +34,8 @@ def removal_scores(trace: Trace, keep: Tensor, batch_size: int = 32) -> Tensor:
         index = torch.arange(trace.batch).repeat(count)
         removal = TokenRemoval(masks.repeat_interleave(trace.batch, 0))
         target = trace.resolved.select(index)
-        scores = trace.vit.score(select(trace.inputs, index), target, removal=removal)
+        request = PassRequest(precision=trace.model.precision, removal=removal)
+        scores = take_scores(trace.model, select(trace.inputs, index), target, request)
         rows.append(scores.reshape(count, trace.batch))
     return torch.cat(rows)
 

@@ -50,7 +50,7 @@ def transformer_attribution(trace: Trace, *, start_block: StartBlock = 0) -> Rel
         raise MethodError("transformer attribution needs a target; this trace has none")
     sites = chain_sites(trace)
     used = sites[start_block:]
-    relevant = relevance_sites(trace, trace.resolved)
+    relevant = relevance_sites(trace.model.module, trace.anatomy, trace.inputs, trace.sites, trace.resolved)
 
     def advance(rows: Tensor, index: int) -> Tensor:
         site = used[index]

@@ -4,7 +4,7 @@ from vitscope.tracing.changes.ablation import EntryAblation, HeadAblation
 from vitscope.tracing.changes.removal import TokenRemoval
 from vitscope.tracing.changes.rules import AttentionRule, Rules, constant_gate
 from vitscope.tracing.open import open_model
-from vitscope.tracing.passes.forward_pass import Capture
+from vitscope.tracing.passes.request import Capture
 from vitscope.tracing.passes.resume import BlockCache
 from vitscope.tracing.site import AttentionSite
 from vitscope.tracing.targets.class_name import ClassName, by_number

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from vitscope.tracing.vit import Vit
 from vitscope.version import __version__
-
-if TYPE_CHECKING:
-    from vitscope.tracing.vit import Vit
 
 
 def model_identity(vit: Vit) -> dict[str, Any]:

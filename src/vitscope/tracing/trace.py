@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
@@ -16,16 +16,41 @@ from vitscope.tracing.calls.calling import batch_of, pictures_of
 from vitscope.tracing.changes.rules import Rules
 from vitscope.tracing.passes.answers import require_way_back
 from vitscope.tracing.passes.backward import Gradients
-from vitscope.tracing.passes.forward_pass import Capture, PassRecord, compose_tokens
-from vitscope.tracing.passes.readout import Readout, readout_of_score, reads_for_itself
-from vitscope.tracing.passes.stages import Stage
+from vitscope.tracing.passes.forward_pass import PassRecord, compose_tokens
+from vitscope.tracing.passes.readout import TokensRead
+from vitscope.tracing.passes.request import Capture, PassRequest
 from vitscope.tracing.picture_keys import content_keys
 from vitscope.tracing.site import AttentionSite
 from vitscope.tracing.targets.resolved import ResolvedTarget
 from vitscope.tracing.targets.target import Target
 
-if TYPE_CHECKING:
-    from vitscope.tracing.vit import Vit
+
+@dataclass(frozen=True, eq=False)
+class TracedModel:
+    """An opened model as a trace knows it, enough to run it again on the same inputs.
+
+    anatomy: at the size of the traced inputs. precision: the model's own, which a trace may have replaced.
+    embedding_call: which convolution of the forward makes the patch embedding, None when none does. notes: remarks of
+    the opening, one line each."""
+
+    module: nn.Module
+    source: str
+    anatomy: Anatomy
+    precision: str = "float32"
+    embedding_call: int | None = None
+    notes: Sequence[str] = ()
+    class_names: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedScore:
+    """What a trace explains: the target, the same made definite on the batch, and its scores (B,) in the graph.
+
+    resolved and values are None where the target is a class and the model has no classifier."""
+
+    target: Target | None
+    resolved: ResolvedTarget | None = None
+    values: Tensor | None = None
 
 
 class Trace:
@@ -37,33 +62,34 @@ class Trace:
 
     def __init__(
         self,
-        vit: Vit,
-        anatomy: Anatomy,
+        model: TracedModel,
+        request: PassRequest,
         record: PassRecord,
-        target: Target | None,
-        resolved: ResolvedTarget | None,
-        scores: Tensor | None,
-        gradients: Gradients | None,
-        capture: Capture,
-        rules: Rules | None,
-        stages: Sequence[Stage] = (),
+        score: ExplainedScore,
+        gradients: Gradients | None = None,
         keys: tuple[str, ...] | None = None,
     ) -> None:
-        self.vit, self.anatomy = vit, anatomy
-        self.target, self.resolved = target, resolved
-        self.capture, self.rules = capture, rules
+        self.model, self.anatomy, self.request = model, model.anatomy, request
+        self.target, self.resolved = score.target, score.resolved
         self._record, self._gradients = record, gradients
-        self._stages = tuple(stages)
         self._keys = keys
-        self._scores = scores.detach().float() if scores is not None else None
+        self._scores = score.values.detach().float() if score.values is not None else None
         self.logits = record.logits.detach().float()
-        self._read: Readout | None = None
         self._sites: dict[int, AttentionSite] = {}
         for index, site in record.sites.items():
             gradient = gradients.sites.get(index) if gradients else None
             if gradients is not None and gradient is None:
                 gradient = torch.zeros_like(site.raw_output)
             self._sites[index] = replace(site, raw_gradient=gradient)
+        self._read = TokensRead(
+            self.anatomy,
+            record.inputs,
+            self.target,
+            gradients,
+            self.capture.streams,
+            self.pool,
+            self.logits.device,
+        )
 
     def __repr__(self) -> str:
         asked = self.target.describe() if self.target is not None else ""
@@ -103,6 +129,16 @@ class Trace:
         if self._keys is None:
             self._keys = content_keys(self._record.inputs)
         return self._keys
+
+    @property
+    def capture(self) -> Capture:
+        """What was kept beside the attention sites."""
+        return self.request.capture
+
+    @property
+    def rules(self) -> Rules | None:
+        """The backward rules of the pass, None for the plain gradient."""
+        return self.request.rules
 
     @property
     def output(self) -> Any:
@@ -145,7 +181,7 @@ class Trace:
         if self._gradients is None or self.target is None:
             return None
         return require_way_back(
-            self.vit.source, self.target.describe(), self.sites, self.batch, self._gradients.logits
+            self.model.source, self.target.describe(), self.sites, self.batch, self._gradients.logits
         )
 
     # ---- attention -------------------------------------------------------------------------------------------
@@ -163,13 +199,13 @@ class Trace:
     @property
     def read_block(self) -> int:
         """The block after which the score reads the tokens: the last one, but for targets on a hidden state."""
-        found = self._target_readout()
+        found = self._read.of_target()
         return len(self.anatomy.blocks) - 1 if found is None else found.block
 
     def describe_readout(self) -> str | None:
         """What the score reads in words, None when it is what the classifier reads or cannot be told."""
         try:
-            found = self._target_readout()
+            found = self._read.of_target()
         except TraceError:
             return None
         return None if found is None else found.describe(self.anatomy, self.layout)
@@ -183,26 +219,7 @@ class Trace:
         target's gradient enters the stream.
 
         Raises TraceError when it cannot be told, or when the target reads the tokens after several blocks."""
-        found = self._target_readout()
-        if found is None:
-            return self._classifiers_readout()
-        silent = found.weights.sum(1, keepdim=True) == 0
-        return (
-            torch.where(silent, self._classifiers_readout(), found.weights) if silent.any() else found.weights
-        )
-
-    def _classifiers_readout(self) -> Tensor:
-        N = self.layout.tokens
-        if self.pool is not None:
-            row = self.pool.attention().mean((1, 2))
-            if row.shape[-1] == self.layout.patches and row.shape[-1] != N:
-                row = torch.nn.functional.pad(row, (self.layout.prefix_count, 0))
-            return row
-        if self.anatomy.readout is None:
-            raise TraceError(
-                f"what '{self.anatomy.source}' reads out of its tokens was not found; pass pooling= to open_model"
-            )
-        return torch.tensor(self.anatomy.readout, device=self.logits.device).expand(self.batch, N)
+        return self._read.weights()
 
     # ---- the residual stream ---------------------------------------------------------------------------------
     @property
@@ -265,38 +282,20 @@ class Trace:
     def stages(self) -> list[Tensor]:
         """The last feature map at each resolution, (B, C, h, w) each, finest first."""
         record = self._need("stages")
-        return [s.as_map(record.stages[i]).detach() for i, s in enumerate(self._stages)]
+        return [s.as_map(record.stages[i]).detach() for i, s in enumerate(self.request.stages)]
 
     @property
     def stage_gradients(self) -> list[Tensor]:
         """Gradient of the scores at each stage's feature map."""
         gradients = self._need_gradient("stages")
-        return [s.as_map(gradients.stages[i]) for i, s in enumerate(self._stages)]
+        return [s.as_map(gradients.stages[i]) for i, s in enumerate(self.request.stages)]
 
     @property
     def stage_paths(self) -> list[str]:
         """The modules whose outputs are the stages."""
-        return [stage.path for stage in self._stages]
+        return [stage.path for stage in self.request.stages]
 
     # ---- inside ----------------------------------------------------------------------------------------------
-    def _target_readout(self) -> Readout | None:
-        """What the target itself reads, where that may be something else than what the classifier reads."""
-        if not reads_for_itself(self.target, self.inputs):
-            return None
-        pool, known = self.anatomy.pool_site, self._gradients
-        if pool is not None and known is not None and bool(known.sites.get(pool, torch.zeros(())).any()):
-            return None  # it reads through the model's own attention pooling
-        if self._gradients is None or not self.capture.streams:
-            if self.target is None or self.target.needs_classifier:
-                return None
-            raise TraceError(
-                "which tokens this target reads shows only in its gradient along the stream; take the trace with "
-                "gradient=True and capture=Capture(streams=True)"
-            )
-        if self._read is None:
-            self._read = readout_of_score(self.anatomy, self.layout, self._gradients)
-        return self._read
-
     def _embedding(self, grid: Tensor | None, block_inputs: dict[int, list[Tensor]]) -> Tensor:
         if grid is not None:
             return grid.detach().flatten(2).transpose(1, 2)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vitscope.errors import ModelError, PictureError, TargetError, TraceError
+from vitscope.errors import ModelError, PictureError, TraceError
 from vitscope.models.anatomy import Anatomy
 from vitscope.models.opening.fingerprint import CurrentFingerprint
 from vitscope.models.opening.loaded import LoadedModel, TextTower
@@ -17,14 +17,14 @@ from vitscope.models.preparing.inputs import to_batch
 from vitscope.models.sources.module import refuse_unseeable, unwrapped
 from vitscope.options.door import checked
 from vitscope.tracing.calls.callers_switches import unaffected
-from vitscope.tracing.calls.calling import Inputs, batch_of, pictures_of, select, takes_first
+from vitscope.tracing.calls.calling import Inputs, batch_of, outside_graphs, pictures_of, select, takes_first
 from vitscope.tracing.calls.guard import AUTOCAST
 from vitscope.tracing.changes.ablation import Ablation, as_list
 from vitscope.tracing.changes.removal import TokenRemoval
 from vitscope.tracing.changes.rules import Rules
 from vitscope.tracing.passes.answers import require_numbers
-from vitscope.tracing.passes.backward import FP16_SCALE, backward
-from vitscope.tracing.passes.forward_pass import Capture, PassRecord, run_pass
+from vitscope.tracing.passes.forward_pass import PassRecord, run_pass
+from vitscope.tracing.passes.request import Capture, PassRequest
 from vitscope.tracing.passes.resume import (
     BlockCache,
     can_resume,
@@ -38,10 +38,10 @@ from vitscope.tracing.picture_keys import check_keys
 from vitscope.tracing.probing.by_input_size import Probes
 from vitscope.tracing.probing.overrides import Overrides
 from vitscope.tracing.probing.probe import Probe
+from vitscope.tracing.take import take_scores, take_traces
 from vitscope.tracing.targets.parsing import TargetLike, parse_target
 from vitscope.tracing.targets.resolved import ResolvedTarget
-from vitscope.tracing.targets.target import Target
-from vitscope.tracing.trace import Trace
+from vitscope.tracing.trace import Trace, TracedModel
 
 
 class Vit:
@@ -142,7 +142,7 @@ class Vit:
     @unaffected
     def images(self, images: Any) -> Tensor:
         """Pictures in any form as one tensor (B, 3, H, W) on the model's device and in its type."""
-        return _outside_graphs(to_batch(images, self.preprocessor).to(self.device, self.dtype))
+        return outside_graphs(to_batch(images, self.preprocessor).to(self.device, self.dtype))
 
     @unaffected
     def inputs(self, images: Any) -> Inputs:
@@ -171,7 +171,7 @@ class Vit:
         if not isinstance(value, Tensor):
             return value
         moved = value.to(self.device)
-        return _outside_graphs(moved.to(self.dtype) if moved.is_floating_point() else moved)
+        return outside_graphs(moved.to(self.dtype) if moved.is_floating_point() else moved)
 
     # ---- looking ---------------------------------------------------------------------------------------------
     @checked(TraceError)
@@ -226,51 +226,18 @@ class Vit:
         asked = [parse_target(target).bind(self) for target in targets]
         inputs = self.inputs(images)
         named = None if keys is None else check_keys(keys, batch_of(inputs))
-        found = self.probe_for(inputs)
-        wanted = [target.by(found.anatomy.probability) for target in asked]
+        model = self._traced(inputs)
         kept = capture or Capture()
-        stages = self.stages_for(inputs) if kept.stages else ()
-        self._check_targets(wanted, found.anatomy, gradient)
-        record = run_pass(
-            self.model,
-            found.anatomy,
-            inputs,
+        request = PassRequest(
             precision=precision or self.precision,
             gradient=gradient,
-            record=True,
             capture=kept,
             rules=rules,
             ablations=as_list(ablation),
             removal=removal,
-            embedding_call=found.embedding_call,
-            stages=stages,
+            stages=self.stages_for(inputs) if kept.stages else (),
         )
-        traces = []
-        for position, target in enumerate(wanted):
-            resolved, scores = self._score(target, record, found.anatomy, gradient)
-            require_numbers(self.source, record.logits if target.needs_classifier else None, scores)
-            gradients = None
-            if gradient:
-                assert scores is not None
-                last = position == len(wanted) - 1
-                scale = FP16_SCALE if record.precision == "fp16" else 1.0
-                gradients = backward(record, scores, scale=scale, retain=not last)
-            traces.append(
-                Trace(
-                    self,
-                    found.anatomy,
-                    record,
-                    target,
-                    resolved,
-                    scores,
-                    gradients,
-                    kept,
-                    rules,
-                    stages,
-                    named,
-                )
-            )
-        return traces
+        return take_traces(model, inputs, asked, request, named)
 
     @unaffected
     def forward(
@@ -282,14 +249,8 @@ class Vit:
     ) -> Tensor:
         """Logits (B, C), float32, no gradient, one batch."""
         inputs = self.inputs(images)
-        record = run_pass(
-            self.model,
-            self.probe_for(inputs).anatomy,
-            inputs,
-            precision=self.precision,
-            ablations=as_list(ablation),
-            removal=removal,
-        )
+        anatomy = self.probe_for(inputs).anatomy
+        record = run_pass(self.model, anatomy, inputs, self._changed(ablation, removal))
         require_numbers(self.source, record.logits)
         return record.logits.float()
 
@@ -304,18 +265,7 @@ class Vit:
     ) -> Tensor:
         """The target's scores (B,), float32, no gradient, one batch; the target keeps its classes."""
         inputs = self.inputs(images)
-        record = run_pass(
-            self.model,
-            self.probe_for(inputs).anatomy,
-            inputs,
-            precision=self.precision,
-            ablations=as_list(ablation),
-            removal=removal,
-        )
-        with torch.no_grad():
-            scores = target.score(record.output, record.logits).float()
-        require_numbers(self.source, None, scores)
-        return scores
+        return take_scores(self._traced(inputs), inputs, target, self._changed(ablation, removal))
 
     @unaffected
     def predict(self, images: Any, batch_size: int = 32) -> Tensor:
@@ -335,8 +285,9 @@ class Vit:
         anatomy = self.probe_for(inputs).anatomy
         if not anatomy.blocks:
             raise no_blocks(anatomy)
+        plain = PassRequest(precision=self.precision)
         record, outputs = collect_outputs(
-            self.model, anatomy, lambda: run_pass(self.model, anatomy, inputs, precision=self.precision)
+            self.model, anatomy, lambda: run_pass(self.model, anatomy, inputs, plain)
         )
         require_numbers(self.source, record.logits)
         return BlockCache(inputs, record.logits.float(), tuple(outputs), anatomy.blocks)
@@ -384,17 +335,15 @@ class Vit:
             skip, ablations = {}, later_only(ablations, block)
         else:
             skip = shortcuts(anatomy, cache, block, index, tokens)
-        return run_pass(
-            self.model,
-            anatomy,
-            inputs,
+        request = PassRequest(
             precision=self.precision,
             gradient=gradient,
-            capture=capture,
+            capture=capture or Capture(),
             ablations=ablations,
             removal=removal,
             skip=skip,
         )
+        return run_pass(self.model, anatomy, inputs, request)
 
     @unaffected
     def probe_for(self, inputs: Inputs) -> Probe:
@@ -407,20 +356,19 @@ class Vit:
         return self._probes.stages_at(inputs)
 
     # ---- inside ----------------------------------------------------------------------------------------------
-    def _check_targets(self, targets: list[Target], anatomy: Anatomy, gradient: bool) -> None:
-        if gradient and anatomy.classes is None and any(t.needs_classifier for t in targets):
-            raise TargetError(anatomy.why_no_class())
+    def _changed(
+        self, ablation: Ablation | Sequence[Ablation] | None, removal: TokenRemoval | None
+    ) -> PassRequest:
+        return PassRequest(precision=self.precision, ablations=as_list(ablation), removal=removal)
 
-    def _score(
-        self, target: Target, record: PassRecord, anatomy: Anatomy, gradient: bool
-    ) -> tuple[ResolvedTarget | None, Tensor | None]:
-        if target.needs_classifier and anatomy.classes is None:
-            return None, None
-        with torch.inference_mode(False), torch.set_grad_enabled(gradient):
-            resolved = target.resolve(record.logits)
-            return resolved, resolved.score(record.output, record.logits)
-
-
-def _outside_graphs(tensor: Tensor) -> Tensor:
-    """The same values, outside the caller's graph and of no inference mode."""
-    return tensor.clone() if tensor.is_inference() else tensor.detach()
+    def _traced(self, inputs: Inputs) -> TracedModel:
+        found = self.probe_for(inputs)
+        return TracedModel(
+            module=self.model,
+            source=self.source,
+            anatomy=found.anatomy,
+            precision=self.precision,
+            embedding_call=found.embedding_call,
+            notes=self.loaded.notes,
+            class_names=self.class_names,
+        )

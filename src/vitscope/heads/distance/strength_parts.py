@@ -136,7 +136,7 @@ def trace_profiles(trace: Trace, distance: str = "chebyshev") -> tuple[PicturePr
     Blocks with fewer heads than the widest are padded with NaN.
     """
     layout = trace.layout
-    sites = spatial_sites(trace.sites, layout, trace.vit.source)
+    sites = spatial_sites(trace.sites, layout, trace.model.source)
     found = [_site_profiles(site, layout, distance) for site in sites]
     most = max(site.heads for site in sites)
     stacked = {

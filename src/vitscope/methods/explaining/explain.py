@@ -271,16 +271,15 @@ def to_explanation(
     trace: Trace, info: MethodInfo, relevance: Relevance, options: Mapping[str, Any]
 ) -> Explanation:
     """A method's raw relevance with everything that made it; tensors on the CPU."""
-    vit = trace.vit
     layout = trace.anatomy.layout
     flow = relevance.flow
     metadata: dict[str, Any] = {
-        "model": vit.source,
+        "model": trace.model.source,
         "precision": trace.precision,
         "image_size": list(trace.anatomy.image_size or ()),
         "prefix": list(layout.prefix) if layout else [],
         "versions": library_versions(),
-        "notes": [*relevance.notes, *trace.anatomy.notes, *trace.vit.loaded.notes],
+        "notes": [*relevance.notes, *trace.anatomy.notes, *trace.model.notes],
     }
     shown = pictures_of(trace.inputs)
     if shown is not None and (told := describe_shown(int(shown.shape[-3]))):
@@ -315,7 +314,7 @@ def to_explanation(
         options=dict(options),
         metadata=metadata,
         extras={name: value.detach().float().cpu() for name, value in relevance.extras.items()},
-        class_names=tuple(vit.class_names) if vit.class_names else None,
+        class_names=tuple(trace.model.class_names) if trace.model.class_names else None,
     )
 
 

@@ -6,7 +6,7 @@ uncovered again, whatever happens inside.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -109,7 +109,7 @@ def watch_blocks(
 
 
 @contextmanager
-def skip_blocks(model: nn.Module, replacements: dict[str, Callable[..., Any]]) -> Iterator[None]:
+def skip_blocks(model: nn.Module, replacements: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
     """Let the modules at these paths return ``replacement(*args, **kwargs)`` without running, in this scope only."""
     scope = current_scope()
     covered: list[tuple[nn.Module, Callable[..., Any] | None]] = []

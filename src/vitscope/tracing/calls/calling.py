@@ -70,6 +70,21 @@ def select(inputs: Inputs, index: Tensor | None, batch: int | None = None) -> In
     return {name: row(value) for name, value in inputs.items()}
 
 
+@overload
+def outside_graphs(inputs: Tensor) -> Tensor: ...
+@overload
+def outside_graphs(inputs: Inputs) -> Inputs: ...
+def outside_graphs(inputs: Inputs) -> Inputs:
+    """The same values, outside the caller's graph and of no inference mode."""
+    if not isinstance(inputs, Tensor):
+        return {name: _apart(value) if isinstance(value, Tensor) else value for name, value in inputs.items()}
+    return _apart(inputs)
+
+
+def _apart(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.is_inference() else tensor.detach()
+
+
 def _is_picture(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and value.dim() in (4, 5)
 

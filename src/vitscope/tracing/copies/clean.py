@@ -16,6 +16,7 @@ from vitscope.tracing.calls.scope import own
 from vitscope.tracing.copies.shortening import Watching
 from vitscope.tracing.passes.answers import require_numbers
 from vitscope.tracing.passes.forward_pass import run_pass
+from vitscope.tracing.passes.request import PassRequest
 from vitscope.tracing.passes.resume import BlockCache, collect_outputs, no_blocks
 from vitscope.tracing.vit import Vit
 
@@ -52,11 +53,12 @@ def run_clean(vit: Vit, pixels: Tensor, labels: Tensor | None = None) -> Clean:
     if not anatomy.blocks:
         raise no_blocks(anatomy)
     watching = Watching(torch.ones(1, len(anatomy.blocks), anatomy.heads))
+    watched = PassRequest(precision=vit.precision, ablations=[watching])
     with exclusive(vit.model), _Beginning(vit.model, anatomy) as beginning:
         record, outputs = collect_outputs(
             vit.model,
             anatomy,
-            lambda: run_pass(vit.model, anatomy, pixels, precision=vit.precision, ablations=[watching]),
+            lambda: run_pass(vit.model, anatomy, pixels, watched),
         )
     require_numbers(vit.source, record.logits)
     cache = BlockCache(pixels, record.logits.float(), tuple(outputs), anatomy.blocks)

@@ -22,12 +22,14 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import VitscopeError
-from vitscope.tracing import Capture, EntryAblation, HeadAblation, Vit
 from vitscope.tracing.calls.calling import select
+from vitscope.tracing.changes.ablation import EntryAblation, HeadAblation
 from vitscope.tracing.copies.clean import Clean
 from vitscope.tracing.copies.shortening import Around, Given, KnownAttention, PrefixQueries, Reached, StopAt
 from vitscope.tracing.passes.forward_pass import run_pass
+from vitscope.tracing.passes.request import Capture, PassRequest
 from vitscope.tracing.passes.resume import can_resume, shortcuts
+from vitscope.tracing.vit import Vit
 
 READS_PREFIX = ("class", "class+distillation")
 TOLERANCE = 1e-4
@@ -208,9 +210,7 @@ class Resumer:
             self.vit.model,
             anatomy,
             select(cache.inputs, index[:1]),
-            precision=self.vit.precision,
-            ablations=list(ablations),
-            skip=skip,
+            PassRequest(precision=self.vit.precision, ablations=ablations, skip=skip),
         )
         return record.logits.float()
 
@@ -238,10 +238,12 @@ class Resumer:
             self.vit.model,
             anatomy,
             select(cache.inputs, chosen),
-            precision=self.vit.precision,
-            capture=STREAMS,
-            ablations=[] if ablation is None else [ablation],
-            skip={} if self.whole else shortcuts(anatomy, cache, block, chosen),
+            PassRequest(
+                precision=self.vit.precision,
+                capture=STREAMS,
+                ablations=[] if ablation is None else [ablation],
+                skip={} if self.whole else shortcuts(anatomy, cache, block, chosen),
+            ),
         )
         return Started(index, dict(record.block_outputs), record.logits.float())
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from vitscope.tracing import HeadAblation
 from vitscope.tracing.calls.blocks import first_tensor, is_tokens
+from vitscope.tracing.changes.ablation import HeadAblation
 
 ATTENTION: Any = F.scaled_dot_product_attention
 NORMS: frozenset[Any] = frozenset({F.layer_norm, getattr(F, "rms_norm", F.layer_norm)})

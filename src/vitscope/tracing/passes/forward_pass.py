@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,39 +18,14 @@ from vitscope.tracing.calls.calling import batch_of as batch_of
 from vitscope.tracing.calls.calling import call_model, pictures_of, with_pictures
 from vitscope.tracing.calls.guard import quiet
 from vitscope.tracing.calls.outputs import scores_of
-from vitscope.tracing.changes.ablation import Ablation
 from vitscope.tracing.changes.removal import TokenRemoval
-from vitscope.tracing.changes.rules import Rules
 from vitscope.tracing.interception.interceptor import Interceptor
-from vitscope.tracing.passes.stages import Stage, watch_stages
+from vitscope.tracing.passes.request import PassRequest
+from vitscope.tracing.passes.stages import watch_stages
 from vitscope.tracing.passes.surgeon import PassSurgeon
 from vitscope.tracing.site import AttentionSite
 
 CONVOLUTION: frozenset[Any] = frozenset({torch.conv2d, F.conv2d})
-
-
-@dataclass(frozen=True)
-class Capture:
-    """What a trace keeps beside the attention sites.
-
-    streams: what enters and leaves every block. norms: the output of each block's first norm. embedding: the patch
-    embedding before positions are added. image: the gradient on the pixels. stages: the last feature map at each
-    resolution (CNNs and hierarchical models)."""
-
-    streams: bool = False
-    norms: bool = False
-    embedding: bool = False
-    image: bool = False
-    stages: bool = False
-
-    def __or__(self, other: Capture) -> Capture:
-        return Capture(
-            self.streams or other.streams,
-            self.norms or other.norms,
-            self.embedding or other.embedding,
-            self.image or other.image,
-            self.stages or other.stages,
-        )
 
 
 @dataclass
@@ -105,43 +79,31 @@ def compose_tokens(tensors: list[Tensor], layout: TokenLayout | None, block: Blo
 
 
 def run_pass(
-    model: nn.Module,
-    anatomy: Anatomy,
-    inputs: Inputs,
-    *,
-    precision: str = "float32",
-    gradient: bool = False,
-    record: bool = False,
-    capture: Capture | None = None,
-    rules: Rules | None = None,
-    ablations: list[Ablation] | None = None,
-    removal: TokenRemoval | None = None,
-    embedding_call: int | None = None,
-    skip: dict[str, Callable[..., Any]] | None = None,
-    stages: Sequence[Stage] = (),
+    model: nn.Module, anatomy: Anatomy, inputs: Inputs, request: PassRequest | None = None
 ) -> PassRecord:
-    """One forward pass. With ``gradient`` the graph starts as late as the capture allows: at the pixels, the patch
-    embedding, the first block's input, or else the first attention output."""
-    capture = capture or Capture()
+    """One forward pass. With ``request.gradient`` the graph starts as late as the capture allows: at the pixels, the
+    patch embedding, the first block's input, or else the first attention output."""
+    asked = request or PassRequest()
+    gradient, capture, removal = asked.gradient, asked.capture, asked.removal
     layout = anatomy.layout
     image: Tensor | None = None
     pictures = pictures_of(inputs)
     if gradient and capture.image and pictures is not None:
         with torch.inference_mode(False):
             image = pictures.detach().clone().requires_grad_()
-    for ablation in ablations or []:
+    for ablation in asked.ablations:
         ablation.check(anatomy)
     if removal is not None:
         removal.check(anatomy, batch_of(inputs))
     given = inputs if image is None else with_pictures(inputs, image)
-    record_ = PassRecord(given, None, torch.empty(0), precision, image=image)
+    record_ = PassRecord(given, None, torch.empty(0), asked.precision, image=image)
     convolutions = 0
 
     def tap(func: Any, result: Tensor) -> Tensor:
         nonlocal convolutions
         if func not in CONVOLUTION:
             return result
-        if convolutions == embedding_call:
+        if convolutions == asked.embedding_call:
             if gradient and not result.requires_grad:
                 result = result.detach().requires_grad_()
             record_.embedding = result
@@ -149,20 +111,10 @@ def run_pass(
         convolutions += 1
         return result
 
-    surgeon = PassSurgeon(
-        anatomy,
-        layout=layout,
-        batch=batch_of(inputs),
-        record=record,
-        gradient=gradient,
-        rules=rules,
-        ablations=ablations,
-        removal=removal,
-        norms=capture.norms,
-        grid_tap=tap if capture.embedding and embedding_call is not None else None,
-    )
-    tap_inputs = capture.streams or (capture.embedding and embedding_call is None)
-    detach = rules is not None and rules.detach_blocks
+    taps = capture.embedding and asked.embedding_call is not None
+    surgeon = PassSurgeon(anatomy, asked, batch_of(inputs), tap if taps else None)
+    tap_inputs = capture.streams or (capture.embedding and asked.embedding_call is None)
+    detach = asked.rules is not None and asked.rules.detach_blocks
 
     def enter(block: int, tensors: list[Tensor]) -> list[Tensor] | None:
         changed: list[Tensor] | None = None
@@ -197,12 +149,12 @@ def run_pass(
     paths = [block.path for block in anatomy.blocks]
     widths = [block.width for block in anatomy.blocks]
     with ExitStack() as stack:
-        stack.enter_context(quiet(model, gradient=gradient, precision=precision))
+        stack.enter_context(quiet(model, gradient=gradient, precision=asked.precision))
         stack.enter_context(watch_blocks(model, paths, widths, enter, leave))
-        if stages:
-            stack.enter_context(watch_stages(model, stages, gradient, record_.stages))
-        if skip:
-            stack.enter_context(skip_blocks(model, skip))
+        if asked.stages:
+            stack.enter_context(watch_stages(model, asked.stages, gradient, record_.stages))
+        if asked.skip:
+            stack.enter_context(skip_blocks(model, asked.skip))
         stack.enter_context(Interceptor(surgeon))
         record_.output = _call(model, given, removal)
     if removal is not None and removal.mode == "mask" and "mean" in anatomy.pooling and not surgeon.pooled:

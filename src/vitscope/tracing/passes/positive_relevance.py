@@ -8,16 +8,17 @@ that only move numbers (reshape, slice, concatenation) move relevance as they mo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitscope.errors import TraceError
-from vitscope.tracing.calls.calling import Inputs, call_model
+from vitscope.models.anatomy import Anatomy
+from vitscope.tracing.calls.calling import Inputs, batch_of, call_model
 from vitscope.tracing.calls.guard import quiet
 from vitscope.tracing.calls.outputs import scores_of
 from vitscope.tracing.changes.rulebook import ACTIVATION, ADD, ADD_IN_PLACE, LAYER_NORM, MUL, RMS_NORM, SQUASH
@@ -26,9 +27,6 @@ from vitscope.tracing.interception.interceptor import Interceptor
 from vitscope.tracing.interception.multihead import call_arguments
 from vitscope.tracing.site import AttentionSite
 from vitscope.tracing.targets.resolved import ResolvedTarget
-
-if TYPE_CHECKING:
-    from vitscope.tracing.trace import Trace
 
 DIVIDE: frozenset[Any] = frozenset({torch.div, Tensor.div, Tensor.__truediv__, torch.true_divide})
 HANDED_ON: frozenset[Any] = frozenset(
@@ -259,26 +257,30 @@ def _detached(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
 
 
-def relevance_sites(trace: Trace, target: ResolvedTarget) -> dict[int, AttentionSite]:
-    """The trace's sites with relevance in place of gradient: ``output_gradient`` is R at T. By site index.
+def relevance_sites(
+    model: nn.Module,
+    anatomy: Anatomy,
+    inputs: Inputs,
+    sites: Sequence[AttentionSite],
+    target: ResolvedTarget,
+) -> dict[int, AttentionSite]:
+    """The traced ``sites`` by index, with relevance in place of gradient: ``output_gradient`` is R at T.
 
     One more forward and backward. The relevance that starts at the output is the target's gradient there, one-hot
     for a logit. Raises TraceError where a function inside the blocks has no rule."""
     surgeon = ZPlusSurgeon()
-    model: nn.Module = trace.vit.model
-    inputs: Inputs = trace.inputs
     with quiet(model, gradient=True), _ZPlusInterceptor(surgeon):
         output = call_model(model, inputs)
-    calls, known = len(surgeon.outputs), len(trace.anatomy.sites)
+    calls, known = len(surgeon.outputs), len(anatomy.sites)
     if calls != known:
         raise TraceError(
             f"{calls} attention calls were seen where the anatomy knows {known}; use another method"
         )
     with torch.enable_grad():
-        score = target.score(output, scores_of(output, trace.anatomy.output, trace.batch)).sum()
+        score = target.score(output, scores_of(output, anatomy.output, batch_of(inputs))).sum()
     found = torch.autograd.grad(score, surgeon.outputs, allow_unused=True)
     made = {}
-    for site in trace.sites:
+    for site in sites:
         index = site.info.index
         relevance = torch.zeros_like(site.raw_output) if found[index] is None else found[index]
         made[index] = replace(site, raw_gradient=relevance.reshape(site.raw_output.shape))

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, TokenLayout
-from vitscope.tracing.calls.calling import Inputs
+from vitscope.tracing.calls.calling import Inputs, batch_of
 from vitscope.tracing.passes.backward import Gradients
+from vitscope.tracing.site import AttentionSite
 from vitscope.tracing.targets.target import Target
 
 FAINT = 1e-5
@@ -43,6 +44,71 @@ class Readout:
             if index < 0:
                 tokens = f"the token '{layout.prefix[index + layout.prefix_count]}'"
         return f"the score reads {tokens}" + ("" if last else f" after block {self.block}")
+
+
+@dataclass(eq=False)
+class TokensRead:
+    """Which tokens a traced score reads, worked out when it is first asked for.
+
+    target: what is explained, None when nothing was. gradients: of its backward, None without one. streams: whether
+    they hold those along the residual stream. pool: the model's attention pooling, None without one."""
+
+    anatomy: Anatomy
+    inputs: Inputs
+    target: Target | None
+    gradients: Gradients | None
+    streams: bool
+    pool: AttentionSite | None
+    device: torch.device
+    _found: Readout | None = None
+
+    def of_target(self) -> Readout | None:
+        """What the target itself reads, where that may be something else than what the classifier reads.
+
+        Raises TraceError when only a gradient could tell and the trace has none."""
+        if not reads_for_itself(self.target, self.inputs):
+            return None
+        pool, known = self.anatomy.pool_site, self.gradients
+        if pool is not None and known is not None and bool(known.sites.get(pool, torch.zeros(())).any()):
+            return None  # it reads through the model's own attention pooling
+        if known is None or not self.streams:
+            if self.target is None or self.target.needs_classifier:
+                return None
+            raise TraceError(
+                "which tokens this target reads shows only in its gradient along the stream; take the trace with "
+                "gradient=True and capture=Capture(streams=True)"
+            )
+        if self._found is None:
+            self._found = readout_of_score(self.anatomy, _layout(self.anatomy), known)
+        return self._found
+
+    def weights(self) -> Tensor:
+        """The weight of each token, (B, N): what the target reads, the classifier's where its score has no gradient."""
+        found = self.of_target()
+        if found is None:
+            return self._classifiers()
+        silent = found.weights.sum(1, keepdim=True) == 0
+        return torch.where(silent, self._classifiers(), found.weights) if silent.any() else found.weights
+
+    def _classifiers(self) -> Tensor:
+        layout = _layout(self.anatomy)
+        if self.pool is not None:
+            row = self.pool.attention().mean((1, 2))
+            if row.shape[-1] == layout.patches and row.shape[-1] != layout.tokens:
+                row = torch.nn.functional.pad(row, (layout.prefix_count, 0))
+            return row
+        if self.anatomy.readout is None:
+            raise TraceError(
+                f"what '{self.anatomy.source}' reads out of its tokens was not found; pass pooling= to open_model"
+            )
+        weights = torch.tensor(self.anatomy.readout, device=self.device)
+        return weights.expand(batch_of(self.inputs), layout.tokens)
+
+
+def _layout(anatomy: Anatomy) -> TokenLayout:
+    if anatomy.layout is None:
+        raise TraceError(f"'{anatomy.source}': {anatomy.why_no_tokens()}")
+    return anatomy.layout
 
 
 def reads_for_itself(target: Target | None, inputs: Inputs) -> bool:

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import TraceError
-from vitscope.models.anatomy import Anatomy, SiteInfo, TokenLayout
-from vitscope.tracing.changes.ablation import Ablation, EntryAblation, HeadAblation
+from vitscope.models.anatomy import Anatomy, SiteInfo
+from vitscope.tracing.changes.ablation import EntryAblation, HeadAblation
 from vitscope.tracing.changes.forbidden_keys import combine_masks, forbid
 from vitscope.tracing.changes.pooling import POOLING, pool_without
-from vitscope.tracing.changes.removal import TokenRemoval
 from vitscope.tracing.changes.rulebook import LAYER_NORM, RMS_NORM, RuleBook
 from vitscope.tracing.changes.rules import AttentionRule, Rules, scale_gradient
 from vitscope.tracing.interception.attention_call import EagerInputs, FusedInputs
+from vitscope.tracing.passes.request import PassRequest
 from vitscope.tracing.site import AttentionSite
 
 
@@ -30,25 +30,17 @@ class PassSurgeon:
     def __init__(
         self,
         anatomy: Anatomy,
-        *,
-        layout: TokenLayout | None,
+        request: PassRequest,
         batch: int,
-        record: bool = False,
-        gradient: bool = False,
-        rules: Rules | None = None,
-        ablations: list[Ablation] | None = None,
-        removal: TokenRemoval | None = None,
-        norms: bool = False,
         grid_tap: Callable[[Any, Any], Any] | None = None,
     ) -> None:
-        self.anatomy, self.layout, self.batch = anatomy, layout, batch
-        self.record, self.gradient = record, gradient
-        self.rules = rules or Rules()
-        self.book = RuleBook(self.rules) if gradient and rules is not None else None
-        self.heads = [a for a in ablations or [] if isinstance(a, HeadAblation)]
-        self.entries = [a for a in ablations or [] if isinstance(a, EntryAblation)]
-        self.removal = removal
-        self.keep_norms = norms
+        self.anatomy, self.layout, self.batch = anatomy, anatomy.layout, batch
+        self.record, self.gradient, self.removal = request.record, request.gradient, request.removal
+        self.rules = request.rules or Rules()
+        self.book = RuleBook(self.rules) if request.gradient and request.rules is not None else None
+        self.heads = [a for a in request.ablations if isinstance(a, HeadAblation)]
+        self.entries = [a for a in request.ablations if isinstance(a, EntryAblation)]
+        self.keep_norms = request.capture.norms
         self.grid_tap = grid_tap
         self.pooled = False
         """True when a pooling left removed tokens out."""

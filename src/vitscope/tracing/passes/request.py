@@ -1,0 +1,57 @@
+"""What is asked of one pass over a model: what it keeps, what it changes, whether it can be followed back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vitscope.tracing.changes.ablation import Ablation
+from vitscope.tracing.changes.removal import TokenRemoval
+from vitscope.tracing.changes.rules import Rules
+from vitscope.tracing.passes.stages import Stage
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What a trace keeps beside the attention sites.
+
+    streams: what enters and leaves every block. norms: the output of each block's first norm. embedding: the patch
+    embedding before positions are added. image: the gradient on the pixels. stages: the last feature map at each
+    resolution (CNNs and hierarchical models)."""
+
+    streams: bool = False
+    norms: bool = False
+    embedding: bool = False
+    image: bool = False
+    stages: bool = False
+
+    def __or__(self, other: Capture) -> Capture:
+        return Capture(
+            self.streams or other.streams,
+            self.norms or other.norms,
+            self.embedding or other.embedding,
+            self.image or other.image,
+            self.stages or other.stages,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PassRequest:
+    """What one forward pass does beside running the model; by default nothing.
+
+    precision: ``float32``, ``bf16`` or ``fp16``. gradient: whether a graph is built. record: whether the attention
+    sites are kept. rules: another way back, with ``gradient`` only. embedding_call: which convolution of the forward
+    makes the patch embedding, counted from 0. stages: the feature maps to keep. skip: by module path, what that module
+    returns in place of running."""
+
+    precision: str = "float32"
+    gradient: bool = False
+    record: bool = False
+    capture: Capture = Capture()
+    rules: Rules | None = None
+    ablations: Sequence[Ablation] = ()
+    removal: TokenRemoval | None = None
+    embedding_call: int | None = None
+    stages: Sequence[Stage] = ()
+    skip: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
