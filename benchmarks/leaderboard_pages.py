@@ -9,7 +9,7 @@ from pathlib import Path
 
 import vitscope as vs
 from vitscope.evaluation import claim as decide
-from vitscope.evaluation import get_metric, protocol_agreement, world_names
+from vitscope.evaluation import get_metric, protocol_rank_correlation, world_names
 from vitscope.evaluation.board.comparison import verdict
 from vitscope.evaluation.board.paired_test import p_in_words, pictures_needed
 from vitscope.evaluation.board.statistics import Difference, holm
@@ -251,7 +251,7 @@ def survival(boards: dict[str, vs.Leaderboard]) -> str:
     """Kendall's τ between the rankings under the removals."""
     if len(boards) < 2:
         return ""
-    square = protocol_agreement(boards, "srg")
+    square = protocol_rank_correlation(boards, "srg")
     names = list(square.columns)
     lines = ["Does the ranking survive another removal? Kendall's τ of the SRG rankings:", ""]
     lines.append("| | " + " | ".join(names) + " |\n|---|" + "---:|" * len(names))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import vitscope as vs
 from vitscope.errors import EvaluationError
-from vitscope.evaluation import EvaluationSet, Leaderboard, metrics
+from vitscope.evaluation import EvaluationSet, Leaderboard, all_metrics
 from vitscope.evaluation.metric import Metric, MetricInfo
 from vitscope.evaluation.running.checkpoint import Evaluation
 from vitscope.evaluation.running.mosaics import mosaics_of
@@ -67,13 +67,13 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def direct() -> Runs:
-    return Runs([info for info in metrics() if "mosaics" not in info.requires], pictures(), "label")
+    return Runs([info for info in all_metrics() if "mosaics" not in info.requires], pictures(), "label")
 
 
 @pytest.fixture(scope="module")
 def mosaics() -> Runs:
     vit = random_vit(32, embed_dim=24, depth=2, num_heads=3, num_classes=5)
-    infos = [info for info in metrics() if "mosaics" in info.requires]
+    infos = [info for info in all_metrics() if "mosaics" in info.requires]
     return Runs(infos, mosaics_of(vit, pictures(4), 0, 2).part(0, COUNT), "label")
 
 
@@ -130,7 +130,7 @@ def test_mosaics_of_any_split_are_those_of_the_whole(mosaics: Runs, cuts: set[in
 
 def test_every_metric_had_a_value(direct: Runs, mosaics: Runs) -> None:
     """What is tested above is not a table of n/a."""
-    families = {info.family for info in metrics()}
+    families = {info.family for info in all_metrics()}
     boards = [runs.run(0, COUNT) for runs in (direct, mosaics)]
     valued = {
         state.info.family for board in boards for (method, _), state in board.states.items()

@@ -12,7 +12,6 @@ from vitscope.errors import EvaluationError
 from vitscope.evaluation.metric import (
     Metric,
     get_metric,
-    metrics,
     register_metric,
     statistics_of,
     temporarily,
@@ -20,7 +19,7 @@ from vitscope.evaluation.metric import (
 
 from .conftest import MakeCase, subject_of
 
-NAMES = [info.name for info in metrics() if info.family != "sanity"]
+NAMES = [info.name for info in all_metrics() if info.family != "sanity"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,8 +66,8 @@ def test_range_and_state(make_case: MakeCase, name: str) -> None:
 
 
 def test_every_metric_says_what_it_is() -> None:
-    assert len({info.name for info in metrics()}) == len(metrics()) >= 40
-    for info in metrics():
+    assert len({info.name for info in all_metrics()}) == len(all_metrics()) >= 40
+    for info in all_metrics():
         assert info.title
         assert info.citation
         assert info.higher_is_better in (True, False, None)

@@ -13,7 +13,7 @@ import torch
 
 import vitscope as vs
 from vitscope.errors import EvaluationError, OutputError, StorageError, VitscopeError
-from vitscope.evaluation import EvaluationSet, agreement, evaluation_set, protocol_agreement
+from vitscope.evaluation import EvaluationSet, evaluation_set, protocol_rank_correlation, rank_correlation
 from vitscope.evaluation.running.mosaics import mosaics_of
 
 QUICK = vs.Protocol(steps=4, random_draws=2)
@@ -121,11 +121,11 @@ def test_comparisons(board: vs.Leaderboard) -> None:
         board.interval("gmarr", "srg")
 
 
-def test_agreement(board: vs.Leaderboard, vit: Any, pictures: torch.Tensor) -> None:
-    square = board.agreement()
+def test_rank_correlation(board: vs.Leaderboard, vit: Any, pictures: torch.Tensor) -> None:
+    square = board.rank_correlation()
     assert (np.diag(square) == 1).all()
     assert (square.fillna(0).to_numpy() == square.fillna(0).to_numpy().T).all()
-    flipped = agreement({"a": {"x": 1.0, "y": 2.0, "z": 3.0}, "b": {"x": 3.0, "y": 2.0, "z": 1.0}})
+    flipped = rank_correlation({"a": {"x": 1.0, "y": 2.0, "z": 3.0}, "b": {"x": 3.0, "y": 2.0, "z": 1.0}})
     assert flipped.loc["a", "b"] == -1
     other = vs.evaluate(
         vit,
@@ -135,7 +135,7 @@ def test_agreement(board: vs.Leaderboard, vit: Any, pictures: torch.Tensor) -> N
         ["srg"],
         vs.Protocol(removal="zero", steps=4, random_draws=2),
     )
-    both = protocol_agreement({"mask": board, "zero": other}, "srg")
+    both = protocol_rank_correlation({"mask": board, "zero": other}, "srg")
     assert -1 <= both.loc["mask", "zero"] <= 1
 
 

@@ -93,7 +93,7 @@ def board(keys: list[str], methods: dict[str, torch.Tensor]) -> Leaderboard:
 
 @pytest.mark.parametrize("exact", [10, 10_000], ids=["poisson", "exact"])
 def test_intervals_do_not_depend_on_the_order_of_shards(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("statistics", "leaderboard", "comparison"):
+    for module in ("statistics", "intervals", "comparison"):
         monkeypatch.setattr(f"vitscope.evaluation.board.{module}.EXACT", exact)
     keys = [f"{index:04d}" for index in range(1200)]
     values = {"a": rows(1200), "b": rows(1200, 1, 0.2)}
@@ -126,7 +126,7 @@ def test_all_states_of_a_board_are_resampled_at_once(monkeypatch: pytest.MonkeyP
         "vitscope.evaluation.board.poisson_bootstrap.poisson_weights",
         lambda seed, start, resamples: drawn.append(start) or made(seed, start, resamples),
     )
-    monkeypatch.setattr("vitscope.evaluation.board.leaderboard.EXACT", 100)
+    monkeypatch.setattr("vitscope.evaluation.board.intervals.EXACT", 100)
     keys = [f"{index:04d}" for index in range(1100)]
     made_of = board(keys, {name: rows(1100, seed) for seed, name in enumerate("abcd")})
     alone = {name: bootstrap(rows(1100, seed), mean_of, 0, sums=poisson_sums([rows(1100, seed)], 0)[0])

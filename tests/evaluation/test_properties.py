@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.metric import get_metric, metrics
+from vitscope.evaluation.metric import all_metrics, get_metric
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.removal.curves import keep_masks, ranks_of, removal_order
 from vitscope.evaluation.removal.perturbation import Perturber
@@ -82,7 +82,7 @@ def test_positive_scaling_changes_nothing(seed: int, factor: float, power: int) 
     ties that bilinear upsampling makes at the border in another way."""
     _, case = batch(seed)
     maps = torch.randn(4, 4, 4, generator=torch.Generator().manual_seed(seed)).double()
-    for info in metrics():
+    for info in all_metrics():
         if set(info.requires) - {"labels", "masks"} or info.family == "completeness":
             continue
         on_patches = info.family in ("removal", "single deletion", "saco", "subsets", "complexity")

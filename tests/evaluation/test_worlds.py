@@ -63,7 +63,7 @@ def test_the_examples_of_the_page_run(
     from vitscope.evaluation import metric
 
     monkeypatch.chdir(tmp_path)
-    vs.evaluation.metrics()
+    vs.evaluation.all_metrics()
     monkeypatch.setattr(metric, "_METRICS", dict(metric._METRICS))
     blocks = re.findall(
         r"^```python\n(.*?)^```", (repository / "docs" / "metrics.md").read_text(), re.DOTALL | re.MULTILINE

@@ -13,7 +13,7 @@ import timm
 import torch
 
 from vitscope import Explanation, Leaderboard, Protocol, heads
-from vitscope.evaluation.board.leaderboard import CurveRecord, MethodRecord
+from vitscope.evaluation.board.records import CurveRecord, MethodRecord
 from vitscope.evaluation.metric import Metric
 from vitscope.heads.atlas.atlas import Pattern
 from vitscope.heads.atlas.autoencoder import MapAutoencoder

@@ -1,8 +1,10 @@
 """Can this map be trusted? Metrics under a fixed protocol, controls in every table, intervals on every number."""
 
-from vitscope.evaluation.board.agreement import Claim, agreement, claim, protocol_agreement
-from vitscope.evaluation.board.leaderboard import Leaderboard, MethodRecord
-from vitscope.evaluation.metric import Metric, MetricInfo, get_metric, metrics, register_metric
+from vitscope.evaluation.board.leaderboard import Leaderboard
+from vitscope.evaluation.board.protocols import Claim, claim, protocol_rank_correlation
+from vitscope.evaluation.board.records import MethodRecord
+from vitscope.evaluation.board.statistics import rank_correlation
+from vitscope.evaluation.metric import Metric, MetricInfo, all_metrics, get_metric, register_metric
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.running.dataset import EvaluationSet, evaluation_set
 from vitscope.evaluation.running.evaluate import evaluate
@@ -16,14 +18,14 @@ __all__ = [
     "Metric",
     "MetricInfo",
     "Protocol",
-    "agreement",
+    "all_metrics",
     "claim",
     "evaluate",
     "evaluate_world",
     "evaluation_set",
     "get_metric",
-    "metrics",
-    "protocol_agreement",
+    "protocol_rank_correlation",
+    "rank_correlation",
     "register_metric",
     "world_names",
     "world_set",

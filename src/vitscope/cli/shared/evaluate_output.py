@@ -51,14 +51,14 @@ def print_board(board: Leaderboard, title: str, where: Path) -> None:
 
 def compare(boards: dict[str, Leaderboard], place: Path, quiet: bool) -> None:
     """Whether the ranking survives another removal, score or seed: a table and a page."""
-    from vitscope.evaluation import get_metric, protocol_agreement
+    from vitscope.evaluation import get_metric, protocol_rank_correlation
     from vitscope.rendering.files import write_atomically
-    from vitscope.reports.leaderboard.page import agreement_page
+    from vitscope.reports.leaderboard.page import protocols_page
 
     first = next(iter(boards.values()))
     ranked = [metric for metric in first.metrics if get_metric(metric).higher_is_better is not None]
-    tables = {metric: protocol_agreement(boards, metric) for metric in ranked}
-    write_atomically(place / "index.html", agreement_page(tables, boards))
+    tables = {metric: protocol_rank_correlation(boards, metric) for metric in ranked}
+    write_atomically(place / "index.html", protocols_page(tables, boards))
     if quiet:
         return
     for metric, table in tables.items():
@@ -86,7 +86,7 @@ def document(board: Leaderboard, world: str, name: str) -> dict[str, Any]:
 
 def list_metrics(json: bool) -> None:
     """Every metric with what it needs and where it comes from."""
-    from vitscope.evaluation import metrics
+    from vitscope.evaluation import all_metrics
 
     words = {True: "higher", False: "lower", None: "described"}
     records = [
@@ -98,7 +98,7 @@ def list_metrics(json: bool) -> None:
             "title": info.title,
             "citation": info.citation,
         }
-        for info in metrics()
+        for info in all_metrics()
     ]
     if json:
         console.emit_json(records)

@@ -1,46 +1,28 @@
-"""A leaderboard on disk: what it is made of as tables and tensors in one folder, and two tables to read beside them."""
+"""A leaderboard as files: its states and curves as tables, the rest as a note."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from vitscope.evaluation.board.records import Board, CurveRecord, MethodRecord
 from vitscope.evaluation.metric import Metric
 from vitscope.evaluation.protocol import Protocol
-from vitscope.storage import files, folders, tables
+from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 
-if TYPE_CHECKING:
-    from vitscope.evaluation.board.leaderboard import CurveRecord, Leaderboard
-
+B = TypeVar("B", bound=Board)
 KIND = "leaderboard"
 
 
-def save(board: Leaderboard, folder: Path) -> Path:
-    """Write a leaderboard into ``folder``, and its tables for other programs beside it; returns it.
-
-    Raises OutputError."""
-    files.make_folder(folder)
-    tables.export(folder / "leaderboard.parquet", board.to_pandas())
-    tables.export(folder / "per_image.parquet", board.per_image())
-    parts, note = encode(board)
-    return folders.save(folder, KIND, parts, note)
-
-
-def load(folder: Path) -> Leaderboard:
-    """Read a leaderboard. Raises StorageError when the folder holds none, or a damaged one."""
-    parts, note = folders.load(folder, KIND)
-    return decode(parts, note, folder)
-
-
-def encode(board: Leaderboard) -> tuple[dict[str, bytes], dict[str, Any]]:
+def encode(board: Board) -> tuple[dict[str, bytes], dict[str, Any]]:
     """(contents of the files by name, note): what `decode` makes the same leaderboard of."""
     statistics: dict[str, list[Any]] = {"key": [], "method": [], "metric": [], "row": []}
     for (method, metric), state in board.states.items():
@@ -70,12 +52,10 @@ def encode(board: Leaderboard) -> tuple[dict[str, bytes], dict[str, Any]]:
     return parts, note
 
 
-def decode(parts: Mapping[str, bytes], note: Mapping[str, Any], place: Path) -> Leaderboard:
-    """What `encode` made, back. ``place`` is what messages call it. Raises StorageError."""
-    from vitscope.evaluation.board.leaderboard import Leaderboard, MethodRecord
-
+def decode(parts: Mapping[str, bytes], note: Mapping[str, Any], place: Path, kind: type[B]) -> B:
+    """What `encode` made, back, as this kind of board. ``place`` is what messages call it. Raises StorageError."""
     with decoding(place, KIND):
-        return Leaderboard(
+        return kind(
             Protocol.from_dict(note["protocol"]),
             [MethodRecord(**method) for method in note["methods"]],
             [str(metric) for metric in note["metrics"]],
@@ -97,8 +77,6 @@ def _states(content: bytes, place: Path) -> dict[tuple[str, str], Metric]:
 
 
 def _curves(content: bytes, place: Path) -> dict[tuple[str, str], CurveRecord]:
-    from vitscope.evaluation.board.leaderboard import CurveRecord
-
     table, _ = tables.decode(content, place, KIND, ("key", "method", "curve", "fractions", "values"))
     kept: dict[tuple[str, str], CurveRecord] = {}
     for names, part in table.groupby(["method", "curve"], sort=False):

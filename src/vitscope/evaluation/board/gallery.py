@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from vitscope.evaluation.board.records import Place
 from vitscope.evaluation.metric import Metric, get_metric
 
 SHOWN = 4
 """The worst and the best pictures of each method that are kept."""
-Place = tuple[str, str]
 
 
 def ordering_metric(metrics: Sequence[str]) -> str | None:

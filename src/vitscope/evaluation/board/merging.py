@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -12,16 +12,15 @@ from torch import Tensor
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.board import gallery
+from vitscope.evaluation.board.records import Board, CurveRecord, MethodRecord, Place
 from vitscope.evaluation.metric import Metric
 from vitscope.evaluation.protocol import Protocol
 
-if TYPE_CHECKING:
-    from vitscope.evaluation.board.leaderboard import CurveRecord, Leaderboard, MethodRecord
-
-Place = tuple[str, str]
+B = TypeVar("B", bound=Board)
+"""What is put together, and so what comes out: records alone, or the leaderboard around them."""
 
 
-def join(first: Leaderboard, second: Leaderboard) -> Leaderboard:
+def join(first: B, second: B) -> B:
     """Other methods or metrics of the same pictures under the same protocol, in one table."""
     common = set(first.recipe.truth) & set(second.recipe.truth)
     _of_scores(first.protocol, common).require_equal(_of_scores(second.protocol, common))
@@ -38,7 +37,7 @@ def join(first: Leaderboard, second: Leaderboard) -> Leaderboard:
     return side_by_side(first, second)
 
 
-def side_by_side(first: Leaderboard, second: Leaderboard) -> Leaderboard:
+def side_by_side(first: B, second: B) -> B:
     """As ``join`` for two tables that are known to belong together."""
     known = set(first.names)
     return replace(
@@ -55,13 +54,13 @@ def side_by_side(first: Leaderboard, second: Leaderboard) -> Leaderboard:
     )
 
 
-def merge(boards: Iterable[Leaderboard]) -> Leaderboard:
+def merge(boards: Iterable[B]) -> B:
     """The leaderboard of shards of one data set: equal to that of the whole, in time that grows with the rows.
 
     The boards are read one after the other and may be made meanwhile. Raises EvaluationError when protocols differ
     beyond the pictures, methods or metrics do, or a picture is in two of them.
     """
-    sums: _Sums | None = None
+    sums: _Sums[B] | None = None
     for board in boards:
         if sums is None:
             sums = _Sums(board)
@@ -72,10 +71,10 @@ def merge(boards: Iterable[Leaderboard]) -> Leaderboard:
 
 
 @dataclass
-class _Sums:
+class _Sums(Generic[B]):
     """What has been added up so far."""
 
-    first: Leaderboard
+    first: B
     protocols: list[Protocol] = field(default_factory=list)
     states: dict[Place, Metric] = field(default_factory=dict)
     evaluations: dict[Place, int] = field(default_factory=dict)
@@ -86,7 +85,7 @@ class _Sums:
     maps: dict[Place, Any] = field(default_factory=dict)
     values: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, board: Leaderboard) -> None:
+    def add(self, board: B) -> None:
         if self.first.names != board.names or self.first.metrics != board.metrics:
             raise EvaluationError(
                 "shards must hold the same methods and metrics; evaluate both with the same lists"
@@ -109,7 +108,7 @@ class _Sums:
             self.values.setdefault(method, {}).update(known)
         gallery.prune(self.values, self.pictures, self.maps)
 
-    def board(self) -> Leaderboard:
+    def board(self) -> B:
         counts = [protocol.pictures for protocol in self.protocols]
         records = [_pooled(same, counts) for same in zip(*self.methods, strict=True)]
         return replace(

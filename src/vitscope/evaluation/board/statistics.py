@@ -1,11 +1,14 @@
-"""Uncertainty: bootstrap over pictures, Holm's correction of many comparisons, agreement of rankings."""
+"""Uncertainty: bootstrap over pictures, Holm's correction of many comparisons, correlation of rankings."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -132,3 +135,24 @@ def kendall(first: Sequence[float], second: Sequence[float]) -> float:
     a, b = torch.sign(left[i] - left[j]), torch.sign(right[i] - right[j])
     scale = float(a.abs().sum() * b.abs().sum()) ** 0.5
     return float((a * b).sum()) / scale if scale > 0 else float("nan")
+
+
+def rank_correlation(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """Kendall's τ-b between rankings of the same things.
+
+    Args:
+        scores: By the name of each ranking, the score of each thing that is ranked; better is higher.
+
+    Returns:
+        A square table with the names of the rankings on both sides. Each pair is compared on what both rank.
+
+    Example:
+        >>> rank_correlation({"srg": {"a": 2.0, "b": 1.0}, "mass": {"a": 0.1, "b": 0.2}}).loc["srg", "mass"]
+        np.float64(-1.0)
+    """
+    names = list(scores)
+    table = np.eye(len(names))
+    for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
+        shared = [name for name in scores[a] if name in scores[b]]
+        table[i, j] = table[j, i] = kendall([scores[a][m] for m in shared], [scores[b][m] for m in shared])
+    return pd.DataFrame(table, index=names, columns=names)

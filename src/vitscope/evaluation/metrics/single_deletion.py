@@ -41,7 +41,7 @@ def single_drops(case: Case, cell: Tensor) -> Tensor:
     return case.once(("single drops", int(cell.max()) + 1), make)
 
 
-def _agreement(subject: Subject, cells: int | None) -> Tensor:
+def _rank_correlation(subject: Subject, cells: int | None) -> Tensor:
     cell = cells_of(subject.case.perturber.grid, cells).to(subject.maps.device)
     drops = single_drops(subject.case, cell)
     sums = torch.zeros_like(drops, dtype=torch.float64).index_add_(1, cell, subject.flat.double())
@@ -51,24 +51,24 @@ def _agreement(subject: Subject, cells: int | None) -> Tensor:
 @register_metric(
     "single-deletion",
     family="single deletion",
-    title="rank agreement with removing each of 4×4 cells alone",
+    title="rank correlation with removing each of 4×4 cells alone",
     citation=_CITATION,
     higher_is_better=True,
     chance=0.0,
 )
 def single_deletion(subject: Subject) -> Tensor:
     """Spearman correlation over 4×4 cells, (B,)."""
-    return _agreement(subject, 4)
+    return _rank_correlation(subject, 4)
 
 
 @register_metric(
     "leave-one-out",
     family="single deletion",
-    title="rank agreement with removing each patch alone",
+    title="rank correlation with removing each patch alone",
     citation=_CITATION,
     higher_is_better=True,
     chance=0.0,
 )
 def leave_one_out(subject: Subject) -> Tensor:
     """Spearman correlation with the leave-one-patch-out oracle over all patches, (B,)."""
-    return _agreement(subject, None)
+    return _rank_correlation(subject, None)

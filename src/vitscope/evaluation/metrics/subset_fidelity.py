@@ -36,7 +36,7 @@ def _subsets(case: Case) -> tuple[Tensor, Tensor, Tensor]:
 @register_metric(
     "mu-fidelity",
     family="subsets",
-    title="rank agreement of subset relevance with the drop",
+    title="rank correlation of subset relevance with the drop",
     citation="Bhatt et al. 2020, arXiv 2005.00631; Fel et al. 2021, arXiv 2111.04138",
     higher_is_better=True,
     chance=0.0,

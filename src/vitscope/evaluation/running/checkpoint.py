@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from vitscope.errors import StorageError
-from vitscope.evaluation.board import encoding as storage
-from vitscope.evaluation.board import merging
+from vitscope.evaluation.board import encoding, merging
 from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.cascade import Cascade
 from vitscope.evaluation.metric import MetricInfo
@@ -95,12 +94,13 @@ class Evaluation:
 
     def encode(self, part: Leaderboard) -> Mapping[str, bytes]:
         """The files of a leaderboard, and the pictures and maps that a page may show."""
-        tables, note = storage.encode(part)
+        tables, note = encoding.encode(part)
         return {"protocol.json": json.dumps(note).encode(), **tables, "pictures.npz": _pictures(part)}
 
     def decode(self, files: Mapping[str, bytes]) -> Leaderboard:
         """What ``encode`` made, back. Raises StorageError where it is of other methods."""
-        board = storage.decode(files, json.loads(files["protocol.json"]), Path("the part of an evaluation"))
+        place = Path("the part of an evaluation")
+        board = encoding.decode(files, json.loads(files["protocol.json"]), place, Leaderboard)
         if board.names != [row.name for row in self.rows]:
             raise StorageError("this part of an evaluation is of other methods; evaluate again")
         shown = arrays.decode(files["pictures.npz"])

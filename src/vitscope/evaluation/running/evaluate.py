@@ -57,7 +57,7 @@ def evaluate(
         pictures' own pixels. keys: names of the pictures, on which their random draws depend.
     methods: names of the registry, None for the default method beside gmar, daam, rollout and gae, as far as they apply
         to the model; ``options`` gives a method's options by its name.
-    metrics: names of :func:`vitscope.evaluation.metrics`; those that never stand alone bring their companions.
+    metrics: names of :func:`vitscope.evaluation.all_metrics`; those that never stand alone bring their companions.
     controls: which controls share the table; all of them unless you know why not.
     batch_size: pictures explained together; evaluation_batch: perturbed pictures the model sees at once. Neither
         changes a result.

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from vitscope.errors import EvaluationError, VitscopeError
 from vitscope.evaluation.board import gallery
-from vitscope.evaluation.board.leaderboard import CurveRecord, Leaderboard, MethodRecord
+from vitscope.evaluation.board.leaderboard import Leaderboard
+from vitscope.evaluation.board.records import CurveRecord, MethodRecord
 from vitscope.evaluation.cascade import Cascade
 from vitscope.evaluation.case import Case, Subject
 from vitscope.evaluation.metric import Metric, MetricInfo, statistics_of

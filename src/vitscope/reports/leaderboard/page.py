@@ -1,4 +1,4 @@
-"""The leaderboard as one self-contained page: tables, intervals, curves, rank agreement, worst and best pictures."""
+"""The leaderboard as one self-contained page: tables, intervals, curves, rank correlation, worst and best pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from vitscope.rendering.pages.page import Column, Measure, Page
 from vitscope.rendering.plots.charts import bars, curves
 
 if TYPE_CHECKING:
-    from vitscope.evaluation.board.leaderboard import CurveRecord, Leaderboard
+    from vitscope.evaluation.board.leaderboard import Leaderboard
+    from vitscope.evaluation.board.records import CurveRecord
 
 CURVE_METHODS = 8
 
@@ -52,15 +53,15 @@ def page(board: Leaderboard) -> str:
             "Do the metrics agree?",
             "Kendall's rank correlation between the rankings of the methods; 1 is the same ranking, 0 no relation.",
         )
-        table = board.agreement()
+        table = board.rank_correlation()
         made.heat_map(
-            table.to_numpy(), list(table.index), list(table.columns), caption="Rank agreement", signed=True
+            table.to_numpy(), list(table.index), list(table.columns), caption="Rank correlation", signed=True
         )
     _pictures(made, board)
     return made.html()
 
 
-def agreement_page(tables: Mapping[str, pd.DataFrame], boards: Mapping[str, Leaderboard]) -> str:
+def protocols_page(tables: Mapping[str, pd.DataFrame], boards: Mapping[str, Leaderboard]) -> str:
     """Does the winner survive? One heat map per metric over the protocols, and the values beside each other."""
     made = Page("Does the winner survive?", f"Rankings under {', '.join(boards)}")
     for metric, table in tables.items():

@@ -1,38 +1,30 @@
-"""Agreement: of rankings with each other, and of protocols about a claim."""
+"""The same methods under several protocols: does the ranking survive another one, and does a claim hold?"""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from vitscope.evaluation.board.comparison import LEVEL
 from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.board.paired_test import pictures_needed
-from vitscope.evaluation.board.statistics import Difference, kendall
+from vitscope.evaluation.board.statistics import Difference, rank_correlation
 from vitscope.evaluation.metric import get_metric
 
 
-def agreement(scores: dict[str, dict[str, float]]) -> pd.DataFrame:
-    """Kendall's τ between rankings: {ranking name: {method: score, better is higher}} -> square table."""
-    names = list(scores)
-    table = np.eye(len(names))
-    for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
-        shared = [method for method in scores[a] if method in scores[b]]
-        tau = kendall([scores[a][m] for m in shared], [scores[b][m] for m in shared])
-        table[i, j] = table[j, i] = tau
-    return pd.DataFrame(table, index=names, columns=names)
+def protocol_rank_correlation(boards: Mapping[str, Leaderboard], metric: str) -> pd.DataFrame:
+    """Does the winner survive? Kendall's τ between the rankings by one metric under several protocols.
 
+    Args:
+        boards: A leaderboard by the name of each protocol.
+        metric: By which the methods are ranked.
 
-def protocol_agreement(boards: dict[str, Leaderboard], metric: str) -> pd.DataFrame:
-    """Does the winner survive? Kendall's τ between the rankings by one metric under several protocols."""
-    scores: dict[str, dict[str, float]] = {}
-    for name, board in boards.items():
-        scores[name] = board.oriented(metric)
-    return agreement(scores)
+    Returns:
+        A square table with the names of the protocols on both sides; 1 is the same ranking.
+    """
+    return rank_correlation({name: board.oriented(metric) for name, board in boards.items()})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""The intervals of all scores of a table, each found when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from vitscope.evaluation.board.poisson_bootstrap import poisson_sums
+from vitscope.evaluation.board.records import Place
+from vitscope.evaluation.board.statistics import EXACT, Interval, bootstrap
+from vitscope.evaluation.metric import Metric
+
+
+class Intervals:
+    """95 % bootstrap intervals over the pictures in the order of their names, so not in that of shards.
+
+    Args:
+        states: What the scores are made of; pictures may be added to them later.
+        seed: Of the bootstrap.
+    """
+
+    def __init__(self, states: Mapping[Place, Metric], seed: int) -> None:
+        self._states, self._seed = states, seed
+        self._known: dict[Place, tuple[int, Interval]] = {}
+
+    def of(self, method: str, metric: str) -> Interval:
+        """The value and its interval; n is 0 and the value NaN where the metric does not apply."""
+        place = (method, metric)
+        state = self._states.get(place)
+        if state is None:
+            return Interval(float("nan"), float("nan"), float("nan"), 0)
+        count, known = self._known.get(place, (-1, None))
+        if known is None or count != len(state.keys):
+            self._find(place, state)
+            known = self._known[place][1]
+        return known
+
+    def _find(self, place: Place, state: Metric) -> None:
+        """Of very many pictures all states are resampled at once, because drawing costs more than adding."""
+        known = len(state.keys)
+        order = torch.tensor(sorted(range(known), key=state.keys.__getitem__))
+        if known <= EXACT:
+            found = bootstrap(state.rows[order], state.info.finalise, self._seed)
+            self._known[place] = (known, found)
+            return
+        alike = {place: other for place, other in self._states.items() if other.keys == state.keys}
+        sums = poisson_sums([other.rows for other in alike.values()], self._seed, order=order)
+        for (other_place, other), own in zip(alike.items(), sums, strict=True):
+            self._known[other_place] = (
+                known,
+                bootstrap(other.rows, other.info.finalise, self._seed, sums=own),
+            )
