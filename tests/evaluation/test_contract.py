@@ -11,6 +11,7 @@ import torch
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.metric import (
     Metric,
+    all_metrics,
     get_metric,
     register_metric,
     statistics_of,
