@@ -171,8 +171,8 @@ def patterns(vit: vs.Vit, pictures: list[Path], out: Path, epochs: int, clock: C
                 repeats=2,
                 stability_maps=500,
                 null=True,
-                checkpoint=out / "autoencoder.safetensors",
-                training=lambda stage, p: print(stage, p.epoch, round(p.held_out_error, 4), flush=True),
+                checkpoint=out / "unfinished",
+                progress=vs.progress.bar(),
             ).save(out / "atlas")
 
         clock.run("patterns", learn)

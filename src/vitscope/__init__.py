@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vitscope import heads as heads
     from vitscope import methods as methods
     from vitscope import pictures as pictures
+    from vitscope import progress as progress
     from vitscope.evaluation import Leaderboard as Leaderboard
     from vitscope.evaluation import Protocol as Protocol
     from vitscope.evaluation.running.evaluate import evaluate as evaluate
@@ -55,7 +56,9 @@ _HOMES = {
     "Protocol": "vitscope.evaluation",
     "Leaderboard": "vitscope.evaluation",
 }
-_ROOMS = ("evaluation", "heads", "methods", "models", "pictures", "rendering", "reports", "tracing", "worlds")
+_ROOMS = (
+    "evaluation", "heads", "methods", "models", "pictures", "progress", "rendering", "reports", "tracing", "worlds",
+)  # fmt: skip
 
 __all__ = [
     "ClassIndex",
@@ -79,6 +82,7 @@ __all__ = [
     "methods",
     "open_model",
     "pictures",
+    "progress",
     "register",
 ]
 

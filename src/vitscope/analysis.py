@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vitscope.errors import VitscopeError
-from vitscope.progress import RESUMED, Progress
+from vitscope.progress import CountedStage
 from vitscope.storage.parts import KeptPart, Parts
 from vitscope.storage.recipe import Recipe, digest_of
 
@@ -91,7 +91,7 @@ def run_in_parts(
     shard_size: ShardSize,
     *,
     folder: str | Path | None = None,
-    progress: Progress | None = None,
+    stage: CountedStage | None = None,
     recipe: Recipe | None = None,
 ) -> Result:
     """The result of an analysis over all pictures, part by part.
@@ -104,7 +104,8 @@ def run_in_parts(
             batches sees the same batches however often it was stopped, if parts are whole batches.
         folder: Keeps each finished part; a run with the same recipe goes on from them, one with another recipe starts
             anew and leaves them there. None keeps nothing. Remove it when the result is saved.
-        progress: Told after each part; ``what`` is ``RESUMED`` for those that were read, else the analysis's name.
+        stage: Tells how far it is, and is asked before each part whether to stop. The analysis may tell it of smaller
+            steps; at the end of a part, and for parts that were read, it catches up.
         recipe: When it is known already.
 
     Returns:
@@ -112,6 +113,7 @@ def run_in_parts(
 
     Raises:
         OutputError: a part cannot be written.
+        Cancelled: the stage's progress says so; the finished parts stay in the folder.
 
     Example:
         ``run_in_parts(Importance(metric="logit"), vit, source, 64, folder="unfinished")``
@@ -119,25 +121,33 @@ def run_in_parts(
     total = len(source)
     made = analysis.recipe(vit, source) if recipe is None else recipe
     kept = Parts(None if folder is None else Path(folder), made, contents_of(source))
+    told = stage or CountedStage(None, analysis.name, total)
     prepared = analysis.prepare(vit, source)
     size = shard_size if callable(shard_size) else (lambda _: shard_size)
 
+    def known_part(start: int) -> tuple[Part, KeptPart] | None:
+        known = kept.find(start, total)
+        if known is not None:
+            with contextlib.suppress(VitscopeError, KeyError, ValueError, TypeError):
+                return analysis.decode(known.files), known
+        return None
+
     def parts() -> Iterator[Part]:
-        start, told = 0, True
+        start, resuming = 0, True
         while start < total:
-            known = kept.find(start, total)
-            part = None
-            if known is not None:
-                with contextlib.suppress(VitscopeError, KeyError, ValueError, TypeError):
-                    part = analysis.decode(known.files)
-            if part is not None and known is not None:
+            found = known_part(start)
+            if found is not None:
+                part, known = found
                 source.skipped.update(known.skipped)
-                start, told = known.stop, False
+                start = known.stop
+                if not resuming:
+                    told.reach(start)
                 yield part
                 continue
-            if not told and progress is not None:
-                progress(RESUMED, start, total)
-            told = True
+            if resuming:
+                told.begin(start)
+                resuming = False
+            told.check()
             stop = min(total, start + max(1, size(start)))
             shard = source.part(start, stop)
             part = analysis.run(prepared, shard)
@@ -146,11 +156,9 @@ def run_in_parts(
             if folder is not None:
                 kept.keep(KeptPart(start, stop, analysis.encode(part), skipped))
             start = stop
-            if progress is not None:
-                progress(analysis.name, start, total)
+            told.reach(start)
             yield part
-        if not told and progress is not None:
-            progress(RESUMED, total, total)
+        told.begin(start)
 
     return analysis.merge(prepared, parts())
 

@@ -112,6 +112,14 @@ class RecipeError(VitscopeError):
     """Results that were not made alike were to be put together."""
 
 
+class Cancelled(VitscopeError):
+    """A run ended early because its ``progress`` was cancelled; the model and all files are as they were."""
+
+
+class ProgressError(VitscopeError):
+    """What was passed as ``progress`` cannot be told how far a run is."""
+
+
 class MissingExtraError(VitscopeError):
     """An optional package is needed; the message names the command that installs it."""
 

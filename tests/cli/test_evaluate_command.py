@@ -135,7 +135,7 @@ def test_interrupted_and_gone_on(
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert run(command) == 0
     captured = capsys.readouterr()
-    assert "going on after 2 pictures" in captured.err
+    assert "going on after 16 of 24 explanations" in captured.err
     assert "n = 3" in captured.out
     assert len(calls) == 4, "only the third picture was left to do"
     assert not (tmp_path / "out" / "unfinished").exists()

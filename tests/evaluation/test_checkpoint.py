@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ import torch
 from PIL import Image
 
 import vitscope as vs
+from tests.watching import Recorder
 from vitscope.errors import PictureError
 from vitscope.evaluation import evaluation_set
 from vitscope.evaluation.board import gallery
 from vitscope.evaluation.metric import Metric, statistics_of
 from vitscope.models import fingerprint
-from vitscope.progress import RESUMED
 
 from .conftest import random_vit
 
@@ -57,36 +56,42 @@ def same_bits(first: vs.Leaderboard, second: vs.Leaderboard) -> bool:
     return rows and curves and maps and shown and counts and first.protocol == second.protocol
 
 
-def stop_after(count: int) -> Callable[[str, int, int], None]:
-    def progress(what: str, done: int, total: int) -> None:
-        if done >= count:
+def stop_after(count: int, stage: int = 1) -> vs.progress.Callback:
+    """Interrupts after so many explanations of a stage."""
+    begun = 0
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal begun
+        begun += done == 0
+        if begun == stage and done >= count:
             raise KeyboardInterrupt
 
-    return progress
+    return vs.progress.Callback(tell)
 
 
 @pytest.mark.parametrize(
-    "stop", [20, 47, 97], ids=["among the pictures", "in the last part", "among the mosaics"]
+    ("stop", "stage"),
+    [(20, 1), (47, 1), (48, 2)],
+    ids=["among the pictures", "in the last part", "among the mosaics"],
 )
 def test_an_interrupted_run_goes_on_to_the_same_bits(
-    vit: Any, pictures: torch.Tensor, tmp_path: Path, stop: int
+    vit: Any, pictures: torch.Tensor, tmp_path: Path, stop: int, stage: int
 ) -> None:
     whole = run(vit, pictures)
     with pytest.raises(KeyboardInterrupt):
-        run(vit, pictures, checkpoint=tmp_path / "c", progress=stop_after(stop))
-    seen: list[tuple[str, int, int]] = []
-    again = run(vit, pictures, checkpoint=tmp_path / "c", progress=lambda *s: seen.append(s))
-    assert seen[0][0] == RESUMED
+        run(vit, pictures, checkpoint=tmp_path / "c", progress=stop_after(stop, stage))
+    again = run(vit, pictures, checkpoint=tmp_path / "c", progress=(seen := Recorder()))
+    seen.check_whole()
     # Parts are two pictures; what was finished of one that was in work is lost, and nothing else.
     rows = len(whole.names)
-    parts = [2 * rows, 4 * rows, 6 * rows, 7 * rows, 9 * rows, 11 * rows, 13 * rows]
-    resumed = max(done for what, done, _ in seen if what == RESUMED)
-    assert resumed == max(done for done in parts if done < stop)
-    assert seen[-1][1] == seen[-1][2] == 2 * 7 * rows
+    parts = [0, 2 * rows, 4 * rows, 6 * rows]
+    before = max(done for done in parts if done < stop)
+    assert [each.done for each in seen.stages] == ([before, 0] if stage == 1 else [7 * rows, before])
+    assert [each.name for each in seen.stages] == ["evaluating pictures", "evaluating mosaics"]
+    assert [each.total for each in seen.stages] == [7 * rows, 7 * rows]
     assert same_bits(again, whole)
-    seen.clear()
-    third = run(vit, pictures, checkpoint=tmp_path / "c", progress=lambda *s: seen.append(s))
-    assert same_bits(third, whole) and {what for what, *_ in seen} == {RESUMED}
+    third = run(vit, pictures, checkpoint=tmp_path / "c", progress=(seen := Recorder()))
+    assert same_bits(third, whole) and (seen.resumed, seen.steps) == (2 * 7 * rows, 0)
 
 
 def files(folder: Path, count: int = 6, seed: int = 0) -> list[Path]:
@@ -144,31 +149,27 @@ def evaluated(vit: vs.Vit, paths: list[Path], **changed: Any) -> vs.Leaderboard:
 
 def resumed_after(
     vit: vs.Vit, paths: list[Path], folder: Path, first: dict[str, Any], second: dict[str, Any]
-) -> tuple[vs.Leaderboard, list[str]]:
-    """What ``second`` gives in the folder where ``first`` was stopped after four pictures."""
+) -> tuple[vs.Leaderboard, int]:
+    """What ``second`` gives in the folder where ``first`` was stopped after four pictures, and how much it resumed."""
     rows = 1 + len(first.get("controls", ()))
     with pytest.raises(KeyboardInterrupt):
         evaluated(vit, paths, checkpoint=folder, progress=stop_after(5 * rows), **first)
-    seen: list[str] = []
-    found = evaluated(vit, paths, checkpoint=folder, progress=lambda what, *_: seen.append(what), **second)
-    return found, seen
+    found = evaluated(vit, paths, checkpoint=folder, progress=(seen := Recorder()), **second)
+    return found, seen.resumed
 
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_another_run_starts_anew(what: str, opened: vs.Vit, tmp_path: Path) -> None:
     paths, (first, second) = files(tmp_path / "p"), CHANGES[what]
-    found, seen = resumed_after(opened, paths, tmp_path / "c", first, second)
-    assert RESUMED not in seen
+    found, resumed = resumed_after(opened, paths, tmp_path / "c", first, second)
+    assert resumed == 0
     fresh = evaluated(opened, paths, **second)
     assert same_bits(found, fresh)
     other = evaluated(opened, paths, **first)
     assert other.protocol.digest != fresh.protocol.digest and other.recipe.digest != fresh.recipe.digest
     # The part of the first run was left where it was.
-    seen.clear()
-    again = evaluated(
-        opened, paths, checkpoint=tmp_path / "c", progress=lambda what, *_: seen.append(what), **first
-    )
-    assert seen[0] == RESUMED and same_bits(again, other)
+    again = evaluated(opened, paths, checkpoint=tmp_path / "c", progress=(seen := Recorder()), **first)
+    assert seen.resumed > 0 and same_bits(again, other)
 
 
 def test_other_contents_of_the_same_files_start_anew(opened: vs.Vit, tmp_path: Path) -> None:
@@ -177,10 +178,9 @@ def test_other_contents_of_the_same_files_start_anew(opened: vs.Vit, tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         evaluated(opened, paths, checkpoint=tmp_path / "c", progress=stop_after(5))
     files(tmp_path / "p", seed=1)
-    seen: list[str] = []
-    found = evaluated(opened, paths, checkpoint=tmp_path / "c", progress=lambda what, *_: seen.append(what))
+    found = evaluated(opened, paths, checkpoint=tmp_path / "c", progress=(seen := Recorder()))
     fresh = evaluated(opened, paths)
-    assert RESUMED not in seen and same_bits(found, fresh)
+    assert seen.resumed == 0 and same_bits(found, fresh)
     assert before.protocol.digest != fresh.protocol.digest
     assert before.per_image()["value"].tolist() != fresh.per_image()["value"].tolist()
 
@@ -205,9 +205,8 @@ def test_other_weights_start_anew(opened: vs.Vit, tmp_path: Path) -> None:
         evaluated(opened, paths, checkpoint=tmp_path / "c", progress=stop_after(5))
     for parameter in opened.model.parameters():
         parameter.data += 0.01
-    seen: list[str] = []
-    found = evaluated(opened, paths, checkpoint=tmp_path / "c", progress=lambda what, *_: seen.append(what))
-    assert RESUMED not in seen and same_bits(found, evaluated(opened, paths))
+    found = evaluated(opened, paths, checkpoint=tmp_path / "c", progress=(seen := Recorder()))
+    assert seen.resumed == 0 and same_bits(found, evaluated(opened, paths))
     assert found.protocol.model == fingerprint(opened.model) != before.protocol.model
     assert found.protocol.digest != before.protocol.digest
 
@@ -250,7 +249,7 @@ def test_a_file_that_changes_while_it_is_used_is_refused(opened: vs.Vit, tmp_pat
             paths[5].write_bytes(other)
 
     with pytest.raises(PictureError, match="was changed while it was in use"):
-        evaluated(opened, paths, progress=change)
+        evaluated(opened, paths, progress=vs.progress.Callback(change))
 
 
 def cut(content: bytes) -> bytes:
@@ -287,13 +286,11 @@ def test_a_damaged_part_is_as_if_it_were_not_there(opened: vs.Vit, tmp_path: Pat
         for file, content in kept.items():
             (first / file).write_bytes(content)
         (first / name).write_bytes(damage(kept[name]))
-        seen: list[tuple[str, int, int]] = []
-        again = evaluated(
-            opened, paths, checkpoint=tmp_path / "c", progress=lambda *s, seen=seen: seen.append(s)
-        )
+        again = evaluated(opened, paths, checkpoint=tmp_path / "c", progress=(seen := Recorder()))
         assert same_bits(again, whole), (name, damage)
         # Two pictures are scored again, the other two are read.
-        assert seen == [("gmar", 2, 4), (RESUMED, 4, 4)], (name, damage)
+        (stage,) = seen.stages
+        assert (stage.total, stage.done, stage.advanced) == (4, 0, [2, 2]), (name, damage)
 
 
 def test_the_extremes_of_the_whole_are_kept() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import vitscope as vs
+from tests.watching import Recorder
 from vitscope.errors import EvaluationError, OutputError, StorageError, VitscopeError
 from vitscope.evaluation import EvaluationSet, evaluation_set, protocol_rank_correlation, rank_correlation
 from vitscope.evaluation.running.mosaics import mosaics_of
@@ -275,7 +276,7 @@ def test_what_it_refuses(vit: Any, arguments: dict[str, Any], message: str) -> N
 
 
 def test_all_methods_and_progress(vit: Any, pictures: torch.Tensor) -> None:
-    seen: list[tuple[str, int, int]] = []
+    seen = Recorder()
     board = vs.evaluate(
         vit,
         pictures[:2],
@@ -283,10 +284,11 @@ def test_all_methods_and_progress(vit: Any, pictures: torch.Tensor) -> None:
         ["all"],
         ["srg"],
         vs.Protocol(steps=2, random_draws=1),
-        progress=lambda *s: seen.append(s),
+        progress=seen,
     )
     assert {"gmar", "daam", "rollout", "gae"} <= set(board.names)
-    assert seen[-1][1] == seen[-1][2] == 2 * len(board.names)
+    seen.check_whole()
+    assert [stage.total for stage in seen.stages] == [2 * len(board.names)]
     assert not any(record.name == "leave-one-out" for record in board.methods), (
         "black boxes are taken by name only"
     )

@@ -13,6 +13,7 @@ from scipy.stats import kendalltau, spearmanr
 from sklearn.metrics import adjusted_rand_score
 
 import vitscope as vs
+from tests.watching import Recorder
 from vitscope import heads
 from vitscope.errors import StorageError
 from vitscope.heads.atlas.autoencoder import AutoencoderOptions, mean_error, squared_error, train_autoencoder
@@ -52,18 +53,11 @@ def test_training_resumes_bit_equal_from_its_checkpoint(tmp_path: Path) -> None:
     whole, history = train_autoencoder(maps, held, options)
     assert torch.equal(torch.random.get_rng_state(), random)
 
-    class Stop(Exception):
-        pass
-
-    def stop(step: object) -> None:
-        if getattr(step, "epoch") == 3:  # noqa: B009
-            raise Stop
-
     file = tmp_path / "training.safetensors"
-    with pytest.raises(Stop):
-        train_autoencoder(maps, held, options, checkpoint=file, progress=stop)
+    with pytest.raises(KeyboardInterrupt):  # after the third epoch
+        train_autoencoder(maps, held, options, checkpoint=file, progress=Recorder(interrupt=4))
     again, second = train_autoencoder(maps, held, options, checkpoint=file)
-    assert [step.epoch for step in second] == [1, 2, 3, 4, 5, 6]
+    assert [step.number for step in second] == [1, 2, 3, 4, 5, 6]
     assert [step.held_out_error for step in second] == [step.held_out_error for step in history]
     assert all(
         torch.equal(a, b)
@@ -108,22 +102,21 @@ def test_a_plot_of_many_patterns_keeps_the_commonest_nine() -> None:
     assert few_groups(names[:75]) == names[:75]
 
 
-def test_training_stops_early_keeps_the_best_weights_and_tells_what_is_left() -> None:
+def test_training_stops_early_and_keeps_the_best_weights() -> None:
     """Held-out maps that are noise cannot be learned, so the error stops falling long before the last epoch."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(24, 27, 27, generator=generator)
     noise = (noise / noise.sum((1, 2), keepdim=True)).sqrt()
     options = AutoencoderOptions(latent=4, width=4, epochs=60, patience=2, learning_rate=2e-2)
-    told: list[object] = []
-    model, history = train_autoencoder(made_up_maps(32), noise, options, progress=told.append)
+    watched = Recorder()
+    model, history = train_autoencoder(made_up_maps(32), noise, options, progress=watched)
     errors = [step.held_out_error for step in history]
     best = int(np.argmin(errors))
     assert len(history) == best + 1 + 1 + options.patience < 60
-    assert told == history
+    # Epochs that were not needed count as done.
+    (stage,) = watched.stages
+    assert (stage.total, stage.advanced) == (60, [1] * len(history) + [60 - len(history)])
     assert mean_error(model, noise) == pytest.approx(errors[best], rel=1e-5)
-    for number, step in enumerate(history, 1):
-        spent = sum(earlier.seconds for earlier in history[:number])
-        assert step.seconds_left == pytest.approx(spent / number * (60 - number))
     again, _ = train_autoencoder(made_up_maps(32), noise, options)
     other, _ = train_autoencoder(made_up_maps(32), noise, AutoencoderOptions(**{**vars(options), "seed": 1}))
     weights = [twin.state_dict()["to_code.weight"] for twin in (model, again, other)]

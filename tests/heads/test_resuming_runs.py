@@ -18,10 +18,10 @@ from PIL import Image
 
 import vitscope as vs
 from tests.heads.test_merging import MEANS, ORDER, QUICK, assert_same, tiny
+from tests.watching import Recorder
 from vitscope import heads
 from vitscope.errors import PictureError
 from vitscope.pictures import PictureSource, picture_source
-from vitscope.progress import RESUMED
 from vitscope.storage.parts import NOTE
 
 VIT = tiny()
@@ -65,6 +65,11 @@ RUNS: dict[str, tuple[Callable[..., Any], int]] = {
     ),
 }
 
+UNKEPT = {
+    "agreement": ["rank correlations"],
+}
+"""Stages that come after the pictures and are done again by a run that goes on."""
+
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
@@ -103,65 +108,67 @@ def finished(folder: Path) -> int:
 def test_an_interrupted_run_goes_on_to_the_same_bits(name: str, tmp_path: Path, opened: list[str]) -> None:
     run, passes = RUNS[name]
     pictures = source_of(photos(tmp_path / "photos"))
-    steps: list[tuple[str, int, int]] = []
-    whole = run(pictures, progress=lambda *step: steps.append(step))
+    watched = Recorder()
+    whole = run(pictures, progress=watched)
+    watched.check_whole()
+    assert watched.resumed == 0
     assert len(opened) == COUNT * passes
-    for stop in sorted({1, len(steps) // 3, len(steps) // 2, len(steps) - 1}):
-        folder, told = tmp_path / f"unfinished {stop}", 0
-
-        def interrupt(*_: Any, stop: int = stop) -> None:
-            nonlocal told
-            told += 1
-            if told == stop:
-                raise KeyboardInterrupt
-
+    for stop in sorted({1, watched.told // 3, watched.told // 2, watched.told - 1}):
+        folder = tmp_path / f"unfinished {stop}"
         with pytest.raises(KeyboardInterrupt):
-            run(pictures, checkpoint=folder, progress=interrupt)
+            run(pictures, checkpoint=folder, progress=Recorder(interrupt=stop))
         kept = finished(folder)
         opened.clear()
         again = run(pictures, checkpoint=folder)
         assert len(opened) == COUNT * passes - kept
         same_bits(again, whole)
         opened.clear()
-        news: set[str] = set()
-        same_bits(run(pictures, checkpoint=folder, progress=lambda what, *_, n=news: n.add(what)), whole)
-        assert opened == [] and news == {RESUMED}
+        third = Recorder()
+        same_bits(run(pictures, checkpoint=folder, progress=third), whole)
+        third.check_whole()
+        assert opened == []
+        assert [stage.name for stage in third.stages if stage.advanced] == UNKEPT.get(name, [])
 
 
 def test_training_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
     pictures = photos(tmp_path / "photos")
     options = heads.AutoencoderOptions(epochs=3, latent=2, width=2)
 
-    def run(**more: Any) -> tuple[heads.PatternAtlas, list[tuple[str, int]]]:
-        seen: list[tuple[str, int]] = []
-        training = more.pop("training", None)
-
-        def told(stage: str, now: Any) -> None:
-            seen.append((stage, now.epoch))
-            if training is not None and len(seen) == training:
-                raise KeyboardInterrupt
-
+    def run(progress: Recorder, **more: Any) -> tuple[heads.PatternAtlas, list[tuple[str, int, int]]]:
         made = heads.patterns(
-            VIT, pictures, per_head=3, k=2, options=options, repeats=1, display="pca", training=told, **more
+            VIT,
+            pictures,
+            per_head=3,
+            k=2,
+            options=options,
+            repeats=1,
+            display="pca",
+            progress=progress,
+            **more,
         )
-        return made, seen
+        progress.check_whole()
+        return made, [(stage.name, stage.done, len(stage.advanced)) for stage in progress.stages]
 
-    whole, epochs = run()
-    assert len(epochs) == 12  # the coder, one seed and two halves, three epochs each
-    with pytest.raises(KeyboardInterrupt):
-        run(checkpoint=tmp_path / "unfinished", training=5)
-    again, left = run(checkpoint=tmp_path / "unfinished")
-    assert left == epochs[5:]
+    whole, stages = run(first := Recorder())
+    names = ["training the autoencoder"] + [
+        f"stability of autoencoder, {which}" for which in ("seed 1", "half 1", "half 2")
+    ]
+    assert stages[1:] == [(name, 0, 3) for name in names]  # three epochs each
+    with pytest.raises(KeyboardInterrupt):  # in the second epoch of the first repetition
+        run(Recorder(interrupt=first.told - 9), checkpoint=tmp_path / "unfinished")
+    again, left = run(Recorder(), checkpoint=tmp_path / "unfinished")
+    assert left[1:] == [(names[0], 3, 0), (names[1], 2, 1), (names[2], 0, 3), (names[3], 0, 3)]
     same_bits(again, whole)
 
 
 SCRIPT = """
 import sys, time
-from tests.heads.test_resuming_runs import VIT, heads, picture_source
+from tests.heads.test_resuming_runs import VIT, heads, picture_source, vs
 def slowly(what, done, total):
     print(what, done, flush=True)
-    time.sleep(0.2)
-heads.strength(VIT, sys.argv[1], batch_size=2, checkpoint=sys.argv[2], progress=slowly)
+    time.sleep(0.2 * (done > 0))
+progress = vs.progress.Callback(slowly)
+heads.strength(VIT, sys.argv[1], batch_size=2, checkpoint=sys.argv[2], progress=progress)
 """
 
 

@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.watching import Recorder
 from vitscope.analysis import growing, run_in_parts
 from vitscope.errors import OutputError
-from vitscope.progress import RESUMED
+from vitscope.progress import CountedStage
 from vitscope.storage import files
 from vitscope.storage.recipe import Recipe, pictures_digest
 
@@ -141,16 +142,18 @@ def stopping(at: int) -> Callable[[Numbers], None]:
 def test_a_stopped_run_loses_the_part_in_work_only(at: int, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(Squares(during=stopping(at)), numbers(), 2, tmp_path)
-    analysis, told = Squares(), []
-    found = run(analysis, numbers(), 2, tmp_path, progress=lambda *news: told.append(news))
+    analysis, watched = Squares(), Recorder()
+    found = run(analysis, numbers(), 2, tmp_path, stage=CountedStage(watched, "squares", 7))
     assert found == result() and list(found) == list("abcdefg")
     assert analysis.ran == [("a", "b"), ("c", "d"), ("e", "f"), ("g",)][at - 1 :]
     # The finished pictures are told once, not part by part.
-    assert told[:1] == ([(RESUMED, 2 * (at - 1), 7)] if at > 1 else [("squares", 2, 7)])
-    assert [what for what, *_ in told].count(RESUMED) == (at > 1) and told[-1] == ("squares", 7, 7)
-    again, told = Squares(), []
-    assert run(again, numbers(), 2, tmp_path, progress=lambda *news: told.append(news)) == result()
-    assert again.ran == [] and told == [(RESUMED, 7, 7)]
+    (stage,) = watched.stages
+    assert (stage.name, stage.total, stage.done) == ("squares", 7, 2 * (at - 1))
+    assert stage.advanced == [2, 2, 2, 1][at - 1 :]
+    again, watched = Squares(), Recorder()
+    assert run(again, numbers(), 2, tmp_path, stage=CountedStage(watched, "squares", 7)) == result()
+    (stage,) = watched.stages
+    assert again.ran == [] and (stage.done, stage.advanced) == (7, [])
 
 
 def test_a_stop_at_any_moment_of_writing_leaves_no_half_part(

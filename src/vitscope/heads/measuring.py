@@ -9,27 +9,36 @@ from vitscope.errors import AnswerError
 from vitscope.heads.errors import HeadsError
 from vitscope.pictures import Batch, PictureSource
 from vitscope.pictures.batch import batch_of
+from vitscope.progress import CountedStage
 from vitscope.tracing import Vit
 
 Found = TypeVar("Found")
 
 
 def measured(
-    vit: Vit, shard: PictureSource, batch_size: int, measure: Callable[[Batch], Found]
+    vit: Vit, shard: PictureSource, batch_size: int, measure: Callable[[Batch], Found], stage: CountedStage
 ) -> Iterator[Found]:
-    """What ``measure`` gives for every batch of some pictures.
+    """What ``measure`` gives for every batch of some pictures; ``stage`` is told of each, and stops before the next.
 
     A picture that the model answers with NaN or infinity is left out and remembered in ``shard.skipped``, as one that
     cannot be read is; where the source does not skip, HeadsError is raised with its key.
     """
     for given in shard.batches(vit, batch_size):
-        batch: Batch | None = given
-        while batch is not None:
+        stage.check()
+        before, batch = stage.done, given
+        while True:
             try:
-                yield measure(batch)
-                break
+                found = measure(batch)
             except AnswerError as error:
-                batch = _without(vit, shard, batch, error)
+                stage.again_from(before)
+                left = _without(vit, shard, batch, error)
+                if left is None:
+                    break
+                batch = left
+                continue
+            stage.finish_batch(before, len(given))
+            yield found
+            break
 
 
 def _without(vit: Vit, shard: PictureSource, batch: Batch, error: AnswerError) -> Batch | None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from vitscope.analysis import Analysis, growing, run_in_parts
 from vitscope.heads.measuring import measured
 from vitscope.pictures import Batch, PictureSource
-from vitscope.progress import Steps
+from vitscope.progress import CountedStage
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Vit
@@ -104,12 +104,14 @@ class Rows:
 class PerPicture:
     """An :class:`~vitscope.analysis.Analysis` whose result is numbers for every picture.
 
-    made: the recipe. measure: what is done with one batch. batch_size: pictures of a batch; changes no result.
+    made: the recipe. measure: what is done with one batch. batch_size: pictures of a batch; changes no result. stage:
+    told of every batch.
     """
 
     made: Recipe
     measure: Callable[[Batch], Rows]
     batch_size: int
+    stage: CountedStage
 
     @property
     def name(self) -> str:
@@ -126,7 +128,7 @@ class PerPicture:
 
     def run(self, prepared: Vit, shard: PictureSource) -> Rows:
         """The numbers of some of the pictures."""
-        return Rows.join(list(measured(prepared, shard, self.batch_size, self.measure)))
+        return Rows.join(list(measured(prepared, shard, self.batch_size, self.measure, self.stage)))
 
     def merge(self, prepared: Vit, parts: Iterable[Rows]) -> Rows:
         """The numbers of all pictures."""
@@ -146,7 +148,7 @@ def go_through(
     vit: Vit,
     source: PictureSource,
     batch_size: int,
-    steps: Steps,
+    stage: CountedStage,
     checkpoint: str | Path | None,
     recipe: Recipe | None = None,
 ) -> Result:
@@ -157,7 +159,7 @@ def go_through(
     """
     folder = None if checkpoint is None else Path(checkpoint)
     found = run_in_parts(
-        analysis, vit, source, growing(batch_size), folder=folder, progress=steps.at, recipe=recipe
+        analysis, vit, source, growing(batch_size), folder=folder, stage=stage, recipe=recipe
     )
     source.refuse_all_skipped()
     return found

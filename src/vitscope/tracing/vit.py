@@ -16,6 +16,7 @@ from vitscope.models.opening.loaded import LoadedModel, TextTower
 from vitscope.models.preparing.inputs import to_batch
 from vitscope.models.sources.module import refuse_unseeable, unwrapped
 from vitscope.options.door import checked
+from vitscope.progress import CountedStage, Progress, watched
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.calls.calling import Inputs, batch_of, outside_graphs, pictures_of, select, takes_first
 from vitscope.tracing.calls.guard import AUTOCAST
@@ -268,13 +269,20 @@ class Vit:
         return take_scores(self._traced(inputs), inputs, target, self._changed(ablation, removal))
 
     @unaffected
-    def predict(self, images: Any, batch_size: int = 32) -> Tensor:
-        """Logits (B, C), float32, in batches."""
+    def predict(self, images: Any, batch_size: int = 32, *, progress: Progress | None = None) -> Tensor:
+        """Logits (B, C), float32, in batches.
+
+        ``progress``: told how far it is, and asked before each batch whether to stop; see :mod:`vitscope.progress`."""
+        watched(progress)
         inputs = self.inputs(images)
+        count = batch_of(inputs)
+        stage = CountedStage(progress, "predicting", count)
         parts = []
-        for start in range(0, batch_of(inputs), batch_size):
-            index = torch.arange(start, min(start + batch_size, batch_of(inputs)))
-            parts.append(self.forward(select(inputs, index)))
+        for start in range(0, count, batch_size):
+            stage.check()
+            stop = min(start + batch_size, count)
+            parts.append(self.forward(select(inputs, torch.arange(start, stop))))
+            stage.reach(stop)
         return torch.cat(parts)
 
     # ---- resuming --------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from vitscope.cli.shared.heads_input import (
     parse_heads,
     resumable,
 )
-from vitscope.cli.shared.progress import reporter
+from vitscope.cli.shared.progress import watching
 from vitscope.cli.shared.usage import Commands, unused
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def importance(
     check_heads(vit.anatomy, [*([chosen] if chosen else []), *(together or [])])
     partial = many = several = None
     with resumable(given) as unfinished:
-        with reporter("head importance") as progress:
+        with watching() as progress:
             shared: dict[str, Any] = {
                 "batch_size": batch_size,
                 "checkpoint": unfinished,
@@ -196,7 +196,7 @@ def prune(
     )
     heads.attention_modules(given.vit)  # a model that cannot be rewritten is told before the work, not after
     with resumable(given) as unfinished:
-        with reporter("head importance") as progress:
+        with watching() as progress:
             table = heads.importance(
                 given.vit, given.source, replacement=replacement, gradient=metric.startswith("first_order"),
                 batch_size=batch_size, checkpoint=unfinished, progress=progress,
@@ -291,7 +291,7 @@ def report(
     )  # fmt: skip
     vit, source = given.vit, given.source
     with resumable(given) as unfinished:
-        with reporter("heads") as progress:
+        with watching() as progress:
             shared: dict[str, Any] = {
                 "batch_size": batch_size,
                 "checkpoint": unfinished,
@@ -305,7 +305,7 @@ def report(
             many = heads.cumulative_pruning(vit, source, orders(table, metric), steps=12, **shared)
             atlas = heads.patterns(
             vit, source, options=heads.AutoencoderOptions(epochs=epochs),
-            training=lambda stage, now: progress(stage, now.epoch, now.epochs), **shared,
+            **shared,
         )  # fmt: skip
         story = HeadsStory(
         vit.source, len(table.pictures), table, profile, atlas, agreement=found, cumulative=many,

@@ -9,7 +9,7 @@ import typer
 
 from vitscope.cli.shared import console, options
 from vitscope.cli.shared.heads_input import finish, open_input, resumable
-from vitscope.cli.shared.progress import reporter
+from vitscope.cli.shared.progress import watching
 from vitscope.cli.shared.usage import unused
 
 
@@ -39,7 +39,7 @@ def strength(
         labelled=False,
     )  # fmt: skip
     with resumable(given) as unfinished:
-        with reporter("attention strength") as progress:
+        with watching() as progress:
             found = heads.strength(
                 given.vit, given.source, distance=distance, batch_size=batch_size, checkpoint=unfinished,
                 progress=progress,
@@ -107,7 +107,7 @@ def patterns(
     )  # fmt: skip
     placed = None
     with resumable(given) as unfinished:
-        with reporter("attention maps") as progress:
+        with watching() as progress:
             shared: dict[str, Any] = {
                 "per_head": per_head, "batch_size": batch_size, "seed": seed, "checkpoint": unfinished,
                 "progress": progress,
@@ -120,7 +120,7 @@ def patterns(
                 made = heads.patterns(
                     given.vit, given.source, form=form, coder=coder, k=clusters, repeats=repeats, null=null,
                     options=heads.AutoencoderOptions(epochs=epochs, seed=seed, **sizes),
-                    training=lambda stage, now: progress(stage, now.epoch, now.epochs), **shared,
+                    **shared,
                 )  # fmt: skip
         mixes = made.heads if placed is None else placed.heads
         story = HeadsStory(
@@ -167,7 +167,7 @@ def agreement(
         model_option,
     )
     with resumable(given) as unfinished:
-        with reporter("head scores") as progress:
+        with watching() as progress:
             found = heads.agreement(
                 given.vit, given.source, replacement=replacement, batch_size=batch_size, checkpoint=unfinished,
                 progress=progress,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from vitscope.cli.exit_codes import OK, PARTIAL
 from vitscope.cli.shared.console import note
-from vitscope.cli.shared.progress import Meter
+from vitscope.cli.shared.progress import watching
 from vitscope.errors import OutputError
+from vitscope.progress import CountedStage
 
 if TYPE_CHECKING:
     from vitscope.pictures import PictureSource
@@ -41,7 +42,9 @@ class PictureParts:
         for reason in self.source.skipped.values():  # folders that cannot be searched
             note(f"skipped: {reason}")
         total = len(self.source)
-        with Meter(self.label, total) as advance:
+        with watching() as progress:
+            stage = CountedStage(progress, self.label, total)
+            stage.begin()
             for start in range(0, total, self.size):
                 part = self.source.part(start, min(start + self.size, total))
                 yield start, part
@@ -49,7 +52,7 @@ class PictureParts:
                     self.source.skipped[key] = reason
                     if total > 1:  # of one alone it is the error
                         note(f"skipped: {reason}")
-                advance(len(part))
+                stage.reach(start + len(part))
         self.source.refuse_all_skipped()
         if self.unwritten and not self.written:
             raise OutputError(next(iter(self.unwritten.values())))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitscope.cli.shared import console, evaluate_output
 from vitscope.cli.shared.evaluate_input import Job
-from vitscope.cli.shared.progress import Meter
+from vitscope.cli.shared.progress import watching
 from vitscope.cli.shared.selection import choose_rows, share_options
 from vitscope.storage.parts import NOTE
 
@@ -48,20 +48,8 @@ def _evaluate(
     title: str,
 ) -> Leaderboard:
     import vitscope as vs
-    from vitscope.progress import RESUMED
 
-    meter = Meter(f"evaluating {title}", 0)
-    with meter as advance:
-
-        def progress(what: str, done: int, total: int) -> None:
-            meter.total = total
-            if what == RESUMED:
-                rows = total // len(job.data)
-                console.note(f"going on after {done // max(1, rows)} pictures of a run that was interrupted")
-                meter.forget(done)
-            else:
-                advance(done - meter.done)
-
+    with watching(title) as progress:
         try:
             return vs.evaluate(
                 job.vit,
@@ -76,6 +64,7 @@ def _evaluate(
                 progress=progress,
             )
         except KeyboardInterrupt:
+            progress.close()
             if any(unfinished.glob(f"*/*/{NOTE}")):
                 console.note(
                     f"interrupted; {unfinished} keeps what was finished, the same command goes on from there"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from vitscope.evaluation.running.dataset import EvaluationSet
 from vitscope.evaluation.running.recipe import of_shard
 from vitscope.evaluation.running.run import Run, shortens
 from vitscope.evaluation.running.subjects import Contestant
+from vitscope.progress import CountedStage
 from vitscope.storage import arrays
 from vitscope.storage.recipe import Recipe
 
@@ -43,7 +44,7 @@ class Evaluation:
     """Every contestant against every metric, as an :class:`~vitscope.analysis.Analysis`.
 
     A part is the leaderboard of some of the pictures. It is kept in the files that a leaderboard is kept in, with the
-    pictures and maps that a page may show. advance: told (name of the contestant, pictures) as they are scored.
+    pictures and maps that a page may show. stage: told of the pictures that a contestant is scored on.
     """
 
     protocol: Protocol
@@ -52,7 +53,7 @@ class Evaluation:
     batch_size: int
     evaluation_batch: int
     show: bool
-    advance: Callable[[str, int], None]
+    stage: CountedStage
     name: str = "evaluate"
 
     def recipe(self, vit: Vit, source: EvaluationSet) -> Recipe:
@@ -81,7 +82,7 @@ class Evaluation:
             self.batch_size,
             self.evaluation_batch,
             self.show,
-            self.advance,
+            self.stage,
             prepared.cascade,
             prepared.shorten,
         )

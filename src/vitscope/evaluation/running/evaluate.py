@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from vitscope.evaluation.running.mosaics import mosaics_of
 from vitscope.evaluation.running.recipe import bind, truth_used
 from vitscope.evaluation.running.subjects import CONTROLS, contestants, default_methods
 from vitscope.options.door import checked
-from vitscope.progress import RESUMED
+from vitscope.progress import CountedStage, Progress, watched
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity
@@ -48,7 +48,7 @@ def evaluate(
     evaluation_batch: int = 64,
     keep_pictures: bool = True,
     checkpoint: str | Path | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Leaderboard:
     """Score methods on pictures: a leaderboard with the controls beside them.
 
@@ -65,11 +65,12 @@ def evaluate(
     checkpoint: a folder in which every finished part is kept; a run that was stopped goes on from them when it is
         called again with the same model, pictures, truth and options. With others it starts anew and leaves them
         there. Yours to remove afterwards.
-    progress: called with (what, done, total) in pictures × methods; what is "resumed" for those of a stopped run.
+    progress: told how far it is, in pictures × methods, and asked whether to stop; see :mod:`vitscope.progress`.
 
     Raises EvaluationError for what does not fit together: a metric without the labels, masks or boxes it needs, a
     method that does not apply to this model.
     """
+    watched(progress)
     data = evaluation_set(images, labels, masks, boxes, keys)
     wanted = _with_companions(metrics)
     mosaic = [info for info in wanted if "mosaics" in info.requires and not data.mosaics]
@@ -81,30 +82,22 @@ def evaluate(
     model = model_identity(vit)
     first = data.first(vit)
     mosaics = mosaics_of(vit, data, chosen.seed, chosen.mosaic) if mosaic else None
-    total = (len(data) * bool(direct) + (len(mosaics) if mosaics is not None else 0)) * len(rows)
-    done = 0
-
-    def advance(what: str, count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(what, done, total)
 
     def over(pictures: EvaluationSet, infos: list[MetricInfo], aim: str | int, place: str) -> Leaderboard:
         show = keep_pictures and pictures is data
         pictures = pictures.only(truth_used(infos, aim))
         bound = bind(replace(chosen, target=aim), vit, model, pictures, rows, infos, first)
-        what = Evaluation(bound, rows, infos, batch_size, evaluation_batch, show, advance)
-        seen = 0
-
-        def resumed(news: str, position: int, _: int) -> None:
-            nonlocal seen
-            if news == RESUMED:
-                advance(RESUMED, (position - seen) * len(rows))
-            seen = position
-
         folder = None if checkpoint is None else Path(checkpoint) / place
-        return run_in_parts(what, vit, pictures, growing(batch_size), folder=folder, progress=resumed)
+        stage = CountedStage(
+            progress,
+            f"evaluating {place}",
+            len(pictures),
+            len(rows),
+            unit="explanations",
+            checkpoint=checkpoint,
+        )
+        what = Evaluation(bound, rows, infos, batch_size, evaluation_batch, show, stage)
+        return run_in_parts(what, vit, pictures, growing(batch_size), folder=folder, stage=stage)
 
     boards = [over(data, direct, chosen.target, "pictures")] if direct else []
     if mosaics is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from vitscope.evaluation.running.subjects import Contestant
 from vitscope.interruption import held, released
 from vitscope.models.preparing.cells import Cells
 from vitscope.pictures import Batch
+from vitscope.progress import CountedStage
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Run:
     batch_size: int
     evaluation_batch: int
     show: bool
-    advance: Callable[[str, int], None]
+    stage: CountedStage
     cascade: Cascade | None = None
     shorten: bool = False
     shared: int = 0
@@ -59,8 +59,9 @@ class Run:
                 for key, image in zip(batch.keys, batch.images, strict=True):
                     self.pictures[key] = thumbnail(self.vit, image, case.cells)
             for contestant in self.rows:
+                self.stage.check()
                 self._score(case, contestant)
-                self.advance(contestant.name, len(case))
+                self.stage.advance(len(case))
             if self.show:
                 names = [info.name for info in self.metrics]
                 known = gallery.values_of(self.states, names, self.pictures)

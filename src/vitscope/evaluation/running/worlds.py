@@ -9,6 +9,8 @@ from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.running.dataset import EvaluationSet
 from vitscope.evaluation.running.evaluate import evaluate
+from vitscope.progress import Progress
+from vitscope.tracing import Vit, open_model
 from vitscope.worlds.planted import world, worlds
 
 WORLD_METRICS = ("mass", "rank-accuracy", "auroc", "srg")
@@ -35,18 +37,18 @@ def evaluate_world(
     *,
     count: int = 100,
     seed: int = 0,
-    vit: Any = None,
+    vit: Vit | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Leaderboard:
     """Score methods on a world against its planted evidence, on the world's bundled model or on ``vit``.
 
-    Other options go to :func:`vitscope.evaluate`.
+    ``progress`` is told how far it is, and asked whether to stop; other options go to :func:`vitscope.evaluate`.
     """
-    from vitscope.tracing import open_model
-
     data = world_set(name, count, seed)
     opened = open_model(f"bundled/{name}") if vit is None else vit
-    return evaluate(opened, data, None, methods, metrics, protocol or WORLD_PROTOCOL, **options)
+    chosen = protocol or WORLD_PROTOCOL
+    return evaluate(opened, data, None, methods, metrics, chosen, progress=progress, **options)
 
 
 def world_names() -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from vitscope.heads.atlas.principal import PrincipalCoder
 from vitscope.heads.atlas.sampling import FORMS, MapSample
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin
-from vitscope.progress import Progress, quiet
+from vitscope.progress import Progress
 from vitscope.storage import folders, tables, tensors
 from vitscope.storage.notes import decoding
 from vitscope.tracing import Vit
@@ -108,7 +108,7 @@ class PatternAtlas(HasOrigin):
         seed: int = 0,
         name: str | None = None,
         checkpoint: str | Path | None = None,
-        progress: Progress = quiet,
+        progress: Progress | None = None,
     ) -> PatternMapping:
         """Place new pictures, also of another model with another grid, in this atlas; nothing is fitted again.
 

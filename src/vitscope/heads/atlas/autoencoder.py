@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from vitscope.errors import DamagedError
 from vitscope.heads.bounds import check_number, check_whole
 from vitscope.heads.errors import HeadsError
 from vitscope.interruption import held
+from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import digest_of
@@ -60,16 +60,14 @@ class AutoencoderOptions:
 
 
 @dataclass(frozen=True)
-class TrainingProgress:
-    """What a progress callback gets after every epoch; errors are mean squared errors per map (summed over cells)."""
+class Epoch:
+    """One epoch of training; errors are mean squared errors per map (summed over cells)."""
 
-    epoch: int
-    epochs: int
+    number: int
     train_error: float
     held_out_error: float
     best_error: float
     seconds: float
-    seconds_left: float
 
 
 class MapAutoencoder(nn.Module):
@@ -168,13 +166,15 @@ def train_autoencoder(
     options: AutoencoderOptions | None = None,
     *,
     checkpoint: Path | None = None,
-    progress: Callable[[TrainingProgress], None] | None = None,
-) -> tuple[MapAutoencoder, list[TrainingProgress]]:
+    progress: Progress | None = None,
+    what: str = "training the autoencoder",
+) -> tuple[MapAutoencoder, list[Epoch]]:
     """Train on root maps (n, side, side), stop early on the held-out ones; the best weights are returned.
 
     With `checkpoint` (a .safetensors file) the whole state is written after every epoch; a run that was interrupted
     goes on from there and ends bit-equal to one that was not. A damaged one is as if it were not there; one made with
     other options or data, and a file of another kind, are refused.
+    ``progress`` is told of every epoch, as the stage ``what``; those that early stopping saves count as done.
     The caller's random state is not touched.
     """
     options = options or AutoencoderOptions()
@@ -201,8 +201,11 @@ def train_autoencoder(
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     steps = math.ceil(len(train) / batch_size)
+    stage = CountedStage(progress, what, options.epochs, unit="epochs", checkpoint=checkpoint)
+    stage.begin(run.epoch)
     # An epoch's cosine step depends on its number only, so that a resumed run takes the same steps.
     while run.epoch < options.epochs and run.epoch - run.best_epoch <= options.patience:
+        stage.check()
         started = time.monotonic()
         rate = options.learning_rate * 0.5 * (1 + math.cos(math.pi * run.epoch / options.epochs))
         for group in optimiser.param_groups:
@@ -218,11 +221,11 @@ def train_autoencoder(
                 loss.backward()
             optimiser.step()
             total += float(loss.detach()) * len(chosen)
-        run.finish_epoch(total / len(train), mean_error(model, held_out), time.monotonic() - started, options)
+        run.finish_epoch(total / len(train), mean_error(model, held_out), time.monotonic() - started)
         if checkpoint is not None:
             run.save(checkpoint)
-        if progress is not None:
-            progress(run.history[-1])
+        stage.advance()
+    stage.reach(options.epochs)
     model.load_state_dict(run.best_state)
     model.eval().requires_grad_(False)
     return model, run.history
@@ -241,20 +244,14 @@ class _Run:
         self.model, self.optimiser, self.order, self.settings = model, optimiser, order, settings
         self.epoch, self.best_epoch, self.best_error = 0, 0, math.inf
         self.best_state = {name: value.clone() for name, value in model.state_dict().items()}
-        self.history: list[TrainingProgress] = []
+        self.history: list[Epoch] = []
 
-    def finish_epoch(
-        self, train: float, held_out: float, seconds: float, options: AutoencoderOptions
-    ) -> None:
+    def finish_epoch(self, train: float, held_out: float, seconds: float) -> None:
         self.epoch += 1
         if held_out < self.best_error:
             self.best_error, self.best_epoch = held_out, self.epoch
             self.best_state = {name: value.clone() for name, value in self.model.state_dict().items()}
-        spent = seconds + sum(entry.seconds for entry in self.history)
-        left = spent / self.epoch * (options.epochs - self.epoch)
-        self.history.append(
-            TrainingProgress(self.epoch, options.epochs, train, held_out, self.best_error, seconds, left)
-        )
+        self.history.append(Epoch(self.epoch, train, held_out, self.best_error, seconds))
 
     def save(self, path: Path) -> None:
         """Write the whole state to one file. Raises OutputError."""
@@ -304,7 +301,7 @@ class _Run:
         for name, value in parts["optimiser"].items():
             index, _, rest = name.partition(".")
             state.setdefault(int(index), {})[rest] = value
-        history = [TrainingProgress(**entry) for entry in note["history"]]
+        history = [Epoch(**entry) for entry in note["history"]]
         numbers = int(note["epoch"]), int(note["best_epoch"]), float(note["best_error"])
         self.model.load_state_dict(parts["model"])
         self.optimiser.load_state_dict({"state": state, "param_groups": note["groups"]})

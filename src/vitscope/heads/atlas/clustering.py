@@ -13,6 +13,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.threads import same_threads
+from vitscope.progress import CountedStage, Progress
 
 Codes = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -108,6 +109,7 @@ def choose_clusters(
     threshold: float = 0.8,
     limit: int = 6000,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> ClusterChoice:
     """The largest k whose bootstrap stability reaches `threshold` and is within 0.1 of the best; else the most stable.
 
@@ -121,7 +123,12 @@ def choose_clusters(
         raise HeadsError(
             f"expected more maps than clusters, got {len(codes)} maps; give more pictures or a smaller k"
         )
-    stability = {k: bootstrap_stability(codes, k, groups=groups, rounds=rounds, seed=seed) for k in usable}
+    stage = CountedStage(progress, "choosing the number of clusters", len(usable), unit="numbers of clusters")
+    stability: dict[int, float] = {}
+    for k in usable:
+        stage.check()
+        stability[k] = bootstrap_stability(codes, k, groups=groups, rounds=rounds, seed=seed)
+        stage.advance()
     best_value = max((value for value in stability.values() if value == value), default=0.0)
     passed = [k for k, value in stability.items() if value >= max(threshold, best_value - 0.1)]
     if passed:

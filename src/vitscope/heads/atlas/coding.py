@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +14,6 @@ from torch import Tensor
 from vitscope.heads.atlas.autoencoder import (
     AutoencoderOptions,
     MapAutoencoder,
-    TrainingProgress,
     decode,
     encode,
     mean_error,
@@ -26,6 +24,7 @@ from vitscope.heads.atlas.autoencoder import (
 from vitscope.heads.atlas.clustering import Labels, fit_clusters, mean_pairwise_agreement
 from vitscope.heads.atlas.principal import fit_principal
 from vitscope.heads.errors import HeadsError
+from vitscope.progress import Progress
 
 CODERS = ("autoencoder", "pca")
 
@@ -103,15 +102,17 @@ def fit_coder(
     options: AutoencoderOptions,
     *,
     checkpoint: Path | None = None,
-    progress: Callable[[TrainingProgress], None] | None = None,
+    progress: Progress | None = None,
+    what: str = "training the autoencoder",
 ) -> Coder:
-    """Fit one coder; PCA ignores the held-out maps. checkpoint: a folder for the state of the training."""
+    """Fit one coder; PCA ignores the held-out maps. checkpoint: a folder for the state of the training. what: the name
+    of the stage that its epochs are."""
     if name == "pca":
         return fit_principal(train, options.code_size(len(train)), options.seed)
     if name != "autoencoder":
         raise HeadsError(f"expected a coder among {', '.join(CODERS)}, got {name!r}; choose one of them")
     file = None if checkpoint is None else checkpoint / training_file(train, held_out, options)
-    model, _ = train_autoencoder(train, held_out, options, checkpoint=file, progress=progress)
+    model, _ = train_autoencoder(train, held_out, options, checkpoint=file, progress=progress, what=what)
     return AutoencoderCoder(model)
 
 
@@ -126,7 +127,7 @@ def stability(
     seeds: int,
     limit: int,
     checkpoint: Path | None = None,
-    progress: Callable[[str, TrainingProgress], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[float, float]:
     """(ARI over seeds, ARI over halves) of clusters found by coder + k-means from scratch, judged on held-out maps.
 
@@ -136,27 +137,30 @@ def stability(
     train, held = split_pictures(pictures, share, options.seed)
     random = np.random.default_rng(options.seed + 1)
 
-    def labels(indices: NDArray[np.int64], seed: int, stage: str) -> Labels:
+    def labels(indices: NDArray[np.int64], seed: int, what: str) -> Labels:
         if len(indices) > limit:
             indices = np.sort(random.choice(indices, limit, replace=False))
         chosen = maps[torch.from_numpy(indices)]
-        report = None if progress is None else lambda step: progress(stage, step)
         fitted = fit_coder(
             name,
             chosen,
             maps[torch.from_numpy(held)],
             with_seed(options, seed),
             checkpoint=checkpoint,
-            progress=report,
+            progress=progress,
+            what=what,
         )
         clusters = fit_clusters(fitted.encode(chosen).numpy(), min(k, len(chosen)), seed)
         return clusters.assign(fitted.encode(maps[torch.from_numpy(held)]).numpy())
 
-    by_seed = [labels(train, options.seed + 101 * (i + 1), f"{name}, seed {i + 1}") for i in range(seeds)]
+    by_seed = [
+        labels(train, options.seed + 101 * (i + 1), f"stability of {name}, seed {i + 1}")
+        for i in range(seeds)
+    ]
     shuffled = random.permutation(np.unique(pictures[train]))
     halves = (shuffled[: len(shuffled) // 2], shuffled[len(shuffled) // 2 :])
     by_half = [
-        labels(train[np.isin(pictures[train], half)], options.seed, f"{name}, half {i + 1}")
+        labels(train[np.isin(pictures[train], half)], options.seed, f"stability of {name}, half {i + 1}")
         for i, half in enumerate(halves)
         if len(half)
     ]

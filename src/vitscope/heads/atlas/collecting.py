@@ -26,7 +26,7 @@ from vitscope.heads.spatial_sites import prefix_of, spatial_sites
 from vitscope.models.anatomy import TokenLayout
 from vitscope.options.door import checked
 from vitscope.pictures import Batch, PictureSource, picture_source
-from vitscope.progress import Progress, Steps, quiet
+from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import AttentionSite, Vit
@@ -58,7 +58,7 @@ class MapCollection:
     per_head: int
     seed: int
     batch_size: int
-    steps: Steps
+    stage: CountedStage
     name: str = "attention maps"
 
     def recipe(self, vit: Vit, source: PictureSource) -> Recipe:
@@ -76,11 +76,10 @@ class MapCollection:
         def maps_of(batch: Batch) -> MapSample:
             trace = prepared.vit.trace(batch.images, gradient=False, keys=batch.keys)
             sites = spatial_sites(trace.sites, trace.layout, prepared.vit.source)
-            found = self._collect(prepared.draw, sites, trace.layout, batch)
-            self.steps.advance(len(batch))
-            return found
+            return self._collect(prepared.draw, sites, trace.layout, batch)
 
-        return self.merge(prepared, measured(prepared.vit, shard, self.batch_size, maps_of))
+        found = measured(prepared.vit, shard, self.batch_size, maps_of, self.stage)
+        return self.merge(prepared, found)
 
     def merge(self, prepared: Prepared, parts: Iterable[MapSample | None]) -> MapSample | None:
         """The maps with the smallest ranks of all parts."""
@@ -213,7 +212,7 @@ def collect_maps(
     seed: int = 0,
     name: str | None = None,
     checkpoint: str | Path | None = None,
-    progress: Progress = quiet,
+    progress: Progress | None = None,
 ) -> MapSample:
     """Trace the pictures and keep canonical maps of at most ``per_head`` pictures for every (block, head).
 
@@ -226,7 +225,7 @@ def collect_maps(
         seed: Of the draw.
         name: What the model is called in the sample; default its source.
         checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
-        progress: Called with (what, pictures done, pictures in all).
+        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
         The sample, 6 KB per kept map (72,000 maps: 0.45 GB). Samples of shards are put together by ``merge``.
@@ -246,9 +245,9 @@ def collect_maps(
     made = heads_recipe(
         vit, source, "attention maps", {"per_head": per_head, "seed": int(seed), "name": label}
     )
-    steps = Steps(progress, "attention maps", len(source))
-    analysis = MapCollection(made, label, per_head, int(seed), size, steps)
-    sample = go_through(analysis, vit, source, size, steps, checkpoint)
+    stage = CountedStage(progress, "attention maps", len(source), checkpoint=checkpoint)
+    analysis = MapCollection(made, label, per_head, int(seed), size, stage)
+    sample = go_through(analysis, vit, source, size, stage, checkpoint)
     if sample is None:
         raise HeadsError("expected at least one picture, got none; give a folder with pictures")
     sample.origin = Origin(made, sample.origin.ids, dict(source.skipped))

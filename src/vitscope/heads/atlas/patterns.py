@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitscope.heads.atlas.atlas import Pattern, PatternAtlas, decoded, map_frame, unique_names
-from vitscope.heads.atlas.autoencoder import AutoencoderOptions, TrainingProgress
+from vitscope.heads.atlas.autoencoder import AutoencoderOptions
 from vitscope.heads.atlas.canonical import from_hellinger
 from vitscope.heads.atlas.clustering import choose_clusters, fit_clusters
 from vitscope.heads.atlas.coding import (
@@ -38,12 +38,10 @@ from vitscope.heads.atlas.sampling import FORMS, MapSample
 from vitscope.heads.bounds import check_number, check_whole
 from vitscope.heads.errors import HeadsError
 from vitscope.options.door import checked
-from vitscope.progress import Progress, quiet
+from vitscope.progress import Progress
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
-
-TrainingCallback = Callable[[str, TrainingProgress], None]
 
 
 @checked(HeadsError)
@@ -65,8 +63,7 @@ def patterns(
     batch_size: int = 8,
     seed: int = 0,
     checkpoint: str | Path | None = None,
-    progress: Progress = quiet,
-    training: TrainingCallback | None = None,
+    progress: Progress | None = None,
 ) -> PatternAtlas:
     """The attention patterns of a ViT (or several, also with different grids) on pictures.
 
@@ -89,8 +86,7 @@ def patterns(
         checkpoint: A folder that keeps every finished part and every finished epoch of training; a run that was
             stopped goes on from them when it is called again with the same models, pictures and options. Yours to
             remove afterwards.
-        progress: Called with (what, pictures done, pictures in all).
-        training: Called with (stage, `TrainingProgress`) after every epoch.
+        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
         The atlas, which can be saved and can place further pictures.
@@ -129,7 +125,7 @@ def patterns(
         stability_maps=stability_maps,
         display=display,
         checkpoint=checkpoint,
-        training=training,
+        progress=progress,
     )
     if null:
         from vitscope.heads.atlas.shuffled_weights import null_mixes
@@ -184,11 +180,12 @@ def fit_atlas(
     display: str = "umap",
     stability_maps: int = 4000,
     checkpoint: str | Path | None = None,
-    training: TrainingCallback | None = None,
+    progress: Progress | None = None,
 ) -> PatternAtlas:
     """Fit both coders, cluster, name and judge maps that were collected already. See `patterns` for the options.
 
-    The atlas depends on the maps and the options alone. Raises HeadsError as `patterns` does.
+    The atlas depends on the maps and the options alone. ``progress`` is told of every epoch of training, of every
+    number of clusters that is tried, and of the repetitions for stability. Raises HeadsError as `patterns` does.
 
     Example:
         ``vs.heads.fit_atlas(first.merge(second), form="offset", k=8)``
@@ -215,7 +212,6 @@ def fit_atlas(
         "stability_maps": stability_maps,
         "display": display,
     }
-    report = None if training is None else lambda step: training("autoencoder", step)
     fitted: dict[str, Coder] = {}
     seconds: dict[str, float] = {}
     for name in CODERS:
@@ -226,7 +222,8 @@ def fit_atlas(
             maps[torch.from_numpy(held)],
             options,
             checkpoint=folder,
-            progress=report,
+            progress=progress,
+            what="training the autoencoder",
         )
         seconds[name] = time.monotonic() - started
     errors = {name: _errors(fitted[name], maps, train, held) for name in CODERS}
@@ -235,7 +232,7 @@ def fit_atlas(
     choice = (
         None
         if k is not None
-        else choose_clusters(codes[train], groups=sample.picture[train], seed=options.seed)
+        else choose_clusters(codes[train], groups=sample.picture[train], seed=options.seed, progress=progress)
     )
     clusters = k if choice is None else choice.chosen
     assert clusters is not None
@@ -253,7 +250,7 @@ def fit_atlas(
                 seeds=repeats,
                 limit=stability_maps,
                 checkpoint=folder,
-                progress=training,
+                progress=progress,
             )
         reports[name] = CoderReport(name, latent, *errors[name], seeds, halves, seconds[name])
     winner, sentence = verdict(reports["autoencoder"], reports["pca"])

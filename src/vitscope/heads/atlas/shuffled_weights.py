@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vitscope.heads.atlas.atlas import PatternAtlas
-from vitscope.progress import Progress, quiet
+from vitscope.progress import Progress
 from vitscope.tracing import Vit, open_model
 
 
@@ -40,7 +40,7 @@ def null_mixes(
     batch_size: int = 8,
     seed: int = 0,
     checkpoint: str | Path | None = None,
-    progress: Progress = quiet,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Pattern mixes (`mixing.head_mixes`) of the model with shuffled weights, in the atlas of the trained one.
 

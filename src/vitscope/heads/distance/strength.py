@@ -29,7 +29,7 @@ from vitscope.heads.rankings.correlation import spearman
 from vitscope.heads.table import HeadTable, merged_metadata
 from vitscope.options.door import checked
 from vitscope.pictures import picture_source
-from vitscope.progress import Progress, Steps, quiet
+from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 from vitscope.tracing import Vit
@@ -248,7 +248,7 @@ def strength(
     distance: str = "chebyshev",
     batch_size: int = 16,
     checkpoint: str | Path | None = None,
-    progress: Progress = quiet,
+    progress: Progress | None = None,
 ) -> StrengthProfile:
     """Profiles of every head over pictures: how far it looks.
 
@@ -259,7 +259,7 @@ def strength(
         batch_size: Pictures of a batch. Changes no result.
         checkpoint: A folder that keeps every finished part; a run that was stopped goes on from them when it is called
             again with the same model, pictures and options. Yours to remove afterwards.
-        progress: Called with (what, pictures done, pictures in all).
+        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
         The profile. Memory holds one traced batch (q, k, v) and sums, however many the pictures. Profiles of shards
@@ -276,9 +276,9 @@ def strength(
     check_whole("batch_size", batch_size, 1)
     source = picture_source(images)
     made = heads_recipe(vit, source, "strength", {"distance": distance})
-    steps = Steps(progress, "attention strength", len(source))
-    analysis = StrengthSums(made, distance, batch_size, steps)
-    found = go_through(analysis, vit, source, batch_size, steps, checkpoint)
+    stage = CountedStage(progress, "attention strength", len(source), checkpoint=checkpoint)
+    analysis = StrengthSums(made, distance, batch_size, stage)
+    found = go_through(analysis, vit, source, batch_size, stage, checkpoint)
     assert found.shape is not None  # or no picture was left, which was refused
     uniform = uniform_profiles(len(found.shape.prefix), grid_geometry(found.shape.grid, distance))
     return StrengthProfile(

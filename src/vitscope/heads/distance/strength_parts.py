@@ -17,7 +17,7 @@ from vitscope.heads.per_picture import FILE, Rows
 from vitscope.heads.spatial_sites import prefix_of, spatial_sites
 from vitscope.models.anatomy import TokenLayout
 from vitscope.pictures import Batch, PictureSource
-from vitscope.progress import Steps
+from vitscope.progress import CountedStage
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import AttentionSite, Trace, Vit
@@ -67,7 +67,7 @@ class StrengthSums:
     made: Recipe
     distance: str
     batch_size: int
-    steps: Steps
+    stage: CountedStage
     name: str = "attention strength"
 
     def recipe(self, vit: Vit, source: PictureSource) -> Recipe:
@@ -90,10 +90,10 @@ class StrengthSums:
                 part.moments[name].add(value)
             prefix = trace.layout.prefix[: int(profiles.to_prefix.shape[-1])]
             part.shape = Shape(blocks, tuple(prefix), trace.layout.grid)
-            self.steps.advance(len(batch))
             return part
 
-        return self.merge(prepared, measured(prepared, shard, self.batch_size, profiles_of))
+        found = measured(prepared, shard, self.batch_size, profiles_of, self.stage)
+        return self.merge(prepared, found)
 
     def merge(self, prepared: Vit, parts: Iterable[StrengthPart]) -> StrengthPart:
         """The sums over all pictures."""

@@ -24,7 +24,7 @@ from vitscope.heads.spatial_sites import head_grid
 from vitscope.heads.table import HeadTable, merged_metadata, write_frame
 from vitscope.options.door import checked
 from vitscope.pictures import picture_source
-from vitscope.progress import Progress, Steps, quiet
+from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 from vitscope.tracing import Vit
@@ -146,7 +146,7 @@ def cumulative_pruning(
     batch_size: int = 32,
     seed: int = 0,
     checkpoint: str | Path | None = None,
-    progress: Progress = quiet,
+    progress: Progress | None = None,
 ) -> CumulativePruning:
     """Remove more and more heads and watch the model's answers.
 
@@ -163,7 +163,7 @@ def cumulative_pruning(
         batch_size: Pictures of a batch. Changes no result.
         seed: Of the random orders.
         checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
-        progress: Called with (what, answers done, answers in all).
+        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
         The curves. Those of shards are put together by ``merge``.
@@ -207,10 +207,17 @@ def cumulative_pruning(
     means = replacement_means(vit, source, replacement, batch_size, progress, checkpoint, model)
     options = {"orders": [order for *_, order in runs], "counts": counts, "means": means}
     made = heads_recipe(vit, source, "cumulative pruning", options, labelled=labelled, model=model)
-    told = Steps(progress, "cumulative pruning", len(source), len(runs) * len(counts))
+    stage = CountedStage(
+        progress,
+        "cumulative pruning",
+        len(source),
+        len(runs) * len(counts),
+        unit="answers",
+        checkpoint=checkpoint,
+    )
     heads = [order for *_, order in runs]
-    analysis = CumulativeSums(made, heads, counts, means, labelled, batch_size, L, H, told)
-    found = go_through(analysis, vit, source, batch_size, told, checkpoint)
+    analysis = CumulativeSums(made, heads, counts, means, labelled, batch_size, L, H, stage)
+    found = go_through(analysis, vit, source, batch_size, stage, checkpoint)
     sums = ExactSum(found.total.high.flatten(0, 1), found.total.low.flatten(0, 1))
     place = pd.DataFrame(
         [

@@ -13,7 +13,7 @@ from vitscope.heads.moments import ExactSum
 from vitscope.heads.pruning.change_metrics import js_bits
 from vitscope.heads.pruning.sweep import clean_run
 from vitscope.pictures import Batch, PictureSource
-from vitscope.progress import Steps
+from vitscope.progress import CountedStage
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import HeadAblation, Vit
@@ -57,7 +57,7 @@ class CumulativeSums:
     batch_size: int
     L: int
     H: int
-    steps: Steps
+    stage: CountedStage
     name: str = "cumulative pruning"
 
     def recipe(self, vit: Vit, source: PictureSource) -> Recipe:
@@ -77,6 +77,7 @@ class CumulativeSums:
             resumer = Resumer(prepared, clean)
             rows = []
             for order in self.orders:
+                self.stage.check()
                 asked = [
                     answers(
                         clean.cache.logits.cpu(),
@@ -86,10 +87,10 @@ class CumulativeSums:
                     for count in self.counts
                 ]
                 rows.append(torch.stack(asked, 1))
-                self.steps.advance(len(batch) * len(self.counts))
+                self.stage.advance(len(batch) * len(self.counts))
             return batch, torch.stack(rows, 1)
 
-        for batch, found in measured(prepared, shard, self.batch_size, answers_of):
+        for batch, found in measured(prepared, shard, self.batch_size, answers_of, self.stage):
             sums.total.add(found)
             sums.keys += batch.keys
             sums.ids += batch.ids

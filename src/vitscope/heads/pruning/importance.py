@@ -7,7 +7,7 @@ for a head, which heads pass a screen) is prepared over all of them; the rest is
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from vitscope.heads.spatial_sites import head_grid
 from vitscope.heads.table import HeadTable
 from vitscope.options.door import checked
 from vitscope.pictures import Batch, picture_source
-from vitscope.progress import Progress, Steps, quiet
+from vitscope.progress import CountedStage, Progress
 from vitscope.tracing import ClassIndex, Target, TopK, Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity
@@ -49,7 +49,7 @@ def importance(
     gradient: bool = True,
     batch_size: int = 32,
     checkpoint: str | Path | None = None,
-    progress: Progress = quiet,
+    progress: Progress | None = None,
 ) -> HeadTable:
     """Take away every head in turn and measure what changes, per picture.
 
@@ -68,7 +68,7 @@ def importance(
         batch_size: Pictures of a batch, and changed copies that the model sees at once. Changes no result.
         checkpoint: A folder that keeps every finished part; a run that was stopped goes on from them when it is called
             again with the same model, pictures, labels and options. Yours to remove afterwards.
-        progress: Called with (what, steps done, steps in all).
+        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
         A table whose metadata hold the cost (forwards in units of one full forward) and, where both are known, the
@@ -100,22 +100,32 @@ def importance(
     model = model_identity(vit)
     means = replacement_means(vit, source, replacement, batch_size, progress, checkpoint, model)
 
-    def over(name: str, options: dict[str, Any], measure: Any, steps: Steps) -> Rows:
+    def over(
+        name: str, options: dict[str, Any], measure: Callable[[Batch], Rows], stage: CountedStage
+    ) -> Rows:
         made = heads_recipe(vit, source, name, {"means": means, **options}, labelled=labelled, model=model)
-        return go_through(PerPicture(made, measure, batch_size), vit, source, batch_size, steps, checkpoint)
+        analysis = PerPicture(made, measure, batch_size, stage)
+        return go_through(analysis, vit, source, batch_size, stage, checkpoint)
 
     found: list[Rows] = []
     if gradient:
-        steps = Steps(progress, "first-order scores", len(source))
-        found.append(over("first-order scores", {}, _FirstOrder(vit, means, labelled, steps), steps))
+        stage = CountedStage(progress, "first-order scores", len(source), checkpoint=checkpoint)
+        found.append(over("first-order scores", {}, _FirstOrder(vit, means, labelled), stage))
     heads = [(block, head) for block in range(L) for head in range(vit.anatomy.blocks[block].heads)]
     if screen is not None:
         heads = _screened(found[0], heads, screen)
     if exact:
-        steps = Steps(progress, "pruning heads", len(source), len(heads))
-        sweep = LeaveOneOut(vit, heads, means, representation, labelled, batch_size, L, H, steps.advance)
+        stage = CountedStage(
+            progress,
+            "pruning heads",
+            len(source),
+            len(heads),
+            unit="heads of pictures",
+            checkpoint=checkpoint,
+        )
+        sweep = LeaveOneOut(vit, heads, means, representation, labelled, batch_size, L, H, stage)
         chosen = {"heads": heads, "representation": representation}
-        found.append(over("leave one head out", chosen, sweep, steps))
+        found.append(over("leave one head out", chosen, sweep, stage))
     # A picture that vanished between two passes is in one of them only.
     shared = set.intersection(*(set(rows.keys) for rows in found))
     found = [rows.only(shared) for rows in found]
@@ -148,8 +158,8 @@ def importance(
 class _FirstOrder:
     """first_order |<T, dT>| and its signed form of the top class, and of the label where there are labels."""
 
-    def __init__(self, vit: Vit, means: Tensor | None, labelled: bool, steps: Steps) -> None:
-        self.vit, self.means, self.labelled, self.steps = vit, means, labelled, steps
+    def __init__(self, vit: Vit, means: Tensor | None, labelled: bool) -> None:
+        self.vit, self.means, self.labelled = vit, means, labelled
 
     def __call__(self, batch: Batch) -> Rows:
         targets: list[Target] = [TopK(1)]
@@ -160,7 +170,6 @@ class _FirstOrder:
         values = {"first_order": signed.abs(), "first_order_signed": signed}
         if len(traces) > 1:
             values["first_order_label"] = first_order_scores(traces[1], self.means)
-        self.steps.advance(len(batch))
         return Rows.of(batch, values, (1 + len(targets)) * len(batch))
 
 

@@ -23,7 +23,7 @@ from vitscope.heads.pruning.sweep import clean_run, measure
 from vitscope.heads.spatial_sites import head_grid
 from vitscope.options.door import checked
 from vitscope.pictures import Batch, picture_source
-from vitscope.progress import Progress, Steps, quiet
+from vitscope.progress import CountedStage, Progress
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.copies.resuming import Resumer
@@ -43,7 +43,7 @@ def joint_effect(
     replacement: str | Tensor = "zero",
     batch_size: int = 32,
     checkpoint: str | Path | None = None,
-    progress: Progress = quiet,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """A chosen set of heads removed together against the sum of removing each alone.
 
@@ -55,7 +55,7 @@ def joint_effect(
         replacement: What stands in for a head, as for `importance`.
         batch_size: Pictures of a batch. Changes no result.
         checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
-        progress: Called with (what, pictures done, pictures in all).
+        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
         One row per output metric: joint, sum_of_singles, interaction (joint minus sum; above 0 the heads stand in for
@@ -84,7 +84,7 @@ def joint_effect(
     means = replacement_means(vit, source, replacement, batch_size, progress, checkpoint, model)
     options = {"heads": heads, "means": means}
     made = heads_recipe(vit, source, "joint effect", options, labelled=labelled, model=model)
-    steps = Steps(progress, "removing heads together", len(source))
+    stage = CountedStage(progress, "removing heads together", len(source), checkpoint=checkpoint)
 
     def measure_batch(batch: Batch) -> Rows:
         clean = clean_run(vit, batch.images, batch.labels if labelled else None)
@@ -96,10 +96,10 @@ def joint_effect(
         single = [effect([head]) for head in heads]
         found = {f"{TOGETHER}{name}": value for name, value in effect(heads).items()}
         found |= {f"{APART}{name}": torch.stack([one[name] for one in single]).sum(0) for name in single[0]}
-        steps.advance(len(batch))
         return Rows.of(batch, found)
 
-    rows = go_through(PerPicture(made, measure_batch, batch_size), vit, source, batch_size, steps, checkpoint)
+    analysis = PerPicture(made, measure_batch, batch_size, stage)
+    rows = go_through(analysis, vit, source, batch_size, stage, checkpoint)
     told = []
     for name in (name.removeprefix(TOGETHER) for name in rows.values if name.startswith(TOGETHER)):
         together, apart = (rows.values[side + name].astype(np.float64) for side in (TOGETHER, APART))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from vitscope.heads.per_picture import Rows
 from vitscope.heads.pruning.sweep import clean_run, groups, measure_output, measure_tokens, stacked_index
 from vitscope.pictures import Batch
+from vitscope.progress import CountedStage
 from vitscope.tracing import HeadAblation, Vit
 from vitscope.tracing.copies.resuming import TAILS, Resumer, Started, head_masks
 
@@ -24,7 +25,7 @@ class LeaveOneOut:
     """What is taken away and what is measured; called with a batch it gives every metric, (n, L, H).
 
     heads: which; those that are not named are NaN. means: what stands in for a head, None for zero. L, H: the grid of
-    heads. advance: told how many (picture, head) pairs are done.
+    heads. stage: told how many (picture, head) pairs are done.
     """
 
     vit: Vit
@@ -35,7 +36,7 @@ class LeaveOneOut:
     batch_size: int
     L: int
     H: int
-    advance: Callable[[int], None]
+    stage: CountedStage
 
     def __call__(self, batch: Batch) -> Rows:
         clean = clean_run(self.vit, batch.images, batch.labels if self.labelled else None)
@@ -59,6 +60,7 @@ class _Sweep:
         self.cost += n
         waiting: list[tuple[int, list[int], Started]] = []
         for block in range(plan.L):
+            plan.stage.check()
             mine = [head for b, head in plan.heads if b == block]
             size = plan.batch_size if self.resumer.stacks else 1
             for group in groups(mine, n, size):
@@ -67,7 +69,7 @@ class _Sweep:
                 self._finish(waiting)
                 waiting = []
             if mine:
-                plan.advance(len(mine) * n)
+                plan.stage.advance(len(mine) * n)
 
     def _start(self, block: int, heads: list[int]) -> Started:
         """Run copies without each of the heads of one block up to a shortened last block, and measure the block."""

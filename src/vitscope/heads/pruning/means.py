@@ -18,7 +18,7 @@ from vitscope.heads.per_picture import go_through
 from vitscope.heads.spatial_sites import head_grid
 from vitscope.options.door import checked
 from vitscope.pictures import Batch, PictureSource, picture_source
-from vitscope.progress import Progress, Steps, quiet
+from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import AttentionSite, Vit
@@ -44,7 +44,7 @@ class HeadOutputs:
     made: Recipe
     per_query: bool
     batch_size: int
-    steps: Steps
+    stage: CountedStage
     name: str = NAME
 
     def recipe(self, vit: Vit, source: PictureSource) -> Recipe:
@@ -65,10 +65,9 @@ class HeadOutputs:
             outputs = [
                 site.output.double() if self.per_query else site.output.double().mean(2) for site in sites
             ]
-            self.steps.advance(len(batch))
             return torch.stack([output.cpu() for output in outputs], 1)
 
-        for found in measured(prepared, shard, self.batch_size, outputs_of):
+        for found in measured(prepared, shard, self.batch_size, outputs_of, self.stage):
             total.add(found)
             count += len(found)
         return OutputSums(count, total)
@@ -110,7 +109,7 @@ def mean_outputs(
     per_query: bool = False,
     batch_size: int = 16,
     checkpoint: str | Path | None = None,
-    progress: Progress = quiet,
+    progress: Progress | None = None,
     model: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Mean of every head's output T_lh over pictures (and queries, unless ``per_query``).
@@ -121,7 +120,7 @@ def mean_outputs(
         per_query: One mean for each query position.
         batch_size: Pictures of a batch.
         checkpoint: A folder that keeps finished parts; a stopped run goes on from them.
-        progress: Called with (what, pictures done, pictures in all).
+        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
         model: The model's part of the recipe, when it is known already.
 
     Returns:
@@ -136,9 +135,9 @@ def mean_outputs(
     """
     source = picture_source(images)
     made = heads_recipe(vit, source, NAME, {"per_query": per_query}, model=model)
-    steps = Steps(progress, NAME, len(source))
-    analysis = HeadOutputs(made, per_query, batch_size, steps)
-    found = go_through(analysis, vit, source, batch_size, steps, checkpoint)
+    stage = CountedStage(progress, NAME, len(source), checkpoint=checkpoint)
+    analysis = HeadOutputs(made, per_query, batch_size, stage)
+    found = go_through(analysis, vit, source, batch_size, stage, checkpoint)
     return (found.total.value() / found.count).float()
 
 
@@ -166,7 +165,7 @@ def replacement_means(
     source: PictureSource,
     replacement: str | Tensor,
     batch_size: int,
-    progress: Progress = quiet,
+    progress: Progress | None = None,
     checkpoint: str | Path | None = None,
     model: Mapping[str, Any] | None = None,
 ) -> Tensor | None:

@@ -30,7 +30,7 @@ from vitscope.heads.table import check_once, merged_metadata, picture_rows, writ
 from vitscope.models.anatomy import TokenLayout
 from vitscope.options.door import checked
 from vitscope.pictures import Batch, picture_source
-from vitscope.progress import Progress, Steps, quiet
+from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 from vitscope.tracing import EntryAblation, Vit
@@ -229,7 +229,7 @@ def partial_pruning(
     representation: str = "standard",
     batch_size: int = 32,
     checkpoint: str | Path | None = None,
-    progress: Progress = quiet,
+    progress: Progress | None = None,
 ) -> PartialPruning:
     """Take away parts of one head's attention in turn.
 
@@ -247,7 +247,7 @@ def partial_pruning(
         representation: As for `importance`.
         batch_size: Pictures of a batch, and changed copies that the model sees at once. Changes no result.
         checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
-        progress: Called with (what, pictures done, pictures in all).
+        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
         The curves per picture. Those of shards are put together by ``merge``.
@@ -281,7 +281,7 @@ def partial_pruning(
     }
     made = heads_recipe(vit, source, "partial pruning", options, labelled=labelled)
     steps, masks = _masks(vit.anatomy.layout, vit.source, parts, queries, hops, distance)
-    told = Steps(progress, "dissecting the head", len(source))
+    stage = CountedStage(progress, "dissecting the head", len(source), checkpoint=checkpoint)
 
     def measure_batch(batch: Batch) -> Rows:
         clean = clean_run(vit, batch.images, batch.labels if labelled else None)
@@ -302,11 +302,10 @@ def partial_pruning(
             logits, outputs = resumer.run(block, ablation, index, patches=representation == "all")
             for name, value in measure(clean, logits, outputs, block, index, representation).items():
                 columns.setdefault(name, []).append(value.reshape(len(group), n).T.float())
-        told.advance(len(batch))
         return Rows.of(batch, {name: torch.cat(column, 1) for name, column in columns.items()})
 
-    analysis = PerPicture(made, measure_batch, batch_size)
-    found = go_through(analysis, vit, source, batch_size, told, checkpoint)
+    analysis = PerPicture(made, measure_batch, batch_size, stage)
+    found = go_through(analysis, vit, source, batch_size, stage, checkpoint)
     return PartialPruning(
         block,
         head,

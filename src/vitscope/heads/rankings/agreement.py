@@ -21,6 +21,7 @@ from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin
 from vitscope.heads.rankings.correlation import STATISTICS, Correlation, interval, rank_heads
 from vitscope.heads.table import HeadTable, write_frame
+from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
 
@@ -199,6 +200,7 @@ def agree(
     resample: str = "pictures",
     rounds: int = 300,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Agreement:
     """Agreement between columns of a HeadTable. Distances from zero count for signed scores as they are: a head that
     hurts ranks lowest.
@@ -210,6 +212,7 @@ def agree(
             heads?): what the 95 % percentile intervals are over.
         rounds: Bootstrap repetitions.
         seed: Of the bootstrap.
+        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
 
     Raises:
         HeadsError: fewer than two scores, an unknown one, numbers out of bounds.
@@ -231,13 +234,17 @@ def agree(
     means = _means(flat, None)
     random = np.random.default_rng(seed)
     draws = []
+    pairs = len(names) * (len(names) - 1) // 2
+    stage = CountedStage(progress, "rank correlations", rounds + pairs * len(STATISTICS), unit="steps")
     for _ in range(rounds):
+        stage.check()
         if resample == "pictures":
             weights = np.bincount(random.integers(0, flat.shape[1], flat.shape[1]), minlength=flat.shape[1])
             draws.append(_means(flat, weights))
         else:
             draws.append(means[:, random.integers(0, means.shape[1], means.shape[1])])
-    matrices = {statistic: _matrix(means, draws, statistic) for statistic in STATISTICS}
+        stage.advance()
+    matrices = {statistic: _matrix(means, draws, statistic, stage) for statistic in STATISTICS}
     ranks = np.stack([rank_heads(row) for row in means])
     return Agreement(
         names,
@@ -273,14 +280,16 @@ def _means(flat: NDArray[np.float64], weights: NDArray[np.int64] | None) -> NDAr
 
 
 def _matrix(
-    means: NDArray[np.float64], draws: list[NDArray[np.float64]], statistic: str
+    means: NDArray[np.float64], draws: list[NDArray[np.float64]], statistic: str, stage: CountedStage
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     count = len(means)
     value, low, high = np.eye(count), np.eye(count), np.eye(count)
     measure = STATISTICS[statistic]
     for i, j in combinations(range(count), 2):
+        stage.check()
         value[i, j] = value[j, i] = measure(means[i], means[j])
         samples = np.array([measure(draw[i], draw[j]) for draw in draws])
         low[i, j], high[i, j] = interval(samples)
         low[j, i], high[j, i] = low[i, j], high[i, j]
+        stage.advance()
     return value, low, high

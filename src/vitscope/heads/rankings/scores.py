@@ -28,7 +28,7 @@ from vitscope.methods.daam import daam, daam_sites
 from vitscope.methods.gmar import head_weights
 from vitscope.options.door import checked
 from vitscope.pictures import Batch, picture_source
-from vitscope.progress import Progress, Steps, quiet
+from vitscope.progress import CountedStage, Progress
 from vitscope.tracing import Trace, Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 
@@ -109,7 +109,7 @@ def head_scores(
     *,
     batch_size: int = 16,
     checkpoint: str | Path | None = None,
-    progress: Progress = quiet,
+    progress: Progress | None = None,
 ) -> HeadTable:
     """The scores of `SCORES` per picture for the predicted class: one forward and one backward per picture.
 
@@ -118,7 +118,7 @@ def head_scores(
         images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
         batch_size: Pictures of a batch. Changes no result.
         checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
-        progress: Called with (what, pictures done, pictures in all).
+        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
         One column per score. Tables of shards are put together by ``merge``.
@@ -132,14 +132,13 @@ def head_scores(
     check_whole("batch_size", batch_size, 1)
     source = picture_source(images)
     made = heads_recipe(vit, source, "head scores", {})
-    steps = Steps(progress, "head scores", len(source))
+    stage = CountedStage(progress, "head scores", len(source), checkpoint=checkpoint)
 
     def measure(batch: Batch) -> Rows:
-        rows = Rows.of(batch, trace_scores(vit.trace(batch.images, keys=batch.keys)))
-        steps.advance(len(batch))
-        return rows
+        return Rows.of(batch, trace_scores(vit.trace(batch.images, keys=batch.keys)))
 
-    found = go_through(PerPicture(made, measure, batch_size), vit, source, batch_size, steps, checkpoint)
+    analysis = PerPicture(made, measure, batch_size, stage)
+    found = go_through(analysis, vit, source, batch_size, stage, checkpoint)
     metadata = {
         "analysis": "scores",
         "model": vit.source,
@@ -164,7 +163,7 @@ def agreement(
     batch_size: int = 16,
     seed: int = 0,
     checkpoint: str | Path | None = None,
-    progress: Progress = quiet,
+    progress: Progress | None = None,
 ) -> Agreement:
     """Rank correlations between pruning metrics, GMAR, DAAM, first-order scores, strength and entropy.
 
@@ -180,7 +179,7 @@ def agreement(
         batch_size: Pictures of a batch. Changes no result.
         seed: Of the bootstrap.
         checkpoint: A folder that keeps every finished part; a run that was stopped goes on from them.
-        progress: Called with (what, steps done, steps in all).
+        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
         The agreement. It keeps the scores of every picture, so those of shards are put together by ``merge``.
@@ -217,4 +216,4 @@ def agreement(
     chosen = scores or tuple(
         name for name in DEFAULT_AGREEMENT if name in joined.values and np.isfinite(joined[name]).any()
     )
-    return agree(joined, chosen, resample=resample, rounds=rounds, seed=seed)
+    return agree(joined, chosen, resample=resample, rounds=rounds, seed=seed, progress=progress)

@@ -23,6 +23,7 @@ from vitscope.models.preparing.inputs import to_pictures
 from vitscope.options.door import checked
 from vitscope.pictures.bands import describe_shown
 from vitscope.pictures.source import picture_source
+from vitscope.progress import CountedStage, Progress, watched
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, by_number, parse_target
 from vitscope.tracing.calls.callers_switches import unaffected
@@ -59,6 +60,7 @@ def explain(
     batch_size: int = 16,
     keep_pictures: bool = True,
     clean: bool = False,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Explanation | dict[str, Explanation]:
     """Maps of one method, or of several from shared traces.
@@ -68,9 +70,11 @@ def explain(
     a mapping from names to options; None takes DART where it applies to the model, else DAAM (`default_method`).
     ``target``: see ``parse_target``.
     ``clean``: give high-norm outlier patches the median of their neighbours, see ``diagnostics.clean``.
+    ``progress``: told how far it is, and asked before each batch whether to stop, see :mod:`vitscope.progress`.
     ``options`` go to every named method that has them. Returns an Explanation, or a dict of them by name for
     several methods. Raises MethodError for a method that is unknown or does not apply, or for an option that no
     named method has."""
+    watched(progress)
     request = {} if method is None else _request(method, options)
     aim = by_number(parse_target(target), vit.class_names, vit.source)
     model = model_identity(vit)  # once: it reads all weights
@@ -78,8 +82,11 @@ def explain(
     parts: dict[str, list[Explanation]] = {}
     positions: list[int] = []
     count = 0
+    stage: CountedStage | None = None
     for batch in input_batches(vit, images, batch_size):
         inputs, count = batch.inputs, batch.count
+        stage = stage or CountedStage(progress, "explaining", count)
+        stage.check()
         if not request:
             request = _request(default_method(vit.probe_for(inputs).anatomy), options)
         positions += batch.positions
@@ -112,8 +119,10 @@ def explain(
                     drawn[frames] = _drawable(shown, frames, vit)
                 explanation = dataclasses.replace(explanation, pictures=drawn[frames])
             parts.setdefault(name, []).append(explanation)
-    if not positions:
+        stage.reach(positions[-1] + 1)
+    if stage is None:
         raise PictureError("none of the pictures can be read; their source tells the reasons (.skipped)")
+    stage.reach(count)
     joined = {name: concatenate(found) for name, found in parts.items()}
     if isinstance(aim, ClassIndex):  # a part knows of its own pictures' classes alone
         described = aim.of(positions, count).describe()
