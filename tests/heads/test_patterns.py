@@ -24,7 +24,7 @@ from vitscope.heads.atlas.pattern_names import name_pattern
 from vitscope.heads.atlas.principal import fit_principal
 from vitscope.heads.moments import Moments
 from vitscope.heads.rankings.correlation import kendall, spearman
-from vitscope.reports.heads.plots.common import few_groups
+from vitscope.reports.heads.plots.labels import few_groups
 from vitscope.storage import folders, tensors
 
 

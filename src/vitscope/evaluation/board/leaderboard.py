@@ -168,9 +168,7 @@ class Leaderboard(Board):
         """A self-contained page: table, intervals, curves, heat maps of rank correlation, worst and best pictures."""
         text: str = drawn_by("leaderboard.page", "page")(self)
         if path is not None:
-            from vitscope.rendering.files import write_atomically
-
-            write_atomically(path, text)
+            files.write(path, text)
         return text
 
     def _repr_html_(self) -> str:

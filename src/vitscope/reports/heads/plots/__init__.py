@@ -1,6 +1,6 @@
 """The plots of this room, built from its records and drawn by the rendering room."""
 
-from vitscope.reports.heads.plots.common import Drawn, title_of
+from vitscope.reports.heads.plots.labels import Drawn, title_of
 from vitscope.reports.heads.plots.looks import (
     code_map,
     distance_trend,

@@ -12,7 +12,7 @@ from vitscope.heads.atlas.atlas import PatternAtlas, PatternMapping
 from vitscope.heads.distance.strength import StrengthProfile
 from vitscope.rendering.plots.charts import curves, scatter
 from vitscope.rendering.plots.figure import new_figure, style_axes, theme_of
-from vitscope.reports.heads.plots.common import Drawn, few_groups
+from vitscope.reports.heads.plots.labels import Drawn, few_groups
 
 
 def strength_curves(

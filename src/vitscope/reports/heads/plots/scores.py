@@ -15,7 +15,7 @@ from vitscope.heads.rankings.agreement import Agreement
 from vitscope.heads.rankings.correlation import rank_heads
 from vitscope.heads.table import HeadTable
 from vitscope.rendering.plots.charts import correlation_matrix, curves, head_matrix, scatter
-from vitscope.reports.heads.plots.common import Drawn, few_groups, title_of
+from vitscope.reports.heads.plots.labels import Drawn, few_groups, title_of
 
 
 def _blocks(count: int) -> list[str]:

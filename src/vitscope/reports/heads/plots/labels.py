@@ -1,4 +1,4 @@
-"""What the plots of this room share."""
+"""What the plots of heads call things: titles of metrics and scores, and "other" for what is beyond ten colours."""
 
 from __future__ import annotations
 
