@@ -25,7 +25,7 @@ from vitscope import heads
 from vitscope.pictures.annotations import read_folder
 from vitscope.rendering.plots.figure import save_figure
 from vitscope.reports.heads import plots
-from vitscope.reports.heads.page import HeadsStory
+from vitscope.reports.heads.page import HeadsReport
 from vitscope.storage import folders
 
 
@@ -143,7 +143,7 @@ def main() -> None:
     print(atlas.verdict)
     quoted(clock, table, mean, strength, agreement, cumulative, path)
 
-    story = HeadsStory(
+    story = HeadsReport(
         vit.source,
         len(pictures),
         table=table,

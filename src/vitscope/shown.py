@@ -7,7 +7,7 @@ from typing import Any
 
 
 def drawn_by(module: str, function: str) -> Any:
-    """A function of the reports room, such as ``drawn_by("leaderboard.page", "page")``.
+    """A function of the reports room, such as ``drawn_by("explanations.drawing", "overlay")``.
 
     Results lie below the pictures that are made of them, so this is the one place where an arrow points upwards, and it
     is followed only when somebody wants to see."""

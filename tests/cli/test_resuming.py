@@ -11,9 +11,9 @@ import pytest
 import vitscope as vs
 from tests.cli.bad_pictures import photograph
 from tests.cli.conftest import Shell
-from vitscope.cli.shared.drawing import write_results
 from vitscope.errors import OutputError
 from vitscope.methods import Explanation
+from vitscope.reports import write_maps
 
 LINE = ("--model", "bundled/shapes", "--method", "gae", "--batch-size", 2, "--report", "--json")
 
@@ -60,14 +60,14 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     counted.clear()
     written: list[Path] = []
 
-    def stopped(*arguments: Any) -> dict[str, Any]:
-        written.append(arguments[3])
+    def stopped(*arguments: Any, **looks: Any) -> dict[str, Any]:
+        written.append(arguments[1])
         if len(written) == 4:
             raise KeyboardInterrupt
-        return write_results(*arguments)
+        return write_maps(*arguments, **looks)
 
     with monkeypatch.context() as patch:
-        patch.setattr("vitscope.cli.commands.explain.write_results", stopped)
+        patch.setattr("vitscope.reports.write_maps", stopped)
         result = shell("explain", photos, *LINE, "--out", tmp_path / "parts")
     assert result.code == 130 and result.error == "error: interrupted; what was finished is kept"
     counted.clear()
@@ -171,14 +171,14 @@ def test_the_contents_of_a_file_that_an_option_names_are_part_of_the_recipe(tmp_
 def test_one_bad_output_file_costs_one_picture(
     shell: Shell, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = write_results
+    real = write_maps
 
-    def bad(*arguments: Any) -> dict[str, Any]:
-        if arguments[3].name == "1":
+    def bad(*arguments: Any, **looks: Any) -> dict[str, Any]:
+        if arguments[1].name == "1":
             raise OutputError("cannot write 1.rollout.safetensors (No space left); choose another place")
-        return real(*arguments)
+        return real(*arguments, **looks)
 
-    monkeypatch.setattr("vitscope.cli.commands.explain.write_results", bad)
+    monkeypatch.setattr("vitscope.reports.write_maps", bad)
     line = ("explain", photos, "--model", "bundled/shapes", "--method", "rollout", "--no-draw", "--json")
     result = shell(*line, "--out", tmp_path / "out")
     assert result.code == 3

@@ -43,7 +43,7 @@ def test_maps_and_drawings_of_any_number_of_channels(channels: int) -> None:
     }.get(channels)
     notes = [note for note in found["gae"].metadata["notes"] if "channel" in note]
     assert notes == ([told] if told else [])
-    plain = found["gae"].overlay(0, caption=None)
+    plain = found["gae"].overlay(0, caption="")
     captioned = found["gae"].overlay(0)
     assert (captioned.height > plain.height) == (told is not None)
     # the channels are summed: x * dy/dx written out

@@ -19,15 +19,11 @@ from PIL import Image
 
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import lookup_table
-from vitscope.reports.explanations.page import (
-    Report,
-    ReportFlow,
-    ReportHeads,
-    ReportMap,
-    ReportMethod,
-    ReportPicture,
-)
+from vitscope.reports import words
+from vitscope.reports.explanations.page import Report
+from vitscope.reports.explanations.records import Card, CardFlow, CardHeads, CardMap, MethodSummary
 
+BLOCKS = (words.step_names("block", 3), words.step_places("block", 3))
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<b>.jpg"
 
 
@@ -43,31 +39,29 @@ def report(maps: np.ndarray) -> Report:
     flow = np.cumsum(np.stack([maps, 2 * maps, maps]), axis=0)
     holes = maps.copy()
     holes[1, 1] = np.nan
-    first = ReportPicture(
+    first = Card(
         "heron.jpg",
         Image.new("RGB", (100, 60), "teal"),
         predictions=[("heron", 0.9), ("crane", 0.05)],
         target="heron",
         label="heron",
         maps=[
-            ReportMap("gmar", maps, prefix={"class token": 0.25}, note="a note"),
-            ReportMap("dart", maps - 0.1, scaling="signed"),
-            ReportMap("holes", holes),
+            CardMap("gmar", maps, prefix={"class token": 0.25}, note="a note"),
+            CardMap("dart", maps - 0.1, scaling="signed"),
+            CardMap("holes", holes),
         ],
         flows=[
-            ReportFlow("daam", flow),
-            ReportFlow("signed", flow - 0.2, scaling="signed", accumulated=False),
+            CardFlow("daam", flow, *BLOCKS),
+            CardFlow("signed", flow - 0.2, *BLOCKS, scaling="signed", accumulated=False),
         ],
-        heads=[ReportHeads("gmar", [[0.25, 0.75], [0.5, np.nan]])],
+        heads=[CardHeads("gmar", [[0.25, 0.75], [0.5, np.nan]], ["0", "1"], ["0", "1"])],
     )
-    second = ReportPicture(
-        HOSTILE, Image.new("L", (30, 90)), [(HOSTILE, 0.5)], HOSTILE, HOSTILE, note=HOSTILE
-    )
+    second = Card(HOSTILE, Image.new("L", (30, 90)), [(HOSTILE, 0.5)], HOSTILE, HOSTILE, note=HOSTILE)
     return Report(
         HOSTILE,
         [first, second],
         subtitle=HOSTILE,
-        methods=[ReportMethod("gmar", HOSTILE, HOSTILE, {HOSTILE: HOSTILE})],
+        methods=[MethodSummary("gmar", HOSTILE, HOSTILE, {HOSTILE: HOSTILE})],
         commands=[("vitscope explain heron.jpg", ""), (HOSTILE, HOSTILE)],
         next_steps=[("vitscope flow heron.jpg", "An animation")],
         metadata={"model": "vit", HOSTILE: HOSTILE},
@@ -153,7 +147,7 @@ def test_predictions_heads_commands_and_metadata_are_shown(reader: type, report:
 
 
 def test_a_small_report_leaves_out_what_there_is_not(reader: type, tmp_path: Path) -> None:
-    bare = Report("Bare", [ReportPicture("one", Image.new("RGB", (8, 8)))])
+    bare = Report("Bare", [Card("one", Image.new("RGB", (8, 8)))])
     read = reader(bare.write(tmp_path / "bare.html").read_text(encoding="utf-8"))
     assert not read.of("nav") and not read.of("table") and not read.of("dl")
 
@@ -161,15 +155,16 @@ def test_a_small_report_leaves_out_what_there_is_not(reader: type, tmp_path: Pat
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ({"maps": [ReportMap("a", np.zeros((2, 3, 4)))]}, r"map \(h, w\)"),
-        ({"maps": [ReportMap("a", np.zeros((2, 2)), colour="jet")]}, "refused"),
-        ({"flows": [ReportFlow("a", np.zeros((2, 3)))]}, r"\(L, h, w\)"),
-        ({"heads": [ReportHeads("a", [1.0, 2.0])]}, r"\(L, H\)"),
+        ({"maps": [CardMap("a", np.zeros((2, 3, 4)))]}, r"map \(h, w\)"),
+        ({"maps": [CardMap("a", np.zeros((2, 2)), colour="jet")]}, "refused"),
+        ({"flows": [CardFlow("a", np.zeros((2, 3)), *BLOCKS)]}, r"\(L, h, w\)"),
+        ({"flows": [CardFlow("a", np.zeros((2, 3, 3)), *BLOCKS)]}, "2 labels"),
+        ({"heads": [CardHeads("a", [1.0, 2.0], ["0"], ["0"])]}, r"\(L, H\)"),
     ],
 )
 def test_wrong_records_are_refused(entry: dict, words: str) -> None:
     with pytest.raises(RenderingError, match=words):
-        Report("R", [ReportPicture("p", Image.new("RGB", (8, 8)), **entry)]).html()
+        Report("R", [Card("p", Image.new("RGB", (8, 8)), **entry)]).html()
 
 
 PROBE = """
@@ -234,5 +229,6 @@ def test_the_player_and_the_readouts_work_in_a_browser(report: Report, tmp_path:
     found = re.search(r'<pre id="said">(.*?)</pre>', done.stdout)
     assert found is not None
     assert found[1].split(";") == [
-        "block 1 of 3", "0 0.25 0.5", "0 0.0625 0.125", "block 2 of 3", "block 3 of 3", "Play", "1, 5: 0.125", "6", "15"
+        "block 0 of 0–2", "0 0.25 0.5", "0 0.0625 0.125", "block 1 of 0–2", "block 2 of 0–2",
+        "Play", "1, 5: 0.125", "6", "15"
     ]  # fmt: skip

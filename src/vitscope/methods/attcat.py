@@ -33,6 +33,7 @@ from vitscope.tracing import AttentionSite, Capture, Trace
     signed=True,
     backwards=1,
     has_flow=True,
+    accumulates=True,
     needs=Needs(gradient=True, capture=Capture(streams=True)),
     applies=row_methods,
 )
@@ -68,6 +69,7 @@ def attcat(trace: Trace, *, at: Literal["input", "output"] = "input") -> Relevan
     class_specific=True,
     backwards=1,
     has_flow=True,
+    accumulates=True,
     applies=row_methods,
 )
 def agcam(trace: Trace) -> Relevance:

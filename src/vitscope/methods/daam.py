@@ -99,6 +99,7 @@ def _needs(vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Needs:
     class_specific=True,
     backwards=1,
     has_flow=True,
+    accumulates=True,
     needs=_needs,
     applies=_applies,
     follows_rows=True,

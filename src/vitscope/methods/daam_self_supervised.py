@@ -112,6 +112,7 @@ def _needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
     class_specific=False,
     backwards=1,
     has_flow=True,
+    accumulates=True,
     needs=_needs,
     applies=_applies,
     follows_rows=True,

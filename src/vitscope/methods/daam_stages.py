@@ -34,7 +34,9 @@ def stage_relevance(trace: Trace, normalise: bool, channel_relu: bool) -> Releva
     stacked = torch.stack(resized, 1)
     flow = stacked.cumsum(1)
     notes = ("stages: " + ", ".join(trace.stage_paths),)
-    return Relevance(maps=flow[:, -1], flow=flow, extras={"block_maps": stacked}, notes=notes)
+    return Relevance(
+        maps=flow[:, -1], flow=flow, extras={"block_maps": stacked}, notes=notes, flow_of="stage"
+    )
 
 
 def stage_map(features: Tensor, gradient: Tensor, channel_relu: bool) -> Tensor:

@@ -45,6 +45,7 @@ def constant_gate_needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Ne
     signed=True,
     backwards=1,
     has_flow=True,
+    accumulates=True,
     needs=constant_gate_needs,
     applies=stream_methods,
     resolve=resolve_kappa,

@@ -49,6 +49,7 @@ def _added_up(trace: Trace) -> Relevance:
     signed=True,
     backwards=1,
     has_flow=True,
+    accumulates=True,
     needs=Needs(gradient=True, capture=STREAMS),
     applies=stream_methods,
 )
@@ -69,6 +70,7 @@ def fullgrad_plus(trace: Trace) -> Relevance:
     signed=True,
     backwards=1,
     has_flow=True,
+    accumulates=True,
     needs=Needs(gradient=True, rules=constant_gate(), capture=STREAMS),
     applies=stream_methods,
 )

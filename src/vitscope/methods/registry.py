@@ -53,6 +53,9 @@ class MethodInfo:
     resolve: Resolve | None = None
     """Puts in what depends on the model, so that a record of the options says what was used."""
 
+    accumulates: bool = False
+    """True where each map of the flow is the sum over all blocks up to its own."""
+
     @cached_property
     def declared(self) -> dict[str, Option]:
         """What each option accepts, by name; methods on the plain gradient also have ``libra``."""
@@ -166,6 +169,7 @@ def register(
     forwards: float = 1,
     backwards: float = 0,
     has_flow: bool = False,
+    accumulates: bool = False,
     needs: Needs | NeedsOf | None = None,
     applies: Applies = token_methods,
     takes_libra: bool | None = None,
@@ -174,6 +178,7 @@ def register(
 ) -> Callable[[Function], Function]:
     """Register ``function(trace, *, options…) -> Relevance`` under ``name``.
 
+    ``accumulates``: each map of the flow is the sum over all blocks up to its own.
     ``takes_libra``: the method has the option ``libra``. None: when its needs are a gradient without rules. A method
     that runs passes of its own, or whose needs depend on its options, says so itself; ``trace.rules`` then holds
     Libra's rules. ``resolve``: puts what depends on the model into the options. ``follows_rows``: the
@@ -190,7 +195,7 @@ def register(
             raise MethodError(f"a method named '{name}' is registered already; choose another name")
         _METHODS[name] = MethodInfo(
             name, family, title, citation, class_specific, signed, forwards, backwards, has_flow, function, held,
-            applies, takes_libra, rows, resolve,
+            applies, takes_libra, rows, resolve, accumulates,
         )  # fmt: skip
         return function
 

@@ -17,14 +17,15 @@ class Relevance:
     """Raw relevance of one batch, no min-max.
 
     ``tokens`` (B, N): one value per token, prefix included; or ``maps`` (B, h, w) for methods that know no tokens.
-    ``flow`` (B, L, N) or (B, L, h, w): one map per block. ``extras``: named tensors with the batch first (head
-    weights and the like)."""
+    ``flow`` (B, L, N) or (B, L, h, w): one map per block, or per what ``flow_of`` names.
+    ``extras``: named tensors with the batch first (head weights and the like)."""
 
     tokens: Tensor | None = None
     maps: Tensor | None = None
     flow: Tensor | None = None
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    flow_of: str = "block"
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from vitscope.cli.shared import console, options
-from vitscope.cli.shared.drawing import Drawing, write_flow, write_results
 from vitscope.cli.shared.progress import track
-from vitscope.cli.shared.reporting import report_metadata, report_methods, report_picture, shown_picture
 from vitscope.cli.shared.session import open_vit
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from vitscope.methods import Explanation
-    from vitscope.reports.explanations.page import ReportPicture
+    from vitscope.reports.explanations.records import Card
     from vitscope.tracing import Vit
 
 EXAMPLE = "vitscope demo --out demo"
 
 MODEL, WORLD, SEED = "bundled/shapes", "shapes", 11
 METHODS = ["rollout", "gmar", "daam", "dart"]
+SHEET_ROWS = 5
 
 NEXT_STEPS = [
     (
@@ -55,8 +53,7 @@ def demo(
     vit = open_vit(MODEL, None, None, device, precision)
     drawn, names = bundled_pictures(pictures)
     paths = write_pictures(drawn, names, folder / "pictures")
-    records, cards = explain_bundled(vit, drawn, names, paths, folder)
-    report = write_report(vit, cards, folder)
+    records, report = explain_bundled(vit, drawn, names, paths, folder)
     right = sum(record["class_name"] == name for record, name in zip(records, names, strict=True))
     if json:
         console.emit_json(
@@ -96,57 +93,49 @@ def write_pictures(drawn: list[Image.Image], names: list[str], folder: Path) -> 
 
 def explain_bundled(
     vit: Vit, drawn: list[Image.Image], names: list[str], paths: list[Path], folder: Path
-) -> tuple[list[dict[str, Any]], list[ReportPicture]]:
-    """Maps, drawings and report cards of every picture; the first one's flow also as an animation."""
+) -> tuple[list[dict[str, Any]], Path]:
+    """Maps and drawings of every picture, the first one's flow also as an animation, a sheet, and the report."""
     import vitscope as vs
-    from vitscope.rendering import method_sheet, save_png
+    from vitscope import reports
+    from vitscope.rendering import save_png
 
-    result = vs.explain(vit, drawn, method=METHODS, keep_pictures=False)
-    drawing = Drawing(upsampling="nearest")
+    result = vs.explain(vit, drawn, method=METHODS)
     records, cards = [], []
     for index in track(range(len(drawn)), "drawing", len(drawn)):
         single: dict[str, Explanation] = {method: found[index] for method, found in result.items()}
         stem = folder / "maps" / paths[index].stem
         record: dict[str, Any] = {"picture": str(paths[index]), "label": names[index]}
-        seen = shown_picture(vit, drawn[index])
-        record |= write_results(vit, single, seen, stem, drawing)
+        record |= reports.write_maps(single, stem)
         if index == 0:
-            record["flow"] = write_flow(vit, single["daam"], seen, folder / paths[index].stem, drawing)
+            record["flow"] = reports.write_flow(single["daam"], folder / paths[index].stem)
         records.append(record)
-        cards.append(report_picture(vit, single, seen, paths[index].name, label=names[index]))
-    shown = min(len(drawn), 5)
-    sheet = method_sheet(
-        {method: np.asarray(explanation.maps[:shown]) for method, explanation in result.items()},
-        drawn[:shown],
-        names[:shown],
-        scaling={method: drawing.scaling_of(method) for method in result},
-        caption=f"{vit.source}, weights {vit.fingerprint}",
-    )
-    save_png(sheet, folder / "sheet.png")
-    return records, cards
+        cards.append(reports.card(single, name=paths[index].name, label=names[index]))
+    few = range(min(len(drawn), SHEET_ROWS))
+    save_png(reports.sheet(result, few, names=[names[row] for row in few]), folder / "sheet.png")
+    return records, write_report(result["dart"], cards, folder)
 
 
-def write_report(vit: Vit, cards: list[ReportPicture], folder: Path) -> Path:
+def write_report(example: Explanation, cards: list[Card], folder: Path) -> Path:
     """``report.html``, self-contained."""
-    from vitscope.reports.explanations.page import Report
+    from vitscope import reports
 
     again = f"vitscope explain {folder / 'pictures'} --model {MODEL} --method {','.join(METHODS)} --report"
     flow = f"vitscope flow {folder / 'pictures'} --model {MODEL} --out {folder / 'flows'}"
-    page = Report(
+    made = reports.Report.of(
+        cards,
+        METHODS,
+        example,
         title="A small Vision Transformer, explained",
         subtitle=f"{len(cards)} pictures of the shapes world: the class is the one silhouette that is not a distractor",
-        pictures=cards,
-        methods=report_methods(METHODS),
         commands=[
             (f"vitscope demo --out {folder}", "made this page"),
             (again, "the same maps from the pictures' files"),
             (flow, "every picture's flow as an animation"),
         ],
         next_steps=NEXT_STEPS,
-        metadata=report_metadata(vit),
         notes=[
             "Rollout and GMAR show where information travels; DAAM and DART show what the decision rests on.",
             "Maps are raw values on the model's own grid; each colour bar says what its colours mean.",
         ],
     )
-    return page.write(folder / "report.html")
+    return made.write(folder / "report.html")

@@ -5,24 +5,25 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from vitscope.cli.shared import console, options
 from vitscope.cli.shared.batches import PictureParts, pictures_of
-from vitscope.cli.shared.drawing import Drawing, write_results
 from vitscope.cli.shared.explained import FOLDER, ExplainedPictures, Record, finished_of, run_recipe
 from vitscope.cli.shared.explaining import explain_part, target_of
-from vitscope.cli.shared.reporting import report_metadata, report_methods, report_picture, shown_picture
 from vitscope.cli.shared.selection import choose_methods, share_options
 from vitscope.cli.shared.session import open_vit
 from vitscope.cli.shared.usage import unused
 from vitscope.cli.shared.values import parse_texts
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from vitscope.pictures import PictureSource
-    from vitscope.reports.explanations.page import ReportPicture
+    from vitscope.pictures.bands import Bands
+    from vitscope.reports.explanations.records import Card
     from vitscope.tracing import Vit
 
 EXAMPLE = (
@@ -81,10 +82,11 @@ def explain(
 
     A run that was stopped goes on when it is given again with the same --out: what is finished is not done again.
     """
+    from vitscope import reports
     from vitscope.methods import default_method
     from vitscope.storage.outputs import OutputNames
 
-    drawing = Drawing(style, scaling, upsampling, size) if draw else None
+    looks = reports.Looks(style, scaling, upsampling, size) if draw else None
     given = parse_texts(option)
     source = pictures_of(pictures, max_pixels)
     folder = console.output_folder(out)
@@ -92,8 +94,8 @@ def explain(
     methods = choose_methods(method or default_method(vit.anatomy), vit.anatomy)
     shared = share_options(methods, given)
     aim = target_of(target, vit, source)
-    looks = {"drawing": None if drawing is None else vars(drawing), "clean": clean}
-    known = ExplainedPictures(folder, run_recipe(vit, shared, aim, target, looks))
+    shown = {"drawing": None if looks is None else vars(looks), "clean": clean}
+    known = ExplainedPictures(folder, run_recipe(vit, shared, aim, target, shown))
     names = OutputNames(folder, source.keys, reserved=(REPORT, FOLDER))
     parts = PictureParts(source, batch_size, "explaining")
     records: dict[str, Record] = {}
@@ -108,7 +110,8 @@ def explain(
         for picture in explain_part(vit, part, start, len(source), aim, shared, clean):
             with parts.writing(picture.key):
                 record: Record = {"picture": picture.place, "key": picture.key}
-                record |= write_results(vit, picture.single, picture.shown, names.stem(picture.key), drawing)
+                stem = names.stem(picture.key)
+                record |= reports.write_maps(picture.single, stem, picture=picture.shown, looks=looks)
                 entries.append((picture.key, picture.id, record))
                 records[picture.key] = record
                 if not json:
@@ -117,8 +120,7 @@ def explain(
     known.tell(gone_on)
     page = None
     if report:
-        cards = report_cards(vit, source, records)
-        page = write_report(vit, cards, methods, folder)
+        page = write_report(vit, source, records, folder)
     if json:
         document: dict[str, Any] = {"model": vit.source, "weights": vit.fingerprint, "target": target}
         document |= {"options": shared, "report": page}
@@ -132,37 +134,35 @@ def explain(
     raise typer.Exit(parts.exit_code)
 
 
-def report_cards(vit: Vit, source: PictureSource, records: dict[str, Record]) -> list[ReportPicture]:
-    """What the report shows of the first pictures, from their files: the same whenever they were explained."""
+def write_report(vit: Vit, source: PictureSource, records: dict[str, Record], folder: Path) -> Path | None:
+    """One page with the first pictures, made from their files: the same whenever they were explained."""
     from torch import Tensor
 
+    from vitscope import reports
     from vitscope.methods import Explanation
 
     place = {key: index for index, key in enumerate(source.keys)}
-    cards = []
+    cards: list[Card] = []
+    single: dict[str, Explanation] = {}
     for key, record in list(records.items())[:MOST_CARDS]:
         single = {name: Explanation.load(entry["data"]) for name, entry in record["maps"].items()}
         channels = 3 if vit.preprocessor is None else vit.preprocessor.channels
         picture = source.open(place[key], channels).image
         assert not isinstance(picture, Tensor)  # a command reads files
-        cards.append(report_picture(vit, single, shown_picture(vit, picture), key))
-    return cards
-
-
-def write_report(vit: Vit, cards: list[ReportPicture], methods: list[str], folder: Path) -> Path:
-    """One self-contained page with every picture, its maps, flows and head weights."""
-    from vitscope.reports.explanations.page import Report
-
+        cards.append(reports.card(single, name=key, picture=shown_picture(vit, picture)))
+    if not cards:
+        return None
     command = shlex.join(["vitscope", *sys.argv[1:]])
-    page = Report(
-        title=f"{len(cards)} picture{'s' if len(cards) != 1 else ''} explained",
-        subtitle=f"by {', '.join(methods)}",
-        pictures=cards,
-        methods=report_methods(methods),
-        commands=[(command, "")],
-        metadata=report_metadata(vit),
-    )
-    return page.write(folder / REPORT)
+    made = reports.Report.of(cards, single, next(iter(single.values())), commands=[(command, "")])
+    return made.write(folder / REPORT)
+
+
+def shown_picture(vit: Vit, picture: Image.Image | Bands) -> Image.Image:
+    """What the model sees of a picture, for drawing on."""
+    if vit.preprocessor is None:
+        return cast("Image.Image", picture)  # other channels are read only for a preprocessor that has them
+    shown: Image.Image = vit.preprocessor.display(picture)
+    return shown
 
 
 def _line(key: str, record: Record) -> str:

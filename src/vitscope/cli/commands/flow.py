@@ -9,10 +9,9 @@ import typer
 
 from vitscope.cli.shared import console, options
 from vitscope.cli.shared.batches import PictureParts, pictures_of
-from vitscope.cli.shared.drawing import Drawing, write_flow
 from vitscope.cli.shared.explaining import explain_part, target_of
 from vitscope.cli.shared.selection import choose_methods, share_options
-from vitscope.cli.shared.session import class_label, class_name, open_vit
+from vitscope.cli.shared.session import open_vit
 from vitscope.cli.shared.values import parse_texts
 
 EXAMPLE = (
@@ -54,13 +53,15 @@ def flow(
     json: options.Json = False,
 ) -> None:
     """Animate how a map accumulates over the blocks."""
+    from vitscope import reports
     from vitscope.methods import default_method
+    from vitscope.reports import words
     from vitscope.storage.outputs import OutputNames
 
     suffix = f".{format.lower().lstrip('.')}"
     if suffix not in (".gif", ".webp", ".mp4"):
         raise typer.BadParameter(f"--format is gif, webp or mp4, not {format!r}")
-    drawing = Drawing(style, scaling, upsampling, size)
+    looks = reports.Looks(style, scaling, upsampling, size)
     if style == "side-by-side":
         raise typer.BadParameter(
             "--style side-by-side has no room in a strip; take alpha, contour, spotlight or map"
@@ -79,14 +80,16 @@ def flow(
         for picture in explain_part(vit, part, start, len(source), aim, shared):
             explanation = picture.single[name]
             with parts.writing(picture.key):
-                files = write_flow(
-                    vit, explanation, picture.shown, names.stem(picture.key), drawing, suffix, seconds, strip
-                )
-                chosen = None if explanation.classes is None else int(explanation.classes[0])
-                record = {"picture": picture.place, "class": chosen, "class_name": class_name(vit, chosen)}
+                files = reports.write_flow(
+                    explanation, names.stem(picture.key), picture=picture.shown, looks=looks, suffix=suffix,
+                    seconds_per_frame=seconds, strip=strip,
+                )  # fmt: skip
+                number = words.class_of(explanation)
+                named = words.class_name(explanation, number)
+                record = {"picture": picture.place, "class": number, "class_name": named}
                 records.append({**record, **files})
                 if not json:
-                    last, label = picture.key.rpartition("/")[2], class_label(vit, chosen)
+                    last, label = picture.key.rpartition("/")[2], words.explained(explanation)
                     console.say(f"{last}: {label}, {files['blocks']} blocks, {files['animation']}")
     if json:
         document = {"model": vit.source, "weights": vit.fingerprint, "target": target, "method": name}

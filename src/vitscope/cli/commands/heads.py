@@ -75,7 +75,7 @@ def importance(
 ) -> None:
     """Take every head away in turn and measure what changes: tables, plots and a page."""
     from vitscope import heads
-    from vitscope.reports.heads.page import HeadsStory, main_metric
+    from vitscope.reports.heads.page import HeadsReport, main_metric
     from vitscope.reports.heads.plots import title_of
 
     chosen = None if dissect in (None, "top") else parse_head(dissect or "")
@@ -116,7 +116,7 @@ def importance(
                 )
             if together is not None:
                 several = heads.joint_effect(vit, source, together, replacement=replacement, **shared)
-        story = HeadsStory(
+        story = HeadsReport(
         vit.source, len(table.pictures), table, cumulative=many, joint=several, partial=partial,
         commands=given.commands,
       )  # fmt: skip
@@ -162,7 +162,7 @@ def prune(
     """Write a timm ViT without its least important heads, with its accuracy before and after."""
     from vitscope import heads
     from vitscope.errors import OutputError
-    from vitscope.reports.heads.page import HeadsStory
+    from vitscope.reports.heads.page import HeadsReport
 
     if not 0 < keep <= 1:
         raise heads.HeadsError(
@@ -207,7 +207,7 @@ def prune(
         for name in ("heads", "parameters", "accuracy")
         if record[f"{name}_after"] is not None
     }
-    story = HeadsStory(
+    story = HeadsReport(
         given.vit.source, len(table.pictures), table, commands=given.commands,
         pruned={**changed, "same prediction": ("", record["same_prediction"])},
         removed=tuple(record.pop("heads_removed")),
@@ -283,7 +283,7 @@ def report(
 ) -> None:
     """All analyses on one page: which heads matter, how far they look, what pattern they have, and why."""
     from vitscope import heads
-    from vitscope.reports.heads.page import HeadsStory, main_metric
+    from vitscope.reports.heads.page import HeadsReport, main_metric
 
     given = open_input(
         pictures, labels, limit, out, model, weights, image_size, device, precision, random_weights, model_option,
@@ -307,7 +307,7 @@ def report(
             vit, source, options=heads.AutoencoderOptions(epochs=epochs),
             **shared,
         )  # fmt: skip
-        story = HeadsStory(
+        story = HeadsReport(
         vit.source, len(table.pictures), table, profile, atlas, agreement=found, cumulative=many,
         commands=given.commands,
       )  # fmt: skip

@@ -31,7 +31,7 @@ def strength(
     """How far every head looks: mass and strength by distance, entropy, offsets, class-token mass."""
     from vitscope import heads
     from vitscope.heads.distance.hops import check_distance
-    from vitscope.reports.heads.page import HeadsStory
+    from vitscope.reports.heads.page import HeadsReport
 
     check_distance(distance)
     given = open_input(
@@ -44,7 +44,7 @@ def strength(
                 given.vit, given.source, distance=distance, batch_size=batch_size, checkpoint=unfinished,
                 progress=progress,
             )  # fmt: skip
-        story = HeadsStory(given.vit.source, len(found.pictures), strength=found, commands=given.commands)
+        story = HeadsReport(given.vit.source, len(found.pictures), strength=found, commands=given.commands)
         files = story.save(out, "strength")
     summary = found.summary()
     rows = [
@@ -98,7 +98,7 @@ def patterns(
 ) -> None:
     """Learn the patterns of attention maps: autoencoder beside PCA, clusters with names, the mix of every head."""
     from vitscope import heads
-    from vitscope.reports.heads.page import HeadsStory
+    from vitscope.reports.heads.page import HeadsReport
 
     known = None if atlas is None else heads.PatternAtlas.load(atlas)
     given = open_input(
@@ -123,7 +123,7 @@ def patterns(
                     **shared,
                 )  # fmt: skip
         mixes = made.heads if placed is None else placed.heads
-        story = HeadsStory(
+        story = HeadsReport(
             given.vit.source, len(given.source), atlas=made, placed=placed, commands=given.commands
         )
         files = story.save(out, "patterns")
@@ -151,7 +151,7 @@ def agreement(
 ) -> None:
     """Do the scores of heads agree? Rank correlations of pruning, GMAR, DAAM, first-order scores and strength."""
     from vitscope import heads
-    from vitscope.reports.heads.page import HeadsStory
+    from vitscope.reports.heads.page import HeadsReport
 
     given = open_input(
         pictures,
@@ -173,7 +173,7 @@ def agreement(
                 progress=progress,
             )  # fmt: skip
         disagreements = found.disagreements()
-        story = HeadsStory(given.vit.source, found.pictures, agreement=found, commands=given.commands)
+        story = HeadsReport(given.vit.source, found.pictures, agreement=found, commands=given.commands)
         files = story.save(out, "agreement")
     pairs = found.to_pandas()
     rows = [[_number(value) for value in row] for row in pairs.head(20).itertuples(index=False)]

@@ -51,17 +51,16 @@ def print_board(board: Leaderboard, title: str, where: Path) -> None:
 
 def compare(boards: dict[str, Leaderboard], place: Path, quiet: bool) -> None:
     """Whether the ranking survives another removal, score or seed: a table and a page."""
+    from vitscope import reports
     from vitscope.evaluation import get_metric, protocol_rank_correlation
-    from vitscope.rendering.files import write_atomically
-    from vitscope.reports.leaderboard.page import protocols_page
 
-    first = next(iter(boards.values()))
-    ranked = [metric for metric in first.metrics if get_metric(metric).higher_is_better is not None]
-    tables = {metric: protocol_rank_correlation(boards, metric) for metric in ranked}
-    write_atomically(place / "index.html", protocols_page(tables, boards))
+    reports.protocols_page(boards, place / "index.html")
     if quiet:
         return
-    for metric, table in tables.items():
+    for metric in next(iter(boards.values())).metrics:
+        if get_metric(metric).higher_is_better is None:
+            continue
+        table = protocol_rank_correlation(boards, metric)
         rows = [[name, *(f"{value:.2f}" for value in table.loc[name])] for name in table.index]
         console.table(["", *table.columns], rows, title=f"Does the ranking by {metric} survive? Kendall's τ")
 

@@ -17,7 +17,6 @@ from vitscope.cli.shared.values import (
 )
 
 if TYPE_CHECKING:
-    from vitscope.methods import Explanation
     from vitscope.tracing import Vit
 
 
@@ -67,37 +66,3 @@ def resolve_target(text: str, class_names: list[str] | None) -> Any:
     from vitscope.tracing import parse_target as read
 
     return by_number(read(target), class_names)
-
-
-def class_name(vit: Vit, index: int | None) -> str | None:
-    """The name of a class where the model has names, else None."""
-    names = vit.class_names
-    if index is None or not names or not 0 <= index < len(names):
-        return None
-    return names[index]
-
-
-def class_label(vit: Vit, index: int | None) -> str:
-    """What to call a class in a caption: its name, or ``class 207``."""
-    if index is None:
-        return "custom target"
-    return class_name(vit, index) or f"class {index}"
-
-
-def explained_label(vit: Vit, explanation: Explanation) -> str:
-    """What one explanation explains, in words: its class, or the target itself (a text, another picture)."""
-    if explanation.classes is not None:
-        return class_label(vit, int(explanation.classes[0]))
-    return explanation.target or "the model's own feature"
-
-
-def top_predictions(vit: Vit, logits: Any, count: int = 5) -> list[dict[str, Any]]:
-    """The most likely classes of one row of logits (C,), as records for ``--json`` and reports."""
-    from vitscope.tracing.targets.quantity import quantity_of
-
-    probabilities = quantity_of(logits.float().cpu(), "probability", vit.anatomy.probability)
-    values, indices = probabilities.topk(min(count, probabilities.numel()))
-    return [
-        {"class": int(index), "name": class_name(vit, int(index)), "probability": float(value)}
-        for value, index in zip(values, indices, strict=True)
-    ]

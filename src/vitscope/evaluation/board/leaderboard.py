@@ -166,9 +166,7 @@ class Leaderboard(Board):
 
     def to_html(self, path: str | Path | None = None) -> str:
         """A self-contained page: table, intervals, curves, heat maps of rank correlation, worst and best pictures."""
-        text: str = drawn_by("leaderboard.page", "page")(self)
-        if path is not None:
-            files.write(path, text)
+        text: str = drawn_by("leaderboard.page", "leaderboard_page")(self, path)
         return text
 
     def _repr_html_(self) -> str:

@@ -285,11 +285,16 @@ def to_explanation(
     metadata: dict[str, Any] = {
         "model": trace.model.source,
         "precision": trace.precision,
+        "probability": trace.anatomy.probability,
+        "blocks": len(trace.anatomy.blocks),
+        "heads": trace.anatomy.heads,
         "image_size": list(trace.anatomy.image_size or ()),
         "prefix": list(layout.prefix) if layout else [],
         "versions": library_versions(),
         "notes": [*relevance.notes, *trace.anatomy.notes, *trace.model.notes],
     }
+    if flow is not None:
+        metadata["flow_of"] = relevance.flow_of
     shown = pictures_of(trace.inputs)
     if shown is not None and (told := describe_shown(int(shown.shape[-3]))):
         metadata["shown_channels"] = told

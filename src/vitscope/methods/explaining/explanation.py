@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import re
 from collections.abc import Mapping
@@ -15,9 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitscope.errors import PictureError, RecipeError
+from vitscope.errors import RecipeError
 from vitscope.models.anatomy import TokenLayout
 from vitscope.models.preparing.cells import Cells
+from vitscope.shown import drawn_by
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
@@ -141,80 +141,46 @@ class Explanation:
 
     # ---- drawing ---------------------------------------------------------------------------------------------
     def overlay(self, index: int = 0, **options: Any) -> Image.Image:
-        """The map of one picture drawn over it; ``options`` go to ``vitscope.rendering.overlay``.
+        """The map of one picture drawn over it; ``options`` are those of ``vitscope.reports.overlay``.
 
-        Raises PictureError when the explanation holds no pictures."""
-        from vitscope.rendering.maps.overlay import overlay
-
-        if self.maps.dim() == 4:
-            raise PictureError(
-                "this is the explanation of a film: draw it with strip(index) or animation(index, path)"
-            )
-        if self.pictures is None:
-            raise PictureError(
-                "this explanation holds no pictures to draw on; explain with keep_pictures=True"
-            )
-        picture = Image.fromarray(self.pictures[index].numpy())
-        options.setdefault("scaling", "signed" if bool((self.maps[index] < 0).any()) else "minmax")
-        options.setdefault("extent", self.extent)
-        options.setdefault("title", f"{self.method} {self.class_name(index)}".strip())
-        options.setdefault("caption", self.metadata.get("shown_channels"))
-        return overlay(self.maps[index].numpy(), picture, **options)
+        Raises PictureError when the explanation holds no pictures, and for a film."""
+        drawn: Image.Image = drawn_by("explanations.drawing", "overlay")(self, index, **options)
+        return drawn
 
     def strip(self, index: int = 0, **options: Any) -> Image.Image:
-        """The maps of one film in a row, each over the first frame that it spans, with one colour bar.
+        """One picture's flow, block by block, in a row with one colour bar; of a film one map for each step in time.
 
-        ``options`` go to ``vitscope.rendering.flow_strip``. Raises PictureError for the explanation of pictures."""
-        from vitscope.rendering.maps.flow import flow_strip
+        ``options`` are those of ``vitscope.reports.strip``. Raises MethodError for a method without a flow."""
+        drawn: Image.Image = drawn_by("explanations.drawing", "strip")(self, index, **options)
+        return drawn
 
-        frames, looks = self._film(index)
-        return flow_strip(self.maps[index].numpy(), frames, **{**looks, **options})
+    def frames(self, index: int = 0, **options: Any) -> list[Image.Image]:
+        """One picture's flow, or one film, as pictures of one size, one for each step.
+
+        ``options`` are those of ``vitscope.reports.frames``. Raises MethodError for a method without a flow."""
+        drawn: list[Image.Image] = drawn_by("explanations.drawing", "frames")(self, index, **options)
+        return drawn
 
     def animation(
         self, index: int, path: str | os.PathLike[str], *, seconds_per_frame: float = 0.5, **options: Any
     ) -> Path:
-        """The maps of one film one after the other as .gif, .webp or .mp4; returns the path.
+        """Write those frames one after the other as .gif, .webp or .mp4; returns the path.
 
-        ``options`` go to ``vitscope.rendering.flow_frames``. Raises PictureError for the explanation of pictures."""
-        from vitscope.rendering.maps.animation import save_animation
-        from vitscope.rendering.maps.flow import flow_frames
+        ``options`` are those of ``vitscope.reports.frames``. Raises MethodError for a method without a flow."""
+        animation = drawn_by("explanations.drawing", "animation")
+        made: Path = animation(self, index, path, seconds_per_frame=seconds_per_frame, **options)
+        return made
 
-        frames, looks = self._film(index)
-        drawn = flow_frames(self.maps[index].numpy(), frames, **{**looks, **options})
-        return save_animation(drawn, Path(path), seconds_per_frame=seconds_per_frame, hold_last=0)
+    def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str:
+        """A self-contained page with a card for each picture; also written to ``path`` where one is given.
 
-    def _film(self, index: int) -> tuple[list[Image.Image] | None, dict[str, Any]]:
-        """The frames that one film's maps are drawn on, None where they were not kept, and how they are drawn."""
-        if self.maps.dim() != 4:
-            raise PictureError("this is no explanation of a film: draw it with overlay(index)")
-        frames = None
-        if self.pictures is not None:
-            frames = [Image.fromarray(frame.numpy()) for frame in self.pictures[index]]
-        return frames, {
-            "scaling": "signed" if bool((self.maps[index] < 0).any()) else "daam",
-            "extent": self.extent,
-            "title": f"{self.method} {self.class_name(index)}".strip(),
-            "caption": self.metadata.get("shown_channels"),
-            "labels": [f"time {time + 1}" for time in range(self.maps.shape[1])],
-        }
+        ``options`` are those of ``vitscope.reports.page``, which takes the maps of several methods on one page."""
+        text: str = drawn_by("explanations.page", "page")(self, path, **options)
+        return text
 
     def _repr_html_(self) -> str:
-        """A row of overlays for a notebook: at most eight pictures, the rest counted."""
-        from vitscope.rendering.pages.markup import png_uri
-
-        shown = min(len(self), 8)
-        figures = []
-        if self.pictures is not None:
-            for index in range(shown):
-                source = png_uri(self.strip(index) if self.maps.dim() == 4 else self.overlay(index))
-                name = html.escape(f"{self.class_name(index)} {float(self.scores[index]):.3g}".strip())
-                figures.append(
-                    f'<figure style="display:inline-block;margin:4px"><img alt="{name}" src="{source}"/>'
-                    f"<figcaption>{name}</figcaption></figure>"
-                )
-        head = f"<b>{html.escape(self.method)}</b> on {html.escape(str(self.metadata.get('model', '')))}"
-        more = f", {shown} of {len(self)} shown" if shown < len(self) else ""
-        return f"<div>{head}{more}<br/>{''.join(figures)}</div>"
+        text: str = drawn_by("explanations.notebook", "explanation_html")(self)
+        return text
 
     # ---- on disk ---------------------------------------------------------------------------------------------
     def save(self, path: str | os.PathLike[str]) -> Path:

@@ -47,17 +47,6 @@ def scale_flow(
     return scaled
 
 
-def block_names(count: int, labels: Sequence[str] | None) -> list[str]:
-    """The given labels, or "block 1" to "block L"; raises ``RenderingError`` when their number differs."""
-    if labels is None:
-        return [f"block {index + 1}" for index in range(count)]
-    if len(labels) != count:
-        raise RenderingError(
-            f"expected {count} block labels, got {len(labels)}; give one per block of the flow"
-        )
-    return [str(label) for label in labels]
-
-
 def flow_strip(
     flow: ArrayLike | ScaledMaps,
     picture: Image.Image | Sequence[Image.Image] | None = None,
@@ -76,7 +65,8 @@ def flow_strip(
 ) -> Image.Image:
     """The maps of a flow (L, h, w) in order, one small panel per block, with one colour bar; RGB.
 
-    When every block has a scale of its own, the raw range is written under each panel and the bar says so.
+    ``labels`` name the blocks; without them no names are written. When every block has a scale of its own, the raw
+    range is written under each panel and the bar says so.
     ``picture`` may be one for each panel, as of a film. ``columns`` panels stand in a row (default: all up to 12, else
     rows of equal length).
     """
@@ -90,7 +80,7 @@ def flow_strip(
     style = "map" if pictures[0] is None and style == "alpha" else style
     name = check_colour(colour or default_colour(scaled.diverging), scaled.diverging)
     count = scaled.values.shape[0]
-    names = block_names(count, labels)
+    names = _labels(count, labels)
     shared = shares_one_scale(scaled)
     shape = pictures[0].size if pictures[0] is not None else scaled.values.shape[:0:-1]
     width, height = fit((shape[0], shape[1]), THUMB_SIDE * unit)
@@ -154,7 +144,8 @@ def flow_frames(
 ) -> list[Image.Image]:
     """One picture per block of a flow (L, h, w), all of one size: map, block label, progress bar, colour bar.
 
-    ``picture`` may be one for each map, as of a film. ``beside_picture`` puts the plain picture to the left. The colour
+    ``labels`` name the blocks. ``picture`` may be one for each map, as of a film. ``beside_picture`` puts the plain
+    picture to the left. The colour
     bar shows the shared scale, or, when every block is scaled by itself, the range of the block shown.
     """
     scaled = scale_flow(flow, scaling, extent=extent)
@@ -165,7 +156,7 @@ def flow_frames(
     name = check_colour(colour or default_colour(scaled.diverging), scaled.diverging)
     bar_name = "grey" if style == "spotlight" else name
     count = scaled.values.shape[0]
-    names = block_names(count, labels)
+    names = _labels(count, labels)
     shared = shares_one_scale(scaled)
     shape = pictures[0].size if pictures[0] is not None else scaled.values.shape[:0:-1]
     drawn_size = fit((shape[0], shape[1]), BASE_SIDE * unit)
@@ -200,6 +191,17 @@ def flow_frames(
     return frames
 
 
+def _labels(count: int, labels: Sequence[str] | None) -> list[str]:
+    """The given labels, or empty ones; raises ``RenderingError`` when their number differs."""
+    if labels is None:
+        return [""] * count
+    if len(labels) != count:
+        raise RenderingError(
+            f"expected {count} block labels, got {len(labels)}; give one per block of the flow"
+        )
+    return [str(label) for label in labels]
+
+
 def _one_each(picture: Image.Image | Sequence[Image.Image] | None, count: int) -> list[Image.Image | None]:
     """The picture of each map; raises ``RenderingError`` when there are several, and not one for each."""
     if picture is None or isinstance(picture, Image.Image):
@@ -216,14 +218,12 @@ def _over_blocks(scaled: ScaledMaps) -> ScaledMaps:
 
 
 def _progress(index: int, name: str, count: int, width: int, unit: float) -> Image.Image:
-    """The block's label, its place among all, and one segment per block, those reached so far filled."""
+    """The block's label, and one segment per block, those reached so far filled."""
     face = font(round(12 * unit), bold=True)
     canvas = Image.new("RGB", (width, line_height(face) + round(18 * unit)), PAPER)
     pen = ImageDraw.Draw(canvas)
-    place = f"{index + 1} / {count}"
     top = round(6 * unit)
-    pen.text((0, top), shorten(name, face, width * 2 // 3), fill=INK, font=face)
-    pen.text((width, top), place, fill=SOFT_INK, font=font(round(12 * unit)), anchor="ra")
+    pen.text((0, top), shorten(name, face, width), fill=INK, font=face)
     top += line_height(face) + round(3 * unit)
     gap = round(2 * unit) if width > 6 * unit * count else 0
     for segment in range(count):

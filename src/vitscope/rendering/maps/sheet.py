@@ -79,7 +79,7 @@ def grid(
 
 
 def method_sheet(
-    maps: Mapping[str, ArrayLike],
+    maps: Mapping[str, ArrayLike | ScaledMaps],
     pictures: Sequence[Image.Image],
     names: Sequence[str],
     *,
@@ -96,6 +96,8 @@ def method_sheet(
 ) -> Image.Image:
     """One row per picture, one column per method; ``maps`` holds each method's raw maps (B, h, w) by name.
 
+    Maps that are scaled already are taken as they are.
+
     ``scaling`` is one name for all, or one per method ("signed" columns get the diverging colours). Each cell's
     raw range stands under it, because every method has units of its own. Raises ``RenderingError`` when a
     method's maps do not match the pictures.
@@ -109,7 +111,10 @@ def method_sheet(
     scaled: dict[str, ScaledMaps] = {}
     for method, values in maps.items():
         chosen = scaling if isinstance(scaling, str) else scaling.get(method, "minmax")
-        scaled[method] = scale(values, chosen, extent=extent)
+        if isinstance(values, ScaledMaps):
+            scaled[method] = values
+        else:
+            scaled[method] = scale(values, chosen, extent=extent)
         if scaled[method].values.ndim != 3 or len(scaled[method].values) != len(pictures):
             raise RenderingError(
                 f"expected maps of shape ({len(pictures)}, h, w) for {method!r}, got {scaled[method].values.shape}; "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -161,6 +162,13 @@ class Page:
             ),
             lang="en",
         )
+
+    def finish(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The whole page as text, which is also written to ``path`` where one is given."""
+        text = self.html()
+        if path is not None:
+            write_atomically(path, text)
+        return text
 
     def write(self, path: str | Path) -> Path:
         """Write the page, whole or not at all; raises ``OutputError`` when the place cannot be written."""

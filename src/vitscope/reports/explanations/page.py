@@ -1,96 +1,23 @@
-"""A self-contained HTML report: pictures, the maps of several methods, their flow, predictions, head weights.
-
-Plain records in, one file out. The records hold raw arrays; everything shown is derived here, for display only.
-"""
+"""Explanations as a self-contained HTML page: pictures, the maps of several methods, their flow, predictions, heads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import ArrayLike
 from PIL import Image
 
-from vitscope.rendering.maps.scaling import WHOLE, Extent
+from vitscope.errors import RenderingError
+from vitscope.methods import Explanation
+from vitscope.options.door import checked
 from vitscope.rendering.pages.markup import Html, element, photo_uri
 from vitscope.rendering.pages.page import Page, metadata_list
-
-
-@dataclass(frozen=True)
-class ReportMap:
-    """One method's map of one picture.
-
-    ``values`` (h, w) raw; ``scaling`` a name of ``scaling.SCALINGS``; ``prefix`` the prefix tokens' share of the
-    whole by name; ``note`` one line shown under the map; ``extent`` the part of the picture that the cells cover (top,
-    left, bottom, right, as shares of its sides).
-    """
-
-    method: str
-    values: ArrayLike
-    scaling: str = "minmax"
-    colour: str | None = None
-    prefix: Mapping[str, float] | None = None
-    note: str = ""
-    extent: Extent = WHOLE
-
-
-@dataclass(frozen=True)
-class ReportFlow:
-    """One method's map after every block: ``values`` (L, h, w) raw, ``labels`` one per block.
-
-    ``accumulated`` says that each map holds all blocks so far, so that what a block adds can be shown as a share.
-    """
-
-    method: str
-    values: ArrayLike
-    scaling: str = "daam"
-    colour: str | None = None
-    labels: Sequence[str] | None = None
-    accumulated: bool = True
-    note: str = ""
-    extent: Extent = WHOLE
-
-
-@dataclass(frozen=True)
-class ReportHeads:
-    """One number per head: ``values`` (L, H), NaN where a block has fewer heads; ``label`` says what it is."""
-
-    method: str
-    values: ArrayLike
-    label: str = "weight of each head"
-    block_labels: Sequence[str] | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class ReportPicture:
-    """All that is shown of one picture.
-
-    ``picture`` is what the model saw, without normalisation. ``predictions`` are (label, probability), the most
-    probable first. ``target`` says in words what the maps explain, ``label`` the true class where it is known.
-    """
-
-    name: str
-    picture: Image.Image
-    predictions: Sequence[tuple[str, float]] = ()
-    target: str = ""
-    label: str | None = None
-    maps: Sequence[ReportMap] = ()
-    flows: Sequence[ReportFlow] = ()
-    heads: Sequence[ReportHeads] = ()
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class ReportMethod:
-    """What a reader should know of a method: title, what it does in a sentence or two, cost, source."""
-
-    name: str
-    title: str
-    description: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
+from vitscope.reports.explanations.cards import card, method_summaries, model_facts
+from vitscope.reports.explanations.drawing import by_method
+from vitscope.reports.explanations.records import Card, MethodSummary
 
 
 @dataclass(frozen=True)
@@ -98,27 +25,53 @@ class Report:
     """The whole report; ``commands`` and ``next_steps`` are (command, note) pairs."""
 
     title: str
-    pictures: Sequence[ReportPicture]
+    pictures: Sequence[Card]
     subtitle: str = ""
-    methods: Sequence[ReportMethod] = ()
+    methods: Sequence[MethodSummary] = ()
     commands: Sequence[tuple[str, str]] = ()
     next_steps: Sequence[tuple[str, str]] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+
+    @classmethod
+    def of(
+        cls,
+        cards: Sequence[Card],
+        methods: Iterable[str],
+        example: Explanation,
+        *,
+        title: str | None = None,
+        subtitle: str | None = None,
+        **more: Any,
+    ) -> Report:
+        """The report of cards made by these methods; ``example`` is one of their explanations, which knows the model.
+
+        ``more``: other fields, such as commands and notes."""
+        names = list(methods)
+        pictures = f"{len(cards)} picture{'s' if len(cards) != 1 else ''}"
+        return cls(
+            title=f"{pictures} explained" if title is None else title,
+            pictures=cards,
+            subtitle=f"by {', '.join(names)}" if subtitle is None else subtitle,
+            methods=method_summaries(names),
+            metadata=model_facts(example),
+            **more,
+        )
 
     def html(self) -> str:
         """The report as one self-contained page.
 
         Raises ``RenderingError`` when a record's arrays have wrong shapes or a name is unknown.
         """
-        return self._page().html()
+        return self.page().html()
 
     def write(self, path: str | Path) -> Path:
         """Write the report, whole or not at all; raises ``OutputError`` when the place cannot be written."""
-        return self._page().write(path)
+        return self.page().write(path)
 
-    def _page(self) -> Page:
-        from vitscope.reports.explanations.card import picture_card
+    def page(self) -> Page:
+        """The report as a page under construction."""
+        from vitscope.reports.explanations.markup import picture_card
 
         page = Page(self.title, self.subtitle, styles=["report.css"], scripts=["report.js"], contents=False)
         if self.notes:
@@ -137,6 +90,57 @@ class Report:
         if self.next_steps:
             page.section("Try next").commands(list(self.next_steps))
         return page
+
+
+@checked(RenderingError)
+def page(
+    explanations: Explanation | Sequence[Explanation] | Mapping[str, Explanation],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    title: str | None = None,
+    subtitle: str | None = None,
+    names: Sequence[str] | None = None,
+    pictures: Sequence[Image.Image] | None = None,
+    labels: Sequence[str] | None = None,
+) -> str:
+    """Explanations as one self-contained page with a card for each picture.
+
+    Args:
+        explanations: One for each method, of the same pictures, such as ``vs.explain`` gives for several methods.
+        path: Where to write the page, whole or not at all; None writes nothing.
+        title: None: how many pictures were explained.
+        subtitle: None: by which methods.
+        names: What the pictures are called; None: as the explanations know them.
+        pictures: What the model saw, one for each; None: what the explanations keep.
+        labels: The true class of each picture, where they are known.
+
+    Returns:
+        The page's text.
+
+    Raises:
+        PictureError: explanations of other pictures, or no pictures to show.
+        OutputError: the file cannot be written.
+
+    Example:
+        ``vs.reports.page(vs.explain(vit, "photos", ["gmar", "dart"]), "report.html")``
+    """
+    given = by_method(explanations)
+    first = next(iter(given.values()))
+    count = len(first)
+    for what, each in (("names", names), ("pictures", pictures), ("labels", labels)):
+        if each is not None and len(each) != count:
+            raise RenderingError(f"expected {count} {what}, got {len(each)}; give one for each picture")
+    cards = [
+        card(
+            given,
+            index,
+            name=None if names is None else names[index],
+            picture=None if pictures is None else pictures[index],
+            label=None if labels is None else labels[index],
+        )
+        for index in range(count)
+    ]
+    return Report.of(cards, given, first, title=title, subtitle=subtitle).page().finish(path)
 
 
 def _toolbar() -> Html:
@@ -166,7 +170,7 @@ def _toolbar() -> Html:
     )
 
 
-def _index(pictures: Sequence[ReportPicture]) -> Html | None:
+def _index(pictures: Sequence[Card]) -> Html | None:
     if len(pictures) < 2:
         return None
     links = [
@@ -185,7 +189,7 @@ def _index(pictures: Sequence[ReportPicture]) -> Html | None:
     return element("nav", element("ol", links), class_="index", aria_label="Pictures")
 
 
-def _method(method: ReportMethod) -> Html:
+def _method(method: MethodSummary) -> Html:
     details = [
         element("div", element("dt", key), element("dd", str(value))) for key, value in method.details.items()
     ]

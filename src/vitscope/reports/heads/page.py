@@ -32,11 +32,11 @@ from vitscope.reports.heads.score_sections import (
     several_section,
 )
 
-__all__ = ["HeadsStory", "main_metric", "write_both"]
+__all__ = ["HeadsReport", "main_metric", "write_both"]
 
 
 @dataclass(frozen=True)
-class HeadsStory:
+class HeadsReport:
     """What is known of a model's heads; every part but the model and the number of pictures may be missing.
 
     placed: maps of other pictures or another model in `atlas`, which is then told of but not written again.

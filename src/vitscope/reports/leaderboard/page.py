@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
@@ -18,6 +17,8 @@ from vitscope.evaluation.metric import get_metric
 from vitscope.rendering.maps.overlay import overlay
 from vitscope.rendering.pages.page import Column, Measure, Page
 from vitscope.rendering.plots.charts import bars, curves
+from vitscope.reports import words
+from vitscope.reports.leaderboard.cells import best_end, measured
 
 if TYPE_CHECKING:
     from vitscope.evaluation.board.leaderboard import Leaderboard
@@ -33,8 +34,22 @@ _HOW_TO_READ = (
 )
 
 
-def page(board: Leaderboard) -> str:
-    """The page's text."""
+def leaderboard_page(board: Leaderboard, path: str | os.PathLike[str] | None = None) -> str:
+    """A leaderboard as one self-contained page: table, intervals, curves, rank correlation, worst and best pictures.
+
+    Args:
+        board: The leaderboard.
+        path: Where to write the page, whole or not at all; None writes nothing.
+
+    Returns:
+        The page's text.
+
+    Raises:
+        OutputError: the file cannot be written.
+
+    Example:
+        ``vs.reports.leaderboard_page(vs.evaluate(vit, "photos", methods=["gmar", "dart"]), "index.html")``
+    """
     protocol = board.protocol
     made = Page("Leaderboard", f"{len(board.names)} methods and controls on {protocol.pictures} pictures")
     made.section("Scores", _HOW_TO_READ)
@@ -58,23 +73,7 @@ def page(board: Leaderboard) -> str:
             table.to_numpy(), list(table.index), list(table.columns), caption="Rank correlation", signed=True
         )
     _pictures(made, board)
-    return made.html()
-
-
-def protocols_page(tables: Mapping[str, pd.DataFrame], boards: Mapping[str, Leaderboard]) -> str:
-    """Does the winner survive? One heat map per metric over the protocols, and the values beside each other."""
-    made = Page("Does the winner survive?", f"Rankings under {', '.join(boards)}")
-    for metric, table in tables.items():
-        made.section(metric, get_metric(metric).title)
-        made.heat_map(
-            table.to_numpy(), list(table.index), list(table.columns), caption="Kendall's τ", signed=True
-        )
-        names = next(iter(boards.values())).names
-        direction = {True: "high", False: "low", None: None}[get_metric(metric).higher_is_better]
-        columns: list[Column | str] = ["method", *(Column(name, True, direction) for name in boards)]
-        rows = [[name, *(_measure(board, name, metric) for board in boards.values())] for name in names]
-        made.table(columns, rows, caption=f"{metric} under each protocol")
-    return made.html()
+    return made.finish(path)
 
 
 def _scores(made: Page, board: Leaderboard) -> None:
@@ -84,7 +83,7 @@ def _scores(made: Page, board: Leaderboard) -> None:
     ]
     for metric in board.metrics:
         info = get_metric(metric)
-        direction = {True: "high", False: "low", None: None}[info.higher_is_better]
+        direction = best_end(metric)
         arrow = {True: " ↑", False: " ↓", None: ""}[info.higher_is_better]
         columns.append(Column(f"{metric}{arrow}", True, direction, info.title))
     columns += [
@@ -97,7 +96,7 @@ def _scores(made: Page, board: Leaderboard) -> None:
         row: list[Any] = [
             record.name,
             kind,
-            *(_measure(board, record.name, metric) for metric in board.metrics),
+            *(measured(board, record.name, metric) for metric in board.metrics),
         ]
         seconds = round(1000 * record.seconds, 1)
         row += [seconds, None if record.memory != record.memory else round(record.memory, 1)]
@@ -228,20 +227,11 @@ def _pictures(made: Page, board: Leaderboard) -> None:
         entries = []
         for key in keys:
             values_of = board.maps[(name, key)]
-            scaling = "signed" if bool((values_of < 0).any()) else "minmax"
+            scaling = words.map_scaling(name)
             drawn = overlay(values_of, Image.fromarray(board.pictures[key]), scaling=scaling)
             caption = f"{title}: {key}, {metric} {values[key]:.3g}"
             entries.append((drawn, f"map of {name} on {key}", caption))
         made.figures(entries)
-
-
-def _measure(board: Leaderboard, method: str, metric: str) -> Measure | str:
-    interval = board.interval(method, metric)
-    if interval.n == 0:
-        return "n/a"
-    if interval.n < 2:
-        return Measure(interval.value)
-    return Measure(interval.value, interval.low, interval.high)
 
 
 def _ends(interval: Any) -> tuple[float, float]:

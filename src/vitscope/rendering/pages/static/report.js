@@ -98,7 +98,7 @@
 
   /* The flow player. */
   const players = [...document.querySelectorAll(".flow")].map((flow) => {
-    const names = JSON.parse(flow.querySelector(":scope > .cells").textContent).names;
+    const { names, places } = JSON.parse(flow.querySelector(":scope > .cells").textContent);
     const figure = flow.querySelector(".player");
     const layer = figure.querySelector(".layer");
     const thumbs = [...flow.querySelectorAll(".strip button")];
@@ -128,7 +128,7 @@
         ends[index].textContent = text;
       });
       slider.value = at + 1;
-      const place = `${names[at]} of ${names.length}`;
+      const place = places[at];
       slider.setAttribute("aria-valuetext", place);
       figure.querySelector(".where").textContent = place;
       stack.setAttribute("aria-label", `${alt} after ${names[at]}`);

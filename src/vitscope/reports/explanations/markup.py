@@ -11,12 +11,12 @@ from PIL import Image
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import INVALID_DARK, check_colour, colourise, default_colour
 from vitscope.rendering.maps.colourbar import bar_labels
-from vitscope.rendering.maps.flow import block_names, scale_flow
+from vitscope.rendering.maps.flow import scale_flow
 from vitscope.rendering.maps.overlay import display_note
 from vitscope.rendering.maps.scaling import WHOLE, Extent, ScaledMaps, scale
 from vitscope.rendering.pages.markup import Html, element, json_block, photo_uri, png_uri, short_numbers
 from vitscope.rendering.pages.tables import colour_bar, heat_table, share_bars
-from vitscope.reports.explanations.page import ReportFlow, ReportHeads, ReportMap, ReportPicture
+from vitscope.reports.explanations.records import Card, CardFlow, CardHeads, CardMap
 
 _PHOTO_SIDE = 640
 """Longer side of an embedded photograph in pixels, at most."""
@@ -25,7 +25,7 @@ _HATCH_PIXELS = 8
 """Pixels per cell in the layer of a map that has cells to hatch; other layers have one pixel per cell."""
 
 
-def picture_card(entry: ReportPicture, number: int) -> Html:
+def picture_card(entry: Card, number: int) -> Html:
     """One picture's part of the report, with the anchor ``picture-<number>``."""
     shape = (entry.picture.width, entry.picture.height)
     maps = [_map_figure(one, entry, shape) for one in entry.maps]
@@ -75,11 +75,11 @@ def picture_card(entry: ReportPicture, number: int) -> Html:
     )
 
 
-def _map_figure(one: ReportMap, entry: ReportPicture, shape: tuple[int, int]) -> Html:
+def _map_figure(one: CardMap, entry: Card, shape: tuple[int, int]) -> Html:
     scaled = scale(one.values, one.scaling, extent=one.extent)
     if scaled.values.ndim != 2:
         raise RenderingError(
-            f"expected a map (h, w) of {one.method!r}, got {scaled.values.shape}; one per ReportMap"
+            f"expected a map (h, w) of {one.method!r}, got {scaled.values.shape}; one per CardMap"
         )
     name = check_colour(one.colour or default_colour(scaled.diverging), scaled.diverging)
     low, middle, high = bar_labels(scaled)
@@ -101,12 +101,16 @@ def _map_figure(one: ReportMap, entry: ReportPicture, shape: tuple[int, int]) ->
     )
 
 
-def _flow_player(flow: ReportFlow, entry: ReportPicture, shape: tuple[int, int], key: str) -> Html:
+def _flow_player(flow: CardFlow, entry: Card, shape: tuple[int, int], key: str) -> Html:
     raw = np.asarray(flow.values, dtype=np.float64)
     shared = scale_flow(raw, flow.scaling, extent=flow.extent)
     own = scale_flow(raw, "signed", scope="map") if shared.diverging else scale_flow(raw, "minmax")
     count = len(raw)
-    names = block_names(count, flow.labels)
+    names, places = list(flow.labels), list(flow.places)
+    if len(names) != count or len(places) != count:
+        raise RenderingError(
+            f"expected {count} labels and places, got {len(names)} and {len(places)}; one per step"
+        )
     name = check_colour(flow.colour or default_colour(shared.diverging), shared.diverging)
     gains = _gains(raw) if flow.accumulated else None
     thumbs = []
@@ -159,7 +163,7 @@ def _flow_player(flow: ReportFlow, entry: ReportPicture, shape: tuple[int, int],
                     "figcaption",
                     element(
                         "div",
-                        element("output", f"{names[-1]} of {count}", class_="where"),
+                        element("output", places[-1], class_="where"),
                         element("span", class_="readout"),
                         class_="map-title",
                     ),
@@ -174,7 +178,7 @@ def _flow_player(flow: ReportFlow, entry: ReportPicture, shape: tuple[int, int],
                             max=count,
                             value=count,
                             aria_label=f"Block of the flow of {flow.method}",
-                            aria_valuetext=f"{names[-1]} of {count}",
+                            aria_valuetext=places[-1],
                         ),
                         element("button", "›", type="button", data_step="1", aria_label="Next block"),
                         class_="controls",
@@ -207,24 +211,22 @@ def _flow_player(flow: ReportFlow, entry: ReportPicture, shape: tuple[int, int],
             element("ol", thumbs, class_="strip"),
             class_="flow-body",
         ),
-        json_block({"names": names, "values": short_numbers(raw)}, class_="cells"),
+        json_block({"names": names, "places": places, "values": short_numbers(raw)}, class_="cells"),
         class_="flow",
     )
 
 
-def _heads(heads: ReportHeads) -> Html:
+def _heads(heads: CardHeads) -> Html:
     matrix = np.asarray(heads.values, dtype=np.float64)
     if matrix.ndim != 2:
         raise RenderingError(
             f"expected head values of shape (L, H), got {matrix.shape}; give one row per block"
         )
-    rows = [str(label) for label in heads.block_labels or range(1, len(matrix) + 1)]
-    columns = [str(index + 1) for index in range(matrix.shape[1])]
     return element(
         "section",
         element("h3", f"{heads.method}: {heads.label}"),
         element("p", heads.note, class_="note") if heads.note else None,
-        heat_table(matrix, rows, columns, corner="block \\ head"),
+        heat_table(matrix, heads.blocks, heads.heads, corner="block \\ head"),
         element("p", "The largest of each block is underlined.", class_="note"),
         class_="heads",
     )

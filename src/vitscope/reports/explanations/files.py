@@ -1,0 +1,113 @@
+"""One picture's maps as files: raw maps, overlays and a sheet, or a flow as an animation and a strip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vitscope.methods import Explanation
+from vitscope.rendering.files import save_png
+from vitscope.reports import words
+from vitscope.reports.explanations.drawing import animation, by_method, kept_picture, overlay, sheet
+from vitscope.reports.explanations.drawing import strip as draw_strip
+from vitscope.reports.explanations.looks import Looks
+
+PLAIN = Looks()
+"""How maps are drawn where nothing else is asked for."""
+
+
+def write_maps(
+    explanations: Mapping[str, Explanation],
+    stem: Path,
+    *,
+    picture: Image.Image | None = None,
+    looks: Looks | None = PLAIN,
+) -> dict[str, Any]:
+    """Write one picture's raw maps, overlays and, of several methods, a sheet.
+
+    Args:
+        explanations: One for each method, of one picture.
+        stem: The path without an ending.
+        picture: What to draw on; None: what the explanations keep.
+        looks: How maps are drawn; None writes raw maps alone.
+
+    Returns:
+        A record of plain values: what was explained, the predictions, and for each method its files and its range.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    given = by_method(explanations)
+    first = next(iter(given.values()))
+    number = words.class_of(first)
+    record: dict[str, Any] = {
+        "target": words.explained(first),
+        "class": number,
+        "class_name": words.class_name(first, number),
+        "score": float(first.scores[0]),
+    }
+    if first.logits is not None:
+        record["predictions"] = words.predictions(first)
+    shown = picture if picture is not None or looks is None else kept_picture(first, 0)
+    record["maps"] = {}
+    for name, explanation in given.items():
+        values = np.asarray(explanation.maps[0], dtype=np.float32)
+        raw = replace(explanation, pictures=None)
+        entry: dict[str, Any] = {
+            "data": str(raw.save(_beside(stem, f"{name}.safetensors"))),
+            "grid": list(values.shape),
+            "low": float(values.min()),
+            "high": float(values.max()),
+            "finite": bool(np.isfinite(values).all()),
+        }
+        if looks is not None:
+            drawn = overlay(explanation, picture=shown, **asdict(looks))
+            entry["overlay"] = str(save_png(drawn, _beside(stem, f"{name}.png"), words.made_by(explanation)))
+        record["maps"][name] = entry
+    if looks is not None and shown is not None and len(given) > 1:
+        title = f"{stem.name}: {record['target']}"
+        drawn = sheet(given, pictures=[shown], title=title, **asdict(looks))
+        record["sheet"] = str(save_png(drawn, _beside(stem, "sheet.png")))
+    return record
+
+
+def write_flow(
+    explanation: Explanation,
+    stem: Path,
+    *,
+    picture: Image.Image | None = None,
+    looks: Looks = PLAIN,
+    suffix: str = ".gif",
+    seconds_per_frame: float = 0.5,
+    strip: bool = True,
+) -> dict[str, Any]:
+    """Write the flow of one picture as an animation, and all its blocks as one PNG; returns the files by kind.
+
+    Args:
+        explanation: Of one picture, by a method that has a flow.
+        stem: The path without an ending. suffix: .gif, .webp or .mp4.
+        picture: What to draw on; None: what the explanation keeps.
+
+    Raises:
+        MethodError: the method has no flow.
+        OutputError: a file cannot be written.
+    """
+    name = explanation.method
+    place = animation(
+        explanation, 0, _beside(stem, f"{name}{suffix}"), seconds_per_frame=seconds_per_frame, picture=picture,
+        **asdict(looks),
+    )  # fmt: skip
+    files: dict[str, Any] = {"animation": str(place), "blocks": words.flow_steps(explanation)[1]}
+    if strip:
+        drawn = draw_strip(explanation, picture=picture, **asdict(looks))
+        files["strip"] = str(save_png(drawn, _beside(stem, f"{name}.strip.png"), words.made_by(explanation)))
+    return files
+
+
+def _beside(stem: Path, ending: str) -> Path:
+    return stem.with_name(f"{stem.name}.{ending}")

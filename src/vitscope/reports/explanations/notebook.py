@@ -1,0 +1,32 @@
+"""Explanations in a notebook: a row of small pictures."""
+
+from __future__ import annotations
+
+import html
+
+from vitscope.methods import Explanation
+from vitscope.rendering.pages.markup import png_uri
+from vitscope.reports import words
+from vitscope.reports.explanations.drawing import is_film, overlay, strip
+
+MOST = 8
+"""Pictures that are shown; the rest is counted."""
+
+
+def explanation_html(explanation: Explanation) -> str:
+    """The first maps over their pictures, each with what it explains and its score."""
+    shown = min(len(explanation), MOST)
+    figures = []
+    if explanation.pictures is not None:
+        for index in range(shown):
+            drawn = strip(explanation, index) if is_film(explanation) else overlay(explanation, index)
+            score = f"{float(explanation.scores[index]):.3g}"
+            name = html.escape(f"{words.explained(explanation, index)} {score}")
+            figures.append(
+                f'<figure style="display:inline-block;margin:4px"><img alt="{name}" src="{png_uri(drawn)}"/>'
+                f"<figcaption>{name}</figcaption></figure>"
+            )
+    model = html.escape(str(explanation.metadata.get("model", "")))
+    head = f"<b>{html.escape(explanation.method)}</b> on {model}"
+    more = f", {shown} of {len(explanation)} shown" if shown < len(explanation) else ""
+    return f"<div>{head}{more}<br/>{''.join(figures)}</div>"

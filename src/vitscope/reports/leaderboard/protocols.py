@@ -1,0 +1,43 @@
+"""Leaderboards under several protocols as one page: does the winner survive?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from vitscope.evaluation import Leaderboard, get_metric, protocol_rank_correlation
+from vitscope.rendering.pages.page import Column, Page
+from vitscope.reports.leaderboard.cells import best_end, measured
+
+
+def protocols_page(boards: Mapping[str, Leaderboard], path: str | os.PathLike[str] | None = None) -> str:
+    """One heat map per metric of how far the rankings agree over the protocols, and the values beside each other.
+
+    Args:
+        boards: One for each protocol, by its name.
+        path: Where to write the page, whole or not at all; None writes nothing.
+
+    Returns:
+        The page's text.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    made = Page("Does the winner survive?", f"Rankings under {', '.join(boards)}")
+    for metric in ranked_metrics(boards):
+        table = protocol_rank_correlation(boards, metric)
+        made.section(metric, get_metric(metric).title)
+        made.heat_map(
+            table.to_numpy(), list(table.index), list(table.columns), caption="Kendall's τ", signed=True
+        )
+        names = next(iter(boards.values())).names
+        columns: list[Column | str] = ["method", *(Column(name, True, best_end(metric)) for name in boards)]
+        rows = [[name, *(measured(board, name, metric) for board in boards.values())] for name in names]
+        made.table(columns, rows, caption=f"{metric} under each protocol")
+    return made.finish(path)
+
+
+def ranked_metrics(boards: Mapping[str, Leaderboard]) -> list[str]:
+    """The metrics of the boards by which methods are ranked."""
+    first = next(iter(boards.values()))
+    return [metric for metric in first.metrics if get_metric(metric).higher_is_better is not None]
