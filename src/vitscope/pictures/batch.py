@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Opened(Protocol):
-    """What a batch needs of an opened model."""
+    """What a batch needs from an opened model."""
 
     @property
     def preprocessor(self) -> Any: ...
@@ -28,9 +28,23 @@ class Opened(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture that was read: upright RGB, of the model's other channels, or a tensor (C, H, W) ready for the model.
+    """One picture that was read, with what is known of it.
 
-    mask: bool (H, W), and boxes, in pixels of ``image``. position: its place in the source.
+    Args:
+        source: Where it comes from.
+        position: Its place in the source, from 0.
+        image: Upright RGB image; an array with the model's number of channels; or a float tensor (C, H, W) that is
+            ready for the model.
+        label: Its class, None when unknown.
+        mask: (H, W) bool, in pixels of ``image``, None when unknown.
+        boxes: (x0, y0, x1, y1) each, in pixels of ``image``, None when unknown.
+        target: What is to be explained of it, None for the default.
+
+    Example:
+        >>> import vitscope as vs
+        >>> picture = vs.pictures.picture_source(vs.worlds.world("shapes").sample(4, seed=1)).open(2)
+        >>> picture.position, picture.label, picture.image.size, picture.mask.shape
+        (2, 5, (96, 96), (96, 96))
     """
 
     source: PictureSource
@@ -43,22 +57,36 @@ class Picture:
 
     @property
     def key(self) -> str:
-        """Its name among the pictures of the run."""
+        """The name of the picture, unique in its source; its random draws depend on it."""
         return self.source.keys[self.position]
 
     @property
     def id(self) -> str:
-        """The hash of its content."""
+        """The hash of the picture's content."""
         return self.source.id(self.position)
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some pictures as the model takes them.
+    """Some pictures in the form that the model takes, with their labels, masks and boxes.
 
-    pictures: (B) as they were read. images: (B, 3, H, W) on the model's device. labels: (B,) long, None unless all are
-    known. masks: (B, H, W) bool, and boxes, moved with the pictures through resize and crop; a box that the crop leaves
-    nothing of is dropped. targets: what is to be explained of each, None when nothing is said.
+    Masks and boxes are moved with the pictures through resize and crop. A box of which the crop leaves nothing is
+    dropped.
+
+    Args:
+        pictures: The B pictures as they were read.
+        images: (B, C, H, W) float, preprocessed, on the model's device.
+        labels: (B,) long, None unless all are known.
+        masks: (B, H, W) bool in pixels of ``images``, None when unknown.
+        boxes: For each picture a list of (x0, y0, x1, y1) in pixels of ``images``, None when unknown.
+        targets: What is to be explained of each picture, None for the default.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> source = vs.pictures.picture_source(vs.worlds.world("shapes").sample(3, seed=1))
+        >>> [tuple(batch.images.shape) for batch in source.batches(vit, size=2)]
+        [(2, 3, 96, 96), (1, 3, 96, 96)]
     """
 
     pictures: Sequence[Picture]
@@ -73,17 +101,17 @@ class Batch:
 
     @property
     def keys(self) -> list[str]:
-        """The name of each picture."""
+        """The names of the B pictures."""
         return [picture.key for picture in self.pictures]
 
     @property
     def ids(self) -> list[str]:
-        """The content hash of each picture."""
+        """The content hashes of the B pictures."""
         return [picture.id for picture in self.pictures]
 
     @property
     def positions(self) -> list[int]:
-        """The place of each picture in its source; skipped ones are counted."""
+        """The place of each of the B pictures in its source, from 0; skipped pictures are counted."""
         return [picture.position for picture in self.pictures]
 
 

@@ -19,7 +19,7 @@ Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 class Listing:
     """What was found: files, the folder that a single folder or glob begins with, and folders that could not be read.
 
-    ``closed`` maps folders to the reason why what lies in them is not among ``files``.
+    ``closed`` maps folders that could not be searched to the reason.
     """
 
     files: list[Path]
@@ -28,24 +28,28 @@ class Listing:
 
 
 def find_pictures(paths: Paths) -> list[Path]:
-    """Picture files named by paths, globs (``*``, ``?``, ``[...]``, ``**``) and folders (searched recursively).
+    """Find the picture files that paths, globs (``*``, ``?``, ``[...]``, ``**``) and folders name.
 
-    What a folder or a glob yields is sorted; the order of the arguments is kept; nothing comes twice. Hidden files and
-    folders, and links to folders, are left out. A single file is handed on as it is, also when it is missing, so that
-    one bad path of many can be reported by ``read_picture`` and skipped. A leading ``~/`` is the user's own folder.
+    Folders are searched recursively. What a folder or a glob gives is sorted; the order of the arguments is kept;
+    no file comes twice. Hidden files and folders, and links to folders, are left out. A single file is returned as
+    it is, even when it is missing, so that one bad path among many can be reported by ``read_picture`` and skipped.
+    A leading ``~/`` is the user's home folder.
 
     Args:
         paths: One path, folder or glob, or several.
 
     Returns:
-        The files, of any number of formats; whether they can be read is not looked at.
+        The files. They are not opened, so some may turn out to be unreadable.
 
     Raises:
-        PictureError: A folder or a glob without any picture, or a folder below that cannot be searched.
+        PictureError: A folder or a glob without any picture, or a folder that cannot be searched.
 
     Example:
-        >>> find_pictures("photos/*.jpg")  # doctest: +SKIP
-        [PosixPath('photos/cat.jpg'), PosixPath('photos/dog.jpg')]
+        >>> import vitscope as vs
+        >>> for image in vs.worlds.world("shapes").sample(3).images():
+        ...     image.save(f"{image.getpixel((0, 0))}.png".replace(" ", ""))
+        >>> len(vs.pictures.find_pictures("*.png"))
+        3
     """
     found = list_pictures(paths)
     for reason in found.closed.values():

@@ -17,9 +17,24 @@ EXPECTED = "expected a path, a Pillow image, an array (H, W, 3) or a tensor (3, 
 
 
 def as_picture(value: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """One Pillow image, array or uint8 tensor to an upright 8-bit RGB image; the value itself is not changed.
+    """Turn one Pillow image, array or uint8 tensor into an upright 8-bit RGB image; the value itself is not changed.
 
-    See :func:`vitscope.pictures.picture_source` for the forms. Raises ``PictureError``.
+    Args:
+        value: A Pillow image; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, bool, or floats in
+            0..1; or a uint8 tensor (1, H, W), (3, H, W) or (4, H, W).
+        max_pixels: The largest number of pixels (height times width) that a Pillow image may have.
+
+    Returns:
+        The RGB image, H x W pixels (a rotation in the EXIF data of a Pillow image is applied).
+
+    Raises:
+        PictureError: Another type, shape or range of values, or an image that cannot be decoded.
+
+    Example:
+        >>> import numpy as np
+        >>> import vitscope as vs
+        >>> vs.pictures.as_picture(np.full((2, 4), 0.5)).getpixel((3, 1))
+        (128, 128, 128)
     """
     if isinstance(value, Image.Image):
         check_size(value, max_pixels, "the picture")

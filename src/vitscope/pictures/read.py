@@ -23,19 +23,26 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     """Open one picture file: RGB, 8 bits, upright (its EXIF rotation applied), first frame of an animation.
 
     Transparent parts are laid on white, 16-bit pictures scaled by their range. Any size from 1×1 up to
-    ``max_pixels`` is legal; a larger one is refused before it is decoded. No global setting of Pillow is read or
-    changed for that, so threads may read at the same time.
+    ``max_pixels`` is accepted; a larger picture is refused before it is decoded. No global setting of Pillow is
+    read or changed, so several threads may read at the same time.
 
     Args:
-        path: Of one file; a leading ``~/`` is the user's own folder.
-        max_pixels: Most pixels that the picture may have.
+        path: The file; a leading ``~/`` is the user's home folder.
+        max_pixels: The largest number of pixels (height times width) that the picture may have.
+
+    Returns:
+        An RGB image that is fully loaded; the file is closed.
 
     Raises:
-        PictureError: One line that names the file, the cause and the remedy.
+        PictureError: The file is missing, damaged, too large or no picture. One line names the file, the cause and
+            what to do.
 
     Example:
-        >>> read_picture("photo.jpg").mode  # doctest: +SKIP
-        'RGB'
+        >>> import vitscope as vs
+        >>> vs.worlds.world("shapes").sample(1).images()[0].save("shape.png")
+        >>> picture = vs.pictures.read_picture("shape.png")
+        >>> picture.mode, picture.size
+        ('RGB', (96, 96))
     """
     with open_picture(typed_path(path, PictureError), max_pixels) as picture:
         return to_rgb(upright(picture))
@@ -75,7 +82,7 @@ def open_file(file: Path, *, empty: bool = False) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _told(file: Path) -> Iterator[None]:
-    """Whatever goes wrong with this file as one line that names it."""
+    """Re-raise whatever goes wrong with this file as one line that names it."""
     try:
         yield
     except PictureError as error:

@@ -1,4 +1,4 @@
-"""Pictures with what is known of them, opened one batch at a time; what cannot be read costs that picture only."""
+"""Pictures with what is known of them, opened one batch at a time; a picture that cannot be read can be skipped."""
 
 from __future__ import annotations
 
@@ -30,19 +30,27 @@ if TYPE_CHECKING:
 
 
 class PictureSource:
-    """An ordered set of pictures: their keys and ids, and a way to open each. Made by :func:`picture_source`.
+    """An ordered set of pictures: their keys and ids, and a way to open each.
 
-    It can be gone through as often as one likes and holds no opened picture, so any number of files fits in memory.
-    With ``skip``, a picture that cannot be read (or whose mask cannot) is left out of its batch and remembered in
-    ``skipped`` with the reason; without, it raises.
+    Made by :func:`picture_source`. It can be iterated any number of times and keeps no opened picture, so any
+    number of files fits in memory. With ``skip``, a picture that cannot be read (or whose mask cannot) is left out
+    of its batch and recorded in ``skipped`` with the reason; without, it raises.
 
     Attributes:
         items: One for each picture: a Path, a Pillow image, an array or a tensor (C, H, W).
         labels: One class for each picture, None when unknown.
-        masks: One for each picture, in any form that :func:`vitscope.pictures.masks.read_mask` takes.
-        boxes: A list of (x0, y0, x1, y1) for each picture, in its upright pixels.
-        targets: What is to be explained of each picture.
-        skipped: By key, why a picture could not be used; filled in while they are read.
+        masks: One for each picture: a path, a Pillow image, an array or a tensor (H, W); None when unknown.
+        boxes: A list of (x0, y0, x1, y1) for each picture, in its upright pixels; None when unknown.
+        targets: What is to be explained of each picture; None for the default.
+        skipped: By key, why a picture could not be used; filled in while pictures are read.
+
+    Example:
+        >>> import vitscope as vs
+        >>> source = vs.pictures.picture_source(vs.worlds.world("shapes").sample(3, seed=1))
+        >>> source
+        PictureSource(3 pictures, with labels, masks)
+        >>> [picture.label for picture in source.read()]
+        [7, 4, 5]
     """
 
     def __init__(
@@ -74,14 +82,14 @@ class PictureSource:
 
     @property
     def keys(self) -> Sequence[str]:
-        """The name of each picture, on which its random draws depend; of pictures in memory, their ids."""
+        """The unique name of each picture, on which its random draws depend; for pictures in memory, their ids."""
         if self._keys is None:
             self._keys = told_apart(self.ids)
         return self._keys
 
     @property
     def ids(self) -> Sequence[str]:
-        """The content hash of each picture. Read once; empty for one that cannot be read, with ``skip``."""
+        """The content hash of each picture. Each is read once; with ``skip``, empty for one that cannot be read."""
         return [self.id(index) for index in range(len(self))]
 
     def _name(self, index: int) -> str:
@@ -89,7 +97,10 @@ class PictureSource:
         return self.keys[index] or f"picture {index}"
 
     def id(self, index: int) -> str:
-        """The content hash of one picture. Raises PictureError, or with ``skip`` gives an empty text."""
+        """The content hash of one picture.
+
+        Raises PictureError when the picture cannot be read; with ``skip``, gives an empty text instead.
+        """
         known = self._ids[index]
         if known is None:
             try:
@@ -102,7 +113,11 @@ class PictureSource:
         return known
 
     def expect(self, ids: Sequence[str]) -> None:
-        """Take files for other ones, and refuse them, that no longer have these content hashes when they are opened."""
+        """Set the content hashes that the files must have. A file that has another one when it is opened is refused.
+
+        Args:
+            ids: One hash for each picture.
+        """
         self._ids = list(ids)
 
     def _id_of(self, index: int) -> str:
@@ -113,7 +128,15 @@ class PictureSource:
         return id_of_values(self._in_memory(item))
 
     def part(self, start: int, stop: int) -> Self:
-        """Pictures ``start`` to ``stop`` with all that is known of them; no picture is read for it."""
+        """The pictures from ``start`` up to ``stop`` (not included), with all that is known of them.
+
+        Args:
+            start: Position of the first picture, from 0.
+            stop: Position after the last one.
+
+        Returns:
+            A source of at most stop - start pictures; no picture is opened for it.
+        """
         places = range(len(self))[start:stop]
 
         def cut(values: Sequence[Any] | None) -> Sequence[Any] | None:
@@ -130,10 +153,20 @@ class PictureSource:
         return part
 
     def open(self, index: int, channels: int = 3) -> Picture:
-        """One picture, read and checked, with what is known of it. Raises PictureError, DataError for its mask.
+        """Read and check one picture, with what is known of it.
 
-        channels: of the model's pictures; other than one or three are kept as they are where a picture has as many.
-        A file that is no longer what it was when its id was taken is refused: results would belong to neither.
+        Args:
+            index: Its position, from 0.
+            channels: How many channels the model takes. With other than one or three, a picture of as many channels
+                is kept as it is; all others become RGB.
+
+        Returns:
+            The picture, upright.
+
+        Raises:
+            PictureError: It cannot be read, or the file changed after its id was taken: results would belong to
+                neither.
+            DataError: Its mask cannot be read or has another size.
         """
         item, label = labelled(self.items[index])
         name = str(item) if isinstance(item, Path) else f"picture {index}"
@@ -172,7 +205,20 @@ class PictureSource:
         return bands_in(item, channels) or as_picture(item, max_pixels=self.max_pixels)
 
     def read(self, start: int = 0, stop: int | None = None, channels: int = 3) -> Iterator[Picture]:
-        """The pictures that can be read, in order. Raises for one that cannot, unless ``skip`` records it."""
+        """Iterate over the pictures that can be read, in order.
+
+        Args:
+            start: Position of the first picture, from 0.
+            stop: Position after the last one; None for the end.
+            channels: How many channels the model takes, see :meth:`open`.
+
+        Yields:
+            One picture after the other.
+
+        Raises:
+            PictureError: One cannot be read, unless ``skip`` records it and goes on.
+            DataError: Its mask cannot be read, likewise.
+        """
         for index in range(start, len(self) if stop is None else min(stop, len(self))):
             try:
                 yield self.open(index, channels)
@@ -182,10 +228,20 @@ class PictureSource:
                 self.skipped[self._name(index)] = str(error)
 
     def batches(self, vit: Opened, size: int) -> Iterator[Batch]:
-        """Batches of at most ``size`` pictures as the model takes them, in order.
+        """Iterate over batches of at most ``size`` pictures in the form that the model takes, in order.
 
-        Batches are cut by position, so a skipped picture makes its batch smaller and moves no other. Raises
-        PictureError when none of all pictures can be read.
+        Batches are cut by position, so a skipped picture makes its own batch smaller and leaves the others as they
+        are.
+
+        Args:
+            vit: The opened model.
+            size: The largest number of pictures in a batch.
+
+        Yields:
+            One batch after the other, with images (B, C, H, W).
+
+        Raises:
+            PictureError: size below 1, one picture cannot be read (without ``skip``), or none can be read.
         """
         if size < 1:
             raise PictureError(f"expected batches of at least 1 picture, got {size}")
@@ -200,7 +256,7 @@ class PictureSource:
             self.refuse_all_skipped()
 
     def refuse_all_skipped(self) -> None:
-        """Raise PictureError when no picture is left: there is no rest that could be done."""
+        """Raise PictureError when every picture was skipped, with the reason of the first one."""
         names = (self._name(index) for index in range(len(self)))
         reasons = [self.skipped[name] for name in names if name in self.skipped]
         if len(reasons) < len(self):
@@ -223,7 +279,7 @@ def picture_source(
     skip: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> PictureSource:
-    """Pictures in any accepted form as one source; the same forms, read the same way, everywhere in vitscope.
+    """Bring pictures in any accepted form into one source; the same forms, read the same way, everywhere in vitscope.
 
     ========================================  ===========================================================
     form                                      what it is
@@ -232,7 +288,7 @@ def picture_source(
     Pillow image                              one picture, turned upright
     array (H, W), (H, W, 1), (H, W, 3 or 4)   one picture: grey, RGB, RGBA
     array (B, H, W, 1, 3 or 4)                B pictures, whatever B is
-    array (H, W, C), uint8 tensor (C, H, W)   of a model of C channels: all of them are kept
+    array (H, W, C), uint8 tensor (C, H, W)   for a model of C channels: all of them are kept
     uint8 tensor (3, H, W), (B, 3, H, W)      pictures
     float tensor (3, H, W), (B, 3, H, W)      ready input for the model, normalised already: not changed
     list, tuple, generator, DataLoader        any of these one after the other, also (pictures, labels)
@@ -245,27 +301,28 @@ def picture_source(
     pixels.
 
     Args:
-        images: See above.
-        root: The folder that keys are relative to. Default: the one folder or glob that was named (its part before
-            the first star), else the current folder.
+        images: Pictures in one of the forms above.
+        root: The folder that keys are relative to. Default: the one folder or glob that was named (its part before the
+            first star), else the current folder.
         keys: A name for each picture instead, all different.
         labels: One class for each picture: a list, an array or a tensor of whole numbers.
         masks: One mask (H, W) for each picture: paths, Pillow images, arrays or tensors.
         boxes: For each picture a list of (x0, y0, x1, y1).
         targets: What is to be explained of each picture, one each.
-        skip: Leave out what cannot be read and remember the reason in ``skipped``; False raises.
-        max_pixels: Most pixels that a picture or a mask may have.
+        skip: Leave out what cannot be read and record the reason in ``skipped``; False raises.
+        max_pixels: The largest number of pixels (height times width) that a picture or a mask may have.
 
     Returns:
         The source; no picture is opened yet.
 
     Raises:
-        PictureError: what stands for no picture, or a file outside ``root``.
+        PictureError: Something that is no picture, or a file outside ``root``.
         DataError: labels, masks, boxes or targets for another number of pictures.
 
     Example:
         >>> import numpy as np
-        >>> source = picture_source(np.zeros((3, 8, 9, 3), np.uint8), labels=[0, 1, 1])
+        >>> import vitscope as vs
+        >>> source = vs.pictures.picture_source(np.zeros((3, 8, 9, 3), np.uint8), labels=[0, 1, 1])
         >>> len(source), source.open(0).image.size
         (3, (9, 8))
     """

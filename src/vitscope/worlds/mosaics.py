@@ -16,7 +16,17 @@ from vitscope.errors import DataError
 
 @dataclass(frozen=True)
 class MosaicPlan:
-    """Which pictures make one mosaic: indices row by row, and the cell of the one that is explained."""
+    """Which pictures make one mosaic, and in which cell the explained picture lies.
+
+    Args:
+        members: Indices of the pictures, row by row, one for each of the side² cells.
+        cell: The cell of the explained picture, counted row by row from 0.
+
+    Example:
+        >>> from vitscope.worlds import MosaicPlan
+        >>> MosaicPlan(members=(4, 0, 7, 2), cell=2).target
+        7
+    """
 
     members: tuple[int, ...]
     cell: int
@@ -29,7 +39,23 @@ class MosaicPlan:
 
 @dataclass(frozen=True)
 class Mosaics:
-    """Mosaics, the class to explain of each (n,), and the mask of its cell (n, H, W)."""
+    """Mosaics, with the class to explain and the mask of the evidence for each.
+
+    Made by :func:`make_mosaics`.
+
+    Args:
+        pictures: n mosaics, RGB.
+        labels: (n,) long, the class of the picture that is explained.
+        masks: (n, H, W) bool, True in the cell of that picture.
+        plans: The n plans that the mosaics were tiled from.
+
+    Example:
+        >>> import vitscope as vs
+        >>> sample = vs.worlds.world("shapes").sample(4, seed=1)
+        >>> mosaics = vs.worlds.make_mosaics(sample.images(), sample.labels.tolist(), size=(96, 96))
+        >>> len(mosaics.pictures), tuple(mosaics.masks.shape), mosaics.masks[0].float().mean().item()
+        (4, (4, 96, 96), 0.25)
+    """
 
     pictures: list[Image.Image]
     labels: Tensor
@@ -38,13 +64,29 @@ class Mosaics:
 
 
 def plan_mosaics(labels: Sequence[int], side: int = 2, seed: int = 0) -> list[MosaicPlan]:
-    """One mosaic of side x side per picture: the picture in a random cell, pictures of other classes in the rest.
+    """Plan a mosaic for each picture: itself in a random cell, pictures of other classes in the other cells.
 
-    No class is in a mosaic twice, so only the target's cell holds evidence for its class. Equal for equal seed, and
-    the plan of a picture does not depend on how many mosaics are asked for.
+    No class is in a mosaic twice, so only the target's cell holds evidence for its class. The plans are the same
+    for the same seed, and the plan of a picture does not depend on how many mosaics are asked for.
+
+    Args:
+        labels: One class for each of n pictures.
+        side: Cells along a side, 2 or more.
+        seed: Seed of the random cells and the random order of the other pictures.
+
+    Returns:
+        n plans, one for each picture, in order.
 
     Raises:
         DataError: side below 2, or fewer classes than cells.
+
+    Example:
+        >>> from vitscope.worlds import plan_mosaics
+        >>> plans = plan_mosaics([0, 1, 2, 3, 3], side=2)
+        >>> len(plans), [plan.target for plan in plans]
+        (5, [0, 1, 2, 3, 4])
+
+    Source: the grid pointing game, Böhle et al., CVPR 2021, §4.
     """
     cells, classes = side * side, len(set(labels))
     if side < 2 or classes < cells:
@@ -75,10 +117,28 @@ def make_mosaics(
     size: tuple[int, int] = (224, 224),
     seed: int = 0,
 ) -> Mosaics:
-    """One mosaic (height, width) per picture, each cell the centre of its picture, resized.
+    """Tile one mosaic for each picture, each cell the centre of its picture, resized to the cell.
+
+    Args:
+        pictures: n pictures of any size.
+        labels: One class for each of them.
+        side: Cells along a side, 2 or more.
+        size: Height and width of a mosaic, in pixels.
+        seed: Seed of the random cells, see :func:`plan_mosaics`.
+
+    Returns:
+        n mosaics with labels (n,) and masks (n, height, width).
 
     Raises:
-        DataError: no label for each picture, fewer classes than cells, or cells of less than a pixel.
+        DataError: A number of labels other than that of the pictures, fewer classes than cells, or cells of less
+            than a pixel.
+
+    Example:
+        >>> import vitscope as vs
+        >>> sample = vs.worlds.world("shapes").sample(4, seed=1)
+        >>> mosaics = vs.worlds.make_mosaics(sample.images(), sample.labels.tolist(), size=(96, 64))
+        >>> mosaics.pictures[0].size, tuple(mosaics.masks.shape)
+        ((64, 96), (4, 96, 64))
     """
     if len(pictures) != len(labels):
         raise DataError(
@@ -95,7 +155,25 @@ def make_mosaics(
 
 
 def tile_pictures(pictures: Sequence[Image.Image], side: int, size: tuple[int, int]) -> Image.Image:
-    """side * side pictures, row by row, as one picture (height, width); each is cut to its cell's shape and resized."""
+    """Tile side² pictures, row by row, into one; each is cut to the shape of its cell from its centre and resized.
+
+    Args:
+        pictures: side² pictures of any size.
+        side: Cells along a side.
+        size: Height and width of the result, in pixels.
+
+    Returns:
+        The mosaic, RGB.
+
+    Raises:
+        DataError: Another number of pictures, or cells of less than a pixel.
+
+    Example:
+        >>> import vitscope as vs
+        >>> four = vs.worlds.world("shapes").sample(4, seed=1).images()
+        >>> vs.worlds.tile_pictures(four, side=2, size=(64, 96)).size
+        (96, 64)
+    """
     rows, columns = cuts(size[0], side), cuts(size[1], side)
     _check_count(len(pictures), side)
     canvas = Image.new("RGB", (size[1], size[0]))
@@ -111,7 +189,26 @@ def tile_pictures(pictures: Sequence[Image.Image], side: int, size: tuple[int, i
 
 
 def tile(tiles: Tensor, side: int) -> Tensor:
-    """side * side pictures (side², 3, H, W), row by row, shrunk into one of the same size (3, H, W)."""
+    """Shrink side² pictures given as tensors, row by row, into one of the same size.
+
+    Args:
+        tiles: (side², 3, H, W), of any float or integer dtype.
+        side: Cells along a side.
+
+    Returns:
+        (3, H, W) of the same dtype and device.
+
+    Raises:
+        DataError: Another number of pictures, or cells of less than a pixel.
+
+    Example:
+        >>> import torch
+        >>> from vitscope.worlds import tile
+        >>> fours = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 3, 8, 8)
+        >>> tile(fours, side=2)[0, ::4, ::4]
+        tensor([[0., 1.],
+                [2., 3.]])
+    """
     _check_count(len(tiles), side)
     rows, columns = cuts(tiles.shape[-2], side), cuts(tiles.shape[-1], side)
     canvas = torch.empty_like(tiles[0])
@@ -126,7 +223,26 @@ def tile(tiles: Tensor, side: int) -> Tensor:
 
 
 def cell_masks(size: tuple[int, int], side: int) -> Tensor:
-    """The cells of a mosaic (height, width), row by row, as masks (side², H, W) bool."""
+    """Masks of the cells of a mosaic, row by row.
+
+    Args:
+        size: Height and width of the mosaic, in pixels.
+        side: Cells along a side.
+
+    Returns:
+        (side², height, width) bool. Every pixel is in exactly one cell; sizes of cells differ by at most a pixel.
+
+    Raises:
+        DataError: Cells of less than a pixel.
+
+    Example:
+        >>> from vitscope.worlds import cell_masks
+        >>> cell_masks((4, 4), side=2)[1].int()
+        tensor([[0, 0, 1, 1],
+                [0, 0, 1, 1],
+                [0, 0, 0, 0],
+                [0, 0, 0, 0]], dtype=torch.int32)
+    """
     rows, columns = cuts(size[0], side), cuts(size[1], side)
     masks = torch.zeros(side * side, *size, dtype=torch.bool)
     for cell in range(side * side):

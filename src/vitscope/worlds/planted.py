@@ -26,7 +26,28 @@ CHUNK: Final = 256  # pictures drawn at a time, to bound the memory; what is dra
 
 @dataclass(frozen=True)
 class Sample:
-    """n pictures of a world, and the truth about them."""
+    """Pictures of a world, with their labels and the exact masks of the evidence.
+
+    Made by :meth:`World.sample`. It can be passed wherever vitscope takes pictures; labels and masks come with it.
+
+    Args:
+        pictures: (n, 96, 96, 3) uint8, RGB.
+        labels: (n,) int64, class indices into ``classes``.
+        masks: (n, 96, 96) bool, the evidence: the union of its parts.
+        parts: (n, parts, 96, 96) bool, each piece of the evidence; pieces never overlap.
+        distractors: (n, 96, 96) bool, objects that say nothing about the label.
+        stage: (n, 96, 96, 3) uint8, the same pictures before the evidence was painted.
+        classes: Names of the classes.
+        nuisances: What was drawn at random without looking at the label, by name, each (n,) or (n, k).
+
+    Example:
+        >>> import vitscope as vs
+        >>> sample = vs.worlds.world("shapes").sample(4, seed=1)
+        >>> len(sample), sample.pictures.shape, sample.masks.shape
+        (4, (4, 96, 96, 3), (4, 96, 96))
+        >>> sample.names()
+        ['heart', 'plus', 'ring', 'square']
+    """
 
     pictures: NDArray[np.uint8]  # (n, 96, 96, 3)
     labels: NDArray[np.int64]  # (n,)
@@ -43,22 +64,45 @@ class Sample:
         return len(self.labels)
 
     def without(self, *parts: int) -> NDArray[np.uint8]:
-        """The pictures with the named parts of the evidence (none named: all of it) gone, ground in their place."""
+        """The pictures with some parts of the evidence taken away, the ground shown in their place.
+
+        Args:
+            parts: Indices of the parts to take away; none given takes away all of them.
+
+        Returns:
+            (n, 96, 96, 3) uint8.
+        """
         gone = np.asarray(self.parts[:, list(parts)].any(axis=1)) if parts else self.masks
         return np.where(gone[..., None], self.stage, self.pictures)
 
     def images(self) -> list[Image.Image]:
-        """The pictures as PIL images."""
+        """The n pictures as Pillow images, RGB, 96 x 96 pixels."""
         return [Image.fromarray(picture) for picture in self.pictures]
 
     def names(self) -> list[str]:
-        """The class name of each picture."""
+        """The class name of each of the n pictures."""
         return [self.classes[label] for label in self.labels]
 
 
 @dataclass(frozen=True)
 class World:
-    """A kind of picture whose evidence is known. `part_names` are in the order of `Sample.parts`."""
+    """A kind of picture whose evidence is known by construction.
+
+    Get one by name with :func:`world`, and pictures of it with :meth:`sample`.
+
+    Args:
+        name: Its name.
+        classes: Names of the classes, in the order of the labels.
+        description: What decides the class, in a sentence.
+        part_names: Names of the pieces of evidence, in the order of ``Sample.parts``.
+        recipe: How its pictures are drawn.
+
+    Example:
+        >>> import vitscope as vs
+        >>> world = vs.worlds.world("conjunction")
+        >>> world.part_names, len(world.classes), world.size
+        (('first object', 'second object'), 9, 96)
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -68,13 +112,18 @@ class World:
 
     @property
     def size(self) -> int:
-        """Pixels along a side of a picture."""
+        """The height and width of a picture, in pixels."""
         return SIZE
 
     def compatible(self, labels: NDArray[np.int64], *gone: int) -> NDArray[np.bool_]:
-        """Which classes (n, classes) the rest of the evidence leaves open, once the named parts are gone.
+        """Which classes the remaining evidence still allows, once some parts are taken away.
 
-        With no part named, all parts are gone and every class is left open.
+        Args:
+            labels: (n,) int64, the class of each picture.
+            gone: Indices of the parts that are taken away; none given takes away all, and every class is allowed.
+
+        Returns:
+            (n, classes) bool.
         """
         hidden = set(gone) or set(range(self.recipe.parts))
         if not self.recipe.kinds or self.recipe.by_place or len(hidden) == self.recipe.parts:
@@ -87,12 +136,20 @@ class World:
         return same[labels]
 
     def sample(self, count: int, seed: int = 0) -> Sample:
-        """`count` pictures; equal for equal `seed` on every machine, and a longer sample begins with a shorter one.
+        """Draw pictures with their truth: the same for the same seed on every machine.
 
-        Labels are balanced: every run of len(classes) pictures holds each class once, in random order.
+        A longer sample begins with the pictures of a shorter one. Labels are balanced: every run of len(classes)
+        pictures holds each class once, in random order.
+
+        Args:
+            count: How many pictures, 1 or more.
+            seed: 0 or more. The bundled models were trained on seeds from 2^40 on.
+
+        Returns:
+            The pictures with labels, masks and all that was drawn at random.
 
         Raises:
-            DataError: when count is below 1 or seed is negative.
+            DataError: count below 1, or a negative seed.
         """
         if count < 1 or seed < 0:
             raise DataError(
@@ -165,15 +222,35 @@ _WORLDS: Final[dict[str, World]] = {
 
 
 def worlds() -> tuple[str, ...]:
-    """Names of all worlds."""
+    """Names of all planted-evidence worlds.
+
+    Returns:
+        The names, in a fixed order.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vs.worlds.worlds()
+        ('shapes', 'conjunction', 'redundancy', 'position', 'clever-hans')
+    """
     return tuple(_WORLDS)
 
 
 def world(name: str) -> World:
-    """The world of that name.
+    """The planted-evidence world of a name.
+
+    Args:
+        name: One of :func:`worlds`.
+
+    Returns:
+        The world, from which pictures are drawn.
 
     Raises:
-        DataError: when there is no such world; the message names the nearest ones.
+        DataError: There is no such world; the message gives the nearest names.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vs.worlds.world("clever-hans").part_names
+        ('mark',)
     """
     if name not in _WORLDS:
         raise DataError(
@@ -183,5 +260,21 @@ def world(name: str) -> World:
 
 
 def demo_pictures(count: int = 6, seed: int = 11) -> Sample:
-    """A handful of pictures of the shapes world, of different classes as far as there are as many."""
+    """A few pictures of the shapes world, of different classes as long as there are enough classes.
+
+    Args:
+        count: How many pictures, 1 or more.
+        seed: 0 or more.
+
+    Returns:
+        The pictures with labels and masks.
+
+    Raises:
+        DataError: count below 1, or a negative seed.
+
+    Example:
+        >>> import vitscope as vs
+        >>> len(set(vs.worlds.demo_pictures(6).names()))
+        6
+    """
     return world("shapes").sample(count, seed)
