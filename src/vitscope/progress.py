@@ -6,9 +6,9 @@ Whatever has the three methods of :class:`Progress` can be passed. Ready ones: :
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from vitscope.errors import Cancelled, ProgressError, printable
@@ -229,7 +229,7 @@ class CountedStage:
         each: int = 1,
         *,
         unit: str = "pictures",
-        checkpoint: str | Path | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
         self._progress, self._checkpoint = watched(progress), checkpoint
         self._name, self._unit = name, unit

@@ -127,7 +127,5 @@ def test_a_head_that_looks_one_to_the_left_has_its_mass_there() -> None:
 def test_distances_and_bad_input() -> None:
     dy, dx = torch.tensor([3]), torch.tensor([-4])
     assert [int(hop_of_offset(dy, dx, name)) for name in DISTANCES] == [4, 7, 5]
-    with pytest.raises(HeadsError, match="chebyshev, manhattan, euclidean"):
-        grid_geometry((3, 3), "hamming")
     with pytest.raises(HeadsError, match="over 10 keys"):
         profile_attention(torch.ones(1, 1, 9, 9) / 9, 1, grid_geometry((3, 3)))

@@ -278,11 +278,11 @@ def test_tables_survive_a_round_trip_and_shards_join(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"screen": 1.5}, "screen=0.2"),
-        ({"replacement": "median"}, "zero, mean"),
+        ({"screen": 1.5}, "screen as a number above 0 to 1"),
+        ({"replacement": "median"}, "'zero', 'mean', 'mean-per-query' or a Tensor"),
         ({"labels": [1]}, "one for each"),
         ({"labels": [1, 99, 2]}, "0 ... 6, got 99"),
-        ({"representation": "some"}, "standard, all or none"),
+        ({"representation": "some"}, "'standard', 'all' or 'none'"),
         ({"replacement": torch.zeros(2, 2, 16)}, "mean_outputs"),
         ({"screen": 0.5, "gradient": False}, "first-order"),
     ],

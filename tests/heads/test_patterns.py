@@ -180,9 +180,9 @@ def test_umap_is_for_display_and_changes_nothing_else() -> None:
     nearest = ((placed[:, None] - centres[None]) ** 2).sum(-1).argmin(1)
     assert (nearest == truth).all()
     assert layout_codes(codes, "pca")[1] == "pca" and layout_codes(codes[:5], "umap")[1] == "pca"
-    with pytest.raises(heads.HeadsError, match="umap or pca"):
-        layout_codes(codes, "tsne")
     sample = heads.collect_maps(small_vit(), torch.randn(6, 3, 64, 64), per_head=6)
+    with pytest.raises(heads.HeadsError, match="display as 'umap', 'umap!' or 'pca', got 'tsne'"):
+        heads.fit_atlas(sample, display="tsne")  # type: ignore[arg-type]
     options = AutoencoderOptions(latent=3, width=4, epochs=1)
     one, two = (
         heads.fit_atlas(sample, options=options, k=3, repeats=0, display=display)

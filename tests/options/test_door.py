@@ -74,9 +74,11 @@ def test_the_line_says_what_was_expected_and_what_came() -> None:
     def work(count: int, names: Sequence[str] | None = None, *more: int, own: Own = 0, **rest: int) -> Any:
         return count, names, more, own, rest
 
-    assert work(2, ["a"], "x", own="mine", other="free") == (2, ["a"], ("x",), "mine", {"other": "free"})  # type: ignore[arg-type]
+    assert work(2, ["a"], 3, own="mine", other="free") == (2, ["a"], (3,), "mine", {"other": "free"})  # type: ignore[arg-type]
     with pytest.raises(MethodError, match=r"^work\(\) expected count as a whole number, got 'two' \(str\)$"):
         work("two")  # type: ignore[arg-type]
+    with pytest.raises(MethodError, match=r"expected more as a whole number, got 'x' \(str\)"):
+        work(2, ["a"], 1, "x")  # type: ignore[arg-type]
     with pytest.raises(MethodError, match=r"names as a list of texts or None, got 'ab' \(str\)"):
         work(2, "ab")
     with pytest.raises(MethodError, match=r"got Tensor torch.float32 \(2, 3\)"):

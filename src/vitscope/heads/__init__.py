@@ -21,7 +21,6 @@ from vitscope.heads.pruning.joint import joint_effect
 from vitscope.heads.pruning.means import mean_outputs
 from vitscope.heads.pruning.partial import PARTS, PartialPruning, partial_pruning
 from vitscope.heads.pruning.prune_model import (
-    PRUNED_FORMS,
     attention_modules,
     heads_to_remove,
     load_pruned,
@@ -35,7 +34,6 @@ from vitscope.heads.table import HeadTable
 __all__ = [
     "METRICS",
     "PARTS",
-    "PRUNED_FORMS",
     "SCORES",
     "Agreement",
     "AutoencoderOptions",

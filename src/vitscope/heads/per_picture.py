@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vitscope.analysis import Analysis, growing, run_in_parts
 from vitscope.heads.measuring import measured
+from vitscope.options.bounds import Folder
 from vitscope.pictures import Batch, PictureSource
 from vitscope.progress import CountedStage
 from vitscope.storage import tensors
@@ -149,7 +150,7 @@ def go_through(
     source: PictureSource,
     batch_size: int,
     stage: CountedStage,
-    checkpoint: str | Path | None,
+    checkpoint: Folder | None,
     recipe: Recipe | None = None,
 ) -> Result:
     """Run an analysis over all pictures in parts of whole batches.

@@ -15,6 +15,8 @@ from vitscope.errors import OutputError, nearest
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.heads.pruning.change_metrics import METRICS
+from vitscope.options.bounds import FilePath
+from vitscope.options.door import checked
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 
@@ -61,6 +63,7 @@ class HeadTable(HasOrigin):
         array = next(iter(self.values.values()))
         return int(array.shape[1]), int(array.shape[2])
 
+    @checked(HeadsError)
     def __getitem__(self, metric: str) -> Values:
         """(n, L, H) of one metric. Raises HeadsError with the nearest names when there is none."""
         if metric not in self.values:
@@ -68,10 +71,12 @@ class HeadTable(HasOrigin):
             raise HeadsError(f"expected a metric of this table, got {metric!r}; the nearest names are {near}")
         return self.values[metric]
 
+    @checked(HeadsError)
     def mean(self, metric: str) -> NDArray[np.float64]:
         """(L, H) mean over pictures, NaN where nothing was measured."""
         return _nan_mean(self[metric])
 
+    @checked(HeadsError)
     def spread(self, metric: str) -> NDArray[np.float64]:
         """(L, H) standard deviation over pictures (n - 1)."""
         values = self[metric].astype(np.float64)
@@ -81,11 +86,13 @@ class HeadTable(HasOrigin):
             result: NDArray[np.float64] = np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
         return result
 
+    @checked(HeadsError)
     def counted(self, metric: str) -> NDArray[np.int64]:
         """(L, H) number of pictures measured."""
         measured: NDArray[np.int64] = np.isfinite(self[metric]).sum(0).astype(np.int64)
         return measured
 
+    @checked(HeadsError)
     def interval(self, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(low, high), each (L, H): 95 % normal interval of the mean over pictures."""
         mean, half = (
@@ -94,6 +101,7 @@ class HeadTable(HasOrigin):
         )
         return mean - half, mean + half
 
+    @checked(HeadsError)
     def order(self, metric: str, *, most_important_first: bool = True) -> list[tuple[int, int]]:
         """Heads (block, head) sorted by the mean of `metric`; heads that were not measured are left out."""
         mean = self.mean(metric)
@@ -139,6 +147,7 @@ class HeadTable(HasOrigin):
         rows = [METRICS[name] for name in self.values if name in METRICS]
         return pd.DataFrame([vars(row) for row in rows])
 
+    @checked(HeadsError)
     def with_columns(
         self, extra: Mapping[str, Values], metadata: Mapping[str, Any] | None = None
     ) -> HeadTable:
@@ -146,6 +155,7 @@ class HeadTable(HasOrigin):
         merged = {**self.metadata, **(metadata or {})}
         return HeadTable({**self.values, **extra}, self.pictures, merged, self.origin)
 
+    @checked(HeadsError)
     def only(self, pictures: Collection[str]) -> HeadTable:
         """The rows of these pictures, in the order in which they are named, or in this table's for a set.
 
@@ -167,6 +177,7 @@ class HeadTable(HasOrigin):
         values = {name: array[chosen] for name, array in self.values.items()}
         return HeadTable(values, tuple(wanted), self.metadata, replace(self.origin, ids=ids))
 
+    @checked(HeadsError)
     def merge(self, other: HeadTable) -> HeadTable:
         """The table of these pictures and those of another shard.
 
@@ -189,7 +200,8 @@ class HeadTable(HasOrigin):
             values, self.pictures + other.pictures, merged_metadata(self.metadata, other.metadata), origin
         )
 
-    def save(self, path: str | Path, *, per_picture: bool | None = None) -> Path:
+    @checked(OutputError)
+    def save(self, path: FilePath, *, per_picture: bool | None = None) -> Path:
         """Write .parquet (per picture by default; loads back whole) or .csv (aggregated by default), atomically."""
         path = Path(path)
         if path.suffix not in (".parquet", ".csv"):

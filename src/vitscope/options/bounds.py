@@ -137,6 +137,8 @@ Weight = Annotated[float, Range(0, 1_000_000)]
 """The weight of a residual connection and the like: larger ones leave nothing of the rest in float32."""
 Share = Annotated[float, Range(0, 1, below=True)]
 """A share that is never the whole."""
+PositiveShare = Annotated[float, Range(0, 1, above=True)]
+"""A share that is never nothing."""
 StartBlock = Annotated[int, Block()]
 """The first block of a chain."""
 BatchSize = Annotated[int, Range(1, 65_536)]

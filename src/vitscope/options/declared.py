@@ -23,7 +23,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -173,6 +173,6 @@ def _structure(hint: Any, origin: Any, inner: tuple[Any, ...], marker: Any) -> K
     if issubclass(origin, Mapping):
         key, item = inner if len(inner) == 2 else (Any, Any)
         return Named(kinds_of(key), kinds_of(item, marker))
-    if origin is Iterable or issubclass(origin, Sequence):
-        return Several(kinds_of(inner[0], marker), lazy=origin is Iterable)
+    if origin in (Iterable, Collection) or issubclass(origin, Sequence):
+        return Several(kinds_of(inner[0], marker), lazy=origin in (Iterable, Collection))
     return Object(origin)

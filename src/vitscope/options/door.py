@@ -17,11 +17,12 @@ from vitscope.errors import VitscopeError
 from vitscope.options.annotations import annotation_of
 from vitscope.options.bounds import Parts
 from vitscope.options.declared import Option, kinds_of, option_of, short
-from vitscope.options.kinds import Number, Refused, Whole
+from vitscope.options.kinds import Choice, Number, Refused, Whole
 from vitscope.options.objects import in_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
+VAR_KEYWORD, VAR_POSITIONAL = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
 
 
 def checked(problem: type[VitscopeError]) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -45,7 +46,6 @@ def checked(problem: type[VitscopeError]) -> Callable[[Callable[P, R]], Callable
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         known: dict[str, Option] = {}
         where = f"{function.__name__}()"
 
@@ -54,12 +54,16 @@ def checked(problem: type[VitscopeError]) -> Callable[[Callable[P, R]], Callable
             bound = signature.bind(*positional, **named)
             for name, value in bound.arguments.items():
                 parameter = signature.parameters[name]
-                if name == "self" or parameter.kind in several or value is parameter.default:
+                if name in ("self", "cls") or parameter.kind is VAR_KEYWORD or value is parameter.default:
                     continue
                 if name not in known:
                     kinds = kinds_of(annotation_of(function, parameter.annotation))
                     known[name] = Option(name, parameter.default, kinds)
                 anatomy = _anatomy(bound.arguments) if _asks_the_model(known[name]) else None
+                if parameter.kind is VAR_POSITIONAL:
+                    strict = tuple(_strict(each, known[name], where, problem, anatomy) for each in value)
+                    bound.arguments[name] = strict
+                    continue
                 bound.arguments[name] = _strict(value, known[name], where, problem, anatomy)
             return function(*bound.args, **bound.kwargs)
 
@@ -84,6 +88,16 @@ def check_fields(record: Any, problem: type[VitscopeError]) -> None:
 def check(value: Any, kind: Any, name: str, where: str, problem: type[VitscopeError]) -> Any:
     """The value in its strict form. Raises ``problem`` in one line unless it is what the annotation ``kind`` says."""
     return _strict(value, Option(name, inspect.Parameter.empty, kinds_of(kind)), where, problem)
+
+
+def check_argument(
+    function: Callable[..., Any], name: str, value: Any, problem: type[VitscopeError] = VitscopeError
+) -> Any:
+    """One argument as the door of ``function`` would take it, before the function is called.
+
+    Raises ``problem``.
+    """
+    return _strict(value, option_of(function, name), f"{function.__name__}()", problem)
 
 
 def fits(value: Any, kind: Any) -> bool:
@@ -114,11 +128,17 @@ def _strict(
     except Refused:
         pass
     near = option.nearest(value)
-    ranged = any(isinstance(kind, Number | Whole) and kind.range is not None for kind in option.kinds)
-    remedy = f"; nearest: '{near}'" if near else "; choose one in between" if ranged else ""
+    hint = f"; nearest: '{near}'" if near else _remedy(option)
     raise problem(
-        f"{where} expected {option.name} as {in_words(option.kinds, anatomy)}, got {_shown(value)}{remedy}"
+        f"{where} expected {option.name} as {in_words(option.kinds, anatomy)}, got {_shown(value)}{hint}"
     )
+
+
+def _remedy(option: Option) -> str:
+    if any(isinstance(kind, Choice) for kind in option.kinds):
+        return "; choose one of them"
+    ranged = any(isinstance(kind, Number | Whole) and kind.range is not None for kind in option.kinds)
+    return "; choose one in between" if ranged else ""
 
 
 def _asks_the_model(option: Option) -> bool:

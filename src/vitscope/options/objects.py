@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitscope.options.bounds import Parts
-from vitscope.options.kinds import Kind, Refused
+from vitscope.options.kinds import Choice, Kind, Refused
 
 LONGEST = 1000
 """Items of a list that are looked at; lists of pictures are long, and a wrong one is wrong from the start."""
@@ -27,8 +27,13 @@ def accepted(value: Any, kinds: tuple[Kind, ...], anatomy: Parts | None = None) 
 
 def in_words(kinds: tuple[Kind, ...], anatomy: Parts | None = None) -> str:
     """What one of the kinds accepts: ``a, b or c``."""
-    words = list(dict.fromkeys(kind.describe(anatomy) for kind in kinds))
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+    words: dict[str, None] = {}
+    for kind in kinds:
+        words |= dict.fromkeys(
+            map(repr, kind.words) if isinstance(kind, Choice) else [kind.describe(anatomy)]
+        )
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 class Structure(Kind):

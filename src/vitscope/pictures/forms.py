@@ -6,19 +6,52 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from vitscope.errors import DataError, PictureError
+from vitscope.options.bounds import ReadLater
 from vitscope.pictures.bands import Bands
 from vitscope.pictures.find import list_pictures
 from vitscope.pictures.memory import EXPECTED
 
 _PICTURE_FIELDS = ("image", "img", "pixel_values")
 _LABEL_FIELDS = ("label", "labels", "fine_label")
+
+
+class Known(Protocol):
+    """Pictures with what is known of them, such as a sample of a world or a source."""
+
+    @property
+    def labels(self) -> Any: ...
+    @property
+    def masks(self) -> Any: ...
+
+
+class Numbered(Protocol):
+    """What gives its items by number, such as a data set of torch."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+Images = Annotated[
+    str
+    | os.PathLike[str]
+    | Image.Image
+    | NDArray[Any]
+    | Tensor
+    | Mapping[str, Any]
+    | Iterable[Any]
+    | Numbered
+    | Known,
+    ReadLater("pictures in any form that vs.pictures.picture_source takes"),
+]
+"""Pictures in any form that :func:`vitscope.pictures.picture_source` takes; it refuses what stands for none."""
 
 
 @dataclass

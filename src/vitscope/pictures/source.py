@@ -15,14 +15,14 @@ from torch import Tensor
 from vitscope.errors import DataError, PictureError
 from vitscope.pictures.bands import Bands, bands_in
 from vitscope.pictures.batch import Batch, Opened, Picture, batch_of
-from vitscope.pictures.forms import labelled, take_apart
+from vitscope.pictures.forms import Images, labelled, take_apart
 from vitscope.pictures.identity import drawn_by, id_of_stream, id_of_values, key_of_path, told_apart
 from vitscope.pictures.masks import read_mask
 from vitscope.pictures.memory import as_picture, check_tensor
 from vitscope.pictures.modes import to_rgb, upright
 from vitscope.pictures.on_demand import OnDemand
 from vitscope.pictures.read import MAX_PIXELS, decode, open_file
-from vitscope.pictures.truth import Box, check_boxes, check_count, check_labels
+from vitscope.pictures.truth import Box, Labels, check_boxes, check_count, check_labels
 from vitscope.storage.paths import typed_path
 
 if TYPE_CHECKING:
@@ -268,11 +268,11 @@ class PictureSource:
 
 
 def picture_source(
-    images: Any,
+    images: Images,
     *,
     root: str | os.PathLike[str] | None = None,
     keys: Sequence[str] | None = None,
-    labels: Any = None,
+    labels: Labels | None = None,
     masks: Any = None,
     boxes: Any = None,
     targets: Any = None,
@@ -326,7 +326,7 @@ def picture_source(
         >>> len(source), source.open(0).image.size
         (3, (9, 8))
     """
-    given = images
+    given: Any = images
     if isinstance(given, PictureSource):
         return _again(given, keys, labels, masks, boxes, targets, skip)
     if all(hasattr(given, name) for name in ("pictures", "labels", "masks")):  # a sample of a world

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vitscope.errors import DataError
+from vitscope.options.bounds import ReadLater
 
+Labels = Annotated[Sequence[int] | NDArray[Any] | Tensor, ReadLater("one class index for each picture")]
+"""A class index for each picture; :func:`check_labels` refuses all else."""
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in pixels of the upright picture, measured from its top left corner; x1 and y1 are outer edges."""
 

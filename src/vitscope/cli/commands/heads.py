@@ -21,9 +21,11 @@ from vitscope.cli.shared.heads_input import (
 )
 from vitscope.cli.shared.progress import watching
 from vitscope.cli.shared.usage import Commands, unused
+from vitscope.options.door import check_argument
 
 if TYPE_CHECKING:
     from vitscope.heads import HeadTable
+    from vitscope.heads.pruning.prune_model import PrunedForm
 
 application = Commands(name="heads", no_args_is_help=True, help="What the heads of a model do.")
 application.add(f"vitscope heads strength photos {MODEL} --out heads")(strength)
@@ -78,6 +80,7 @@ def importance(
     from vitscope.reports.heads.page import HeadsReport, main_metric
     from vitscope.reports.heads.plots import title_of
 
+    instead = check_argument(heads.importance, "replacement", replacement, heads.HeadsError)
     chosen = None if dissect in (None, "top") else parse_head(dissect or "")
     together = parse_heads(joint) if joint else None
     given = open_input(
@@ -103,19 +106,17 @@ def importance(
                 "checkpoint": unfinished,
                 "progress": progress,
             }
-            table = heads.importance(
-                vit, source, replacement=replacement, screen=screen, exact=exact, **shared
-            )
+            table = heads.importance(vit, source, replacement=instead, screen=screen, exact=exact, **shared)
             table.save(out / "heads-per-picture.parquet")  # the long part is kept whatever comes after
             metric = main_metric(table)
             if dissect is not None:
                 partial = heads.partial_pruning(vit, source, *(chosen or table.order(metric)[0]), **shared)
             if cumulative:
                 many = heads.cumulative_pruning(
-                    vit, source, orders(table, metric), replacement=replacement, steps=12, **shared
+                    vit, source, orders(table, metric), replacement=instead, steps=12, **shared
                 )
             if together is not None:
-                several = heads.joint_effect(vit, source, together, replacement=replacement, **shared)
+                several = heads.joint_effect(vit, source, together, replacement=instead, **shared)
         story = HeadsReport(
         vit.source, len(table.pictures), table, cumulative=many, joint=several, partial=partial,
         commands=given.commands,
@@ -164,19 +165,18 @@ def prune(
     from vitscope.errors import OutputError
     from vitscope.reports.heads.page import HeadsReport
 
-    if not 0 < keep <= 1:
-        raise heads.HeadsError(
-            f"expected keep to be a share above 0 and at most 1, got {keep:g}; try --keep 0.7"
-        )
+    keep = check_argument(heads.heads_to_remove, "keep", keep, heads.HeadsError)
     if metric not in heads.METRICS:
         from vitscope.errors import nearest
 
         raise heads.HeadsError(
             f"unknown metric {metric!r}; nearest: {', '.join(nearest(metric, heads.METRICS))}"
         )
-    if form not in heads.PRUNED_FORMS:
+    shape = check_argument(heads.prune_module, "form", form, heads.HeadsError)
+    instead = check_argument(heads.importance, "replacement", replacement, heads.HeadsError)
+    if instead == "mean-per-query":
         raise heads.HeadsError(
-            f"expected the form {' or '.join(heads.PRUNED_FORMS)}, got {form!r}; choose one of them"
+            "expected the replacement zero or mean, got 'mean-per-query'; a pruned model writes one constant per head"
         )
     if out.suffix != ".safetensors":
         raise OutputError(f"expected a file ending in .safetensors, got {out.name!r}; rename --out")
@@ -198,10 +198,10 @@ def prune(
     with resumable(given) as unfinished:
         with watching() as progress:
             table = heads.importance(
-                given.vit, given.source, replacement=replacement, gradient=metric.startswith("first_order"),
+                given.vit, given.source, replacement=instead, gradient=metric.startswith("first_order"),
                 batch_size=batch_size, checkpoint=unfinished, progress=progress,
             )  # fmt: skip
-        record = prune_to_file(given, table, metric, keep, form, replacement, out, batch_size)
+        record = prune_to_file(given, table, metric, keep, shape, replacement, out, batch_size)
     changed = {
         name: (record[f"{name}_before"], record[f"{name}_after"])
         for name in ("heads", "parameters", "accuracy")
@@ -223,7 +223,7 @@ def prune_to_file(
     table: HeadTable,
     metric: str,
     keep: float,
-    form: str,
+    form: PrunedForm,
     replacement: str,
     out: Path,
     batch_size: int,
@@ -285,6 +285,7 @@ def report(
     from vitscope import heads
     from vitscope.reports.heads.page import HeadsReport, main_metric
 
+    instead = check_argument(heads.importance, "replacement", replacement, heads.HeadsError)
     given = open_input(
         pictures, labels, limit, out, model, weights, image_size, device, precision, random_weights, model_option,
         least=2,
@@ -297,7 +298,7 @@ def report(
                 "checkpoint": unfinished,
                 "progress": progress,
             }
-            table = heads.importance(vit, source, replacement=replacement, **shared)
+            table = heads.importance(vit, source, replacement=instead, **shared)
             table.save(out / "heads-per-picture.parquet")  # the long part is kept whatever comes after
             profile = heads.strength(vit, source, **shared)
             found = heads.agreement(vit, source, table=table, **shared)

@@ -11,6 +11,7 @@ from vitscope.cli.shared import console, options
 from vitscope.cli.shared.heads_input import finish, open_input, resumable
 from vitscope.cli.shared.progress import watching
 from vitscope.cli.shared.usage import unused
+from vitscope.options.door import check_argument
 
 
 def strength(
@@ -30,10 +31,9 @@ def strength(
 ) -> None:
     """How far every head looks: mass and strength by distance, entropy, offsets, class-token mass."""
     from vitscope import heads
-    from vitscope.heads.distance.hops import check_distance
     from vitscope.reports.heads.page import HeadsReport
 
-    check_distance(distance)
+    how = check_argument(heads.strength, "distance", distance, heads.HeadsError)
     given = open_input(
         pictures, None, limit, out, model, weights, image_size, device, precision, random_weights, model_option,
         labelled=False,
@@ -41,7 +41,7 @@ def strength(
     with resumable(given) as unfinished:
         with watching() as progress:
             found = heads.strength(
-                given.vit, given.source, distance=distance, batch_size=batch_size, checkpoint=unfinished,
+                given.vit, given.source, distance=how, batch_size=batch_size, checkpoint=unfinished,
                 progress=progress,
             )  # fmt: skip
         story = HeadsReport(given.vit.source, len(found.pictures), strength=found, commands=given.commands)
@@ -100,6 +100,8 @@ def patterns(
     from vitscope import heads
     from vitscope.reports.heads.page import HeadsReport
 
+    shape = check_argument(heads.patterns, "form", form, heads.HeadsError)
+    fitted = check_argument(heads.patterns, "coder", coder, heads.HeadsError)
     known = None if atlas is None else heads.PatternAtlas.load(atlas)
     given = open_input(
         pictures, None, limit, out, model, weights, image_size, device, precision, random_weights, model_option,
@@ -118,7 +120,7 @@ def patterns(
             else:
                 sizes: dict[str, Any] = {} if latent is None else {"latent": latent}
                 made = heads.patterns(
-                    given.vit, given.source, form=form, coder=coder, k=clusters, repeats=repeats, null=null,
+                    given.vit, given.source, form=shape, coder=fitted, k=clusters, repeats=repeats, null=null,
                     options=heads.AutoencoderOptions(epochs=epochs, seed=seed, **sizes),
                     **shared,
                 )  # fmt: skip
@@ -153,6 +155,7 @@ def agreement(
     from vitscope import heads
     from vitscope.reports.heads.page import HeadsReport
 
+    instead = check_argument(heads.agreement, "replacement", replacement, heads.HeadsError)
     given = open_input(
         pictures,
         labels,
@@ -169,7 +172,7 @@ def agreement(
     with resumable(given) as unfinished:
         with watching() as progress:
             found = heads.agreement(
-                given.vit, given.source, replacement=replacement, batch_size=batch_size, checkpoint=unfinished,
+                given.vit, given.source, replacement=instead, batch_size=batch_size, checkpoint=unfinished,
                 progress=progress,
             )  # fmt: skip
         disagreements = found.disagreements()

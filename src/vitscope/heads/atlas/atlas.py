@@ -20,9 +20,12 @@ from vitscope.heads.atlas.coding import CODERS, AutoencoderCoder, Coder
 from vitscope.heads.atlas.collecting import collect_maps
 from vitscope.heads.atlas.mixing import head_mixes
 from vitscope.heads.atlas.principal import PrincipalCoder
-from vitscope.heads.atlas.sampling import FORMS, MapSample
+from vitscope.heads.atlas.sampling import FORMS, Form, MapSample
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin
+from vitscope.options.bounds import BatchSize, Count, Folder, Seed
+from vitscope.options.door import checked
+from vitscope.pictures import Images
 from vitscope.progress import Progress
 from vitscope.storage import folders, tables, tensors
 from vitscope.storage.notes import decoding
@@ -67,7 +70,7 @@ class PatternAtlas(HasOrigin):
     autoencoder: MapAutoencoder
     principal: PrincipalCoder
     coder_name: str
-    form: str
+    form: Form
     clustering: Clustering
     patterns: tuple[Pattern, ...]
     prototypes: Tensor
@@ -98,16 +101,17 @@ class PatternAtlas(HasOrigin):
         """The coder whose codes were clustered."""
         return AutoencoderCoder(self.autoencoder) if self.coder_name == "autoencoder" else self.principal
 
+    @checked(HeadsError)
     def map_pictures(
         self,
         vit: Vit,
-        images: Any,
+        images: Images,
         *,
-        per_head: int = 100,
-        batch_size: int = 8,
-        seed: int = 0,
+        per_head: Count = 100,
+        batch_size: BatchSize = 8,
+        seed: Seed = 0,
         name: str | None = None,
-        checkpoint: str | Path | None = None,
+        checkpoint: Folder | None = None,
         progress: Progress | None = None,
     ) -> PatternMapping:
         """Place new pictures, also of another model with another grid, in this atlas; nothing is fitted again.
@@ -127,6 +131,7 @@ class PatternAtlas(HasOrigin):
             )
         )
 
+    @checked(HeadsError)
     def map_sample(self, sample: MapSample) -> PatternMapping:
         """Place canonical maps that were collected already."""
         maps = sample.form(self.form)

@@ -12,15 +12,16 @@ import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from vitscope.errors import DamagedError
-from vitscope.heads.bounds import check_number, check_whole
 from vitscope.heads.errors import HeadsError
 from vitscope.interruption import held
+from vitscope.options.bounds import BatchSize, Range, Seed
+from vitscope.options.door import check_fields
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
@@ -35,28 +36,20 @@ class AutoencoderOptions:
 
     latent: numbers in a code; None takes 24, and fewer where there are few maps."""
 
-    latent: int | None = None
-    width: int = 16
-    epochs: int = 60
-    patience: int = 6
-    batch_size: int = 128
-    learning_rate: float = 2e-3
-    seed: int = 0
+    latent: Annotated[int, Range(1, 4096)] | None = None
+    width: Annotated[int, Range(1, 4096)] = 16
+    epochs: Annotated[int, Range(1, 100_000)] = 60
+    patience: Annotated[int, Range(0, 100_000)] = 6
+    batch_size: BatchSize = 128
+    learning_rate: Annotated[float, Range(0, 10, above=True)] = 2e-3
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self, HeadsError)
 
     def code_size(self, maps: int) -> int:
         """Numbers in a code learned from so many maps."""
         return min(24, max(2, maps // 4)) if self.latent is None else self.latent
-
-    def check(self) -> None:
-        """Raise HeadsError for a number with which training would not begin, or not end."""
-        if self.latent is not None:
-            check_whole("latent", self.latent, 1, 4096)
-        check_whole("width", self.width, 1, 4096)
-        check_whole("epochs", self.epochs, 1, 100_000)
-        check_whole("patience", self.patience, 0, 100_000)
-        check_whole("batch_size", self.batch_size, 1)
-        check_number("learning_rate", self.learning_rate, 0, 10)
-        check_whole("seed", self.seed, 0, 2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -178,7 +171,6 @@ def train_autoencoder(
     The caller's random state is not touched.
     """
     options = options or AutoencoderOptions()
-    options.check()
     options = replace(options, latent=options.code_size(len(train)))
     if len(train) < 2 or len(held_out) < 1:
         raise HeadsError(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +14,6 @@ from vitscope.heads.atlas.canonical import hellinger, offset_map, pooled_map
 from vitscope.heads.atlas.draws import Draw, ranks_of
 from vitscope.heads.atlas.features import map_features
 from vitscope.heads.atlas.sampling import HeadMeans, MapSample, ModelRecord, merge_samples
-from vitscope.heads.bounds import check_whole
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.measuring import measured
 from vitscope.heads.moments import ExactSum
@@ -24,8 +21,9 @@ from vitscope.heads.origin import Origin, heads_recipe
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.spatial_sites import prefix_of, spatial_sites
 from vitscope.models.anatomy import TokenLayout
+from vitscope.options.bounds import BatchSize, Count, Folder, Seed
 from vitscope.options.door import checked
-from vitscope.pictures import Batch, PictureSource, picture_source
+from vitscope.pictures import Batch, Images, PictureSource, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
@@ -205,13 +203,13 @@ class MapCollection:
 @unaffected
 def collect_maps(
     vit: Vit,
-    images: Any,
+    images: Images,
     *,
-    per_head: int = 100,
-    batch_size: int = 8,
-    seed: int = 0,
+    per_head: Count = 100,
+    batch_size: BatchSize = 8,
+    seed: Seed = 0,
     name: str | None = None,
-    checkpoint: str | Path | None = None,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> MapSample:
     """Trace the pictures and keep canonical maps of at most ``per_head`` pictures for every (block, head).
@@ -237,8 +235,6 @@ def collect_maps(
     Example:
         ``sample = vs.heads.collect_maps(vit, "photos", per_head=200)``
     """
-    check_whole("per_head", per_head, 1)
-    check_whole("batch_size", batch_size, 1)
     source = picture_source(images)
     size = _affordable(vit, batch_size)
     label = name or vit.source

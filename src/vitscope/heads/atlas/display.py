@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from vitscope.errors import MissingExtraError
-from vitscope.heads.errors import HeadsError
 from vitscope.heads.threads import same_threads
 
+Display = Literal["umap", "umap!", "pca"]
+"""How maps are laid out for looking: UMAP or else PCA, UMAP or nothing, PCA."""
 UMAP_LIMIT = 20_000
 """UMAP learns from at most so many codes and places the others among them: time stays bounded."""
 
 
 def layout_codes(
-    codes: NDArray[np.float32], how: str = "umap", seed: int = 0
+    codes: NDArray[np.float32], how: Display = "umap", seed: int = 0
 ) -> tuple[NDArray[np.float32], str]:
     """((n, 2), what was done). how: "umap" (falls back to PCA when umap-learn is missing or the codes are too few),
     "umap!" (insists: raises MissingExtraError) or "pca"."""
@@ -26,8 +28,6 @@ def layout_codes(
 
 
 def _layout(codes: NDArray[np.float32], how: str, seed: int) -> tuple[NDArray[np.float32], str]:
-    if how not in ("umap", "umap!", "pca"):
-        raise HeadsError(f"expected the display umap or pca, got {how!r}; choose one of them")
     if how != "pca" and len(codes) >= 16:
         try:
             import umap

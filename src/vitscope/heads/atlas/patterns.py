@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -30,39 +30,45 @@ from vitscope.heads.atlas.coding import (
     verdict,
 )
 from vitscope.heads.atlas.collecting import collect_maps
-from vitscope.heads.atlas.display import layout_codes
+from vitscope.heads.atlas.display import Display, layout_codes
 from vitscope.heads.atlas.mixing import cluster_content_dependence, head_mixes
 from vitscope.heads.atlas.pattern_names import name_pattern
 from vitscope.heads.atlas.principal import PrincipalCoder
-from vitscope.heads.atlas.sampling import FORMS, MapSample
-from vitscope.heads.bounds import check_number, check_whole
+from vitscope.heads.atlas.sampling import Form, MapSample
 from vitscope.heads.errors import HeadsError
+from vitscope.options.bounds import BatchSize, Count, Folder, Range, Seed
 from vitscope.options.door import checked
+from vitscope.pictures import Images
 from vitscope.progress import Progress
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
+
+ChosenCoder = Literal["best", "autoencoder", "pca"]
+"""Which coder gives the codes; the best is the one that judges better on held-out pictures."""
+OpenShare = Annotated[float, Range(0, 1, above=True, below=True)]
+"""A share that is neither nothing nor all."""
 
 
 @checked(HeadsError)
 @unaffected
 def patterns(
     vit: Vit | Sequence[Vit],
-    images: Any,
+    images: Images,
     *,
-    per_head: int = 100,
-    form: str = "pooled",
-    coder: str = "best",
-    k: int | None = None,
+    per_head: Count = 100,
+    form: Form = "pooled",
+    coder: ChosenCoder = "best",
+    k: Count | None = None,
     options: AutoencoderOptions | None = None,
-    held_out: float = 0.25,
-    repeats: int = 2,
-    stability_maps: int = 4000,
-    display: str = "umap",
+    held_out: OpenShare = 0.25,
+    repeats: Annotated[int, Range(0, 1000)] = 2,
+    stability_maps: Annotated[int, Range(2, 10**9)] = 4000,
+    display: Display = "umap",
     null: bool = False,
-    batch_size: int = 8,
-    seed: int = 0,
-    checkpoint: str | Path | None = None,
+    batch_size: BatchSize = 8,
+    seed: Seed = 0,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> PatternAtlas:
     """The attention patterns of a ViT (or several, also with different grids) on pictures.
@@ -98,8 +104,6 @@ def patterns(
     Example:
         ``vs.heads.patterns(vit, "photos", checkpoint="unfinished").save("atlas")``
     """
-    check_choices(form, coder)
-    _check_numbers(k, options or AutoencoderOptions(), held_out, repeats, stability_maps)
     vits: list[Vit] = [vit] if isinstance(vit, Vit) else list(vit)
     samples = [
         collect_maps(
@@ -144,21 +148,6 @@ def patterns(
     return atlas
 
 
-def _check_numbers(
-    k: int | None, options: AutoencoderOptions, held_out: float, repeats: int, stability_maps: int
-) -> None:
-    """Raise HeadsError for numbers with which fitting would not end or not begin."""
-    if k is not None:
-        check_whole("k", k, 1)
-    check_whole("repeats", repeats, 0, 1000)
-    check_whole("stability_maps", stability_maps, 2, 10**9)
-    if not 0 < check_number("held_out", held_out, 0, 1) < 1:
-        raise HeadsError(
-            f"expected held_out to be a share between 0 and 1, got {held_out:g}; for example 0.25"
-        )
-    options.check()
-
-
 def _label(vit: Vit, vits: list[Vit]) -> str:
     """The model's name, with its fingerprint where two of the models share one."""
     return (
@@ -168,18 +157,19 @@ def _label(vit: Vit, vits: list[Vit]) -> str:
     )
 
 
+@checked(HeadsError)
 def fit_atlas(
     sample: MapSample,
     *,
-    form: str = "pooled",
-    coder: str = "best",
-    k: int | None = None,
+    form: Form = "pooled",
+    coder: ChosenCoder = "best",
+    k: Count | None = None,
     options: AutoencoderOptions | None = None,
-    held_out: float = 0.25,
-    repeats: int = 2,
-    display: str = "umap",
-    stability_maps: int = 4000,
-    checkpoint: str | Path | None = None,
+    held_out: OpenShare = 0.25,
+    repeats: Annotated[int, Range(0, 1000)] = 2,
+    display: Display = "umap",
+    stability_maps: Annotated[int, Range(2, 10**9)] = 4000,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> PatternAtlas:
     """Fit both coders, cluster, name and judge maps that were collected already. See `patterns` for the options.
@@ -190,8 +180,6 @@ def fit_atlas(
     Example:
         ``vs.heads.fit_atlas(first.merge(second), form="offset", k=8)``
     """
-    check_choices(form, coder)
-    _check_numbers(k, options or AutoencoderOptions(), held_out, repeats, stability_maps)
     folder = None if checkpoint is None else Path(checkpoint)
     maps = sample.form(form)
     train, held = split_pictures(sample.picture, held_out, (options or AutoencoderOptions()).seed)
@@ -305,16 +293,6 @@ def _fitted_recipe(sample: MapSample, options: Mapping[str, Any]) -> Recipe:
     made = sample.recipe
     models = [[record.name, record.fingerprint] for record in sample.models]
     return replace(made, analysis="patterns", options={**made.options, "models": models, **options})
-
-
-def check_choices(form: str, coder: str) -> None:
-    """Raise HeadsError for an unknown canonical form or coder."""
-    if coder not in (*CODERS, "best"):
-        raise HeadsError(
-            f"expected a coder among {', '.join(CODERS)} or best, got {coder!r}; choose one of them"
-        )
-    if form not in FORMS:
-        raise HeadsError(f"expected the form pooled or offset, got {form!r}; choose one of them")
 
 
 def _errors(

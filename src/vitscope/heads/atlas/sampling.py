@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,9 +16,11 @@ from vitscope.heads.atlas.features import uniform_features
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
+from vitscope.options.door import checked
 
-FORMS = ("pooled", "offset")
-"""Canonical forms: 49 x 49 by position, 27 x 27 by relative offset."""
+Form = Literal["pooled", "offset"]
+"""Canonical forms of a map: pooled, 49 x 49 by position; offset, 27 x 27 by relative offset."""
+FORMS: tuple[Form, ...] = get_args(Form)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class HeadMeans:
         result: NDArray[np.float64] = (1 - kept).clamp(0, 1).numpy()
         return result
 
+    @checked(HeadsError)
     def merge(self, other: HeadMeans) -> HeadMeans:
         """The sums over these pictures and others."""
         total = ExactSum()
@@ -90,16 +94,16 @@ class MapSample(HasOrigin):
     def __len__(self) -> int:
         return len(self.model)
 
-    def form(self, name: str) -> Tensor:
+    @checked(HeadsError)
+    def form(self, name: Form) -> Tensor:
         """The maps that are coded: "pooled" or "offset"."""
-        if name not in FORMS:
-            raise HeadsError(f"expected the form pooled or offset, got {name!r}; choose one of them")
         return self.pooled if name == "pooled" else self.offsets
 
     def uniform_features(self) -> NDArray[np.float32]:
         """(models, 12)."""
         return np.stack([uniform_features(record.grid).numpy() for record in self.models]).astype(np.float32)
 
+    @checked(HeadsError)
     def merge(self, other: MapSample) -> MapSample:
         """The sample of these pictures and those of another shard: the same maps as one of all pictures.
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from torch import nn
 
 from vitscope.heads.atlas.atlas import PatternAtlas
+from vitscope.heads.errors import HeadsError
+from vitscope.options.bounds import BatchSize, Count, Folder, Seed
+from vitscope.options.door import checked
+from vitscope.pictures import Images
 from vitscope.progress import Progress
 from vitscope.tracing import Vit, open_model
 
 
-def shuffled_module(module: nn.Module, seed: int = 0) -> nn.Module:
+@checked(HeadsError)
+def shuffled_module(module: nn.Module, seed: Seed = 0) -> nn.Module:
     """A copy whose weight matrices have their entries shuffled: same scale and architecture, nothing learned.
 
     Vectors (norms, biases) are kept: shuffling them would change scales that no random start has.
@@ -31,15 +34,16 @@ def shuffled_module(module: nn.Module, seed: int = 0) -> nn.Module:
     return twin
 
 
+@checked(HeadsError)
 def null_mixes(
     atlas: PatternAtlas,
     vit: Vit,
-    images: Any,
+    images: Images,
     *,
-    per_head: int = 100,
-    batch_size: int = 8,
-    seed: int = 0,
-    checkpoint: str | Path | None = None,
+    per_head: Count = 100,
+    batch_size: BatchSize = 8,
+    seed: Seed = 0,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Pattern mixes (`mixing.head_mixes`) of the model with shuffled weights, in the atlas of the trained one.

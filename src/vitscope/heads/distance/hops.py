@@ -8,27 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from vitscope.heads.errors import HeadsError
 
-DISTANCES = ("chebyshev", "manhattan", "euclidean")
-
-
-def check_distance(name: str) -> str:
-    """`name` when it is a known hop distance. Raises HeadsError otherwise."""
-    if name not in DISTANCES:
-        raise HeadsError(
-            f"expected a hop distance among {', '.join(DISTANCES)}, got {name!r}; choose one of them."
-        )
-    return name
+Distance = Literal["chebyshev", "manhattan", "euclidean"]
+"""How hops between two patches are counted."""
+DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
 
 def hop_of_offset(delta_y: Tensor, delta_x: Tensor, distance: str = "chebyshev") -> Tensor:
     """Hop count (long) of grid offsets; Euclidean lengths are rounded to the nearest ring."""
-    check_distance(distance)
     if distance == "chebyshev":
         return torch.maximum(delta_y.abs(), delta_x.abs())
     if distance == "manhattan":

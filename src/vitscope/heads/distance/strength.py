@@ -17,8 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vitscope.heads.bounds import check_whole
-from vitscope.heads.distance.hops import check_distance, grid_geometry
+from vitscope.heads.distance.hops import Distance, grid_geometry
 from vitscope.heads.distance.profiles import uniform_profiles
 from vitscope.heads.distance.strength_parts import SCALARS, StrengthSums
 from vitscope.heads.errors import HeadsError
@@ -27,8 +26,9 @@ from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, heads_recip
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.rankings.correlation import spearman
 from vitscope.heads.table import HeadTable, merged_metadata
+from vitscope.options.bounds import BatchSize, Folder
 from vitscope.options.door import checked
-from vitscope.pictures import picture_source
+from vitscope.pictures import Images, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
@@ -71,6 +71,7 @@ class StrengthProfile(HasOrigin):
         """Standard deviation over pictures (n - 1) of every profile; NaN for one picture."""
         return {name: moments.spread().numpy() for name, moments in self.moments.items()}
 
+    @checked(HeadsError)
     def merge(self, other: StrengthProfile) -> StrengthProfile:
         """The profile of these pictures and those of another shard: means and spreads are those of the whole.
 
@@ -243,11 +244,11 @@ class StrengthProfile(HasOrigin):
 @unaffected
 def strength(
     vit: Vit,
-    images: Any,
+    images: Images,
     *,
-    distance: str = "chebyshev",
-    batch_size: int = 16,
-    checkpoint: str | Path | None = None,
+    distance: Distance = "chebyshev",
+    batch_size: BatchSize = 16,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> StrengthProfile:
     """Profiles of every head over pictures: how far it looks.
@@ -272,8 +273,6 @@ def strength(
     Example:
         ``vs.heads.strength(vit, "photos", checkpoint="unfinished").save("strength")``
     """
-    check_distance(distance)
-    check_whole("batch_size", batch_size, 1)
     source = picture_source(images)
     made = heads_recipe(vit, source, "strength", {"distance": distance})
     stage = CountedStage(progress, "attention strength", len(source), checkpoint=checkpoint)

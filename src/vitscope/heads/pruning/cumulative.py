@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
-from vitscope.heads.bounds import check_whole
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, check_labels_of, heads_recipe
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.pruning.change_metrics import class_count
 from vitscope.heads.pruning.cumulative_parts import ANSWERS, CumulativeSums, Head
-from vitscope.heads.pruning.means import check_replacement, replacement_means
+from vitscope.heads.pruning.means import Replacement, check_replacement, replacement_means
 from vitscope.heads.spatial_sites import head_grid
 from vitscope.heads.table import HeadTable, merged_metadata, write_frame
+from vitscope.options.bounds import BatchSize, Count, Folder, Range, Seed
 from vitscope.options.door import checked
-from vitscope.pictures import picture_source
+from vitscope.pictures import Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
@@ -55,6 +54,7 @@ class CumulativePruning(HasOrigin):
     sums: ExactSum = field(default_factory=ExactSum)
     origin: Origin = field(default_factory=Origin)
 
+    @checked(HeadsError)
     def merge(self, other: CumulativePruning) -> CumulativePruning:
         """The curves over these pictures and those of another shard.
 
@@ -135,17 +135,17 @@ class CumulativePruning(HasOrigin):
 @unaffected
 def cumulative_pruning(
     vit: Vit,
-    images: Any,
+    images: Images,
     orders: Mapping[str, Sequence[Head]] | HeadTable,
-    labels: Any = None,
+    labels: Labels | None = None,
     *,
     metrics: Sequence[str] | None = None,
-    random_orders: int = 3,
-    steps: int | None = None,
-    replacement: str | Tensor = "zero",
-    batch_size: int = 32,
-    seed: int = 0,
-    checkpoint: str | Path | None = None,
+    random_orders: Annotated[int, Range(0, 10_000)] = 3,
+    steps: Count | None = None,
+    replacement: Replacement = "zero",
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> CumulativePruning:
     """Remove more and more heads and watch the model's answers.
@@ -175,11 +175,6 @@ def cumulative_pruning(
     Example:
         ``vs.heads.cumulative_pruning(vit, "photos", vs.heads.importance(vit, "photos"), steps=12).area()``
     """
-    check_whole("batch_size", batch_size, 1)
-    check_whole("random_orders", random_orders, 0, 10_000)
-    check_whole("seed", seed, 0, 2**63 - 1)
-    if steps is not None:
-        check_whole("steps", steps, 1)
     check_replacement(vit, replacement)
     L, H = head_grid(vit.anatomy)
     everything = [(b, h) for b in range(L) for h in range(vit.anatomy.blocks[b].heads)]

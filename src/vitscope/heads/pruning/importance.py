@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vitscope.heads.bounds import check_number, check_whole
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import Origin, check_labels_of, heads_recipe
 from vitscope.heads.per_picture import PerPicture, Rows, go_through
 from vitscope.heads.pruning.change_metrics import class_count
 from vitscope.heads.pruning.first_order import first_order_scores
 from vitscope.heads.pruning.leave_one_out import Head, LeaveOneOut
-from vitscope.heads.pruning.means import check_replacement, replacement_means
-from vitscope.heads.pruning.sweep import check_representation
+from vitscope.heads.pruning.means import Replacement, check_replacement, replacement_means
+from vitscope.heads.pruning.sweep import Representation
 from vitscope.heads.rankings.correlation import spearman
 from vitscope.heads.spatial_sites import head_grid
 from vitscope.heads.table import HeadTable
+from vitscope.options.bounds import BatchSize, Folder, PositiveShare
 from vitscope.options.door import checked
-from vitscope.pictures import Batch, picture_source
+from vitscope.pictures import Batch, Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.tracing import ClassIndex, Target, TopK, Vit
 from vitscope.tracing.calls.callers_switches import unaffected
@@ -39,16 +38,16 @@ from vitscope.tracing.recipe import model_identity
 @unaffected
 def importance(
     vit: Vit,
-    images: Any,
-    labels: Any = None,
+    images: Images,
+    labels: Labels | None = None,
     *,
-    replacement: str | Tensor = "zero",
-    screen: float | None = None,
+    replacement: Replacement = "zero",
+    screen: PositiveShare | None = None,
     exact: bool = True,
-    representation: str = "standard",
+    representation: Representation = "standard",
     gradient: bool = True,
-    batch_size: int = 32,
-    checkpoint: str | Path | None = None,
+    batch_size: BatchSize = 32,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> HeadTable:
     """Take away every head in turn and measure what changes, per picture.
@@ -83,10 +82,6 @@ def importance(
     Example:
         ``table = vs.heads.importance(vit, "photos", replacement="mean", checkpoint="unfinished")``
     """
-    check_representation(representation)
-    check_whole("batch_size", batch_size, 1)
-    if screen is not None:
-        check_number("screen", screen, 0, 1, "for example screen=0.2")
     if (screen is not None or not exact) and not gradient:
         raise HeadsError(
             "expected gradient=True for a screen, got gradient=False; the screen is the first-order score"

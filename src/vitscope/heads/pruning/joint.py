@@ -4,25 +4,23 @@ this shows by how much (sheet "Visual analytics of attention", 1)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from vitscope.heads.bounds import check_whole
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import check_labels_of, heads_recipe
 from vitscope.heads.per_picture import PerPicture, Rows, go_through
 from vitscope.heads.pruning.change_metrics import class_count
 from vitscope.heads.pruning.cumulative_parts import Head, masked_logits
-from vitscope.heads.pruning.means import check_replacement, replacement_means
+from vitscope.heads.pruning.means import Replacement, check_replacement, replacement_means
 from vitscope.heads.pruning.sweep import clean_run, measure
 from vitscope.heads.spatial_sites import head_grid
+from vitscope.options.bounds import BatchSize, Folder
 from vitscope.options.door import checked
-from vitscope.pictures import Batch, picture_source
+from vitscope.pictures import Batch, Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
@@ -36,13 +34,13 @@ TOGETHER, APART = "together ", "apart "
 @unaffected
 def joint_effect(
     vit: Vit,
-    images: Any,
+    images: Images,
     heads: Sequence[Head],
-    labels: Any = None,
+    labels: Labels | None = None,
     *,
-    replacement: str | Tensor = "zero",
-    batch_size: int = 32,
-    checkpoint: str | Path | None = None,
+    replacement: Replacement = "zero",
+    batch_size: BatchSize = 32,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """A chosen set of heads removed together against the sum of removing each alone.
@@ -68,7 +66,6 @@ def joint_effect(
     Example:
         ``vs.heads.joint_effect(vit, "photos", [(0, 1), (3, 2)])``
     """
-    check_whole("batch_size", batch_size, 1)
     check_replacement(vit, replacement)
     L, H = head_grid(vit.anatomy)
     heads = list(dict.fromkeys((int(b), int(h)) for b, h in heads))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,8 +15,9 @@ from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import heads_recipe
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.spatial_sites import head_grid
+from vitscope.options.bounds import BatchSize, Folder
 from vitscope.options.door import checked
-from vitscope.pictures import Batch, PictureSource, picture_source
+from vitscope.pictures import Batch, Images, PictureSource, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
@@ -26,7 +26,8 @@ from vitscope.tracing.calls.callers_switches import unaffected
 
 NAME = "mean head outputs"
 FILE = "sums.safetensors"
-REPLACEMENTS = ("zero", "mean", "mean-per-query")
+Replacement = Literal["zero", "mean", "mean-per-query"] | Tensor
+"""What stands in for a head: nothing, its mean over all pictures (and queries), or means that are given."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,11 @@ class HeadOutputs:
 @unaffected
 def mean_outputs(
     vit: Vit,
-    images: Any,
+    images: Images,
     *,
     per_query: bool = False,
-    batch_size: int = 16,
-    checkpoint: str | Path | None = None,
+    batch_size: BatchSize = 16,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
     model: Mapping[str, Any] | None = None,
 ) -> Tensor:
@@ -141,8 +142,8 @@ def mean_outputs(
     return (found.total.value() / found.count).float()
 
 
-def check_replacement(vit: Vit, replacement: str | Tensor) -> None:
-    """Raise HeadsError for an unknown name of a replacement, or means of a wrong shape or that are not finite."""
+def check_replacement(vit: Vit, replacement: Replacement) -> None:
+    """Raise HeadsError for means of a wrong shape or that are not finite."""
     if isinstance(replacement, Tensor):
         L, H = head_grid(vit.anatomy)
         if replacement.dim() not in (3, 4) or tuple(replacement.shape[:2]) != (L, H):
@@ -154,19 +155,15 @@ def check_replacement(vit: Vit, replacement: str | Tensor) -> None:
             raise HeadsError(
                 "expected finite means, got NaN or infinity; make them with vs.heads.mean_outputs on this model"
             )
-    elif replacement not in REPLACEMENTS:
-        raise HeadsError(
-            f"expected a replacement among {', '.join(REPLACEMENTS)}, got {replacement!r}; choose one or pass a tensor"
-        )
 
 
 def replacement_means(
     vit: Vit,
     source: PictureSource,
-    replacement: str | Tensor,
+    replacement: Replacement,
     batch_size: int,
     progress: Progress | None = None,
-    checkpoint: str | Path | None = None,
+    checkpoint: Folder | None = None,
     model: Mapping[str, Any] | None = None,
 ) -> Tensor | None:
     """What stands in for heads, prepared over all pictures: None for zero, else the means."""

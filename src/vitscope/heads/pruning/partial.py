@@ -18,18 +18,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitscope.heads.bounds import check_whole
-from vitscope.heads.distance.hops import grid_geometry
+from vitscope.heads.distance.hops import Distance, grid_geometry
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, check_labels_of, heads_recipe
 from vitscope.heads.per_picture import PerPicture, Rows, go_through
 from vitscope.heads.pruning.change_metrics import class_count
-from vitscope.heads.pruning.sweep import check_representation, clean_run, groups, measure, stacked_index
+from vitscope.heads.pruning.sweep import Representation, clean_run, groups, measure, stacked_index
 from vitscope.heads.spatial_sites import head_grid
 from vitscope.heads.table import check_once, merged_metadata, picture_rows, write_frame
 from vitscope.models.anatomy import TokenLayout
+from vitscope.options.bounds import BatchSize, Folder
 from vitscope.options.door import checked
-from vitscope.pictures import Batch, picture_source
+from vitscope.pictures import Batch, Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
@@ -107,6 +107,7 @@ class PartialPruning(HasOrigin):
     metadata: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
 
+    @checked(HeadsError)
     def merge(self, other: PartialPruning) -> PartialPruning:
         """The curves over these pictures and those of another shard.
 
@@ -216,19 +217,19 @@ class PartialPruning(HasOrigin):
 @unaffected
 def partial_pruning(
     vit: Vit,
-    images: Any,
+    images: Images,
     block: int,
     head: int,
-    labels: Any = None,
+    labels: Labels | None = None,
     *,
     parts: Sequence[str] = (*FIXED_PARTS, *HOP_PARTS),
     queries: Sequence[int] = (),
     hops: Sequence[int] | None = None,
-    distance: str = "chebyshev",
+    distance: Distance = "chebyshev",
     renormalise: bool = False,
-    representation: str = "standard",
-    batch_size: int = 32,
-    checkpoint: str | Path | None = None,
+    representation: Representation = "standard",
+    batch_size: BatchSize = 32,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> PartialPruning:
     """Take away parts of one head's attention in turn.
@@ -259,8 +260,6 @@ def partial_pruning(
     Example:
         ``vs.heads.partial_pruning(vit, "photos", 3, 1).curve("within", "js_divergence")``
     """
-    check_representation(representation)
-    check_whole("batch_size", batch_size, 1)
     L, H = head_grid(vit.anatomy)
     if not (0 <= block < L and 0 <= head < H):
         raise HeadsError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
@@ -21,24 +21,24 @@ from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.spatial_sites import head_grid
 from vitscope.heads.table import HeadTable
+from vitscope.options.bounds import FilePath, PositiveShare
+from vitscope.options.door import checked
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 from vitscope.tracing import Vit
 
 KIND = "pruned model"
 Head = tuple[int, int]
-PRUNED_FORMS = ("smaller", "masked")
+PrunedForm = Literal["smaller", "masked"]
+"""Whether removed heads are cut out, or kept with their columns of the projection at zero."""
 
 
-def heads_to_remove(table: HeadTable, metric: str, keep: float) -> list[Head]:
+@checked(HeadsError)
+def heads_to_remove(table: HeadTable, metric: str, keep: PositiveShare) -> list[Head]:
     """The least important heads by a metric, so many that a share `keep` of all heads stays.
 
     Every block keeps at least one head, so that the pruned model is still a transformer in every block.
     """
-    if not 0 < keep <= 1:
-        raise HeadsError(
-            f"expected keep to be a share above 0 and at most 1, got {keep:g}; for example --keep 0.7"
-        )
     order = table.order(metric, most_important_first=False)
     L, H = table.shape
     wanted = round((1 - keep) * len(order))
@@ -58,7 +58,8 @@ def heads_to_remove(table: HeadTable, metric: str, keep: float) -> list[Head]:
     return removed
 
 
-def attention_modules(vit: Vit) -> list[Any]:
+@checked(HeadsError)
+def attention_modules(vit: Vit) -> list[nn.Module]:
     """The timm attention module of every block, in order. Raises HeadsError where surgery is not known."""
     found = []
     for info in vit.anatomy.blocks:
@@ -79,12 +80,11 @@ def attention_modules(vit: Vit) -> list[Any]:
     return found
 
 
+@checked(HeadsError)
 def prune_module(
-    vit: Vit, remove: Sequence[Head], *, form: str = "smaller", means: Tensor | None = None
+    vit: Vit, remove: Sequence[Head], *, form: PrunedForm = "smaller", means: Tensor | None = None
 ) -> nn.Module:
     """A pruned copy of the model; the original is not touched. means: (L, H, d) for mean replacement."""
-    if form not in PRUNED_FORMS:
-        raise HeadsError(f"expected the form smaller or masked, got {form!r}; choose one of them")
     L, H = head_grid(vit.anatomy)
     gone: dict[int, list[int]] = {}
     for block, head in sorted(set(remove)):
@@ -149,13 +149,14 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return layer
 
 
+@checked(HeadsError)
 def save_pruned(
     module: nn.Module,
-    path: str | Path,
+    path: FilePath,
     *,
     architecture: str,
     remove: Sequence[Head],
-    form: str,
+    form: PrunedForm,
     note: dict[str, Any] | None = None,
 ) -> Path:
     """Write weights and what was removed to one .safetensors file. A masked one loads as `weights=` of the same timm
@@ -172,7 +173,8 @@ def save_pruned(
     return tensors.save(path, KIND, module.state_dict(), record)
 
 
-def load_pruned(path: str | Path, **options: Any) -> nn.Module:
+@checked(HeadsError)
+def load_pruned(path: FilePath, **options: Any) -> nn.Module:
     """The pruned timm model of a file that `save_pruned` wrote; an nn.Module for `vs.open_model`.
 
     options go to timm.create_model (num_classes, img_size …). Nothing is fetched or read but this file, and sizes are
@@ -210,7 +212,7 @@ def load_pruned(path: str | Path, **options: Any) -> nn.Module:
 
 
 def _build(
-    path: str | Path, name: str, gone: dict[int, list[int]], state: dict[str, Tensor], options: dict[str, Any]
+    path: FilePath, name: str, gone: dict[int, list[int]], state: dict[str, Tensor], options: dict[str, Any]
 ) -> nn.Module:
     """A timm model of random weights with the shapes that pruning leaves."""
     try:

@@ -6,6 +6,7 @@ A changed copy is one (picture, ablation) pair; `resuming` runs it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +17,8 @@ from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import Vit
 from vitscope.tracing.copies.clean import Clean, run_clean
 
-REPRESENTATIONS = ("standard", "all", "none")
+Representation = Literal["standard", "all", "none"]
+"""Which tokens are compared before and after a change."""
 
 
 def clean_run(vit: Vit, pixels: Tensor, labels: Tensor | None) -> Clean:
@@ -101,13 +103,6 @@ def _token_metrics(
         start = full.shape[1] - layout.patches
         values.update(patch_changes(full[index, start:], after[:, start:], where))
     return values
-
-
-def check_representation(name: str) -> str:
-    """The name, or HeadsError."""
-    if name not in REPRESENTATIONS:
-        raise HeadsError(f"expected representation standard, all or none, got {name!r}; choose one of them")
-    return name
 
 
 def groups(items: Sequence[int], pictures: int, batch_size: int) -> list[list[int]]:

@@ -10,22 +10,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vitscope.heads.bounds import check_whole
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin
 from vitscope.heads.rankings.correlation import STATISTICS, Correlation, interval, rank_heads
 from vitscope.heads.table import HeadTable, write_frame
+from vitscope.options.bounds import Count, Seed
+from vitscope.options.door import check, checked
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
 
 KIND = "agreement"
+Resample = Literal["pictures", "heads"]
+"""What a bootstrap draws again."""
 SIDES = ("value", "low", "high")
 
 
@@ -42,7 +45,7 @@ class Agreement(HasOrigin):
     matrices: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]
     scores: NDArray[np.float64]
     ranks: NDArray[np.float64]
-    resample: str
+    resample: Resample
     pictures: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
     table: HeadTable | None = None
@@ -54,6 +57,7 @@ class Agreement(HasOrigin):
         """Where the scores come from."""
         return Origin() if self.table is None else self.table.origin
 
+    @checked(HeadsError)
     def merge(self, other: Agreement) -> Agreement:
         """The agreement over these pictures and those of another shard.
 
@@ -177,7 +181,7 @@ class Agreement(HasOrigin):
                 matrices,
                 scores,
                 ranks,
-                str(note["resample"]),
+                check(note["resample"], Resample, "resample", "an agreement", HeadsError),
                 int(note["pictures"]),
                 dict(note["metadata"]),
                 table,
@@ -193,13 +197,14 @@ class Agreement(HasOrigin):
         return self.names.index(name)
 
 
+@checked(HeadsError)
 def agree(
     table: HeadTable,
     scores: Sequence[str] | None = None,
     *,
-    resample: str = "pictures",
-    rounds: int = 300,
-    seed: int = 0,
+    resample: Resample = "pictures",
+    rounds: Count = 300,
+    seed: Seed = 0,
     progress: Progress | None = None,
 ) -> Agreement:
     """Agreement between columns of a HeadTable. Distances from zero count for signed scores as they are: a head that
@@ -220,7 +225,6 @@ def agree(
     Example:
         ``vs.heads.agree(table, ["js_divergence", "first_order"]).to_pandas()``
     """
-    check_resampling(resample, rounds, seed)
     names = tuple(scores or table.metrics)
     if len(names) < 2:
         raise HeadsError(f"expected at least two scores to compare, got {len(names)}; name two or more")
@@ -258,14 +262,6 @@ def agree(
         rounds,
         seed,
     )
-
-
-def check_resampling(resample: str, rounds: int, seed: int) -> None:
-    """Raise HeadsError for a bootstrap that does not exist or would not end."""
-    if resample not in ("pictures", "heads"):
-        raise HeadsError(f"expected resample to be pictures or heads, got {resample!r}; choose one of them")
-    check_whole("rounds", rounds, 0)
-    check_whole("seed", seed, 0, 2**63 - 1)
 
 
 def _means(flat: NDArray[np.float64], weights: NDArray[np.int64] | None) -> NDArray[np.float64]:

@@ -6,28 +6,26 @@ compares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vitscope.heads.bounds import check_whole
 from vitscope.heads.distance.strength_parts import SCALARS, trace_profiles
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import Origin, heads_recipe
 from vitscope.heads.per_picture import PerPicture, Rows, go_through
 from vitscope.heads.pruning.first_order import first_order_scores
 from vitscope.heads.pruning.importance import importance
-from vitscope.heads.pruning.means import first_sites
-from vitscope.heads.rankings.agreement import Agreement, agree, check_resampling
+from vitscope.heads.pruning.means import Replacement, first_sites
+from vitscope.heads.rankings.agreement import Agreement, Resample, agree
 from vitscope.heads.table import HeadTable
 from vitscope.methods.daam import daam, daam_sites
 from vitscope.methods.gmar import head_weights
+from vitscope.options.bounds import BatchSize, Count, Folder, Seed
 from vitscope.options.door import checked
-from vitscope.pictures import Batch, picture_source
+from vitscope.pictures import Batch, Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.tracing import Trace, Vit
 from vitscope.tracing.calls.callers_switches import unaffected
@@ -105,10 +103,10 @@ def _rows(values: Tensor, rows: list[int], L: int, H: int) -> Tensor:
 @unaffected
 def head_scores(
     vit: Vit,
-    images: Any,
+    images: Images,
     *,
-    batch_size: int = 16,
-    checkpoint: str | Path | None = None,
+    batch_size: BatchSize = 16,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> HeadTable:
     """The scores of `SCORES` per picture for the predicted class: one forward and one backward per picture.
@@ -129,7 +127,6 @@ def head_scores(
     Example:
         ``vs.heads.head_scores(vit, "photos").mean("gmar_weight")``
     """
-    check_whole("batch_size", batch_size, 1)
     source = picture_source(images)
     made = heads_recipe(vit, source, "head scores", {})
     stage = CountedStage(progress, "head scores", len(source), checkpoint=checkpoint)
@@ -152,17 +149,17 @@ def head_scores(
 @unaffected
 def agreement(
     vit: Vit,
-    images: Any,
-    labels: Any = None,
+    images: Images,
+    labels: Labels | None = None,
     *,
     table: HeadTable | None = None,
-    scores: tuple[str, ...] | None = None,
-    replacement: str | Tensor = "zero",
-    resample: str = "pictures",
-    rounds: int = 300,
-    batch_size: int = 16,
-    seed: int = 0,
-    checkpoint: str | Path | None = None,
+    scores: Sequence[str] | None = None,
+    replacement: Replacement = "zero",
+    resample: Resample = "pictures",
+    rounds: Count = 300,
+    batch_size: BatchSize = 16,
+    seed: Seed = 0,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> Agreement:
     """Rank correlations between pruning metrics, GMAR, DAAM, first-order scores, strength and entropy.
@@ -191,7 +188,6 @@ def agreement(
     Example:
         ``vs.heads.agreement(vit, "photos").correlation("js_divergence", "gmar_weight")``
     """
-    check_resampling(resample, rounds, seed)
     source = picture_source(images, labels=labels)
     if table is None:
         table = importance(
