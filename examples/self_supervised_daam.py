@@ -34,7 +34,7 @@ def main() -> None:
     vit = vs.open_model(backbone.eval())
     kept = world("shapes").sample(60, seed=1)
     pictures = torch.tensor(kept.pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-    bank = build_bank(vit, pictures.split(20), labels=kept.labels.tolist(), label_names=kept.classes)
+    bank = build_bank(vit, pictures, labels=kept.labels.tolist(), label_names=kept.classes)
 
     fresh = torch.tensor(world("shapes").sample(3, seed=2).pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     similarity, rows = bank.nearest(vit.forward(fresh), k=3)

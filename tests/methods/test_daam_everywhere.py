@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import vitscope as vs
 from tests.methods.written import close, small_vit
 from tests.zoo import build, open_zoo, pictures
-from vitscope.errors import MethodError, StorageError
+from vitscope.errors import DataError, MethodError, PictureError, StorageError
 from vitscope.methods import memory_bank
 from vitscope.methods.daam import daam
 from vitscope.methods.daam_self_supervised import feature_weights
@@ -104,12 +104,12 @@ def test_a_bank_is_refused_for_another_model_a_classifier_and_wrong_labels() -> 
     images = torch.zeros(2, 3, *SIZE)
     with pytest.raises(MethodError, match="memory bank was made by 'made up'"):
         vs.explain(features, images, "daam-self", bank=random_bank())
-    with pytest.raises(MethodError, match="one label per picture"):
-        build_bank(features, [images], labels=[1])
-    with pytest.raises(MethodError, match="at least one picture"):
+    with pytest.raises(DataError, match="labels for 2 pictures, got 1"):
+        build_bank(features, images, labels=[1])
+    with pytest.raises(PictureError, match="no picture at all"):
         build_bank(features, [])
     with pytest.raises(MethodError, match="class scores, not features"):
-        build_bank(vs.open_model(small_vit(), image_size=SIZE), [images])
+        build_bank(vs.open_model(small_vit(), image_size=SIZE), images)
 
 
 def literal_weights(f: Tensor, bank: MemoryBank | None, k: int, temperature: float) -> Tensor:
@@ -148,7 +148,7 @@ def test_self_supervised_daam(with_bank: bool) -> None:
     vit = vs.open_model(model, image_size=SIZE)
     images = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(2))
     photos = torch.randn(11, 3, *SIZE, generator=torch.Generator().manual_seed(3))
-    bank = build_bank(vit, photos.split(4), labels=[i % 2 for i in range(11)]) if with_bank else None
+    bank = build_bank(vit, photos, labels=[i % 2 for i in range(11)], batch_size=4) if with_bank else None
     seen, _, f = walk(model, images)
     w = literal_weights(f.detach(), bank, 5, 0.07)
     mine = vs.explain(vit, images, "daam-self", bank=bank, k=5)

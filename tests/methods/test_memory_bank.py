@@ -19,7 +19,7 @@ def encoder() -> torch.nn.Module:
 
 def test_a_bank_knows_its_recipe_and_refuses_what_was_made_otherwise(encoder, tmp_path):
     vit = vs.open_model(encoder, preprocess="imagenet", image_size=32)
-    made = build_bank(vit, [torch.randn(3, 3, 32, 32)])
+    made = build_bank(vit, torch.randn(3, 3, 32, 32))
     bank = MemoryBank.load(made.save(tmp_path / "bank"))
     assert bank.recipe == made.recipe and bank.recipe.count == 3
     bank.check(vs.open_model(encoder, preprocess="imagenet", image_size=32))

@@ -8,25 +8,37 @@ kept: what is explained later does not know of it unless it is passed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from vitscope.errors import AnswerError, MethodError
 from vitscope.methods.explaining.explain import input_batches
+from vitscope.methods.explaining.recipe import sizes_of
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, default_kappa
 from vitscope.options.door import checked
+from vitscope.progress import CountedStage, Progress
+from vitscope.shown import as_table
+from vitscope.storage import documents
+from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import Recipe, pictures_digest
 from vitscope.tracing import Target, TopK, Vit, constant_gate
 from vitscope.tracing.calls.callers_switches import unaffected
+from vitscope.tracing.recipe import library_versions, model_identity
 from vitscope.tracing.targets.custom import OutputLength
 
-RECIPE = "kappa by conservation, 2"
-"""How a calibration finds kappa; another number when another way would give another kappa for the same pictures."""
+if TYPE_CHECKING:
+    import pandas as pd
 
+KIND = "calibration"
+WAY = "conservation, 2"
+"""How a calibration finds kappa; another number when another way would give another kappa for the same pictures."""
 TOLERANCE = 0.005
 STEPS = 7
 """At most so many values of kappa are tried."""
@@ -34,14 +46,18 @@ STEPS = 7
 
 @dataclass(frozen=True)
 class Calibration:
-    """kappa, and how it was found: ``relevance`` is the mean over blocks and pictures of sum_n rho at that kappa,
-    ``score`` the mean explained score, ``pictures`` how many were used, ``recipe`` by which way."""
+    """kappa, and how it was found.
+
+    relevance: mean over blocks and pictures of sum_n rho at that kappa. score: the mean explained score. pictures: how
+    many were used. recipe: model, way and pictures that it was found by; kappa is no sum over pictures, so that
+    calibrations are not merged: calibrate on all of them.
+    """
 
     kappa: float
     relevance: float
     score: float
     pictures: int
-    recipe: str = RECIPE
+    recipe: Recipe = field(default_factory=lambda: Recipe("calibrate"))
 
     @property
     def conserves(self) -> bool:
@@ -57,10 +73,35 @@ class Calibration:
             f"{self.relevance:.4g}, mean score {self.score:.4g}{end}"
         )
 
+    def to_pandas(self) -> pd.DataFrame:
+        """One row: kappa, relevance, score, conserves, pictures."""
+        import pandas as pd
+
+        names = ("kappa", "relevance", "score", "conserves", "pictures")
+        return pd.DataFrame([{name: getattr(self, name) for name in names}])
+
+    def _repr_html_(self) -> str:
+        return as_table(self.describe(), self.to_pandas())
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write it to one JSON file; returns its path. Raises OutputError."""
+        numbers = {name: getattr(self, name) for name in ("kappa", "relevance", "score", "pictures")}
+        return documents.save(path, KIND, {**numbers, "recipe": self.recipe.to_dict()})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Calibration:
+        """Read what `save` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
+        note = documents.load(path, KIND)
+        with decoding(path, KIND):
+            kappa, relevance, score = (float(note[name]) for name in ("kappa", "relevance", "score"))
+            return cls(kappa, relevance, score, int(note["pictures"]), Recipe.from_dict(note["recipe"]))
+
 
 @checked(MethodError)
 @unaffected
-def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
+def calibrate(
+    vit: Vit, images: Any, *, batch_size: int = 16, progress: Progress | None = None
+) -> Calibration:
     """Find the kappa of DART and GMAR+ by conservation on these pictures.
 
     The score is the predicted class's logit; for a model without classifier it is the length of its output vector.
@@ -70,6 +111,8 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
         vit: an open model whose residual stream is seen.
         images: pictures in any form that ``explain`` takes.
         batch_size: pictures in one pass; changes nothing but time and memory.
+        progress: told how far it is, a stage for each kappa that is tried, and asked whether to stop; see
+            :mod:`vitscope.progress`.
 
     Returns:
         A Calibration; pass its ``kappa`` on. The model and later explanations are as if this had not been called.
@@ -91,12 +134,16 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
     if reason is not None:
         raise MethodError(f"kappa does not apply to '{vit.source}': {reason}")
     target: Target = TopK() if anatomy.classes else OutputLength()
+    seen: dict[str, str] = {}
 
     @cache
     def means(kappa: float) -> tuple[float, float, int]:
         """Mean relevance per block and mean score at this kappa, and over how many pictures."""
         relevance, scores = [], []
+        stage = CountedStage(progress, f"calibrating, kappa {kappa:.3g}", first.count)
         for batch in input_batches(vit, images, batch_size):
+            stage.check()
+            seen.update(zip(batch.keys, batch.ids, strict=True))
             try:
                 trace = vit.trace(batch.inputs, target, rules=constant_gate(kappa), capture=STREAMS)
             except AnswerError as error:
@@ -110,6 +157,8 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
                     f"the relevance of picture {which} is no finite number in '{vit.source}', so no kappa conserves "
                     "it; leave that picture out"
                 )
+            stage.reach(batch.positions[-1] + 1)
+        stage.reach(first.count)
         count = sum(len(part) for part in scores)
         return float(torch.cat(relevance).mean()), float(torch.cat(scores).mean()), count
 
@@ -117,10 +166,20 @@ def calibrate(vit: Vit, images: Any, *, batch_size: int = 16) -> Calibration:
         relevance, score, _ = means(kappa)
         return relevance - score
 
-    if default_kappa(vit, first.inputs) == 1.0:  # there is no MLP branch to scale
-        return Calibration(1.0, *means(1.0))
-    found, _ = find_root(excess, 0.0, HIGHEST, start=(1.0, 0.5), tolerance=TOLERANCE, limit=STEPS)
-    return Calibration(round(found, 2), *means(found))
+    found = 1.0
+    if default_kappa(vit, first.inputs) != 1.0:  # else there is no MLP branch to scale
+        found, _ = find_root(excess, 0.0, HIGHEST, start=(1.0, 0.5), tolerance=TOLERANCE, limit=STEPS)
+    relevance, score, count = means(found)
+    recipe = Recipe(
+        "calibrate",
+        model_identity(vit),
+        {"way": WAY, "tolerance": TOLERANCE, "steps": STEPS, "size": sizes_of(first.inputs)},
+        target.describe(),
+        pictures_digest(seen, seen.values()),
+        count=count,
+        versions=library_versions(),
+    )
+    return Calibration(round(found, 2), relevance, score, count, recipe)
 
 
 def find_root(

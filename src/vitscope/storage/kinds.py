@@ -5,6 +5,7 @@ from __future__ import annotations
 MADE_BY = {
     "explanation": "vitscope explain",
     "memory bank": "vitscope bank build",
+    "calibration": "vitscope calibrate",
     "head table": "vitscope heads importance",
     "strength profile": "vitscope heads strength",
     "pattern atlas": "vitscope heads patterns",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vitscope.cli.shared import console, options
 from vitscope.cli.shared.batches import PictureParts, pictures_of
+from vitscope.cli.shared.progress import watching
 from vitscope.cli.shared.session import open_vit
 from vitscope.cli.shared.usage import Commands, unused
 from vitscope.storage.paths import typed_path
@@ -57,17 +57,12 @@ def build(
         source = pictures_of([str(path) for path in listed], max_pixels) if listed else source
     console.output_folder(out.absolute().parent)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_option)
-    parts = PictureParts(source, batch_size, "reading")
-    read: list[Path] = []
-
-    def opened() -> Iterator[list[Any]]:
-        for _, part in parts:
-            found = list(part.read())
-            read.extend(part.items[each.position] for each in found)
-            if found:
-                yield [each.image for each in found]
-
-    bank = build_bank(vit, opened())
+    with watching() as progress:
+        bank = build_bank(vit, source, batch_size=batch_size, progress=progress)
+    parts = PictureParts.read(source)
+    places = dict(zip(source.keys, source.items, strict=True))
+    read = [places[key] for key in bank.keys]
+    bank = replace(bank, labels=None, label_names=())
     if not no_labels:
         numbers, names = listed_labels(read, listed) if listed else folder_labels(read)
         if names:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import typer
 
 from vitscope.cli.shared import console, options
 from vitscope.cli.shared.batches import PictureParts, pictures_of
+from vitscope.cli.shared.progress import watching
 from vitscope.cli.shared.session import open_vit
 
 EXAMPLE = (
@@ -30,18 +29,17 @@ def calibrate(
     json: options.Json = False,
 ) -> None:
     """Find the kappa of DART and GMAR+ at which relevance adds up to the score on these pictures; 16 are enough."""
-    import torch
-
     import vitscope as vs
 
     source = pictures_of(pictures, max_pixels)
     vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_option)
-    parts = PictureParts(source, batch_size, "reading")
-    ready = torch.cat([vit.images([each.image]) for _, part in parts for each in part.read()])
-    found = vs.calibrate(vit, ready, batch_size=batch_size)
+    with watching() as progress:
+        found = vs.calibrate(vit, source, batch_size=batch_size, progress=progress)
+    parts = PictureParts.read(source)
     if json:
-        record = {**asdict(found), "conserves": found.conserves, "model": vit.source}
-        console.emit_json({**record, "weights": vit.fingerprint, "skipped": parts.skipped_records()})
+        (record,) = found.to_pandas().to_dict("records")
+        document = {**record, "model": vit.source, "weights": vit.fingerprint}
+        console.emit_json({**document, "skipped": parts.skipped_records()})
     else:
         console.say(f"{found.describe()}; pass it on with -o kappa={found.kappa:g}")
     raise typer.Exit(parts.exit_code)

@@ -57,6 +57,13 @@ class PictureParts:
         if self.unwritten and not self.written:
             raise OutputError(next(iter(self.unwritten.values())))
 
+    @classmethod
+    def read(cls, source: PictureSource) -> PictureParts:
+        """Pictures that the library went through by itself; those that it skipped are said."""
+        for reason in source.skipped.values():
+            note(f"skipped: {reason}")
+        return cls(source, len(source), "")
+
     @contextmanager
     def writing(self, key: str) -> Iterator[None]:
         """Write one picture's results; one that cannot be written is said, and the others are done."""

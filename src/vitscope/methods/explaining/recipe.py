@@ -33,7 +33,6 @@ def explanation_recipe(
     """
     own = target.count is not None
     quantity = target.quantity if isinstance(target, ClassIndex) else type(target).__qualname__
-    shapes = {"": inputs} if not isinstance(inputs, Mapping) else inputs
     return Recipe(
         analysis="explain",
         model=model,
@@ -42,15 +41,21 @@ def explanation_recipe(
             "options": options,
             "clean": clean,
             "target": quantity if own else _described(target),
-            "size": {
-                name: list(value.shape[1:]) if isinstance(value, Tensor) else repr(value)
-                for name, value in shapes.items()
-            },
+            "size": sizes_of(inputs),
         },
         target=PER_PICTURE if own else target.describe(),
         truth={"targets": ""} if own else {},
         versions=library_versions(),
     )
+
+
+def sizes_of(inputs: Inputs) -> dict[str, Any]:
+    """The size of one item of what the model takes, by name; "" for pictures alone."""
+    shapes = {"": inputs} if not isinstance(inputs, Mapping) else inputs
+    return {
+        name: list(value.shape[1:]) if isinstance(value, Tensor) else repr(value)
+        for name, value in shapes.items()
+    }
 
 
 def own_targets(target: Target, positions: Sequence[int], count: int) -> list[str] | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from vitscope.errors import MissingExtraError, RenderingError
+from vitscope.progress import CountedStage, Progress
 from vitscope.rendering.files import Metadata, metadata_text, write_atomically
 
 FORMATS = (".gif", ".webp", ".mp4")
@@ -29,11 +30,13 @@ def save_animation(
     hold_last: float = 1.5,
     loop: bool = True,
     metadata: Metadata | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write frames of one size as .gif, .webp or .mp4, by the suffix of ``path``; returns the path.
 
     The last frame stays ``hold_last`` seconds longer. GIF and WebP repeat for ever unless ``loop`` is false.
     ``metadata`` is stored as a comment (GIF), as XMP (WebP) or as the comment tag (MP4).
+    ``progress`` is told of every frame that is ready to be written, and asked whether to stop; then there is no file.
 
     Raises ``RenderingError`` without frames or for another suffix, ``MissingExtraError`` when PyAV is not
     installed and .mp4 is wanted, ``OutputError`` when the file cannot be written.
@@ -54,18 +57,28 @@ def save_animation(
     durations = [seconds_per_frame] * len(frames)
     durations[-1] += hold_last
     note = metadata_text(metadata)
+    stage = CountedStage(progress, "writing frames", len(frames), unit="frames")
     if suffix == ".gif":
-        return write_atomically(path, _gif(frames, durations, loop, note))
+        return write_atomically(path, _gif(frames, durations, loop, note, stage))
     if suffix == ".webp":
-        return write_atomically(path, _webp(frames, durations, loop, note))
-    return write_atomically(path, _mp4(frames, durations, note))
+        return write_atomically(path, _webp(frames, durations, loop, note, stage))
+    return write_atomically(path, _mp4(frames, durations, note, stage))
+
+
+def _counted(frames: Iterable[Image.Image], stage: CountedStage) -> Iterator[Image.Image]:
+    for frame in frames:
+        stage.check()
+        yield frame
+        stage.advance()
 
 
 def _milliseconds(durations: Sequence[float]) -> list[int]:
     return [max(20, round(1000 * duration)) for duration in durations]
 
 
-def _gif(frames: Sequence[Image.Image], durations: Sequence[float], loop: bool, note: str) -> bytes:
+def _gif(
+    frames: Sequence[Image.Image], durations: Sequence[float], loop: bool, note: str, stage: CountedStage
+) -> bytes:
     # One palette for all frames, taken from all of them: a cell of one value keeps one colour from block to block.
     area = len(frames) * frames[0].width * frames[0].height
     shrink = max(1, round((area / _PALETTE_PIXELS) ** 0.5))
@@ -75,7 +88,10 @@ def _gif(frames: Sequence[Image.Image], durations: Sequence[float], loop: bool, 
         sample.paste(frame.convert("RGB").resize(size, Image.Resampling.NEAREST), (0, index * size[1]))
     # Coverage first, so that a small bright thing in a dark picture keeps its colour; then k-means for smoothness.
     palette = sample.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
-    indexed = [frame.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    indexed = [
+        frame.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in _counted(frames, stage)
+    ]
     buffer = io.BytesIO()
     options: dict[str, object] = {"loop": 0} if loop else {}
     if note:
@@ -93,15 +109,17 @@ def _gif(frames: Sequence[Image.Image], durations: Sequence[float], loop: bool, 
     return buffer.getvalue()
 
 
-def _webp(frames: Sequence[Image.Image], durations: Sequence[float], loop: bool, note: str) -> bytes:
+def _webp(
+    frames: Sequence[Image.Image], durations: Sequence[float], loop: bool, note: str, stage: CountedStage
+) -> bytes:
     buffer = io.BytesIO()
     options: dict[str, object] = {"xmp": note.encode("utf-8")} if note else {}
-    first = frames[0].convert("RGB")
+    first, *rest = [frame.convert("RGB") for frame in _counted(frames, stage)]
     first.save(
         buffer,
         "WEBP",
         save_all=True,
-        append_images=[frame.convert("RGB") for frame in frames[1:]],
+        append_images=rest,
         duration=_milliseconds(durations),
         loop=0 if loop else 1,
         quality=90,
@@ -111,7 +129,7 @@ def _webp(frames: Sequence[Image.Image], durations: Sequence[float], loop: bool,
     return buffer.getvalue()
 
 
-def _mp4(frames: Sequence[Image.Image], durations: Sequence[float], note: str) -> bytes:
+def _mp4(frames: Sequence[Image.Image], durations: Sequence[float], note: str, stage: CountedStage) -> bytes:
     try:
         import av
     except ImportError:
@@ -132,7 +150,7 @@ def _mp4(frames: Sequence[Image.Image], durations: Sequence[float], note: str) -
         else:
             stream.bit_rate = 8_000_000
         time = 0
-        for frame, duration in zip(frames, durations, strict=True):
+        for frame, duration in zip(_counted(frames, stage), durations, strict=True):
             padded = Image.new("RGB", (width, height), "white")
             padded.paste(frame.convert("RGB"), (0, 0))
             pixels = np.asarray(padded)
