@@ -29,7 +29,7 @@ import torch
 import vitscope as vs
 from vitscope.evaluation.case import Case, Subject
 from vitscope.evaluation.metric import get_metric
-from vitscope.evaluation.removal.curves import keep_masks
+from vitscope.evaluation.removal.curves import kept_patches
 from vitscope.evaluation.removal.perturbation import Perturber
 from vitscope.evaluation.removal.pixels import rise_blur, unit_range
 from vitscope.evaluation.running.run import model_call
@@ -289,7 +289,7 @@ def contenders(setting: Setting) -> list[Contender]:
     def one_by_one() -> torch.Tensor:
         """Probability after each of the first patches in order of relevance, (B, regions)."""
         subject = setting.subject()
-        keep = keep_masks(subject.order(), range(1, regions + 1))
+        keep = kept_patches(subject.order(), range(1, regions + 1))
         index = torch.arange(len(keep)).repeat_interleave(regions)
         runner = subject.case.perturber
         return runner.remove(index, keep.flatten(0, 1)).score("probability").view(-1, regions)

@@ -59,7 +59,7 @@ def functions(vit: vs.Vit, folder: Path) -> dict[str, tuple[Callable[..., Any], 
             {
                 **plain, "labels": [1, 2], "methods": ["rollout"], "metrics": ["complexity"], "keys": ["a", "b"],
                 "protocol": vs.Protocol(steps=1, random_draws=1), "options": None, "controls": ("random",),
-                "batch_size": 2, "evaluation_batch": 4, "masks": None, "boxes": None,
+                "batch_size": 2, "perturbed_batch_size": 4, "masks": None, "boxes": None,
             },
         ),
         "protocol": (

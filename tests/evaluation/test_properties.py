@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vitscope.evaluation.case import Case, Subject
 from vitscope.evaluation.metric import all_metrics, get_metric
 from vitscope.evaluation.protocol import Protocol
-from vitscope.evaluation.removal.curves import keep_masks, ranks_of, removal_order
+from vitscope.evaluation.removal.curves import kept_patches, ranks_of, removal_order
 from vitscope.evaluation.removal.perturbation import Perturber
 from vitscope.models.preparing.cells import Cells
 
@@ -110,7 +110,7 @@ def test_orders_and_masks(seed: int, patches: int) -> None:
     assert bool((order.sort(1).values == torch.arange(patches)).all())
     assert bool((maps.gather(1, order).diff(dim=1) <= 0).all())
     assert bool((ranks_of(order).gather(1, order) == torch.arange(patches)).all())
-    keep = keep_masks(order, [0, patches // 2, patches])
+    keep = kept_patches(order, [0, patches // 2, patches])
     assert keep.sum(2).tolist() == [[patches, patches - patches // 2, 0]] * 3
     # A picture's order does not depend on its neighbours in the batch.
     alone = removal_order(maps[1:2], ["b"], seed)

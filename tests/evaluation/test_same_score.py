@@ -87,7 +87,7 @@ def check(found: Scores, alone: Scores) -> None:
 
 
 def test_in_a_batch(alone: Scores) -> None:
-    check(scores(pictures(), batch_size=3, evaluation_batch=7), alone)
+    check(scores(pictures(), batch_size=3, perturbed_batch_size=7), alone)
 
 
 def test_first_or_last(alone: Scores) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import vitscope as vs
 from vitscope import heads
 from vitscope.errors import RecipeError
-from vitscope.heads.atlas.draws import Draw, ranks_of, smallest
+from vitscope.heads.atlas.bottom_k import Draw, ranks_of, smallest
 from vitscope.pictures import PictureSource, picture_source
 from vitscope.storage.recipe import Recipe
 

@@ -17,7 +17,7 @@ from tests.watching import Recorder
 from vitscope import heads
 from vitscope.errors import StorageError
 from vitscope.heads.atlas.autoencoder import AutoencoderOptions, mean_error, squared_error, train_autoencoder
-from vitscope.heads.atlas.clustering import choose_clusters, fit_clusters, mean_pairwise_agreement
+from vitscope.heads.atlas.clustering import choose_clusters, fit_clusters, mean_adjusted_rand_index
 from vitscope.heads.atlas.coding import CoderReport, split_pictures, verdict
 from vitscope.heads.atlas.display import layout_codes
 from vitscope.heads.atlas.pattern_names import name_pattern
@@ -146,7 +146,7 @@ def test_clusters_are_found_counted_and_stable() -> None:
     assert choice.chosen == 4 and choice.stability[4] > 0.99
     labels = fit_clusters(codes, 4).assign(codes)
     assert adjusted_rand_score(labels, truth) == 1
-    assert mean_pairwise_agreement([labels, truth]) == 1
+    assert mean_adjusted_rand_index([labels, truth]) == 1
     with pytest.raises(heads.HeadsError, match="change k"):
         fit_clusters(codes, 999)
 

@@ -54,7 +54,9 @@ def test_cumulative_curves_equal_full_runs_one_head_more_each_time(vit: vs.Vit) 
         row = mine.loc[count]
         assert row["probability"] == pytest.approx(float(q[torch.arange(5), LABELS].mean()), abs=1e-5)
         assert row["accuracy"] == pytest.approx(float((changed.argmax(1) == LABELS).double().mean()))
-        assert row["agreement"] == pytest.approx(float((changed.argmax(1) == full.argmax(1)).double().mean()))
+        assert row["same_prediction"] == pytest.approx(
+            float((changed.argmax(1) == full.argmax(1)).double().mean())
+        )
         assert row["js_divergence"] == pytest.approx(float(divergence.mean()), abs=1e-5)
     random = found[found["order"] == "random"]
     assert set(random["repeat"]) == {0, 1} and len(random) == 20

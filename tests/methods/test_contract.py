@@ -205,7 +205,7 @@ def test_what_does_not_apply_is_refused_with_a_reason(name):
             vs.explain(open_zoo(name), inputs(name), info.name, target=target_for(name))
 
 
-def bf16_agreement(vit, half, batch, infos, target) -> dict[str, float]:
+def bf16_rank_correlation(vit, half, batch, infos, target) -> dict[str, float]:
     """Mean rank correlation over pictures per method, where the map is no constant."""
     full = vs.explain(vit, batch, request(infos), target=target, keep_pictures=False)
     low = vs.explain(half, batch, request(infos), target=target, keep_pictures=False)
@@ -228,7 +228,7 @@ def test_bf16_ranks_patches_as_float32_does_on_the_zoo():
     for name in [n for n in TOKENS if not ZOO[n].text and n not in BLIND]:
         half = vs.open_model(build(name), image_size=ZOO[name].size, precision="bf16")
         infos = comparable(applying(name))
-        for method, value in bf16_agreement(
+        for method, value in bf16_rank_correlation(
             open_zoo(name), half, inputs(name), infos, target_for(name)
         ).items():
             ranks.setdefault(method, []).append(value)
@@ -240,7 +240,7 @@ def test_bf16_ranks_patches_as_float32_does_on_the_zoo():
 def test_bf16_ranks_patches_as_float32_does_on_the_real_deit(deit, deit_weights, sample_pictures):
     half = vs.open_model("timm/deit_tiny_patch16_224", weights=deit_weights, precision="bf16")
     infos = comparable([i for i in METHODS.values() if i.why_not(deit.anatomy) is None])
-    found = bf16_agreement(deit, half, deit.images(sample_pictures[:2]), infos, 207)
+    found = bf16_rank_correlation(deit, half, deit.images(sample_pictures[:2]), infos, 207)
     assert {method: value for method, value in found.items() if value < 0.98} == {}
 
 

@@ -118,7 +118,8 @@ def cumulative() -> heads.CumulativePruning:
     curves = pd.DataFrame(
         {
             "order": ["js", "js", "random"], "repeat": [0, 0, 1], "removed": [0, 2, 2], "kept_share": [1.0, 0.5, 0.5],
-            "probability": floats(3), "accuracy": [np.nan] * 3, "agreement": floats(3), "js_divergence": floats(3),
+            "probability": floats(3), "accuracy": [np.nan] * 3, "same_prediction": floats(3),
+            "js_divergence": floats(3),
         }
     )  # fmt: skip
     return heads.CumulativePruning(

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.protocol import Protocol
-from vitscope.evaluation.removal.curves import area, keep_masks, removal_order, step_counts
+from vitscope.evaluation.removal.curves import area, kept_patches, removal_order, step_counts
 from vitscope.evaluation.removal.draws import uniforms
 from vitscope.evaluation.removal.perturbation import Outcome, Perturber
 from vitscope.models.preparing.cells import Cells
@@ -125,7 +125,7 @@ class Case:
         """MIF and LIF outcomes along an order (B, P); end points are shared."""
         patches = order.shape[1]
         counts = step_counts(patches, self.protocol.steps)
-        keep = torch.cat([keep_masks(order, counts), keep_masks(order.flip(1), counts)], dim=1)
+        keep = torch.cat([kept_patches(order, counts), kept_patches(order.flip(1), counts)], dim=1)
         index = torch.arange(len(self), device=order.device).repeat_interleave(keep.shape[1])
         outcome = self.perturber.remove(index, keep.flatten(0, 1)).view(len(self), 2, len(counts))
         fractions = torch.tensor(counts, device=order.device, dtype=torch.float32) / patches

@@ -1,6 +1,6 @@
 """DAAM for self-supervised models (arXiv 2503.14640, section on self-supervised ViTs): no classifier, no class.
 
-What stands for the class score is the agreement <f, w> of the picture's final feature f with weights w that the
+What stands for the class score is the similarity <f, w> of the picture's final feature f with weights w that the
 feature dimensions get from its nearest neighbours in a memory bank: w = mean_k(f^ * z_k), divided by |sum w|, then
 min-max to [0, 1].
 """
@@ -31,7 +31,7 @@ TEMPERATURE = 0.07
 
 
 @dataclass(frozen=True)
-class FeatureAgreement(Target):
+class FeatureSimilarity(Target):
     """<f, w> with w from the k nearest neighbours in a bank, or, without one, w = f^ * f^."""
 
     bank: MemoryBank | None = None
@@ -54,7 +54,7 @@ class FeatureAgreement(Target):
 
     def describe(self) -> str:
         return (
-            "feature agreement"
+            "feature similarity"
             if self.bank is None
             else f"memory bank of {len(self.bank)} pictures, k={self.k}"
         )
@@ -100,7 +100,7 @@ def _open_bank(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> dict[str, A
 
 
 def _needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
-    target = FeatureAgreement(options["bank"], options["k"], options["temperature"])
+    target = FeatureSimilarity(options["bank"], options["k"], options["temperature"])
     return Needs(gradient=True, target=target)
 
 
@@ -127,7 +127,7 @@ def daam_self(
     temperature: Annotated[float, Range(0.02, 100)] = TEMPERATURE,
     normalise_blocks: bool = False,
 ) -> Relevance:
-    """DAAM of <f, w>, the agreement of the final feature with its nearest neighbours; no relu on the channels.
+    """DAAM of <f, w>, the similarity of the final feature to its nearest neighbours; no relu on the channels.
 
     ``bank``: a MemoryBank or its file (``vitscope bank build``); None weighs the feature with itself, w = f^ * f^,
     and the notes say so. ``k``: neighbours; ``temperature`` of their vote."""

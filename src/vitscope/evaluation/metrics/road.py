@@ -17,7 +17,7 @@ from vitscope.evaluation.removal.draws import normals
 from vitscope.evaluation.removal.imputation import noisy_linear_imputation
 
 
-def road_masks(ranks: Tensor) -> Tensor:
+def kept_pixels(ranks: Tensor) -> Tensor:
     """Kept pixels per picture, (B, 18, H, W): nine percentiles of MoRF, then nine of LeRF, from ranks (B, H, W)."""
     pixels = ranks.shape[-1] * ranks.shape[-2]
     removed = torch.tensor([pixels - pixels * p // 100 for p in range(10, 100, 10)], device=ranks.device)
@@ -38,7 +38,7 @@ def road_masks(ranks: Tensor) -> Tensor:
 def road(subject: Subject) -> Tensor:
     """Mean over percentiles of (LeRF − MoRF) / 2, (B,)."""
     case = subject.case
-    keep = road_masks(ranks_of(subject.pixel_order()).view(-1, *case.size)).flatten(0, 1).unsqueeze(1)
+    keep = kept_pixels(ranks_of(subject.pixel_order()).view(-1, *case.size)).flatten(0, 1).unsqueeze(1)
     index = torch.arange(len(case), device=keep.device).repeat_interleave(18)
     noise = case.once(
         "road noise",

@@ -34,8 +34,8 @@ def step_counts(patches: int, steps: int) -> list[int]:
     return sorted({round(patches * step / steps) for step in range(steps + 1)})
 
 
-def keep_masks(order: Tensor, counts: Sequence[int]) -> Tensor:
-    """Masks with the first ``count`` patches of an order removed: (B, P) -> (B, K, P), True = kept."""
+def kept_patches(order: Tensor, counts: Sequence[int]) -> Tensor:
+    """Which patches are left when the first ``count`` of an order are removed: (B, P) -> (B, K, P), True = kept."""
     place = ranks_of(order)
     removed = torch.tensor(list(counts), device=order.device)
     return place.unsqueeze(1) >= removed.view(1, -1, 1)

@@ -51,7 +51,7 @@ class Evaluation:
     rows: list[Contestant]
     metrics: list[MetricInfo]
     batch_size: int
-    evaluation_batch: int
+    perturbed_batch_size: int
     show: bool
     stage: CountedStage
     name: str = "evaluate"
@@ -80,7 +80,7 @@ class Evaluation:
             self.rows,
             self.metrics,
             self.batch_size,
-            self.evaluation_batch,
+            self.perturbed_batch_size,
             self.show,
             self.stage,
             prepared.cascade,

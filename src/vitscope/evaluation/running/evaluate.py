@@ -45,7 +45,7 @@ def evaluate(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     controls: Sequence[str] = CONTROLS,
     batch_size: int = 16,
-    evaluation_batch: int = 64,
+    perturbed_batch_size: int = 64,
     keep_pictures: bool = True,
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
@@ -59,7 +59,7 @@ def evaluate(
         to the model; ``options`` gives a method's options by its name.
     metrics: names of :func:`vitscope.evaluation.all_metrics`; those that never stand alone bring their companions.
     controls: which controls share the table; all of them unless you know why not.
-    batch_size: pictures explained together; evaluation_batch: perturbed pictures the model sees at once. Neither
+    batch_size: pictures explained together; perturbed_batch_size: perturbed pictures the model sees at once. Neither
         changes a result.
     keep_pictures: whether the pictures on which each method does worst and best are kept for the page.
     checkpoint: a folder in which every finished part is kept; a run that was stopped goes on from them when it is
@@ -96,7 +96,7 @@ def evaluate(
             unit="explanations",
             checkpoint=checkpoint,
         )
-        what = Evaluation(bound, rows, infos, batch_size, evaluation_batch, show, stage)
+        what = Evaluation(bound, rows, infos, batch_size, perturbed_batch_size, show, stage)
         return run_in_parts(what, vit, pictures, growing(batch_size), folder=folder, stage=stage)
 
     boards = [over(data, direct, chosen.target, "pictures")] if direct else []

@@ -36,7 +36,7 @@ class Run:
     rows: list[Contestant]
     metrics: list[MetricInfo]
     batch_size: int
-    evaluation_batch: int
+    perturbed_batch_size: int
     show: bool
     stage: CountedStage
     cascade: Cascade | None = None
@@ -85,7 +85,7 @@ class Run:
             class_token=anatomy.pooling in ("class", "class+distillation"),
             mean=None if mean is None else mean.flatten(),
             std=None if std is None else std.flatten(),
-            batch_size=self.evaluation_batch,
+            batch_size=self.perturbed_batch_size,
             equal_lengths=self.shorten,
             probability=anatomy.probability,
         )

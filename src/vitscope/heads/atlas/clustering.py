@@ -62,7 +62,7 @@ def fit_clusters(codes: Codes, k: int, seed: int = 0, restarts: int = 4) -> Clus
     return Clustering(np.ascontiguousarray(fitted.cluster_centers_[order], dtype=np.float32))
 
 
-def mean_pairwise_agreement(labelings: Sequence[Labels]) -> float:
+def mean_adjusted_rand_index(labelings: Sequence[Labels]) -> float:
     """Mean adjusted Rand index over all pairs of labelings of the same items; NaN with fewer than two."""
     scores = [adjusted_rand_score(first, second) for first, second in combinations(labelings, 2)]
     return float(np.mean(scores)) if scores else float("nan")
@@ -97,7 +97,7 @@ def bootstrap_stability(
             return float("nan")
         fit_seed = int(random.integers(2**31))
         labelings.append(fit_clusters(codes[sample], k, fit_seed, restarts=2).assign(codes))
-    return mean_pairwise_agreement(labelings)
+    return mean_adjusted_rand_index(labelings)
 
 
 def choose_clusters(

@@ -21,7 +21,7 @@ from vitscope.heads.atlas.autoencoder import (
     training_file,
     with_seed,
 )
-from vitscope.heads.atlas.clustering import Labels, fit_clusters, mean_pairwise_agreement
+from vitscope.heads.atlas.clustering import Labels, fit_clusters, mean_adjusted_rand_index
 from vitscope.heads.atlas.principal import fit_principal
 from vitscope.heads.errors import HeadsError
 from vitscope.progress import Progress
@@ -164,7 +164,7 @@ def stability(
         for i, half in enumerate(halves)
         if len(half)
     ]
-    return mean_pairwise_agreement(by_seed), mean_pairwise_agreement(by_half)
+    return mean_adjusted_rand_index(by_seed), mean_adjusted_rand_index(by_half)
 
 
 def verdict(autoencoder: CoderReport, principal: CoderReport) -> tuple[str, str]:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitscope.heads.atlas.bottom_k import Draw, ranks_of
 from vitscope.heads.atlas.canonical import hellinger, offset_map, pooled_map
-from vitscope.heads.atlas.draws import Draw, ranks_of
 from vitscope.heads.atlas.features import map_features
 from vitscope.heads.atlas.sampling import HeadMeans, MapSample, ModelRecord, merge_samples
 from vitscope.heads.errors import HeadsError

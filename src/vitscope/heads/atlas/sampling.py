@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitscope.heads.atlas.draws import smallest
+from vitscope.heads.atlas.bottom_k import smallest
 from vitscope.heads.atlas.features import uniform_features
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.moments import ExactSum

@@ -32,7 +32,7 @@ from vitscope.tracing.recipe import model_identity
 
 KIND = "cumulative pruning"
 COLUMNS = (
-    "order", "repeat", "removed", "kept_share", "probability", "accuracy", "agreement", "js_divergence",
+    "order", "repeat", "removed", "kept_share", "probability", "accuracy", "same_prediction", "js_divergence",
 )  # fmt: skip
 
 
@@ -41,8 +41,8 @@ class CumulativePruning(HasOrigin):
     """One row per order, repetition and number of removed heads.
 
     curves: order, repeat, removed, kept_share, probability (mean probability of the reference class), accuracy (NaN
-    without labels), agreement (share of predictions equal to the full model's), js_divergence; all means over pictures.
-    The reference class is the label where there are labels, else the full model's prediction.
+    without labels), same_prediction (share of predictions equal to the full model's), js_divergence; all means over
+    pictures. The reference class is the label where there are labels, else the full model's prediction.
     pictures: the key of each picture. sums: over pictures, of the last four columns, (rows, 4), which `merge` adds up.
     origin: recipe, content ids and skipped pictures.
     """

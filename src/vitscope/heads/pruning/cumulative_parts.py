@@ -20,7 +20,7 @@ from vitscope.tracing import HeadAblation, Vit
 from vitscope.tracing.copies.resuming import Resumer
 
 Head = tuple[int, int]
-ANSWERS = ("probability", "accuracy", "agreement", "js_divergence")
+ANSWERS = ("probability", "accuracy", "same_prediction", "js_divergence")
 KIND = "part of a cumulative pruning"
 FILE = "sums.safetensors"
 
@@ -127,7 +127,7 @@ def masked_logits(resumer: Resumer, heads: Sequence[Head], means: Tensor | None,
 
 
 def answers(full: Tensor, logits: Tensor, labels: Tensor | None) -> Tensor:
-    """(n, 4): probability of the reference class, accuracy, agreement, Jensen-Shannon divergence."""
+    """(n, 4): probability of the reference class, accuracy, same prediction, Jensen-Shannon divergence."""
     p_log, q_log = full.double().log_softmax(-1), logits.double().log_softmax(-1)
     reference = full.argmax(-1) if labels is None else labels
     probability = q_log.exp().gather(1, reference[:, None]).squeeze(1)

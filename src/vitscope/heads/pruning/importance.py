@@ -147,7 +147,7 @@ def importance(
         "savings": found[-1].notes.get("savings", {}),
     }
     table = HeadTable(values, found[0].keys, metadata, Origin(recipe, found[0].ids, dict(source.skipped)))
-    return with_first_order_agreement(table)
+    return with_first_order_correlation(table)
 
 
 class _FirstOrder:
@@ -177,7 +177,7 @@ def _screened(rows: Rows, heads: Sequence[Head], screen: float) -> list[Head]:
     return sorted(ranked[: max(1, round(screen * len(heads)))])
 
 
-def with_first_order_agreement(table: HeadTable) -> HeadTable:
+def with_first_order_correlation(table: HeadTable) -> HeadTable:
     """The table, its metadata telling Spearman's rho over heads between the first-order score and each exact output
     metric's mean, where it has both."""
     found = {}

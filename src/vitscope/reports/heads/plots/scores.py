@@ -101,7 +101,7 @@ def cumulative_curves(found: CumulativePruning, column: str, names: Sequence[str
     words = {
         "probability": "mean probability",
         "accuracy": "accuracy",
-        "agreement": "same prediction as the full model",
+        "same_prediction": "same prediction as the full model",
         "js_divergence": "Jensen-Shannon divergence (bits)",
     }
     return lambda theme: curves(
