@@ -30,7 +30,7 @@ import vitscope as vs
 from vitscope.evaluation.case import Case, Subject
 from vitscope.evaluation.metric import get_metric
 from vitscope.evaluation.removal.curves import kept_patches
-from vitscope.evaluation.removal.perturbation import Perturber
+from vitscope.evaluation.removal.perturbation import Asking, Perturber
 from vitscope.evaluation.removal.pixels import rise_blur, unit_range
 from vitscope.evaluation.running.run import model_call
 
@@ -72,8 +72,7 @@ class Setting:
         the upsampled maps by a map without ties; ``shorten``: removal by mask is done by the shorter sequence."""
         runner = Perturber(
             model_call(self.vit, "drop" if shorten else removal), self.images, self.classes,
-            self.cells, replace(self.protocol, removal=removal), class_token=True, batch_size=64,
-            equal_lengths=shorten,
+            self.cells, replace(self.protocol, removal=removal), Asking(equal_lengths=shorten),
         )  # fmt: skip
         runner.adopt_clean(self.logits)
         case = Case(runner, [str(i) for i in range(len(self.images))], None, self.masks, class_count=10)

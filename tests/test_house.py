@@ -22,7 +22,9 @@ they are held for type checkers and for imports inside functions as well.
 from __future__ import annotations
 
 import ast
+import functools
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -30,26 +32,6 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCE = REPOSITORY / "src" / "vitscope"
-ROOMS = (
-    ("errors", "version"),
-    ("interruption", "progress", "shown"),
-    ("options",),
-    ("storage",),
-    ("pictures",),
-    ("worlds",),
-    ("rendering",),
-    ("models",),
-    ("tracing",),
-    ("analysis",),
-    ("methods",),
-    ("evaluation", "heads"),
-    ("reports",),
-    ("studies",),
-    ("app",),
-    ("cli",),
-)
-"""From the bottom to the top; a room may import those before it, and itself."""
-
 LINES = 300
 LONGER: set[str] = {
     "tracing/probing/probe.py", "tracing/trace.py", "tracing/vit.py", "tracing/copies/resuming.py",
@@ -88,6 +70,15 @@ NAMES = {
 """Names of files that say nothing of what is in them."""
 
 
+@functools.cache
+def rooms() -> list[list[str]]:
+    """The floors of the house from the bottom to the top, as the import contract lists them."""
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    floors = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    return [[room.strip(" ()") for room in floor.split("|")] for floor in reversed(floors)]
+
+
+@functools.cache
 def modules() -> dict[str, Path]:
     """Every module of the package by its full name."""
     found = {}
@@ -114,13 +105,14 @@ def imported(tree: ast.AST, known: Mapping[str, object]) -> Iterator[str]:
                     yield full if full in known else str(node.module)
 
 
+@functools.cache
 def graph() -> dict[str, set[str]]:
     """What each module imports. Two places are left out, because they are there to point upwards:
 
     ``vitscope`` itself, the facade, which names what users need for type checkers and finds it when it is first used;
     and ``vitscope.shown``, by which a result asks the reports room to draw it, when somebody looks.
     """
-    known = modules()
+    known = dict(modules())
     for name in ("vitscope", "vitscope.shown"):
         del known[name]
     return {name: set(imported(ast.parse(path.read_text()), known)) - {name} for name, path in known.items()}
@@ -172,7 +164,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 
 def test_imports_go_up_the_list_of_rooms() -> None:
-    floor = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+    floor = {room: level for level, floor_rooms in enumerate(rooms()) for room in floor_rooms}
     wrong = []
     for name, others in graph().items():
         room = name.split(".")[1]

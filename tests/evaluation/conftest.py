@@ -12,7 +12,7 @@ from torch import Tensor
 import vitscope as vs
 from vitscope.evaluation.case import Case, Subject
 from vitscope.evaluation.protocol import Protocol
-from vitscope.evaluation.removal.perturbation import Perturber
+from vitscope.evaluation.removal.perturbation import Asking, Perturber
 from vitscope.models.preparing.cells import Cells
 
 GRID, SIZE, CLASSES = (4, 4), 16, 5
@@ -67,7 +67,7 @@ def make_case(additive: AdditiveModel) -> MakeCase:
             classes,
             Cells.even(additive.grid, (SIZE, SIZE)),
             protocol,
-            batch_size=batch_size,
+            Asking(batch_size=batch_size),
         )
         boxes = [
             [(2.0, 3.0, 9.0, 12.0), (10.0, 1.0, 15.0, 6.0)][: 1 + i % 2] for i in range(start, start + count)

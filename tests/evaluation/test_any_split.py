@@ -18,8 +18,10 @@ from vitscope.evaluation import EvaluationSet, Leaderboard, all_metrics
 from vitscope.evaluation.metric import Metric, MetricInfo
 from vitscope.evaluation.running.checkpoint import Evaluation
 from vitscope.evaluation.running.mosaics import mosaics_of
+from vitscope.evaluation.running.plan import Plan
 from vitscope.evaluation.running.recipe import bind
 from vitscope.evaluation.running.subjects import contestants
+from vitscope.progress import CountedStage
 from vitscope.tracing.recipe import model_identity
 
 from .conftest import random_vit
@@ -52,7 +54,8 @@ class Runs:
         protocol = vs.Protocol(steps=3, random_draws=2, target=target)
         first = next(data.batches(self.vit, 1)).images
         bound = bind(protocol, self.vit, model_identity(self.vit), data, rows, infos, first)
-        self.analysis = Evaluation(bound, rows, infos, 1, 64, True, lambda *_: None)
+        plan = Plan(bound, rows, infos, batch_size=1)
+        self.analysis = Evaluation(plan, CountedStage(None, "evaluating", len(data)))
         self.prepared = self.analysis.prepare(self.vit, data)
         self.run = cache(self._run)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 import vitscope as vs
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.protocol import Protocol
-from vitscope.evaluation.removal.perturbation import Perturber
+from vitscope.evaluation.removal.perturbation import Asking, Perturber
 from vitscope.evaluation.removal.pixels import (
     blurred,
     composite,
@@ -51,7 +51,7 @@ def runner_of(vit: Any, images: Tensor, removal: str, **settings: Any) -> Pertur
         classes,
         Cells.even((4, 4), (SIZE, SIZE)),
         protocol,
-        class_token=pooled,
+        Asking(class_token=pooled),
     )
 
 
@@ -163,7 +163,7 @@ def test_pixel_operators(removal: str) -> None:
         torch.tensor([0, 1]),
         Cells.even((4, 4), (SIZE, SIZE)),
         Protocol(removal=removal, mean_colour=colour),
-        batch_size=3,
+        Asking(batch_size=3),
     )
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     keep = torch.arange(16) % 2 == 0
@@ -222,20 +222,18 @@ def test_evaluations_are_counted_and_shared() -> None:
 
     model = AdditiveModel()
     images = torch.randn(3, 3, SIZE, SIZE)
-    seen: list[int] = []
     runner = Perturber(
         model,
         images,
         torch.tensor([0, 1, 2]),
         Cells.even((4, 4), (SIZE, SIZE)),
         Protocol(steps=8),
-        batch_size=5,
-        progress=seen.append,
+        Asking(batch_size=5),
     )
     case = Case(runner, ["a", "b", "c"])
     subject_of(case).curves()
     # Clean and empty once per picture; seven inner points of two curves each.
-    assert runner.evaluations == model.asked == sum(seen) == 3 * 2 + 3 * 14
+    assert runner.evaluations == model.asked == 3 * 2 + 3 * 14
     assert model.largest <= 5
     subject_of(case, seed=3).curves()
     assert runner.evaluations == 3 * 2 + 2 * 3 * 14, "the end points are asked for once"
@@ -258,14 +256,7 @@ def test_known_clean_logits_are_adopted() -> None:
 def test_what_it_refuses() -> None:
     images = torch.randn(1, 3, SIZE, SIZE)
     with pytest.raises(EvaluationError, match="batch size"):
-        Perturber(
-            AdditiveModel(),
-            images,
-            torch.tensor([0]),
-            Cells.even((4, 4), (SIZE, SIZE)),
-            Protocol(),
-            batch_size=0,
-        )
+        Asking(batch_size=0)
     with pytest.raises(EvaluationError, match="pixel removal"):
         Perturber(
             AdditiveModel(), images, torch.tensor([0]), Cells.even((4, 4), (SIZE, SIZE)), Protocol()

@@ -46,16 +46,42 @@ class Outcome:
         return Outcome(self.logit.view(*shape), self.normaliser.view(*shape), self.top.view(*shape))
 
 
-class Perturber:
-    """Removes patches or pixels from one batch of pictures and scores what is left.
+@dataclass(frozen=True)
+class Asking:
+    """How a model is asked about pictures with something removed, and what it answers with.
 
-    images: (B, 3, H, W) as the model takes them. classes: (B,) the explained class. cells: the patches on the pixels.
     class_token: whether the model can answer with no patch at all. Without a class token the average over no
     patch is undefined, so there the empty end point is the picture of the mean colour, for every curve alike
     (the end point has the same weight in MIF and LIF, so SRG does not depend on this choice).
-    mean, std: (3,) of the normalisation, for colours. equal_lengths: whether the model must be asked about equally
-    many kept patches at a time, as when the sequence is shortened; by default for the removal ``drop``. probability:
-    how the model's logits become probabilities.
+    mean, std: (3,) of the normalisation, for colours; ImageNet's by default. batch_size: pictures that it sees at
+    once. equal_lengths: whether the model must be asked about equally many kept patches at a time, as when the sequence
+    is shortened; by default for the removal ``drop``. probability: how the model's logits become probabilities.
+
+    Raises EvaluationError for a batch size below 1.
+    """
+
+    class_token: bool = True
+    mean: Tensor | None = None
+    std: Tensor | None = None
+    batch_size: int = 64
+    equal_lengths: bool | None = None
+    probability: Literal["softmax", "sigmoid"] = "softmax"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise EvaluationError(f"expected a batch size of at least 1, got {self.batch_size}")
+
+
+class Perturber:
+    """Removes patches or pixels from one batch of pictures and scores what is left.
+
+    Args:
+        model: Pictures and kept patches to logits.
+        images: (B, 3, H, W) as the model takes them.
+        classes: (B,) the explained class.
+        cells: The patches on the pixels.
+        protocol: What is removed, and which score is read.
+        asking: How the model is asked.
     """
 
     def __init__(
@@ -65,34 +91,18 @@ class Perturber:
         classes: Tensor,
         cells: Cells,
         protocol: Protocol,
-        *,
-        class_token: bool = True,
-        mean: Tensor | None = None,
-        std: Tensor | None = None,
-        batch_size: int = 64,
-        equal_lengths: bool | None = None,
-        probability: Literal["softmax", "sigmoid"] = "softmax",
-        progress: Callable[[int], None] | None = None,
+        asking: Asking | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise EvaluationError(f"expected a batch size of at least 1, got {batch_size}")
-        self.images, self.classes, self.cells, self.protocol = (
-            images,
-            classes.to(images.device),
-            cells,
-            protocol,
-        )
+        asking = asking or Asking()
+        self.images, self.classes = images, classes.to(images.device)
+        self.cells, self.protocol = cells, protocol
         self.evaluations = 0
-        self._probability = probability
-        self._equal_lengths = protocol.removal == "drop" if equal_lengths is None else equal_lengths
-        self._model, self._class_token, self._batch_size, self._progress = (
-            model,
-            class_token,
-            batch_size,
-            progress,
+        self._model, self._asking = model, asking
+        self._equal_lengths = (
+            protocol.removal == "drop" if asking.equal_lengths is None else asking.equal_lengths
         )
-        self._mean = (torch.tensor(IMAGENET_COLOUR) if mean is None else mean).to(images)
-        self._std = (torch.tensor((0.229, 0.224, 0.225)) if std is None else std).to(images)
+        self._mean = (torch.tensor(IMAGENET_COLOUR) if asking.mean is None else asking.mean).to(images)
+        self._std = (torch.tensor((0.229, 0.224, 0.225)) if asking.std is None else asking.std).to(images)
         self._kept: dict[str, Outcome] = {}
         self._fills: dict[str, Tensor] = {}
 
@@ -121,7 +131,7 @@ class Perturber:
         """The pictures with every patch removed, (B,)."""
         if "empty" not in self._kept:
             index = torch.arange(len(self.images), device=self.images.device)
-            if self.protocol.removal in ("mask", "drop") and self._class_token:
+            if self.protocol.removal in ("mask", "drop") and self._asking.class_token:
                 none = torch.zeros(
                     len(self.images), self.patches, dtype=torch.bool, device=self.images.device
                 )
@@ -190,13 +200,11 @@ class Perturber:
 
     def _ask(self, index: Tensor, build: Callable[[slice], tuple[Tensor, Tensor | None]]) -> Outcome:
         parts = []
-        for start in range(0, len(index), self._batch_size):
-            part = slice(start, min(start + self._batch_size, len(index)))
+        for start in range(0, len(index), self._asking.batch_size):
+            part = slice(start, min(start + self._asking.batch_size, len(index)))
             images, keep = build(part)
             parts.append(self._digest(self._model(images, keep), self.classes[index[part]]))
             self.evaluations += len(images)
-            if self._progress is not None:
-                self._progress(len(images))
         return Outcome(
             torch.cat([p.logit for p in parts]),
             torch.cat([p.normaliser for p in parts]),
@@ -207,5 +215,5 @@ class Perturber:
         logits = logits.float()
         chosen = logits.gather(1, classes.view(-1, 1)).squeeze(1)
         # log p = logit - normaliser: over all classes, or each against its own absence
-        alone = self._probability == "sigmoid"
+        alone = self._asking.probability == "sigmoid"
         return Outcome(chosen, softplus(chosen) if alone else logits.logsumexp(1), logits.argmax(1))

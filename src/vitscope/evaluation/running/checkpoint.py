@@ -15,12 +15,10 @@ from vitscope.errors import StorageError
 from vitscope.evaluation.board import encoding, merging
 from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.cascade import Cascade
-from vitscope.evaluation.metric import MetricInfo
-from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.running.dataset import EvaluationSet
+from vitscope.evaluation.running.plan import Plan
 from vitscope.evaluation.running.recipe import of_shard
 from vitscope.evaluation.running.run import Run, shortens
-from vitscope.evaluation.running.subjects import Contestant
 from vitscope.progress import CountedStage
 from vitscope.storage import arrays
 from vitscope.storage.recipe import Recipe
@@ -47,41 +45,32 @@ class Evaluation:
     pictures and maps that a page may show. stage: told of the pictures that a contestant is scored on.
     """
 
-    protocol: Protocol
-    rows: list[Contestant]
-    metrics: list[MetricInfo]
-    batch_size: int
-    perturbed_batch_size: int
-    show: bool
+    plan: Plan
     stage: CountedStage
     name: str = "evaluate"
 
     def recipe(self, vit: Vit, source: EvaluationSet) -> Recipe:
         """That of the bound protocol."""
-        assert self.protocol.recipe is not None
-        return self.protocol.recipe
+        recipe = self.plan.protocol.recipe
+        assert recipe is not None
+        return recipe
 
     def prepare(self, vit: Vit, source: EvaluationSet) -> Prepared:
         """Depends on the model, the seed and the size of the input only."""
-        cascade = (
-            Cascade(vit, self.protocol.seed) if any(m.family == "sanity" for m in self.metrics) else None
-        )
+        protocol = self.plan.protocol
+        sanity = any(info.family == "sanity" for info in self.plan.metrics)
+        cascade = Cascade(vit, protocol.seed) if sanity else None
         first = source.first(vit)
         drawn = torch.randn(2, *first.shape[1:], generator=torch.Generator().manual_seed(0))
         drawn = drawn.to(first.device, first.dtype)
-        removal = self.protocol.removal
+        removal = protocol.removal
         return Prepared(vit, cascade, removal == "drop" or (removal == "mask" and shortens(vit, drawn)))
 
     def run(self, prepared: Prepared, shard: EvaluationSet) -> Leaderboard:
         """The leaderboard of these pictures."""
         run = Run(
             prepared.vit,
-            of_shard(self.protocol, shard),
-            self.rows,
-            self.metrics,
-            self.batch_size,
-            self.perturbed_batch_size,
-            self.show,
+            replace(self.plan, protocol=of_shard(self.plan.protocol, shard)),
             self.stage,
             prepared.cascade,
             prepared.shorten,
@@ -102,7 +91,7 @@ class Evaluation:
         """What ``encode`` made, back. Raises StorageError where it is of other methods."""
         place = Path("the part of an evaluation")
         board = encoding.decode(files, json.loads(files["protocol.json"]), place, Leaderboard)
-        if board.names != [row.name for row in self.rows]:
+        if board.names != [row.name for row in self.plan.rows]:
             raise StorageError("this part of an evaluation is of other methods; evaluate again")
         shown = arrays.decode(files["pictures.npz"])
         pictures = {str(key): shown[f"picture {i}"] for i, key in enumerate(shown["keys"])}

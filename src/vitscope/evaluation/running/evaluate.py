@@ -18,6 +18,7 @@ from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.running.checkpoint import Evaluation
 from vitscope.evaluation.running.dataset import EvaluationSet, evaluation_set
 from vitscope.evaluation.running.mosaics import mosaics_of
+from vitscope.evaluation.running.plan import Plan
 from vitscope.evaluation.running.recipe import bind, truth_used
 from vitscope.evaluation.running.subjects import CONTROLS, contestants, default_methods
 from vitscope.options.door import checked
@@ -96,8 +97,10 @@ def evaluate(
             unit="explanations",
             checkpoint=checkpoint,
         )
-        what = Evaluation(bound, rows, infos, batch_size, perturbed_batch_size, show, stage)
-        return run_in_parts(what, vit, pictures, growing(batch_size), folder=folder, stage=stage)
+        plan = Plan(bound, rows, infos, batch_size, perturbed_batch_size, show)
+        return run_in_parts(
+            Evaluation(plan, stage), vit, pictures, growing(batch_size), folder=folder, stage=stage
+        )
 
     boards = [over(data, direct, chosen.target, "pictures")] if direct else []
     if mosaics is not None:

@@ -14,12 +14,13 @@ from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.board.records import CurveRecord, MethodRecord
 from vitscope.evaluation.cascade import Cascade
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.metric import Metric, MetricInfo, statistics_of
+from vitscope.evaluation.metric import Metric, statistics_of
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.removal.draws import uniforms
-from vitscope.evaluation.removal.perturbation import ModelCall, Perturber
+from vitscope.evaluation.removal.perturbation import Asking, ModelCall, Perturber
 from vitscope.evaluation.running.dataset import EvaluationSet, thumbnail
 from vitscope.evaluation.running.footprint import Footprint
+from vitscope.evaluation.running.plan import Plan
 from vitscope.evaluation.running.subjects import Contestant
 from vitscope.interruption import held, released
 from vitscope.models.preparing.cells import Cells
@@ -32,12 +33,7 @@ class Run:
     """One way through the pictures: every contestant against every metric, batch by batch."""
 
     vit: Any
-    protocol: Protocol
-    rows: list[Contestant]
-    metrics: list[MetricInfo]
-    batch_size: int
-    perturbed_batch_size: int
-    show: bool
+    plan: Plan
     stage: CountedStage
     cascade: Cascade | None = None
     shorten: bool = False
@@ -53,42 +49,39 @@ class Run:
 
     def over(self, data: EvaluationSet) -> None:
         """Go through the pictures once."""
-        for batch in data.batches(self.vit, self.batch_size):
+        for batch in data.batches(self.vit, self.plan.batch_size):
             case = self._case(batch)
-            if self.show:
+            if self.plan.keep_pictures:
                 for key, image in zip(batch.keys, batch.images, strict=True):
                     self.pictures[key] = thumbnail(self.vit, image, case.cells)
-            for contestant in self.rows:
+            for contestant in self.plan.rows:
                 self.stage.check()
                 self._score(case, contestant)
                 self.stage.advance(len(case))
-            if self.show:
-                names = [info.name for info in self.metrics]
+            if self.plan.keep_pictures:
+                names = [info.name for info in self.plan.metrics]
                 known = gallery.values_of(self.states, names, self.pictures)
                 gallery.prune(known, self.pictures, self.maps)
             self.shared += case.perturber.evaluations - sum(case.memory.get("charged", {}).values())
 
     def _case(self, batch: Batch) -> Case:
-        vit, protocol = self.vit, self.protocol
+        vit, protocol = self.vit, self.plan.protocol
         logits = vit.forward(batch.images)
         classes = _classes(protocol, logits, batch.labels)
         anatomy = vit.anatomy_for(tuple(batch.images.shape[-2:]))
         mean, std = (None, None) if vit.preprocessor is None else vit.preprocessor.mean_std()
         size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
         cells = anatomy.layout.cells_at(size) if anatomy.layout is not None else Cells.even((1, 1), size)
-        runner = Perturber(
-            model_call(vit, "drop" if self.shorten else protocol.removal),
-            batch.images,
-            classes,
-            cells,
-            protocol,
+        asking = Asking(
             class_token=anatomy.pooling in ("class", "class+distillation"),
             mean=None if mean is None else mean.flatten(),
             std=None if std is None else std.flatten(),
-            batch_size=self.perturbed_batch_size,
+            batch_size=self.plan.perturbed_batch_size,
             equal_lengths=self.shorten,
             probability=anatomy.probability,
         )
+        call = model_call(vit, "drop" if self.shorten else protocol.removal)
+        runner = Perturber(call, batch.images, classes, cells, protocol, asking)
         runner.adopt_clean(logits)
         runner.evaluations = len(logits)
         labels = None if batch.labels is None else batch.labels.to(batch.images.device)
@@ -110,7 +103,7 @@ class Run:
         self.memory[name] = max(self.memory.get(name, float("-inf")), footprint.memory)
         self.explained[name] = self.explained.get(name, 0) + len(case)
         charged = case.memory.setdefault("charged", {})
-        for info in self.metrics:
+        for info in self.plan.metrics:
             before = case.perturber.evaluations
             values = [info.function(subject) for subject in subjects]
             spent = case.perturber.evaluations - before
@@ -147,12 +140,12 @@ class Run:
                 self.seconds.get(contestant.name, 0.0) / max(1, self.explained.get(contestant.name, 0)),
                 self.memory.get(contestant.name, float("nan")),
             )
-            for contestant in self.rows
+            for contestant in self.plan.rows
         ]
         return Leaderboard(
-            self.protocol,
+            self.plan.protocol,
             records,
-            [info.name for info in self.metrics],
+            [info.name for info in self.plan.metrics],
             self.states,
             self.evaluations,
             self.shared,
