@@ -27,8 +27,7 @@ def folder(tmp_path: Path) -> Path:
 def model(monkeypatch: pytest.MonkeyPatch) -> None:
     module = Spoilt(math.nan, brighter_than=0.9)
     vit = vs.open_model(module, image_size=32, classes=4, preprocess="half")
-    for command in ("explain", "flow"):
-        monkeypatch.setattr(f"vitscope.cli.commands.{command}.open_vit", lambda *_, **__: vit)
+    monkeypatch.setattr(vs, "open_model", lambda *_, **__: vit)
 
 
 @pytest.mark.parametrize("command", [("explain", "--method", "gae"), ("flow", "--method", "gae")])

@@ -94,7 +94,7 @@ def test_inspect_of_a_model_with_windows_gives_the_reason(shell: Shell) -> None:
 
 
 def test_demo_makes_a_report_pictures_maps_and_an_animation(shell: Shell, tmp_path: Path) -> None:
-    result = shell("demo", "--out", tmp_path / "demo", "--pictures", 3, "--json")
+    result = shell("demo", "--out", tmp_path / "demo", "--limit", 3, "--json")
     assert result.code == 0, result.err
     document = result.document
     assert len(document["pictures"]) == 3
@@ -119,7 +119,7 @@ def test_demo_makes_a_report_pictures_maps_and_an_animation(shell: Shell, tmp_pa
 
 
 def test_demo_prints_where_things_are_and_what_to_try_next(shell: Shell, tmp_path: Path) -> None:
-    result = shell("demo", "--out", tmp_path / "demo", "--pictures", 1)
+    result = shell("demo", "--out", tmp_path / "demo", "--limit", 1)
     assert result.code == 0, result.err
     assert str(tmp_path / "demo" / "report.html") in result.out
     assert "Try next" in result.out and "--model timm/deit_tiny_patch16_224" in result.out

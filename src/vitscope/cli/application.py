@@ -17,7 +17,7 @@ from vitscope.cli.shared.terminal import (
     patient_streams,
     quiet_libraries,
 )
-from vitscope.cli.shared.usage import Commands, Interrupted
+from vitscope.cli.shared.usage import PROGRAM, Commands, Interrupted
 from vitscope.errors import VitscopeError
 from vitscope.version import __version__
 
@@ -26,7 +26,7 @@ _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 _ClickError: type[Any] = _UsageError.__bases__[0]
 
 application = Commands(
-    name="vitscope",
+    name=PROGRAM,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -78,7 +78,7 @@ def _run(arguments: list[str] | None) -> int:
 
     try:
         commands.register(application)
-        result = application(arguments, standalone_mode=False, prog_name="vitscope")
+        result = application(arguments, standalone_mode=False, prog_name=PROGRAM)
     except typer.Exit as stop:
         return int(stop.exit_code)
     except (typer.Abort, KeyboardInterrupt, Interrupted):

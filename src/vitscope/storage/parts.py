@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -115,3 +116,12 @@ class Parts:
             return KeptPart(start, stop, found, {str(key): str(why) for key, why in note["skipped"].items()})
         except (StorageError, KeyError, TypeError, AttributeError):
             return None
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the folder of a run's finished parts, which its results have made needless; one that is not there is fine.
+
+    Example:
+        ``remove_parts(Path("results") / "unfinished")``
+    """
+    shutil.rmtree(folder, ignore_errors=True)

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from vitscope.cli.shared import console, options
-from vitscope.cli.shared.batches import PictureParts, pictures_of
+from vitscope.cli.shared import console
+from vitscope.cli.shared.batches import PictureParts
+from vitscope.cli.shared.options import LabelOptions, ModelOptions, OutputOptions, PictureOptions, RunOptions
 from vitscope.cli.shared.progress import watching
 from vitscope.cli.shared.session import open_vit
 from vitscope.cli.shared.usage import Commands, unused
@@ -26,22 +27,14 @@ application = Commands(name="bank", no_args_is_help=True, help="Memory banks of 
 @application.add(EXAMPLE)
 @unused("labels", when=lambda given: given["no_labels"], why="--no-labels keeps none")
 def build(
-    pictures: options.Pictures,
-    model: options.Model,
-    out: Annotated[Path, typer.Option("--out", "-O", help="The bank's file.")] = Path("bank.safetensors"),
-    labels: options.Labels = None,
+    pictures: PictureOptions,
+    labels: LabelOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+    run: RunOptions,
     no_labels: Annotated[
         bool, typer.Option("--no-labels", help="Keep no labels, also where some are found.")
     ] = False,
-    weights: options.Weights = None,
-    random_weights: options.RandomWeights = False,
-    model_option: options.ModelOptions = None,
-    image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = options.BATCH_SIZE,
-    device: options.Device = "auto",
-    precision: options.Precision = "float32",
-    max_pixels: options.MaxPixels = None,
-    json: options.Json = False,
 ) -> None:
     """Build a memory bank: one feature for every picture, labels where the folder is sorted into classes."""
     import torch
@@ -49,16 +42,15 @@ def build(
     from vitscope.methods.memory_bank import build_bank
 
     listed: dict[Path, str] = {}
-    source = pictures_of(pictures, max_pixels)
-    if labels is not None:
-        listed = named_by(labels, list(source.items))
-    elif not no_labels:
-        listed = labels_file(pictures)
-        source = pictures_of([str(path) for path in listed], max_pixels) if listed else source
-    console.output_folder(out.absolute().parent)
-    vit = open_vit(model, weights, image_size, device, precision, random_weights, None, model_option)
+    if labels.labels is None and not no_labels:
+        listed = labels_file(pictures.pictures)
+    source = (replace(pictures, pictures=[str(path) for path in listed]) if listed else pictures).source()
+    if labels.labels is not None:
+        listed = named_by(labels.labels, list(source.items))
+    console.output_folder(output.out.absolute().parent)
+    vit = open_vit(model)
     with watching() as progress:
-        bank = build_bank(vit, source, batch_size=batch_size, progress=progress)
+        bank = build_bank(vit, source, batch_size=run.batch_size, progress=progress)
     parts = PictureParts.read(source)
     places = dict(zip(source.keys, source.items, strict=True))
     read = [places[key] for key in bank.keys]
@@ -67,7 +59,7 @@ def build(
         numbers, names = listed_labels(read, listed) if listed else folder_labels(read)
         if names:
             bank = replace(bank, labels=torch.tensor(numbers), label_names=tuple(names))
-    file = bank.save(out)
+    file = bank.save(output.out)
     record = {
         "bank": file,
         "pictures": len(bank),
@@ -77,7 +69,7 @@ def build(
         "weights": bank.fingerprint,
         "skipped": parts.skipped_records(),
     }
-    if json:
+    if run.json:
         console.emit_json(record)
     else:
         known = f"{len(bank.label_names)} labels" if bank.label_names else "no labels"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from vitscope.cli.shared import console, options
+from vitscope.cli.shared import console
+from vitscope.cli.shared.options import DeviceOptions, LimitOptions, ModelOptions, OutputOptions, RunOptions
 from vitscope.cli.shared.progress import track
 from vitscope.cli.shared.session import open_vit
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 EXAMPLE = "vitscope demo --out demo"
 
 MODEL, WORLD, SEED = "bundled/shapes", "shapes", 11
+PICTURES = 8
+"""How many pictures are drawn without ``--limit``."""
 METHODS = ["rollout", "gmar", "daam", "dart"]
 SHEET_ROWS = 5
 
@@ -41,21 +42,15 @@ NEXT_STEPS = [
 ]
 
 
-def demo(
-    out: options.Out = Path("demo"),
-    pictures: Annotated[int, typer.Option("--pictures", min=1, max=100, help="How many pictures.")] = 8,
-    device: options.Device = "auto",
-    precision: options.Precision = "float32",
-    json: options.Json = False,
-) -> None:
+def demo(limit: LimitOptions, device: DeviceOptions, output: OutputOptions, run: RunOptions) -> None:
     """Explain bundled pictures with a bundled trained ViT and write one report; needs no network and no picture."""
-    folder = console.output_folder(out)
-    vit = open_vit(MODEL, None, None, device, precision)
-    drawn, names = bundled_pictures(pictures)
+    folder = console.output_folder(output.out)
+    vit = open_vit(ModelOptions(model=MODEL, device=device.device, precision=device.precision))
+    drawn, names = bundled_pictures(limit.limit or PICTURES)
     paths = write_pictures(drawn, names, folder / "pictures")
-    records, report = explain_bundled(vit, drawn, names, paths, folder)
+    records, report = explain_bundled(vit, drawn, names, paths, folder, run.batch_size)
     right = sum(record["class_name"] == name for record, name in zip(records, names, strict=True))
-    if json:
+    if run.json:
         console.emit_json(
             {"report": report, "model": vit.source, "weights": vit.fingerprint, "pictures": records}
         )
@@ -92,14 +87,14 @@ def write_pictures(drawn: list[Image.Image], names: list[str], folder: Path) -> 
 
 
 def explain_bundled(
-    vit: Vit, drawn: list[Image.Image], names: list[str], paths: list[Path], folder: Path
+    vit: Vit, drawn: list[Image.Image], names: list[str], paths: list[Path], folder: Path, batch_size: int
 ) -> tuple[list[dict[str, Any]], Path]:
     """Maps and drawings of every picture, the first one's flow also as an animation, a sheet, and the report."""
     import vitscope as vs
     from vitscope import reports
     from vitscope.rendering import save_png
 
-    result = vs.explain(vit, drawn, method=METHODS)
+    result = vs.explain(vit, drawn, method=METHODS, batch_size=batch_size)
     records, cards = [], []
     for index in track(range(len(drawn)), "drawing", len(drawn)):
         single: dict[str, Explanation] = {method: found[index] for method, found in result.items()}

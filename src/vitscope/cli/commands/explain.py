@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from vitscope.cli.shared import console, options
-from vitscope.cli.shared.batches import PictureParts, pictures_of
+from vitscope.cli.shared import console
+from vitscope.cli.shared.batches import PictureParts
 from vitscope.cli.shared.explained import FOLDER, ExplainedPictures, Record, finished_of, run_recipe
 from vitscope.cli.shared.explaining import explain_part, target_of
+from vitscope.cli.shared.options import (
+    CleanOptions,
+    DrawingOptions,
+    MethodOptions,
+    ModelOptions,
+    OutputOptions,
+    PictureOptions,
+    RunOptions,
+)
 from vitscope.cli.shared.selection import choose_methods, share_options
 from vitscope.cli.shared.session import open_vit
 from vitscope.cli.shared.usage import unused
@@ -45,38 +54,17 @@ MOST_CARDS = 100
     why="with --no-draw nothing is drawn",
 )
 def explain(
-    pictures: options.Pictures,
-    model: options.Model,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            "--method", "--methods", help="Comma list of methods, or all; vitscope methods lists them."
-        ),
-    ] = None,
-    target: options.Target = "top1",
-    out: options.Out = Path("vitscope-out"),
-    weights: options.Weights = None,
-    option: options.MethodOptions = None,
-    style: options.Style = "alpha",
-    scaling: options.Scaling = None,
-    upsampling: options.Upsampling = "nearest",
-    size: options.Size = 1,
+    pictures: PictureOptions,
+    model: ModelOptions,
+    methods: MethodOptions,
+    cleaning: CleanOptions,
+    drawing: DrawingOptions,
+    output: OutputOptions,
+    run: RunOptions,
     draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Write PNGs beside the raw maps.")] = True,
-    clean: Annotated[
-        bool, typer.Option("--clean", help="Give high-norm outlier patches the median of their neighbours.")
-    ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Also write report.html, one page with up to 100 pictures.")
     ] = False,
-    random_weights: options.RandomWeights = False,
-    class_names: options.ClassNames = None,
-    model_option: options.ModelOptions = None,
-    image_size: options.ImageSize = None,
-    batch_size: options.BatchSize = options.BATCH_SIZE,
-    device: options.Device = "auto",
-    precision: options.Precision = "float32",
-    max_pixels: options.MaxPixels = None,
-    json: options.Json = False,
 ) -> None:
     """Explain pictures: raw maps, overlays, and a sheet that shows the methods side by side.
 
@@ -86,18 +74,18 @@ def explain(
     from vitscope.methods import default_method
     from vitscope.storage.outputs import OutputNames
 
-    looks = reports.Looks(style, scaling, upsampling, size) if draw else None
-    given = parse_texts(option)
-    source = pictures_of(pictures, max_pixels)
-    folder = console.output_folder(out)
-    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
-    methods = choose_methods(method or default_method(vit.anatomy), vit.anatomy)
-    shared = share_options(methods, given)
-    aim = target_of(target, vit, source)
-    shown = {"drawing": None if looks is None else vars(looks), "clean": clean}
-    known = ExplainedPictures(folder, run_recipe(vit, shared, aim, target, shown))
+    looks = drawing.looks() if draw else None
+    given = parse_texts(methods.option)
+    source = pictures.source()
+    folder = console.output_folder(output.out)
+    vit = open_vit(model)
+    chosen = choose_methods(methods.method or default_method(vit.anatomy), vit.anatomy)
+    shared = share_options(chosen, given)
+    aim = target_of(methods.target, vit, source)
+    shown = {"drawing": None if looks is None else vars(looks), "clean": cleaning.clean}
+    known = ExplainedPictures(folder, run_recipe(vit, shared, aim, methods.target, shown))
     names = OutputNames(folder, source.keys, reserved=(REPORT, FOLDER))
-    parts = PictureParts(source, batch_size, "explaining")
+    parts = PictureParts(source, run.batch_size, "explaining")
     records: dict[str, Record] = {}
     gone_on = 0
     for start, part in parts:
@@ -107,22 +95,22 @@ def explain(
             parts.written, gone_on = parts.written + len(finished), gone_on + len(finished)
             continue
         entries = []
-        for picture in explain_part(vit, part, start, len(source), aim, shared, clean):
+        for picture in explain_part(vit, part, start, len(source), aim, shared, cleaning.clean):
             with parts.writing(picture.key):
                 record: Record = {"picture": picture.place, "key": picture.key}
                 stem = names.stem(picture.key)
                 record |= reports.write_maps(picture.single, stem, picture=picture.shown, looks=looks)
                 entries.append((picture.key, picture.id, record))
                 records[picture.key] = record
-                if not json:
+                if not run.json:
                     console.say(_line(picture.key, record))
         known.keep(start, entries)
     known.tell(gone_on)
     page = None
     if report:
         page = write_report(vit, source, records, folder)
-    if json:
-        document: dict[str, Any] = {"model": vit.source, "weights": vit.fingerprint, "target": target}
+    if run.json:
+        document: dict[str, Any] = {"model": vit.source, "weights": vit.fingerprint, "target": methods.target}
         document |= {"options": shared, "report": page}
         console.emit_json(
             {**document, "pictures": list(records.values()), "skipped": parts.skipped_records()}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitscope.cli.shared import console, options
+from vitscope.cli.shared import console
+from vitscope.cli.shared.options import MODEL, JsonOptions, ModelOptions
 from vitscope.cli.shared.session import open_vit
 
 if TYPE_CHECKING:
@@ -18,26 +19,21 @@ if TYPE_CHECKING:
 EXAMPLE = "vitscope inspect timm/vit_small_patch16_224 --image-size 224x336"
 
 
-def inspect(
-    model: Annotated[
-        str, typer.Argument(help="timm/NAME, hf/NAME, torchvision/NAME, open_clip/NAME, bundled/shapes.")
-    ],
-    weights: options.Weights = None,
-    random_weights: options.RandomWeights = False,
-    class_names: options.ClassNames = None,
-    model_option: options.ModelOptions = None,
-    image_size: options.ImageSize = None,
-    device: options.Device = "auto",
-    precision: options.Precision = "float32",
-    json: options.Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class InspectedModel(ModelOptions):
+    """The model is what the command is about, so it is named without ``--model``."""
+
+    model: Annotated[str, typer.Argument(help=MODEL.help)]
+
+
+def inspect(model: InspectedModel, told: JsonOptions) -> None:
     """Print a model's anatomy (blocks, heads, tokens), and what each method reads out or why it does not apply."""
-    vit = open_vit(model, weights, image_size, device, precision, random_weights, class_names, model_option)
+    vit = open_vit(model)
     from vitscope.methods.explaining.support import support
 
     anatomy = vit.anatomy
     methods = support(anatomy)
-    if json:
+    if told.json:
         listed = [{**asdict(each), "applies": each.applies} for each in methods]
         document = {**asdict(anatomy), "fingerprint": vit.fingerprint, "class_names": vit.class_names}
         document["methods"] = listed

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitscope.cli.shared import console, options
+from vitscope.cli.shared import console
+from vitscope.cli.shared.options import JsonOptions
 
 if TYPE_CHECKING:
     from vitscope.methods import MethodInfo
@@ -15,20 +16,20 @@ EXAMPLE = "vitscope methods --json; vitscope methods gmar lists its options and 
 
 
 def methods(
+    told: JsonOptions,
     name: Annotated[
         str | None, typer.Argument(help="One method, to see its options.", show_default=False)
     ] = None,
-    json: options.Json = False,
 ) -> None:
     """List the methods: family, class-specific or not, signed or not, cost in forward and backward passes, paper."""
     from vitscope.methods import get_method
     from vitscope.methods import methods as registered
 
     if name is not None:
-        _one(get_method(name), json)
+        _one(get_method(name), told.json)
         return
     records = [_record(info) for info in registered()]
-    if json:
+    if told.json:
         console.emit_json(records)
         return
     console.table(

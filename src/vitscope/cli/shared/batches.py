@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from vitscope.pictures import PictureSource
 
 
-def pictures_of(places: list[str], max_pixels: int | None = None) -> PictureSource:
-    """The pictures that a command names; those that cannot be read are skipped while they are read."""
-    from vitscope.pictures import MAX_PIXELS, picture_source
-
-    return picture_source(places, skip=True, max_pixels=max_pixels or MAX_PIXELS)
-
-
 @dataclass
 class PictureParts:
     """Iterate over (start, part): at most ``size`` pictures each, cut by position, to be read before the next is taken.

@@ -1,103 +1,273 @@
-"""Options that several commands share, each declared once: one name, one type and one default everywhere."""
+"""Options that several commands share: each is declared once, and a command takes the records that it needs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-BATCH_SIZE = 16
+from vitscope.cli.shared.parameters import DefaultOf, SameAs
+from vitscope.options.bounds import BatchSize, Count
+from vitscope.options.door import check_argument
 
-Pictures = Annotated[list[str], typer.Argument(help="Pictures, folders (searched below, too) and globs.")]
-SomePictures = Annotated[
-    list[str] | None, typer.Argument(help="Pictures, folders (searched below, too) and globs.")
-]
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        help="Which model: timm/NAME, hf/NAME, torchvision/NAME, open_clip/NAME or bundled/shapes.",
-        show_default=False,
-    ),
-]
-SomeModel = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="Which model: timm/NAME, hf/NAME, torchvision/NAME, open_clip/NAME or bundled/shapes.",
-        show_default=False,
-    ),
-]
-Weights = Annotated[
-    Path | None,
-    typer.Option("--weights", "-w", help="Weights file (.safetensors, .pth); without it, the source's own."),
-]
-RandomWeights = Annotated[
-    bool,
-    typer.Option("--random-weights", help="Random weights: to look at an architecture without its weights."),
-]
-ClassNames = Annotated[
-    str | None,
-    typer.Option("--class-names", help="File with one class name a line or a JSON list; or imagenet."),
-]
-ModelOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model-option",
-        "-M",
-        help="name=value for opening the model: num_classes=0, grid=14,14, pooling=mean, attn_implementation=sdpa ...",
-    ),
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-Precision = Annotated[str, typer.Option("--precision", help="float32, bf16 or fp16.")]
-ImageSize = Annotated[
-    str | None, typer.Option("--image-size", help="Input size in pixels: 384 or 224x336 (height x width).")
-]
-BatchSize = Annotated[
-    int, typer.Option("--batch-size", "-b", min=1, max=65536, help="Pictures in one pass; changes no result.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
-Target = Annotated[
-    str,
-    typer.Option(
-        "--target",
-        "-t",
-        help="What to explain: top1, top3, a class number, class:NAME, difference:3,5, 'text: a photo of a dog' "
-        "or picture:FILE; classes also with :probability or :log_probability; class:0,1,2 gives each picture its own.",
-    ),
-]
-MaxPixels = Annotated[
-    int | None,
-    typer.Option("--max-pixels", min=1, help="Most pixels that a picture may have; more is refused."),
-]
-Out = Annotated[Path, typer.Option("--out", "-O", help="Folder for the results.")]
-Limit = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many pictures.")]
-Labels = Annotated[
-    Path | None,
-    typer.Option("--labels", help="CSV with file and class_index; without it, labels.csv or class folders."),
-]
-MethodOptions = Annotated[
-    list[str] | None,
-    typer.Option("--option", "-o", help="option=value for every method that has it, or method.option=value."),
-]
-Style = Annotated[
-    str, typer.Option("--style", help="alpha, spotlight, contour, side-by-side or map (the map alone).")
-]
-Scaling = Annotated[
-    str | None,
-    typer.Option(
-        "--scaling",
-        help="Display scaling: minmax, percentile, sqrt, rank or signed; of a flow also daam (one scale for the whole "
-        "flow) and daam-sigmoid (a scale per block).",
-    ),
-]
-Upsampling = Annotated[
-    str, typer.Option("--upsampling", help="nearest (the model's own grid), bilinear or bicubic.")
-]
-Size = Annotated[int, typer.Option("--size", help="Size of the drawings: 1, 2 or 4.")]
-Replacement = Annotated[
-    str, typer.Option("--replacement", help="What stands in for a head: zero, mean or mean-per-query.")
-]
+if TYPE_CHECKING:
+    from vitscope.heads.pruning.means import Replacement
+    from vitscope.pictures import PictureSource
+    from vitscope.reports import Looks
+
+OUT = {
+    "demo": Path("demo"),
+    "explain": Path("vitscope-out"),
+    "flow": Path("vitscope-out"),
+    "evaluate": Path("vitscope-evaluation"),
+    "heads importance": Path("vitscope-heads"),
+    "heads strength": Path("vitscope-heads"),
+    "heads patterns": Path("vitscope-heads"),
+    "heads agreement": Path("vitscope-heads"),
+    "heads report": Path("vitscope-heads"),
+    "heads prune": Path("pruned.safetensors"),
+    "bank build": Path("bank.safetensors"),
+}
+"""Where each command's results go when ``--out`` does not say so."""
+
+PICTURES = typer.Argument(help="Pictures, folders (searched below, too) and globs.")
+MODEL = typer.Option(
+    "--model",
+    "-m",
+    help="Which model: timm/NAME, hf/NAME, torchvision/NAME, open_clip/NAME or bundled/shapes.",
+    show_default=False,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitOptions:
+    """How many pictures."""
+
+    title: ClassVar[str] = "Pictures"
+    limit: Annotated[Count | None, typer.Option("--limit", "-n", help="At most so many pictures.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions(LimitOptions):
+    """Which pictures."""
+
+    pictures: Annotated[list[str], PICTURES]
+    max_pixels: Annotated[
+        int | None, typer.Option("--max-pixels", help="Most pixels that a picture may have; more is refused.")
+    ] = None
+
+    def source(self) -> PictureSource:
+        """The pictures; those that cannot be read are skipped while they are read."""
+        from vitscope.pictures import MAX_PIXELS, picture_source
+
+        found = picture_source(
+            self.pictures if len(self.pictures) > 1 else self.pictures[0],
+            skip=True,
+            max_pixels=self.max_pixels or MAX_PIXELS,
+        )
+        return found if self.limit is None or self.limit >= len(found) else found.part(0, self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """Where the pictures' classes are told."""
+
+    title: ClassVar[str] = "Pictures"
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="CSV with file and class_index; without it, labels.csv or class folders."),
+    ] = None  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """Where a model runs."""
+
+    title: ClassVar[str] = "Model"
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    precision: Annotated[str, typer.Option("--precision", help="float32, bf16 or fp16.")] = "float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(DeviceOptions):
+    """Which model, and how it is opened."""
+
+    model: Annotated[str, MODEL]
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", "-w", help="Weights file (.safetensors, .pth); without it, the source's own."),
+    ] = None  # fmt: skip
+    random_weights: Annotated[
+        bool,
+        typer.Option("--random-weights", help="Random weights: to look at an architecture without its weights."),
+    ] = False  # fmt: skip
+    class_names: Annotated[
+        str | None,
+        typer.Option("--class-names", help="File with one class name a line or a JSON list; or imagenet."),
+    ] = None
+    model_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model-option",
+            "-M",
+            help="name=value for opening the model: num_classes=0, grid=14,14, pooling=mean, "
+            "attn_implementation=sdpa ...",
+        ),
+    ] = None
+    image_size: Annotated[
+        str | None,
+        typer.Option("--image-size", help="Input size in pixels: 384 or 224x336 (height x width)."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """How pictures are explained, and what of them."""
+
+    title: ClassVar[str] = "Methods"
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            "--methods",
+            help="Comma list of methods, or all (flow: one); vitscope methods lists them. Without it DART, or DAAM "
+            "where DART does not apply; evaluate puts gmar, daam, rollout and gae beside it and also takes "
+            "gmar:norm=l1;alpha=2.",
+        ),
+    ] = None  # fmt: skip
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="option=value for every method that has it, or method.option=value."),
+    ] = None  # fmt: skip
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            "-t",
+            help="What to explain: top1, a class number or class:NAME; in evaluate also label, the true class. In "
+            "explain and flow also top3, difference:3,5, 'text: a photo of a dog' or picture:FILE; classes with "
+            ":probability or :log_probability; class:0,1,2 gives each picture its own.",
+        ),
+    ] = "top1"  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanOptions:
+    """What is done to maps before they are shown."""
+
+    title: ClassVar[str] = "Methods"
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Give high-norm outlier patches the median of their neighbours.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingOptions:
+    """How maps are drawn."""
+
+    title: ClassVar[str] = "Drawing"
+    style: Annotated[
+        str, typer.Option("--style", help="alpha, spotlight, contour, side-by-side or map (the map alone).")
+    ] = "alpha"
+    scaling: Annotated[
+        str | None,
+        typer.Option(
+            "--scaling",
+            help="Display scaling: minmax, percentile, sqrt, rank or signed; of a flow also daam (one scale for the "
+            "whole flow) and daam-sigmoid (a scale per block).",
+        ),
+    ] = None
+    upsampling: Annotated[
+        str, typer.Option("--upsampling", help="nearest (the model's own grid), bilinear or bicubic.")
+    ] = "nearest"
+    size: Annotated[int, typer.Option("--size", help="Size of the drawings: 1, 2 or 4.")] = 1
+
+    def looks(self) -> Looks:
+        """The same for the room that draws; a wrong word is refused at once."""
+        from vitscope.reports import Looks
+
+        return Looks(self.style, self.scaling, self.upsampling, self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplacementOptions:
+    """What a removed head leaves behind."""
+
+    title: ClassVar[str] = "Heads"
+    replacement: Annotated[
+        str,
+        SameAs("vitscope.heads", "importance", "replacement"),
+        typer.Option("--replacement", help="What stands in for a head: zero, mean or mean-per-query."),
+    ] = "zero"
+
+    def instead(self) -> Replacement:
+        """The same as the library's word."""
+        from vitscope import heads
+
+        word: Replacement = check_argument(
+            heads.importance, "replacement", self.replacement, heads.HeadsError
+        )
+        return word
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How the patterns of heads are learned."""
+
+    title: ClassVar[str] = "Heads"
+    epochs: Annotated[
+        int,
+        SameAs("vitscope.heads", "AutoencoderOptions", "epochs"),
+        typer.Option("--epochs", help="Most epochs of the patterns' autoencoder."),
+    ] = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedOptions:
+    """What random draws begin with."""
+
+    title: ClassVar[str] = "Run"
+    seed: Annotated[
+        str, typer.Option("--seed", help="Seed of every random draw; evaluate compares several: 0,1,2.")
+    ] = "0"
+
+    def one(self) -> int:
+        """The only seed. Raises a usage error for several, or for none."""
+        from vitscope.cli.shared.values import whole_number
+
+        return whole_number(self.seed, "--seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Where results go."""
+
+    title: ClassVar[str] = "Run"
+    out: Annotated[
+        Path,
+        DefaultOf(OUT),
+        typer.Option(
+            "--out", "-O", help="Where the results go: a folder; in heads prune and bank build the file that is made."
+        ),
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonOptions:
+    """How results are told."""
+
+    title: ClassVar[str] = "Run"
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(JsonOptions):
+    """How a run goes through its pictures, and how results are told."""
+
+    batch_size: Annotated[
+        BatchSize, typer.Option("--batch-size", "-b", help="Pictures in one pass; changes no result.")
+    ] = 16

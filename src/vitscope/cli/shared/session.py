@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,43 +16,41 @@ from vitscope.cli.shared.values import (
 )
 
 if TYPE_CHECKING:
+    from vitscope.cli.shared.options import ModelOptions
     from vitscope.tracing import Vit
 
 
-def open_vit(
-    model: str,
-    weights: Path | None,
-    image_size: str | None,
-    device: str,
-    precision: str,
-    random_weights: bool = False,
-    class_names: str | None = None,
-    model_options: list[str] | None = None,
-) -> Vit:
-    """``vs.open_model`` with a command's options, and a sign of life while weights are read."""
-    size, where, how = parse_image_size(image_size), choose_device(device), check_precision(precision)
-    if not model.strip():
+def open_vit(options: ModelOptions) -> Vit:
+    """The model that a command was asked to use, opened as it was asked, with a sign of life while weights are read."""
+    size, where = parse_image_size(options.image_size), choose_device(options.device)
+    precision = check_precision(options.precision)
+    if not options.model.strip():
         raise typer.BadParameter("--model must name a model, for example timm/deit_tiny_patch16_224")
-    if random_weights and weights is not None:
+    if options.random_weights and options.weights is not None:
         raise typer.BadParameter("--weights and --random-weights exclude each other")
-    extra = parse_model_options(model_options)
-    if random_weights:
+    extra = parse_model_options(options.model_option)
+    if options.random_weights:
         if "pretrained" in extra:
             raise typer.BadParameter("--random-weights and -M pretrained= say the same; give one of them")
         extra["pretrained"] = False
-    if class_names is not None:
-        extra["class_names"] = class_names
-    with busy(f"opening {model} ..."):
+    if options.class_names is not None:
+        extra["class_names"] = options.class_names
+    with busy(f"opening {options.model} ..."):
         import torch
 
         import vitscope as vs
 
         # Random weights are the same in every run, so that what one command wrote fits the next.
-        with torch.random.fork_rng(enabled=random_weights):
-            if random_weights:
+        with torch.random.fork_rng(enabled=options.random_weights):
+            if options.random_weights:
                 torch.manual_seed(0)
             return vs.open_model(
-                model, weights=weights, image_size=size, device=where, precision=how, **extra
+                options.model,
+                weights=options.weights,
+                image_size=size,
+                device=where,
+                precision=precision,
+                **extra,
             )
 
 

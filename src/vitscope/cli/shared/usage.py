@@ -1,7 +1,8 @@
 """What a command line may hold: an option that would not be used is refused, before a model is opened.
 
-Three faults are told for every command alike: an option that may be given once and is given twice, an empty value, and
-a number that is none. What goes with what is declared beside each command, with `unused`.
+Four faults are told for every command alike: an option that may be given once and is given twice, an empty value, a
+number that is none, and a value that its declaration does not accept. What goes with what is declared beside each
+command, with `unused`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import typer
 from typer.core import TyperCommand
 
 from vitscope.cli.exit_codes import WORDS
+from vitscope.cli.shared.parameters import flat, parameters_of
 
+PROGRAM = "vitscope"
 Values = Mapping[str, Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,22 +38,26 @@ class Unused:
     why: str
 
 
-def unused(*options: str, when: Callable[[Values], object], why: str) -> Callable[[Function], Function]:
+def unused(
+    *options: str, when: Callable[[Values], object], why: str, but: tuple[str, ...] = ()
+) -> Callable[[Function], Function]:
     """Declare that a command does not use ``options`` where ``when`` holds; ``why`` ends the line that says so.
 
     Args:
-        options: Names of the command's parameters.
+        options: Names of the command's parameters; none stands for all but ``but``.
         when: Told all values by name; anything true means that the options would be dropped.
         why: What makes them useless and what mends it: ``"with --no-draw nothing is drawn"``.
+        but: The parameters that are used all the same.
     """
 
     def declare(function: Function) -> Function:
-        known = inspect.signature(function).parameters
-        missing = [name for name in options if name not in known]
+        known = parameters_of(function)
+        missing = [name for name in (*options, *but) if name not in known]
         if missing:
             raise TypeError(f"{function.__name__} has no parameter {missing[0]!r}")
         # Decorators are applied from below; rules are tried in the order in which they are read.
-        rules = (Unused(options, when, why), *getattr(function, "unused", ()))
+        names = options or tuple(name for name in known if name not in but)
+        rules = (Unused(names, when, why), *getattr(function, "unused", ()))
         function.unused = rules  # type: ignore[attr-defined]
         return function
 
@@ -73,6 +80,7 @@ class Command(TyperCommand):
                 typed = {each.name: each for each in self.params if _was_typed(ctx, each.name)}
                 for name, parameter in typed.items():
                     _refuse_endless(parameter, ctx.params[name])
+                    self._refuse_foreign(parameter, ctx.params[name])
                 self._refuse_unused(typed, ctx.params)
             return rest
         except typer.BadParameter as error:
@@ -86,8 +94,18 @@ class Command(TyperCommand):
         except KeyboardInterrupt:
             raise Interrupted from None
 
+    def _refuse_foreign(self, parameter: Any, value: Any) -> None:
+        declared = getattr(self._function, "parameters", {}).get(parameter.name)
+        fault = None if declared is None else declared.fault(value)
+        if fault is not None:
+            raise typer.BadParameter(f"{_spelled(parameter)} {fault}")
+
+    @property
+    def _function(self) -> Any:
+        return inspect.unwrap(self.callback) if self.callback else None
+
     def _refuse_unused(self, typed: Mapping[str, Any], values: Values) -> None:
-        for rule in getattr(inspect.unwrap(self.callback) if self.callback else None, "unused", ()):
+        for rule in getattr(self._function, "unused", ()):
             for name in rule.options:
                 if name in typed and rule.when(values):
                     raise typer.BadParameter(
@@ -99,8 +117,16 @@ class Commands(typer.Typer):
     """A group of commands: each is a `Command`, and its help ends with what the exit codes say."""
 
     def add(self, example: str) -> Callable[[Function], Function]:
-        """Add the decorated function; ``example`` is a command line that can be tried."""
-        return self.command(epilog=f"Example: {example.rstrip('. ')}. {WORDS}", cls=Command)
+        """Add the decorated function of records of options; ``example`` is a command line that can be tried."""
+        group = self.info.name if isinstance(self.info.name, str) else ""
+        group = "" if group == PROGRAM else group
+
+        def register(function: Function) -> Function:
+            command = flat(function, f"{group} {function.__name__}".strip())
+            self.command(epilog=f"Example: {example.rstrip('. ')}. {WORDS}", cls=Command)(command)
+            return function
+
+        return register
 
 
 def _was_typed(ctx: Any, name: str) -> bool:

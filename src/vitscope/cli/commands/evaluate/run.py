@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitscope.cli.shared import console, evaluate_output
-from vitscope.cli.shared.evaluate_input import Job
+from vitscope.cli.commands.evaluate import output
+from vitscope.cli.commands.evaluate.input import Job
+from vitscope.cli.shared import console
 from vitscope.cli.shared.progress import watching
 from vitscope.cli.shared.selection import choose_rows, share_options
 from vitscope.storage.parts import NOTE
 
 if TYPE_CHECKING:
     from vitscope.evaluation import Leaderboard, Protocol
+
+
+UNFINISHED = "unfinished"
+"""Folder beside the results in which finished parts of a run are kept until all is written."""
 
 
 def evaluate_job(
@@ -28,13 +33,13 @@ def evaluate_job(
     for key, protocol in job.protocols.items():
         where = job.where(place, key)
         title = " ".join(part for part in (job.name, key) if part)
-        boards[key] = _evaluate(job, chosen, used, protocol, batch_size, where / "unfinished", title)
+        boards[key] = _evaluate(job, chosen, used, protocol, batch_size, where / UNFINISHED, title)
         boards[key].save(where)
         boards[key].to_html(where / "index.html")
         if not quiet:
-            evaluate_output.print_board(boards[key], title, where)
+            output.print_board(boards[key], title, where)
     if len(boards) > 1:
-        evaluate_output.compare(boards, place, quiet)
+        output.compare(boards, place, quiet)
     return boards
 
 

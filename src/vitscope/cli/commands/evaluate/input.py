@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vitscope.cli.commands.evaluate.options import EvaluatedModel, EvaluatedPictures
+from vitscope.cli.commands.evaluate.target import aimed
 from vitscope.cli.shared import console
+from vitscope.cli.shared.options import PictureOptions
 from vitscope.cli.shared.progress import track
+from vitscope.cli.shared.session import open_vit
 from vitscope.cli.shared.usage import Values
 from vitscope.cli.shared.values import parse_list, whole_number
 from vitscope.errors import EvaluationError, PictureError
@@ -70,51 +73,46 @@ def protocols(removal: str, score: str, seed: str, settings: dict[str, Any]) -> 
     return made
 
 
-def parse_colour(text: str | None) -> tuple[float, float, float] | None:
-    """``"0.5,0.4,0.3"`` to three numbers in 0..1; None for nothing and for ``data``, which the pictures tell."""
-    if text is None or text == "data":
-        return None
-    try:
-        red, green, blue = (float(part) for part in text.split(","))
-    except ValueError:
-        red = green = blue = -1.0
-    if not all(0 <= part <= 1 for part in (red, green, blue)):
-        raise typer.BadParameter(f"--mean-colour is data or three numbers from 0 to 1, not {text!r}")
-    return red, green, blue
+@dataclass(frozen=True)
+class Request:
+    """What is to be evaluated on what. world, metrics, mean_colour, target: as they were typed."""
+
+    pictures: EvaluatedPictures
+    model: EvaluatedModel
+    world: str | None
+    metrics: str | None
+    truth: Truth
+    protocols: dict[str, Protocol]
+    mean_colour: str | None
+    target: str
+
+    def finished(self, protocols: dict[str, Protocol], vit: Vit, data: EvaluationSet) -> dict[str, Protocol]:
+        """Protocols with what only the open model and its pictures tell: a class's number, the pictures' colour."""
+        return _coloured(aimed(protocols, self.target, vit), self.mean_colour, vit, data)
 
 
-def read_jobs(
-    opened: Callable[[str], Any],
-    model: str | None,
-    pictures: list[str] | None,
-    world: str | None,
-    limit: int | None,
-    metrics: str | None,
-    truth: Truth,
-    variants: dict[str, Protocol],
-    mean_colour: str | None,
-    max_pixels: int | None,
-) -> tuple[list[Job], Skipped]:
+def read_jobs(request: Request) -> tuple[list[Job], Skipped]:
     """The work to do, and the pictures that could not be read."""
-    if world:
-        return _worlds(opened, model, world, limit, metrics, variants, mean_colour), []
-    if model is None:
+    if request.world:
+        return _worlds(request, request.world), []
+    if request.model.model is None:
         raise typer.BadParameter(
             "--model says which model to evaluate, for example timm/deit_tiny_patch16_224"
         )
-    chosen = parse_list(metrics, "--metrics") if metrics else ["srg"]
-    needs = _needs(chosen, variants)
-    named, skipped = _readable(pictures or [], limit, max_pixels)
-    vit = opened(model)
+    chosen = parse_list(request.metrics, "--metrics") if request.metrics else ["srg"]
+    needs = _needs(chosen, request.protocols)
+    named, skipped = _readable(request.pictures)
+    vit = open_vit(request.model)
     from vitscope.evaluation.running.truth import read_truth
 
+    truth, max_pixels = request.truth, request.pictures.max_pixels
     data = read_truth(
         list(named.values()), truth.labels, truth.boxes, vit.anatomy.classes, truth.masks, keys=list(named),
         class_names=vit.class_names, needs=needs - {"boxes"} if truth.masks is not None else needs, tell=console.note,
     )  # fmt: skip
     # What can no longer be read when its turn comes costs that picture.
     data = replace(data, skip=True, max_pixels=data.max_pixels if max_pixels is None else max_pixels)
-    return [Job("", vit, data, _coloured(variants, mean_colour, vit, data), chosen)], skipped
+    return [Job("", vit, data, request.finished(request.protocols, vit, data), chosen)], skipped
 
 
 def _coloured(
@@ -159,18 +157,11 @@ def needs_of(given: Values) -> set[str]:
     return needs | ({"labels"} if given["target"].strip() == "label" else set())
 
 
-def _worlds(
-    opened: Callable[[str], Any],
-    model: str | None,
-    world: str,
-    limit: int | None,
-    metrics: str | None,
-    variants: dict[str, Protocol],
-    mean_colour: str | None,
-) -> list[Job]:
+def _worlds(request: Request, world: str) -> list[Job]:
     from vitscope.evaluation.running.worlds import WORLD_METRICS, world_names, world_set
 
-    chosen = parse_list(metrics, "--metrics") if metrics else list(WORLD_METRICS)
+    variants = request.protocols
+    chosen = parse_list(request.metrics, "--metrics") if request.metrics else list(WORLD_METRICS)
     _needs(chosen, variants)
     jobs = []
     names = list(world_names()) if world == "all" else parse_list(world, "--world")
@@ -180,12 +171,13 @@ def _worlds(
     for name in names:
         # In a world the true class is explained, whose evidence is known, unless another is asked for.
         fitting = {
-            key: replace(each, target="label") if each.target == "top1" else each
+            key: replace(each, target="label") if request.target == "top1" else each
             for key, each in variants.items()
         }
         seed = next(iter(variants.values())).seed
-        vit, data = opened(model or f"bundled/{name}"), world_set(name, limit or 100, seed)
-        jobs.append(Job(name, vit, data, _coloured(fitting, mean_colour, vit, data), chosen))
+        vit = open_vit(replace(request.model, model=request.model.model or f"bundled/{name}"))
+        data = world_set(name, request.pictures.limit or 100, seed)
+        jobs.append(Job(name, vit, data, request.finished(fitting, vit, data), chosen))
     return jobs
 
 
@@ -201,21 +193,19 @@ def _needs(metrics: list[str], variants: dict[str, Protocol]) -> set[str]:
     return needs | ({"boxes"} if asked & {"masks", "boxes"} else set())
 
 
-def _readable(
-    places: list[str], limit: int | None, max_pixels: int | None
-) -> tuple[dict[str, Path], Skipped]:
+def _readable(pictures: PictureOptions) -> tuple[dict[str, Path], Skipped]:
     """The pictures that can be read, by key, and the others with the reason."""
-    from vitscope.pictures import picture_source, read_picture
+    from vitscope.pictures import read_picture
 
-    source = picture_source(places if len(places) > 1 else places[0], skip=True)
-    paths = list(source.items)[:limit]
+    source = pictures.source()
+    paths = list(source.items)
     good: dict[str, Path] = {}
     skipped: Skipped = [(Path(folder), reason) for folder, reason in source.skipped.items()]
     for _, reason in skipped:
         console.note(f"skipped: {reason}")
-    for key, path in zip(source.keys, track(paths, "reading", len(paths)), strict=False):
+    for key, path in zip(source.keys, track(paths, "reading", len(paths)), strict=True):
         try:
-            read_picture(path, **({} if max_pixels is None else {"max_pixels": max_pixels}))
+            read_picture(path, max_pixels=source.max_pixels)
             good[key] = path
         except PictureError as error:
             if len(paths) == 1:
