@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,11 @@ VALUES = {"int": "4", "float": "0.5", "Path": "place", "str": "words", "list[str
 
 def value_of(name: str, parameter: Any) -> list[str]:
     """A value that the option's type accepts; nothing for a switch."""
-    return [] if parameter.is_flag else [VALUES[type_of(every_command()[name], parameter)]]
+    if parameter.is_flag:
+        return []
+    kind = type_of(every_command()[name], parameter)
+    declared = inspect.unwrap(every_command()[name].callback).parameters[parameter.name]  # type: ignore[attr-defined]
+    return [declared.default if kind == "str" and declared.accepts is not None else VALUES[kind]]
 
 
 def typed(name: str, parameter: Any) -> list[str]:
