@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from vitscope.errors import ModelError
-from vitscope.models import Preprocessor, as_preprocessor, read_picture
+from vitscope.models import Preprocessor, as_preprocessor
 from vitscope.models.preparing.published import from_timm
+from vitscope.pictures import read_picture
 
 TOLERANCE = {"atol": 2e-6, "rtol": 0}
 

@@ -21,9 +21,9 @@ import vitscope as vs
 from tests.tracing.test_nothing_left import same, state
 from vitscope.interruption import held, released
 from vitscope.tracing import Vit
+from vitscope.tracing.calls import exclusion
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.calls.scope import current_scope
-from vitscope.tracing.passes import exclusion
 
 PLACES = int(os.environ.get("VITSCOPE_TEST_PLACES", "40"))
 """Lines of one call at which signals are sent, spread evenly over all that it runs; as many again over ``DELICATE``."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
+from vitscope.models.load import load_model, model_names
 from vitscope.models.opening.class_names import imagenet_names
 from vitscope.models.opening.fingerprint import fingerprint
-from vitscope.models.opening.load import load_model, model_names
 from vitscope.models.opening.loaded import LoadedModel, TextTower
-from vitscope.models.pictures import find_pictures, read_picture
 from vitscope.models.preparing.geometry import Geometry
 from vitscope.models.preparing.inputs import to_batch, to_pictures
 from vitscope.models.preparing.preprocessor import Preprocessor
@@ -23,12 +22,10 @@ __all__ = [
     "TextTower",
     "TokenLayout",
     "as_preprocessor",
-    "find_pictures",
     "fingerprint",
     "imagenet_names",
     "load_model",
     "model_names",
-    "read_picture",
     "to_batch",
     "to_pictures",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -14,9 +14,6 @@ from vitscope.pictures.bands import Bands
 from vitscope.pictures.masks import Mask
 from vitscope.pictures.truth import Box
 
-if TYPE_CHECKING:
-    from vitscope.pictures.source import PictureSource
-
 
 class Opened(Protocol):
     """What a batch needs from an opened model."""
@@ -24,6 +21,19 @@ class Opened(Protocol):
     @property
     def preprocessor(self) -> Any: ...
     def images(self, images: Any) -> Tensor: ...
+
+
+class NamedPictures(Protocol):
+    """What a picture asks of the source that it comes from: its names, and what is to be explained."""
+
+    targets: Sequence[Any] | None
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The name of each picture."""
+
+    def id(self, index: int) -> str:
+        """The content hash of one picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +57,7 @@ class Picture:
         (2, 5, (96, 96), (96, 96))
     """
 
-    source: PictureSource
+    source: NamedPictures
     position: int
     image: Image.Image | Bands | Tensor
     label: int | None = None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.errors import ModelError
-from vitscope.models.opening.load import load_model
+from vitscope.models.load import load_model
 from vitscope.options.door import checked
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.calls.outputs import parse_path

@@ -13,8 +13,8 @@ from vitscope.errors import ModelError, PictureError, TraceError
 from vitscope.models.anatomy import Anatomy
 from vitscope.models.opening.fingerprint import CurrentFingerprint
 from vitscope.models.opening.loaded import LoadedModel, TextTower
+from vitscope.models.opening.wrappers import refuse_unseeable, unwrapped
 from vitscope.models.preparing.inputs import to_batch
-from vitscope.models.sources.module import refuse_unseeable, unwrapped
 from vitscope.options.door import checked
 from vitscope.progress import CountedStage, Progress, watched
 from vitscope.tracing.calls.callers_switches import unaffected

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from vitscope.evaluation.running.dataset import EvaluationSet, evaluation_set
 from vitscope.models.opening.class_names import imagenet_wnids
+from vitscope.pictures.accepted import picture_source
 from vitscope.pictures.annotations.matching import read_known
-from vitscope.pictures.source import PictureSource, picture_source
+from vitscope.pictures.source import PictureSource
 
 
 def read_truth(

@@ -21,8 +21,8 @@ from vitscope.methods.registry import MethodInfo, get_method
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.preparing.inputs import to_pictures
 from vitscope.options.door import checked
+from vitscope.pictures.accepted import picture_source
 from vitscope.pictures.bands import describe_shown
-from vitscope.pictures.source import picture_source
 from vitscope.progress import CountedStage, Progress, watched
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import Capture, ClassIndex, Rules, Target, Trace, Vit, by_number, parse_target

@@ -1,1 +1,1 @@
-"""Opening a model: its weights, names of its classes, and what it says of itself."""
+"""What opening a model takes, whatever its source: weights, class names, the metadata that it carries."""

@@ -10,7 +10,7 @@ import xxhash
 from torch import Tensor, nn
 
 from vitscope.errors import ModelError
-from vitscope.models.sources.module import unwrapped
+from vitscope.models.opening.wrappers import unwrapped
 
 _MIX = (-7046029254386353131, -4417276706812531889)
 """Odd 64-bit numbers (SplitMix64's increment and a multiplier of xxHash, as signed) that spread a position over all

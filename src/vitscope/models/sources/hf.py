@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from vitscope.errors import ModelError, WeightsError
 from vitscope.interruption import held, released
+from vitscope.models.opening.architecture import output_of, size_of
 from vitscope.models.opening.class_names import from_id2label
+from vitscope.models.opening.image_processor import read_processor
 from vitscope.models.opening.loaded import LoadedModel
 from vitscope.models.opening.optional import require
 from vitscope.models.opening.weights import load_weights
-from vitscope.models.preparing.preprocessor import Preprocessor
-from vitscope.models.preparing.published import from_image_processor
 from vitscope.models.sources.hf_text import text_tower, tokenizer_of
-from vitscope.models.sources.module import output_of, size_of
 from vitscope.models.sources.registry import Request, not_built, not_fetched, register_source
 from vitscope.storage.paths import typed_path
 
@@ -126,25 +125,6 @@ def quiet(transformers: Any) -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def read_processor(
-    where: str, size: tuple[int, int] | None, notes: list[str], trust: bool = False
-) -> Preprocessor | None:
-    """The preparation of pictures published beside a model; None, with a note, when there is none to follow."""
-    transformers = require("transformers", "hf", "reading preprocessor_config.json")
-    try:
-        processor = transformers.AutoImageProcessor.from_pretrained(where, trust_remote_code=trust)
-        recipe = from_image_processor(processor)
-    except ModelError as error:
-        notes.append(str(error))
-        return None
-    except Exception as error:
-        notes.append(
-            f"no readable preprocessor_config.json beside the model ({type(error).__name__}); give preprocess="
-        )
-        return None
-    return recipe if size is None or size == recipe.size else recipe.with_size(size)
 
 
 def _place(request: Request) -> str:

@@ -10,10 +10,10 @@ from torch import nn
 
 from vitscope.errors import ModelError
 from vitscope.models.opening import class_names
+from vitscope.models.opening.architecture import family_of, size_of
 from vitscope.models.opening.loaded import LoadedModel
 from vitscope.models.opening.weights import Adapt, load_weights
 from vitscope.models.preparing.published import from_timm
-from vitscope.models.sources.module import family_of, size_of
 from vitscope.models.sources.registry import Request, not_built, not_fetched, register_source, unknown_name
 
 

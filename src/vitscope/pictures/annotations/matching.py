@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from vitscope.errors import DataError, PictureError
+from vitscope.pictures.accepted import picture_source
 from vitscope.pictures.annotations.boxes import read_annotations
 from vitscope.pictures.annotations.labels import read_labels
 from vitscope.pictures.annotations.mask_files import mask_files, record_masks
 from vitscope.pictures.annotations.records import PictureRecord
 from vitscope.pictures.masks import upright_size
-from vitscope.pictures.source import PictureSource, picture_source
+from vitscope.pictures.source import PictureSource
 
 
 def read_known(

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vitscope.errors import ModelError, brief
-from vitscope.models.sources.module import size_of
+from vitscope.models.opening.architecture import size_of
 from vitscope.tracing.calls.calling import Inputs, pictures_of
 
 _PICTURES = ("pixel_values", "images", "image", "pixels", "x")

@@ -14,10 +14,11 @@ from vitscope.errors import ModelError, brief, nearest
 from vitscope.models.opening.class_names import as_class_names
 from vitscope.models.opening.loaded import LoadedModel
 from vitscope.models.opening.weights import load_weights
+from vitscope.models.opening.wrappers import refuse_unseeable
 from vitscope.models.preparing.channels import channels_of, fitted, require_fitted
 from vitscope.models.preparing.published import as_preprocessor, pair
 from vitscope.models.sources import checkpoint_folder
-from vitscope.models.sources.module import from_module, refuse_unseeable
+from vitscope.models.sources.module import from_module
 from vitscope.models.sources.registry import Request, Weights, sources
 from vitscope.storage.paths import typed_path
 

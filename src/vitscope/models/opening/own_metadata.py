@@ -1,4 +1,4 @@
-"""What a model in hand says of itself, also from inside a wrapper: adapters, training modules, parallel copies."""
+"""Metadata that a model carries: class names and preparation, also inside adapters and training modules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 from torch import nn
 
 from vitscope.errors import ModelError
+from vitscope.models.opening.architecture import output_of
 from vitscope.models.opening.class_names import as_class_names, from_id2label
+from vitscope.models.opening.image_processor import read_processor
 from vitscope.models.preparing.preprocessor import Preprocessor
 from vitscope.models.preparing.published import from_timm
 
@@ -18,7 +20,7 @@ _NAME_ATTRIBUTES = ("class_names", "label_names", "id2label", "idx_to_class")
 
 
 @dataclass
-class SelfKnowledge:
+class OwnMetadata:
     """Class names and preparation of pictures that a model carries, and remarks about where they were found."""
 
     preprocessor: Preprocessor | None = None
@@ -38,11 +40,11 @@ def knowing_parts(module: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def ask(module: nn.Module, size: tuple[int, int] | None) -> SelfKnowledge:
+def ask(module: nn.Module, size: tuple[int, int] | None) -> OwnMetadata:
     """Ask a model, and what lies in its wrappers, for class names and preparation.
 
     What comes from a part is noted with the part's path. Where two disagree nothing is taken, and that is noted."""
-    known = SelfKnowledge()
+    known = OwnMetadata()
     parts = knowing_parts(module) or {"": module}
     recipes = {
         path: recipe for path, part in parts.items() if (recipe := _recipe_of(part, size, known.notes))
@@ -81,8 +83,6 @@ def _recipe_of(module: nn.Module, size: tuple[int, int] | None, notes: list[str]
         return from_timm(pretrained, size)
     folder = Path(str(getattr(getattr(module, "config", None), "_name_or_path", "") or ""))
     if (folder / "preprocessor_config.json").is_file():
-        from vitscope.models.sources.hf import read_processor
-
         return read_processor(str(folder), size, notes)
     return None
 
@@ -112,8 +112,6 @@ def _names(module: nn.Module, parts: Mapping[str, nn.Module], notes: list[str]) 
 
 
 def _recorded_names(module: nn.Module) -> list[str] | None:
-    from vitscope.models.sources.module import output_of
-
     if output_of(module) != "logits":
         return None
     labels = getattr(getattr(module, "config", None), "id2label", None)
