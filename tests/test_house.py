@@ -34,8 +34,7 @@ REPOSITORY = Path(__file__).parents[1]
 SOURCE = REPOSITORY / "src" / "vitscope"
 LINES = 300
 LONGER: set[str] = {
-    "tracing/probing/probe.py", "tracing/trace.py", "tracing/vit.py", "tracing/copies/resuming.py",
-    "heads/pruning/partial.py", "heads/distance/strength.py", "heads/atlas/autoencoder.py", "heads/atlas/patterns.py",
+    "tracing/probing/probe.py", "tracing/trace.py", "tracing/vit.py",
     "methods/explaining/explanation.py", "methods/explaining/explain.py", "cli/commands/heads.py",
     "reports/explanations/card.py",
 }  # fmt: skip

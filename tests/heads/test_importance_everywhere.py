@@ -15,7 +15,8 @@ import vitscope as vs
 from tests.zoo import ZOO, fresh, inputs, open_zoo
 from vitscope import heads
 from vitscope.heads.pruning.sweep import clean_run
-from vitscope.tracing.copies.resuming import Resumer, Savings
+from vitscope.tracing.copies.resumer import Resumer
+from vitscope.tracing.copies.savings import Savings
 
 NAMES = [name for name, entry in ZOO.items() if entry.blocks and entry.classes and not entry.text]
 FULLY_SAVED = [

@@ -15,7 +15,8 @@ import vitscope as vs
 from vitscope import heads
 from vitscope.errors import DataError
 from vitscope.heads.pruning.sweep import clean_run
-from vitscope.tracing.copies.resuming import Resumer, Savings
+from vitscope.tracing.copies.resumer import Resumer
+from vitscope.tracing.copies.savings import Savings
 
 
 def tiny(name: str = "vit_tiny_patch16_224", **options: Any) -> vs.Vit:

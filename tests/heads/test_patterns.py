@@ -16,12 +16,13 @@ import vitscope as vs
 from tests.watching import Recorder
 from vitscope import heads
 from vitscope.errors import StorageError
-from vitscope.heads.atlas.autoencoder import AutoencoderOptions, mean_error, squared_error, train_autoencoder
+from vitscope.heads.atlas.autoencoder import AutoencoderOptions, mean_error, squared_error
 from vitscope.heads.atlas.clustering import choose_clusters, fit_clusters, mean_adjusted_rand_index
 from vitscope.heads.atlas.coding import CoderReport, split_pictures, verdict
 from vitscope.heads.atlas.display import layout_codes
 from vitscope.heads.atlas.pattern_names import name_pattern
 from vitscope.heads.atlas.principal import fit_principal
+from vitscope.heads.atlas.training import train_autoencoder
 from vitscope.heads.moments import Moments
 from vitscope.heads.rankings.correlation import kendall, spearman
 from vitscope.reports.heads.plots.labels import few_groups

@@ -11,7 +11,7 @@ import torch
 
 import vitscope as vs
 from vitscope import heads
-from vitscope.heads.pruning.partial import entry_mask
+from vitscope.heads.pruning.entries import entry_mask
 from vitscope.models.anatomy import TokenLayout
 
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 from vitscope.heads.atlas.atlas import Pattern, PatternAtlas, PatternMapping
 from vitscope.heads.atlas.autoencoder import AutoencoderOptions
 from vitscope.heads.atlas.collecting import collect_maps
-from vitscope.heads.atlas.patterns import fit_atlas, patterns
+from vitscope.heads.atlas.fitting import fit_atlas
+from vitscope.heads.atlas.patterns import patterns
 from vitscope.heads.atlas.sampling import MapSample
 from vitscope.heads.atlas.shuffled_weights import null_mixes, shuffled_module
 from vitscope.heads.distance.strength import StrengthProfile, strength
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.pruning.change_metrics import METRICS, MetricInfo
 from vitscope.heads.pruning.cumulative import CumulativePruning, cumulative_pruning
+from vitscope.heads.pruning.entries import PARTS
 from vitscope.heads.pruning.importance import importance
 from vitscope.heads.pruning.joint import joint_effect
 from vitscope.heads.pruning.means import mean_outputs
-from vitscope.heads.pruning.partial import PARTS, PartialPruning, partial_pruning
+from vitscope.heads.pruning.partial import partial_pruning
+from vitscope.heads.pruning.partial_curves import PartialPruning
 from vitscope.heads.pruning.prune_model import (
     attention_modules,
     heads_to_remove,

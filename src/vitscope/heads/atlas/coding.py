@@ -11,18 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitscope.heads.atlas.autoencoder import (
-    AutoencoderOptions,
-    MapAutoencoder,
-    decode,
-    encode,
-    mean_error,
-    train_autoencoder,
-    training_file,
-    with_seed,
-)
+from vitscope.heads.atlas.autoencoder import AutoencoderOptions, MapAutoencoder, decode, encode, mean_error
 from vitscope.heads.atlas.clustering import Labels, fit_clusters, mean_adjusted_rand_index
 from vitscope.heads.atlas.principal import fit_principal
+from vitscope.heads.atlas.training import train_autoencoder, training_file, with_seed
 from vitscope.heads.errors import HeadsError
 from vitscope.progress import Progress
 

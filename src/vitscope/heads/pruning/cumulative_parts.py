@@ -17,7 +17,7 @@ from vitscope.progress import CountedStage
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
 from vitscope.tracing import HeadAblation, Vit
-from vitscope.tracing.copies.resuming import Resumer
+from vitscope.tracing.copies.resumer import Resumer
 
 Head = tuple[int, int]
 ANSWERS = ("probability", "accuracy", "same_prediction", "js_divergence")

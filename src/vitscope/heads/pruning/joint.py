@@ -24,7 +24,7 @@ from vitscope.pictures import Batch, Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
-from vitscope.tracing.copies.resuming import Resumer
+from vitscope.tracing.copies.resumer import Resumer
 from vitscope.tracing.recipe import model_identity
 
 TOGETHER, APART = "together ", "apart "

@@ -15,7 +15,8 @@ from vitscope.heads.pruning.sweep import clean_run, groups, measure_output, meas
 from vitscope.pictures import Batch
 from vitscope.progress import CountedStage
 from vitscope.tracing import HeadAblation, Vit
-from vitscope.tracing.copies.resuming import TAILS, Resumer, Started, head_masks
+from vitscope.tracing.changes.ablation import keep_without_each
+from vitscope.tracing.copies.resumer import TAILS, Resumer, Started
 
 Head = tuple[int, int]
 
@@ -75,7 +76,7 @@ class _Sweep:
         """Run copies without each of the heads of one block up to a shortened last block, and measure the block."""
         plan, n = self.plan, self.resumer.clean.pictures
         index = stacked_index(n, len(heads))
-        keep = head_masks([(block, head) for head in heads], plan.L, plan.H)
+        keep = keep_without_each([(block, head) for head in heads], plan.L, plan.H)
         ablation = HeadAblation(keep if len(heads) == 1 else keep.repeat_interleave(n, 0), plan.means)
         # Patch tokens after the last block need that block whole.
         patches = plan.representation == "all" or (plan.representation == "standard" and block == plan.L - 1)

@@ -15,7 +15,7 @@ import pandas as pd
 from vitscope.heads.atlas.atlas import PatternAtlas, PatternMapping
 from vitscope.heads.distance.strength import StrengthProfile
 from vitscope.heads.pruning.cumulative import CumulativePruning
-from vitscope.heads.pruning.partial import PartialPruning
+from vitscope.heads.pruning.partial_curves import PartialPruning
 from vitscope.heads.rankings.agreement import Agreement
 from vitscope.heads.rankings.correlation import spearman
 from vitscope.heads.table import HeadTable, write_frame

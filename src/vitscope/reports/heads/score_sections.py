@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vitscope.heads.pruning.cumulative import CumulativePruning
-from vitscope.heads.pruning.partial import PartialPruning
+from vitscope.heads.pruning.partial_curves import PartialPruning
 from vitscope.heads.rankings.agreement import Agreement
 from vitscope.heads.table import HeadTable
 from vitscope.rendering.pages.page import Column, Measure, Page

@@ -137,3 +137,11 @@ def as_list(ablation: Ablation | Sequence[Ablation] | None) -> list[Ablation]:
     if isinstance(ablation, (HeadAblation, EntryAblation)):
         return [ablation]
     return list(ablation)
+
+
+def keep_without_each(heads: Sequence[tuple[int, int]], blocks: int, width: int) -> Tensor:
+    """``keep`` (len(heads), L, H) of as many ablations: row i takes head i away and leaves all others."""
+    keep = torch.ones(len(heads), blocks, width)
+    for row, (block, head) in enumerate(heads):
+        keep[row, block, head] = 0
+    return keep

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from vitscope.heads.atlas.atlas import PatternAtlas
 from vitscope.heads.pruning.cumulative import CumulativePruning
-from vitscope.heads.pruning.partial import HOP_PARTS, PartialPruning
+from vitscope.heads.pruning.entries import HOP_PARTS
+from vitscope.heads.pruning.partial_curves import PartialPruning
 from vitscope.heads.rankings.agreement import Agreement
 from vitscope.heads.rankings.correlation import rank_heads
 from vitscope.heads.table import HeadTable

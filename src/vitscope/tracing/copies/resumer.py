@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -25,6 +23,7 @@ from vitscope.errors import VitscopeError
 from vitscope.tracing.calls.calling import select
 from vitscope.tracing.changes.ablation import EntryAblation, HeadAblation
 from vitscope.tracing.copies.clean import Clean
+from vitscope.tracing.copies.savings import Savings, savings_of
 from vitscope.tracing.copies.shortening import Around, Given, KnownAttention, PrefixQueries, Reached, StopAt
 from vitscope.tracing.passes.forward_pass import run_pass
 from vitscope.tracing.passes.request import Capture, PassRequest
@@ -38,28 +37,6 @@ TAILS = 512
 """Copies whose shortened last block runs as one batch."""
 
 Ablation = HeadAblation | EntryAblation | None
-
-
-@dataclass
-class Savings:
-    """Which savings hold on a model; None until tried. allowed=False: none is tried."""
-
-    one_picture: bool | None = None
-    known_attention: bool | None = None
-    short_tail: bool | None = None
-    allowed: bool = True
-
-    def as_dict(self) -> dict[str, bool]:
-        """Names and whether they hold."""
-        return {name: bool(getattr(self, name)) for name in ("one_picture", "known_attention", "short_tail")}
-
-
-_found: WeakKeyDictionary[Vit, dict[Any, Savings]] = WeakKeyDictionary()
-
-
-def savings_of(vit: Vit, size: tuple[int, ...]) -> Savings:
-    """What is known of this model at this picture size; a property of its architecture."""
-    return _found.setdefault(vit, {}).setdefault((size, vit.precision), Savings())
 
 
 @dataclass
@@ -306,11 +283,3 @@ def _for_prefix(ablation: HeadAblation, prefix: int) -> HeadAblation:
     return HeadAblation(
         ablation.keep, means[:, :, :prefix] if means is not None and means.dim() == 4 else means
     )
-
-
-def head_masks(heads: Sequence[tuple[int, int]], blocks: int, width: int) -> Tensor:
-    """keep (len(heads), L, H): row i takes head i away and leaves all others."""
-    keep = torch.ones(len(heads), blocks, width)
-    for row, (block, head) in enumerate(heads):
-        keep[row, block, head] = 0
-    return keep

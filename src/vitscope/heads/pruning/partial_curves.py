@@ -1,0 +1,144 @@
+"""The result of partial pruning: curves over the entries taken away from one head, saved and merged by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
+from vitscope.heads.table import check_once, merged_metadata, picture_rows, write_frame
+from vitscope.options.door import checked
+from vitscope.storage import tables
+from vitscope.storage.notes import decoding
+
+KIND = "partial pruning"
+PLACE = ("picture", "step", "part", "k")
+"""Columns that say whose numbers a row holds."""
+
+
+@dataclass(frozen=True)
+class PartialPruning(HasOrigin):
+    """Curves of one head. steps: one (part, k or query, or -1) per mask; values[metric]: (n, steps) per picture.
+
+    pictures: the key of each picture. origin: recipe, content ids and skipped pictures.
+    """
+
+    block: int
+    head: int
+    steps: tuple[tuple[str, int], ...]
+    values: Mapping[str, NDArray[np.float32]]
+    pictures: tuple[str, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
+
+    @checked(HeadsError)
+    def merge(self, other: PartialPruning) -> PartialPruning:
+        """The curves over these pictures and those of another shard.
+
+        Raises:
+            RecipeError: they were not made alike; the message says what differs.
+            HeadsError: a picture is in both, or they are of other heads, steps or metrics.
+
+        Example:
+            ``first.merge(second).curve("at", "js_divergence")``
+        """
+        origin = self.origin.merge(other.origin, "two dissections of a head")
+        check_disjoint(self.pictures, other.pictures, "dissections")
+        mine, theirs = ((p.block, p.head, p.steps, set(p.values)) for p in (self, other))
+        if mine != theirs:
+            raise HeadsError(
+                "expected dissections of one head with the same steps, got others; make both alike"
+            )
+        return PartialPruning(
+            self.block,
+            self.head,
+            self.steps,
+            {name: np.concatenate([array, other.values[name]]) for name, array in self.values.items()},
+            self.pictures + other.pictures,
+            merged_metadata(self.metadata, other.metadata),
+            origin,
+        )
+
+    def curve(self, part: str, metric: str) -> pd.DataFrame:
+        """k (or query), mean, std, n of one part; one row with k = -1 for parts without k."""
+        if metric not in self.values:
+            raise HeadsError(
+                f"expected a metric among {', '.join(self.values)}, got {metric!r}; choose one of them"
+            )
+        frame = self.to_pandas()
+        return frame.loc[
+            (frame["part"] == part) & (frame["metric"] == metric), ["k", "mean", "std", "n"]
+        ].reset_index(drop=True)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per part, k and metric: mean, std and n over pictures."""
+        rows = []
+        for metric, array in self.values.items():
+            spread = array.std(0, ddof=1) if len(array) > 1 else np.full(array.shape[1], np.nan)
+            for index, (part, k) in enumerate(self.steps):
+                rows.append(
+                    {
+                        "block": self.block,
+                        "head": self.head,
+                        "part": part,
+                        "k": k,
+                        "metric": metric,
+                        "mean": float(array[:, index].mean()),
+                        "std": float(spread[index]),
+                        "n": len(array),
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def per_picture(self) -> pd.DataFrame:
+        """One row per picture and step: picture, step, part, k, then one column per metric."""
+        count = len(self.pictures)
+        columns: dict[str, Any] = {
+            "picture": np.repeat(np.asarray(self.pictures, dtype=object), len(self.steps)),
+            "step": np.tile(np.arange(len(self.steps)), count),
+            "part": np.tile(np.asarray([part for part, _ in self.steps], dtype=object), count),
+            "k": np.tile(np.asarray([k for _, k in self.steps], dtype=np.int64), count),
+        }
+        return pd.DataFrame({**columns, **{name: array.reshape(-1) for name, array in self.values.items()}})
+
+    def save(self, path: str | Path) -> Path:
+        """Write .parquet (per picture; loads back whole) or .csv (the curves)."""
+        path = Path(path)
+        if path.suffix != tables.ENDING:
+            return write_frame(self.to_pandas(), path, self.metadata)
+        note = {
+            "block": self.block,
+            "head": self.head,
+            "steps": self.steps,
+            "metadata": self.metadata,
+            **self.origin.note(),
+        }
+        return tables.save(path, self.per_picture(), KIND, note)
+
+    @classmethod
+    def load(cls, path: str | Path) -> PartialPruning:
+        """Read what `save` wrote as .parquet, by its columns; rows may stand in any order.
+
+        Raises StorageError for a damaged file, or one of another kind."""
+        frame, note = tables.load(path, KIND, PLACE)
+        with decoding(path, KIND):
+            steps = tuple((str(part), int(k)) for part, k in note["steps"])
+            pictures, picture = picture_rows(frame, ("step",))
+            index = (picture, frame["step"].to_numpy(np.int64))
+            shape = (len(pictures), len(steps))
+            check_once(index, shape)
+            values = {}
+            for name in frame.columns:
+                if name not in PLACE:
+                    values[str(name)] = np.empty(shape, np.float32)
+                    values[str(name)][index] = frame[name].to_numpy(np.float32)
+            origin = Origin.from_note(note)
+            metadata = dict(note["metadata"])
+            return cls(int(note["block"]), int(note["head"]), steps, values, pictures, metadata, origin)
