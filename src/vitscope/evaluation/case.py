@@ -82,7 +82,7 @@ class Case:
         return len(self.keys)
 
     def once(self, name: Any, make: Callable[[], T]) -> T:
-        """Compute something for this batch once, whoever asks."""
+        """Compute something for this batch once, shared by all metrics."""
         if name not in self.memory:
             self.memory[name] = make()
         value: T = self.memory[name]

@@ -32,11 +32,26 @@ def mean_of(sums: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """One registered metric.
+    """A registered metric.
 
-    higher_is_better: None for what is described and not ranked. requires: what a batch must have, of
-    ``labels``, ``masks``, ``boxes``, ``flow``, ``model`` (the opened model, for metrics that explain anew).
-    beside: metrics that are always reported together with this one.
+    Args:
+        name: Its name.
+        family: The group of metrics it is listed with.
+        title: What it measures, in a few words.
+        citation: The publication it comes from.
+        higher_is_better: None for a metric that describes and does not rank.
+        requires: What the pictures must come with: ``labels``, ``masks``, ``boxes``, ``flow``, ``mosaics``, or
+            ``model`` for metrics that explain changed pictures.
+        beside: Metrics that are always reported together with this one.
+        function: (subject) -> one number, or one row of statistics, for each picture of a batch.
+        finalise: Turns sums of rows (..., K) into values (...).
+        chance: The value of a random map in expectation, None when unknown.
+
+    Example:
+        >>> import vitscope as vs
+        >>> srg = vs.evaluation.get_metric("srg")
+        >>> srg.title, srg.higher_is_better
+        ('symmetric relevance gain, AUC(LIF) − AUC(MIF)', True)
     """
 
     name: str
@@ -87,12 +102,39 @@ def register_metric(
     finalise: Finalise = mean_of,
     chance: float | None = None,
 ) -> Callable[[MetricFunction], MetricFunction]:
-    """Register a metric under ``name``; evaluate, the command line, the docs and the tests pick it up.
+    """Register a metric; evaluation, the command line, the docs and the tests then know it.
 
-    The function takes a :class:`~vitscope.evaluation.case.Subject` and returns one number per picture, (B,)
-    with NaN for undefined, or (B, K) statistics when ``finalise`` is given, or None when the metric does not
-    apply to this method at all. ``finalise`` turns sums (..., K) into values (...) by torch operations that can be
-    differentiated: the paired test asks how a value moves with each picture.
+    The decorated function takes a :class:`~vitscope.evaluation.case.Subject`, the maps of one method on one batch. It
+    returns one number per picture, (B,) with NaN for undefined; or rows of statistics (B, K) when ``finalise`` is
+    given; or None when the metric does not apply to the method.
+
+    Args:
+        name: Its name; it must be free.
+        family: The group of metrics it is listed with.
+        title: What it measures, in a few words.
+        citation: The publication it comes from.
+        higher_is_better: None for a metric that describes and does not rank.
+        requires: What the pictures must come with, see :class:`MetricInfo`.
+        beside: Metrics that are always reported together with this one.
+        finalise: Turns sums (..., K) into values (...) by differentiable torch operations: the paired test asks how a
+            value changes with each picture. Default: the mean of the defined numbers.
+        chance: The value of a random map in expectation.
+
+    Returns:
+        A decorator that gives the function back unchanged.
+
+    Raises:
+        EvaluationError: The name is taken.
+
+    Example:
+        >>> import vitscope as vs
+        >>> @vs.evaluation.register_metric(
+        ...     "peak", family="example", title="largest value of the map", citation="", higher_is_better=None
+        ... )
+        ... def peak(subject):
+        ...     return subject.flat.amax(1)
+        >>> vs.evaluation.evaluate_world("shapes", ["rollout"], ["peak"], count=2, controls=())
+        <Leaderboard: 1 methods and controls x peak, 2 pictures, protocol ...>
     """
 
     def add(function: MetricFunction) -> MetricFunction:
@@ -116,13 +158,37 @@ def register_metric(
 
 
 def all_metrics() -> list[MetricInfo]:
-    """Every registered metric, in the order of the formula sheet."""
+    """All registered metrics, faithfulness first.
+
+    Returns:
+        What is known of each metric: name, family, citation, what it requires.
+
+    Example:
+        >>> import vitscope as vs
+        >>> [info.name for info in vs.evaluation.all_metrics()][:3]
+        ['srg', 'mif', 'lif']
+    """
     _load()
     return list(_METRICS.values())
 
 
 def get_metric(name: str) -> MetricInfo:
-    """The metric of that name. Raises EvaluationError with the nearest names."""
+    """The registered metric of a name.
+
+    Args:
+        name: Its name, such as ``"srg"`` (symmetric relevance gain).
+
+    Returns:
+        What is known of the metric.
+
+    Raises:
+        EvaluationError: There is no such metric; the message gives the nearest names.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vs.evaluation.get_metric("mass").requires
+        ('masks',)
+    """
     _load()
     if name not in _METRICS:
         raise EvaluationError(
@@ -149,7 +215,19 @@ def _load() -> None:
 class Metric:
     """The state of one metric for one method: ``update`` with batches, ``merge`` with shards, ``compute``.
 
-    ``rows`` (n, K) float64 on the CPU and ``keys`` (n) are the whole state.
+    The whole state is ``rows`` (n, K) and ``keys`` (n). A metric that is defined on a whole data set (mIoU, PxAP) also
+    keeps one row of statistics per picture; its value is computed from the sum of the rows, so shards add up exactly.
+
+    Args:
+        metric: A registered metric or its name.
+
+    Example:
+        >>> import torch
+        >>> import vitscope as vs
+        >>> mass = vs.evaluation.Metric("mass")
+        >>> mass.update_rows(["a.png", "b.png"], torch.tensor([[0.5, 1.0], [0.25, 1.0]]))
+        >>> mass.compute(), mass.per_image().tolist()
+        (0.375, [0.5, 0.25])
     """
 
     def __init__(self, metric: MetricInfo | str) -> None:
@@ -161,7 +239,7 @@ class Metric:
 
     @property
     def rows(self) -> Tensor:
-        """Statistics per picture, (n, K) float64."""
+        """Statistics per picture, (n, K) float64 on the CPU."""
         if not self._rows:
             return torch.zeros(0, 0, dtype=torch.float64)
         if len(self._rows) > 1:
@@ -169,20 +247,39 @@ class Metric:
         return self._rows[0]
 
     def update(self, subject: Subject) -> None:
-        """Add one batch; pictures for which the metric does not apply are not counted."""
+        """Add one batch; nothing is added when the metric does not apply to the method.
+
+        Args:
+            subject: The maps of one method on one batch.
+        """
         values = self.info.function(subject)
         if values is not None:
             self.update_rows(subject.case.keys, statistics_of(values))
 
     def update_rows(self, keys: Sequence[str], rows: Tensor) -> None:
-        """Add rows that were computed elsewhere: (B, K)."""
+        """Add rows of statistics that are known already.
+
+        Args:
+            keys: Names of the B pictures.
+            rows: (B, K).
+
+        Raises:
+            EvaluationError: Another number of rows than of keys.
+        """
         if len(keys) != rows.shape[0]:
             raise EvaluationError(f"expected one row per picture, got {rows.shape[0]} for {len(keys)}")
         self.keys.extend(keys)
         self._rows.append(rows.detach().to("cpu", torch.float64))
 
     def merge(self, other: Metric) -> None:
-        """Add the pictures of another shard. Raises EvaluationError when a picture is in both."""
+        """Add the pictures of another shard.
+
+        Args:
+            other: The same metric on other pictures.
+
+        Raises:
+            EvaluationError: Another metric, or a picture that is in both.
+        """
         if other.info.name != self.info.name:
             raise EvaluationError(
                 f"cannot add {other.info.name!r} to {self.info.name!r}; merge like with like"
@@ -199,17 +296,17 @@ class Metric:
             self._seen.update(other.keys)
 
     def compute(self) -> float:
-        """The value over all pictures so far; NaN when it is undefined."""
+        """The value over all pictures so far, in the metric's own unit; NaN when it is undefined."""
         if not self.keys:
             return float("nan")
         return float(self.info.finalise(self.rows.sum(0)))
 
     def per_image(self) -> Tensor:
-        """The value of each picture alone, (n,), NaN where undefined."""
+        """The value of each picture alone, (n,) float64, NaN where undefined."""
         return self.info.finalise(self.rows) if self.keys else torch.zeros(0, dtype=torch.float64)
 
     def reset(self) -> None:
-        """Forget all pictures."""
+        """Remove all pictures."""
         self.keys.clear()
         self._rows.clear()
         self._seen.clear()

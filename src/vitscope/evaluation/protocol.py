@@ -25,24 +25,34 @@ RANGES = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that must be equal for two scores to be compared.
+    """Everything that must be equal before two scores may be compared, as one frozen record.
 
-    All but the last two are chosen by the user; :func:`vitscope.evaluate` fills in ``grid`` and ``recipe``.
+    The user chooses all fields but the last two; :func:`vitscope.evaluate` fills in ``grid`` and ``recipe``.
 
-    removal: how a token is taken away. ``mask`` (default): its keys get −inf, nobody can attend to it.
-        ``drop``: the shorter sequence, the same value at about half the cost. ``mean``, ``blur``, ``zero``,
-        ``black``: the pixels of its cell become the mean colour, the blurred picture, zero in the model's
-        normalised space, or black before normalisation.
-    score: ``logit``, ``probability`` or ``log_probability`` of the explained class.
-    target: ``"top1"`` (the model's own prediction), ``"label"``, or a class index.
-    steps: steps of a removal curve. seed: of every random draw; each picture has its own stream, so results
-        do not depend on batches or shards.
-    random_draws: seeds over which the random control is averaged.
-    upsampling: how a map reaches pixels where a metric is defined on pixels.
-    mosaic: cells along a side of the grid pointing game's mosaics.
-    mean_colour: RGB in 0..1 for ``mean``; None is ImageNet's mean colour.
-    grid: patches of the model, rows and columns. recipe: the model, the methods with every option, the pictures and
-        what is known about them, the versions.
+    Args:
+        removal: How a token is removed. ``mask``: its keys get −inf, so that no token can attend to it. ``drop``: the
+            shorter sequence, the same value at about half the cost. ``mean``, ``blur``, ``zero``, ``black``: the
+            pixels of its patch become the mean colour, the blurred picture, zero in the model's normalised space,
+            or black.
+        score: ``logit``, ``probability`` or ``log_probability`` of the explained class.
+        target: ``"top1"`` (the model's prediction), ``"label"``, or a class index.
+        steps: Steps of a removal curve.
+        seed: Of every random draw. Each picture has its own stream, so results do not depend on batches or shards.
+        random_draws: Seeds over which the random control is averaged.
+        upsampling: How a map is brought to pixels where a metric is defined on pixels: ``bilinear`` or ``nearest``.
+        mosaic: Cells along a side of the mosaics of the grid pointing game.
+        mean_colour: RGB in 0..1 for ``mean``; None is the mean colour of ImageNet.
+        grid: Patches of the model, rows and columns.
+        recipe: The model, the methods with every option, the pictures with what is known about them, the versions.
+
+    Raises:
+        EvaluationError: A field with a value that is not allowed.
+
+    Example:
+        >>> import vitscope as vs
+        >>> chosen = vs.Protocol(removal="drop", steps=12)
+        >>> chosen.differences(vs.Protocol())
+        ["removal: 'drop' against 'mask'", 'steps: 12 against 20']
     """
 
     removal: str = "mask"
@@ -74,46 +84,56 @@ class Protocol:
 
     @property
     def pictures(self) -> int:
-        """Number of pictures; 0 while nothing was evaluated."""
+        """The number of pictures; 0 before an evaluation."""
         return 0 if self.recipe is None else self.recipe.count
 
     @property
     def images(self) -> str:
-        """Digest of the names and contents of the pictures."""
+        """The digest of the names and contents of the pictures; empty before an evaluation."""
         return "" if self.recipe is None else self.recipe.pictures
 
     @property
     def model(self) -> str:
-        """Fingerprint of the weights."""
+        """The fingerprint of the model's weights; empty before an evaluation."""
         return "" if self.recipe is None else str(self.recipe.model.get("fingerprint", ""))
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Versions of the libraries by name."""
+        """The versions of the libraries, by name; empty before an evaluation."""
         return {} if self.recipe is None else self.recipe.versions
 
     @property
     def digest(self) -> str:
-        """Short hash of all fields, the recipe's as well; equal digests, comparable scores."""
+        """A short hash of all fields with the recipe: scores of equal digests can be compared."""
         return digest_of(self.to_dict())[:16]
 
     @property
     def shard_digest(self) -> str:
-        """Hash of all fields but the pictures: equal for the shards of one data set."""
+        """A short hash of all fields but the pictures: equal for the shards of one data set."""
         shard = None if self.recipe is None else self.recipe.shard_digest
         return digest_of({**self.choices(), "recipe": shard})[:16]
 
     def choices(self) -> dict[str, Any]:
-        """All fields but the recipe, as plain values."""
+        """All fields but the recipe, as plain values by name."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "recipe"}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """All fields as plain values, ready for JSON."""
         return {**self.choices(), "recipe": None if self.recipe is None else self.recipe.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Protocol:
-        """The inverse of :meth:`to_dict`, also after a way through JSON."""
+        """The inverse of :meth:`to_dict`, also after JSON.
+
+        Args:
+            values: The fields by name.
+
+        Returns:
+            The protocol.
+
+        Raises:
+            EvaluationError: An unknown field, or a value that is not allowed.
+        """
         known = {field.name for field in fields(cls)}
         unknown = set(values) - known
         if unknown:
@@ -129,13 +149,24 @@ class Protocol:
         return cls(**clean)
 
     def differences(self, other: Protocol) -> list[str]:
-        """What differs, in words: ``steps: 4 against 3``, ``options.methods.gmar.norm: 'l1' against 'l2'``."""
+        """What differs between two protocols, such as ``steps: 4 against 3``.
+
+        Args:
+            other: The protocol to compare with.
+
+        Returns:
+            A text for each field that differs; empty when scores can be compared.
+        """
         return self._chosen_otherwise(other) + _recipes(self).differences(_recipes(other), ("target",))
 
     def require_equal(self, other: Protocol) -> None:
         """Refuse to put scores of two different protocols into one table.
 
-        Raises EvaluationError naming each field that differs.
+        Args:
+            other: The protocol to compare with.
+
+        Raises:
+            EvaluationError: They differ; the message names each field.
         """
         differences = self.differences(other)
         if differences:
@@ -144,9 +175,17 @@ class Protocol:
             )
 
     def merged(self, *others: Protocol) -> Protocol:
-        """The protocol of shards together: equal but for the pictures and what is known about them, which add up.
+        """The protocol of shards together: pictures, and what is known about them, add up.
 
-        Raises EvaluationError naming each other field that differs."""
+        Args:
+            others: The protocols of the other shards.
+
+        Returns:
+            The protocol of all pictures.
+
+        Raises:
+            EvaluationError: Another field differs; the message names it.
+        """
         for other in others:
             if self.shard_digest == other.shard_digest:
                 continue

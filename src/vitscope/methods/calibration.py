@@ -46,11 +46,16 @@ STEPS = 7
 
 @dataclass(frozen=True)
 class Calibration:
-    """kappa, and how it was found.
+    """A value of kappa, with how it was found.
 
-    relevance: mean over blocks and pictures of sum_n rho at that kappa. score: the mean explained score. pictures: how
-    many were used. recipe: model, way and pictures that it was found by; kappa is no sum over pictures, so that
-    calibrations are not merged: calibrate on all of them.
+    Args:
+        kappa: The factor on the gradient of each MLP branch.
+        relevance: Mean over blocks and pictures of the summed relevance sum_n rho at that kappa, in units of the
+            score.
+        score: Mean explained score.
+        pictures: How many pictures were used.
+        recipe: The model, the procedure and the pictures. kappa is no sum over pictures, so calibrations are not
+            merged: calibrate on all pictures at once.
     """
 
     kappa: float
@@ -61,11 +66,11 @@ class Calibration:
 
     @property
     def conserves(self) -> bool:
-        """True when a kappa inside the allowed range makes both equal."""
+        """True when relevance and score are equal within 2 %."""
         return abs(self.relevance - self.score) <= 0.02 * max(abs(self.score), 1e-6)
 
     def describe(self) -> str:
-        """One line in words."""
+        """The result in one sentence."""
         end = "" if self.conserves else f"; no kappa in 0…{HIGHEST:g} conserves, the nearest was taken"
         pictures = "1 picture" if self.pictures == 1 else f"{self.pictures} pictures"
         return (
@@ -74,7 +79,7 @@ class Calibration:
         )
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row: kappa, relevance, score, conserves, pictures."""
+        """The result as a table of one row: kappa, relevance, score, conserves, pictures."""
         import pandas as pd
 
         names = ("kappa", "relevance", "score", "conserves", "pictures")
@@ -84,13 +89,13 @@ class Calibration:
         return as_table(self.describe(), self.to_pandas())
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it to one JSON file; returns its path. Raises OutputError."""
+        """Write it to one JSON file; returns its path. Raises OutputError when it cannot be written."""
         numbers = {name: getattr(self, name) for name in ("kappa", "relevance", "score", "pictures")}
         return documents.save(path, KIND, {**numbers, "recipe": self.recipe.to_dict()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
-        """Read what `save` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
+        """Read what :meth:`save` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
         note = documents.load(path, KIND)
         with decoding(path, KIND):
             kappa, relevance, score = (float(note[name]) for name in ("kappa", "relevance", "score"))
@@ -102,31 +107,36 @@ class Calibration:
 def calibrate(
     vit: Vit, images: Any, *, batch_size: int = 16, progress: Progress | None = None
 ) -> Calibration:
-    """Find the kappa of DART and GMAR+ by conservation on these pictures.
+    """Find the kappa of DART and GMAR+ by conservation on pictures of your choice.
 
-    The score is the predicted class's logit; for a model without classifier it is the length of its output vector.
-    Sixteen pictures are enough to fix kappa to about .04; single ones differ much more.
+    kappa multiplies the gradient of every MLP branch. By conservation it is the value at which the relevance in the
+    residual stream, summed over tokens and averaged over blocks and pictures, equals the explained score. That
+    score is the predicted class's logit; for a model without classifier, the length of its output vector. Sixteen
+    pictures fix kappa to about 0.04; single pictures differ much more.
 
     Args:
-        vit: an open model whose residual stream is seen.
-        images: pictures in any form that ``explain`` takes.
-        batch_size: pictures in one pass; changes nothing but time and memory.
-        progress: told how far it is, a stage for each kappa that is tried, and asked whether to stop; see
+        vit: An opened model whose residual stream can be observed.
+        images: Pictures in any form that :func:`vitscope.explain` takes.
+        batch_size: Pictures in one pass; it changes time and memory, not the result.
+        progress: Reports progress, a stage for each kappa that is tried, and is asked whether to stop; see
             :mod:`vitscope.progress`.
 
     Returns:
-        A Calibration; pass its ``kappa`` on. The model and later explanations are as if this had not been called.
+        The calibration; pass its ``kappa`` on. The model and later explanations are unchanged.
 
     Raises:
-        MethodError: when the method does not apply to the model.
-        AnswerError: when the model's answer to a picture is no finite number.
+        MethodError: The method does not apply to the model.
+        AnswerError: The model's answer to a picture is not finite.
 
     Example:
         >>> import vitscope as vs
         >>> vit = vs.open_model("bundled/shapes")
-        >>> pictures = vs.worlds.world("shapes").sample(2).images()
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
         >>> found = vs.calibrate(vit, pictures)
-        >>> e = vs.explain(vit, pictures, "dart", kappa=found.kappa)
+        >>> found.pictures, 0 < found.kappa <= 1
+        (2, True)
+        >>> vs.explain(vit, pictures, "dart", kappa=found.kappa).options["kappa"] == found.kappa
+        True
     """
     first = next(input_batches(vit, images, batch_size))
     anatomy = vit.probe_for(first.inputs).anatomy

@@ -1,4 +1,4 @@
-"""The registry of methods: one decorator line, and the command line, the tables and the tests know a method."""
+"""The registry of methods: a decorated function is a method in Python, on the command line, in tables and in tests."""
 
 from __future__ import annotations
 
@@ -24,9 +24,30 @@ Resolve = Callable[[Vit, Any, Mapping[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """One method and what a user must know of it.
+    """A registered method, with what a user must know about it.
 
-    ``forwards`` and ``backwards``: how many passes one picture costs when nothing is shared."""
+    Args:
+        name: Its name.
+        family: The group of methods it is listed with.
+        title: The name to print.
+        citation: The publication it comes from.
+        class_specific: True when the map depends on the class that is explained.
+        signed: True when negative values count against the class; False when maps are 0 or more.
+        forwards: Forward passes that one picture costs when nothing is shared with other methods.
+        backwards: Backward passes, likewise.
+        has_flow: True when it gives one map per block.
+        function: (trace, options) -> Relevance.
+        needs: What its trace must hold, or a function that tells it for given inputs and options.
+        applies: Gives the reason why it does not apply to a model, or None.
+
+    Example:
+        >>> import vitscope as vs
+        >>> gmar = vs.methods.get_method("gmar")
+        >>> gmar.title, gmar.has_flow, gmar.options["norm"]
+        ('GMAR', True, 'l1')
+        >>> gmar.check_options({"alpha": 2})
+        {'alpha': 2.0}
+    """
 
     name: str
     family: str
@@ -64,40 +85,67 @@ class MethodInfo:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The method's options and their defaults."""
+        """The default of each option, by name."""
         return {name: option.default for name, option in self.declared.items()}
 
     @property
     def summary(self) -> str:
-        """First line of the method's docstring."""
+        """The first line of the docstring of the method's function."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
     def why_not(self, anatomy: Anatomy) -> str | None:
-        """Reason why this method does not apply to a model, None when it does."""
+        """The reason why this method does not apply to a model, None when it does."""
         return self.applies(anatomy)
 
     def resolved(self, vit: Vit, inputs: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-        """All options as they are used on these inputs: checked, defaults filled in, nothing left to find.
+        """All options as they are used on these inputs: checked, with defaults, and with what depends on the model.
 
-        Raises MethodError for an option that this method or this model does not take."""
+        Args:
+            vit: The opened model.
+            inputs: One batch of ready inputs, (B, C, H, W).
+            options: What the user chose, by name.
+
+        Returns:
+            Every option of the method by name.
+
+        Raises:
+            MethodError: An option that this method or this model does not take.
+        """
         checked = {**self.options, **self.check_options(options, vit.probe_for(inputs).anatomy)}
         return self.resolve(vit, inputs, checked) if self.resolve is not None else checked
 
     def needs_for(self, vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
-        """What the trace must hold for these inputs and options."""
+        """What the trace must hold for these inputs and options. Raises MethodError as :meth:`resolved` does."""
         used = self.resolved(vit, inputs, options)
         needs = self.needs if isinstance(self.needs, Needs) else self.needs(vit, inputs, used)
         return replace(needs, rules=constant_gate()) if self.takes_libra and used["libra"] else needs
 
     def run(self, trace: Trace, options: Mapping[str, Any]) -> Relevance:
-        """The method's relevance on a trace that holds what ``needs_for`` told."""
+        """The method's relevance, computed from a trace.
+
+        Args:
+            trace: A trace that holds what :meth:`needs_for` gives.
+            options: All options, see :meth:`resolved`.
+
+        Returns:
+            Relevance of the B pictures of the trace.
+        """
         own = {k: v for k, v in options.items() if not (k == "libra" and self.takes_libra)}
         return self.function(trace, **own)
 
     def check_options(self, options: Mapping[str, Any], anatomy: Anatomy | None = None) -> dict[str, Any]:
-        """The options in their strict form. ``anatomy``: of the model, which bounds blocks, heads and patches.
+        """The options in their strict form: a whole number given for a float becomes one, and so on.
 
-        Raises MethodError for an option that the method does not have, and for a value that it does not accept."""
+        Args:
+            options: What the user chose, by name.
+            anatomy: Of the model; it bounds blocks, heads and patches. None checks no such bounds.
+
+        Returns:
+            The same options by name, checked.
+
+        Raises:
+            MethodError: An option that the method does not have, or a value that it does not accept.
+        """
         checked = {}
         for name, value in options.items():
             option = self._option(name)
@@ -112,9 +160,18 @@ class MethodInfo:
         return checked
 
     def read_option(self, name: str, text: str) -> Any:
-        """The value that a text stands for, as it is written on a command line or in ``gmar:norm=l1``.
+        """The value of an option from text, as on a command line or in ``gmar:norm=l1``.
 
-        Raises MethodError for an option that the method does not have, and for a text that stands for no value."""
+        Args:
+            name: The option.
+            text: Its value in writing.
+
+        Returns:
+            The value in its strict form.
+
+        Raises:
+            MethodError: An option that the method does not have, or a text that it does not accept.
+        """
         value = self._option(name).read(text)
         return self.check_options({name: value})[name]
 
@@ -132,12 +189,33 @@ _METHODS: dict[str, MethodInfo] = {}
 
 
 def token_methods(anatomy: Anatomy) -> str | None:
-    """Applies where attention connects the tokens of one grid."""
+    """Whether methods apply that need attention between the tokens of one patch grid.
+
+    To be passed to :func:`register` as ``applies``.
+
+    Args:
+        anatomy: What is known of the model, ``vit.anatomy``.
+
+    Returns:
+        None when they apply, else the reason why not.
+
+    Example:
+        >>> import vitscope as vs
+        >>> print(vs.methods.token_methods(vs.open_model("bundled/shapes").anatomy))
+        None
+    """
     return anatomy.why_no_tokens()
 
 
 def row_methods(anatomy: Anatomy) -> str | None:
-    """Applies where at least one block's attention has token rows."""
+    """Whether methods apply that need attention with token rows in at least one block.
+
+    Args:
+        anatomy: What is known of the model.
+
+    Returns:
+        None when they apply, else the reason why not.
+    """
     reason = anatomy.why_no_tokens()
     if reason is None and not any(block.kind in ("self", "class") for block in anatomy.blocks):
         return "its blocks attend across channels only (cross-covariance), so tokens have no attention rows"
@@ -145,12 +223,40 @@ def row_methods(anatomy: Anatomy) -> str | None:
 
 
 def chained_methods(anatomy: Anatomy) -> str | None:
-    """Applies where every block's attention has token rows that can be chained."""
+    """Whether methods apply that multiply the attention of all blocks, such as attention rollout.
+
+    They need token rows in every block, of one length. To be passed to :func:`register` as ``applies``.
+
+    Args:
+        anatomy: What is known of the model, ``vit.anatomy``.
+
+    Returns:
+        None when they apply, else the reason why not.
+
+    Example:
+        >>> import vitscope as vs
+        >>> print(vs.methods.chained_methods(vs.open_model("bundled/shapes").anatomy))
+        None
+    """
     return anatomy.why_no_row()
 
 
 def pictures_only(anatomy: Anatomy) -> str | None:
-    """Applies to every model whose input is a picture."""
+    """Whether methods apply that change the pixels of the input: they need a model that takes pictures.
+
+    To be passed to :func:`register` as ``applies``.
+
+    Args:
+        anatomy: What is known of the model, ``vit.anatomy``.
+
+    Returns:
+        None when they apply, else the reason why not (films, texts).
+
+    Example:
+        >>> import vitscope as vs
+        >>> print(vs.methods.pictures_only(vs.open_model("bundled/shapes").anatomy))
+        None
+    """
     if anatomy.film:
         return "it works on the pixels of pictures, and this model takes films; use a method over tokens, such as gae"
     return (
@@ -176,14 +282,48 @@ def register(
     resolve: Resolve | None = None,
     follows_rows: bool | None = None,
 ) -> Callable[[Function], Function]:
-    """Register ``function(trace, *, options…) -> Relevance`` under ``name``.
+    """Register ``function(trace, *, options…) -> Relevance`` as a method.
 
-    ``accumulates``: each map of the flow is the sum over all blocks up to its own.
-    ``takes_libra``: the method has the option ``libra``. None: when its needs are a gradient without rules. A method
-    that runs passes of its own, or whose needs depend on its options, says so itself; ``trace.rules`` then holds
-    Libra's rules. ``resolve``: puts what depends on the model into the options. ``follows_rows``: the
-    method starts from the row of what the score reads; None: when it applies as ``row_methods`` or ``chained_methods``
-    do. Raises MethodError when the name is taken."""
+    The method is then known to :func:`vitscope.explain`, to the command line, to the evaluation and to the tables. Its
+    options are the keyword arguments of the function; their annotations say what they accept.
+
+    Args:
+        name: Its name; it must be free.
+        family: The group of methods it is listed with.
+        title: The name to print.
+        citation: The publication it comes from.
+        class_specific: True when the map depends on the class that is explained.
+        signed: True when negative values count against the class.
+        forwards: Forward passes that one picture costs when nothing is shared.
+        backwards: Backward passes, likewise.
+        has_flow: True when it gives one map per block.
+        accumulates: True when each map of the flow is the sum over all blocks up to its own.
+        needs: What its trace must hold. None: the gradient at every attention site when ``backwards`` is above 0.
+        applies: Gives the reason why it does not apply to a model, or None; see :func:`token_methods`.
+        takes_libra: True when it has the option ``libra``. None: when its needs are a gradient without rules. A method
+            that runs passes of its own, or whose needs depend on its options, must say so itself; ``trace.rules`` then
+            holds Libra's rules.
+        resolve: (vit, inputs, options) -> options, with what depends on the model filled in.
+        follows_rows: True when it starts from the attention row that the score reads. None: when it applies as
+            ``row_methods`` or ``chained_methods`` do.
+
+    Returns:
+        A decorator that gives the function back unchanged.
+
+    Raises:
+        MethodError: The name is taken.
+
+    Example:
+        >>> import vitscope as vs
+        >>> @vs.register("last-head-0", family="attention", title="Head 0 of the last block", citation="",
+        ...              class_specific=False)
+        ... def last_head_0(trace):
+        ...     '''Attention of the class token in head 0 of the last block.'''
+        ...     return vs.Relevance(tokens=trace.sites[-1].attention()[:, 0, 0])
+        >>> vit, picture = vs.open_model("bundled/shapes"), vs.worlds.world("shapes").sample(1, seed=1).images()
+        >>> tuple(vs.explain(vit, picture, "last-head-0").maps.shape)
+        (1, 12, 12)
+    """
     held = needs or Needs(gradient=backwards > 0)
     if takes_libra is None:
         takes_libra = isinstance(held, Needs) and held.gradient and held.rules is None
@@ -209,13 +349,39 @@ def _load_all() -> None:
 
 
 def methods() -> list[MethodInfo]:
-    """Every registered method, by family and name."""
+    """All registered methods, sorted by family and name.
+
+    ``vs.methods()`` is the same.
+
+    Returns:
+        What is known of each method: name, family, citation, cost, options.
+
+    Example:
+        >>> import vitscope as vs
+        >>> [info.name for info in vs.methods.methods() if info.family == "attention"]
+        ['attention-flow', 'raw-attention', 'rollout']
+    """
     _load_all()
     return sorted(_METHODS.values(), key=lambda info: (info.family, info.name))
 
 
 def get_method(name: str) -> MethodInfo:
-    """The method of that name. Raises MethodError that tells the nearest names."""
+    """The registered method of a name.
+
+    Args:
+        name: Its name, such as ``"gmar"``.
+
+    Returns:
+        What is known of the method.
+
+    Raises:
+        MethodError: There is no such method; the message gives the nearest names.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vs.methods.get_method("rollout").citation
+        'Abnar and Zuidema, ACL 2020, arXiv 2005.00928'
+    """
     _load_all()
     if name not in _METHODS:
         close = ", ".join(nearest(name, _METHODS))

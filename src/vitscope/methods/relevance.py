@@ -14,11 +14,25 @@ from vitscope.tracing import Capture, Rules, Target, Vit
 
 @dataclass(frozen=True)
 class Relevance:
-    """Raw relevance of one batch, no min-max.
+    """What a method returns: raw relevance of one batch, not normalised.
 
-    ``tokens`` (B, N): one value per token, prefix included; or ``maps`` (B, h, w) for methods that know no tokens.
-    ``flow`` (B, L, N) or (B, L, h, w): one map per block, or per what ``flow_of`` names.
-    ``extras``: named tensors with the batch first (head weights and the like)."""
+    Either ``tokens`` or ``maps`` is given.
+
+    Args:
+        tokens: (B, N) float, one value per token, prefix tokens included.
+        maps: (B, h, w) float, for methods that know no tokens.
+        flow: (B, L, N) or (B, L, h, w), one map per block, or per what ``flow_of`` names; None when there is no flow.
+        extras: Further tensors by name, with the batch first, such as weights of heads (B, L, H).
+        notes: What a reader of the map should know, a sentence each.
+        flow_of: What the entries of the flow are: ``"block"`` or ``"stage"``.
+
+    Example:
+        >>> import torch
+        >>> import vitscope as vs
+        >>> relevance = vs.Relevance(tokens=torch.zeros(2, 145))
+        >>> relevance.maps is None, relevance.flow_of
+        (True, 'block')
+    """
 
     tokens: Tensor | None = None
     maps: Tensor | None = None
@@ -30,10 +44,21 @@ class Relevance:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method's trace must hold. Methods with equal rules, target and precision share one trace.
+    """What the trace must hold for a method. Methods with equal rules, target and precision share one trace.
 
-    ``target`` replaces the caller's (self-supervised methods bring their own score). ``precision`` replaces the
-    model's: methods that divide by sums near zero are forced to float32, since bf16 would change their ranks."""
+    Args:
+        gradient: True for the gradient of the score at every attention site.
+        rules: Backward rules in place of the plain gradient, see :mod:`vitscope.tracing`.
+        capture: What is kept beside the attention sites.
+        target: Replaces the caller's target (self-supervised methods bring their own score).
+        precision: Replaces the model's: methods that divide by sums near zero are run in float32, because bf16 would
+            change the order of the patches.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vs.methods.get_method("gmar").needs.gradient, vs.methods.get_method("rollout").needs.gradient
+        (True, False)
+    """
 
     gradient: bool = False
     rules: Rules | None = None

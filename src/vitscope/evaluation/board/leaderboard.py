@@ -22,14 +22,41 @@ from vitscope.storage import files, folders, tables
 
 @dataclass(repr=False)
 class Leaderboard(Board):
-    """Scores of methods under one protocol. Made by :func:`vitscope.evaluate` or loaded from a folder."""
+    """Scores of methods under one protocol, with intervals, paired tests and all values per picture.
+
+    Made by :func:`vitscope.evaluate`, or loaded from a folder. Its data are those of
+    :class:`~vitscope.evaluation.board.records.Board`.
+
+    Example:
+        >>> import vitscope as vs
+        >>> methods, controls = ["dart", "rollout"], ["uniform"]
+        >>> board = vs.evaluation.evaluate_world("shapes", methods, ["mass"], count=3, controls=controls)
+        >>> board
+        <Leaderboard: 3 methods and controls x mass, 3 pictures, protocol ...>
+        >>> board.to_pandas()[["method", "metric", "n"]].values.tolist()
+        [['dart', 'mass', 3], ['rollout', 'mass', 3], ['uniform', 'mass', 3]]
+        >>> vs.Leaderboard.load(board.save("board")).interval("dart", "mass") == board.interval("dart", "mass")
+        True
+    """
 
     def __repr__(self) -> str:
         table = f"{len(self.methods)} methods and controls x {', '.join(self.metrics)}"
         return f"<Leaderboard: {table}, {self.protocol.pictures} pictures, protocol {self.protocol.digest}>"
 
     def interval(self, method: str, metric: str) -> Interval:
-        """Value with its 95 % bootstrap interval; n is 0 and the value NaN where the metric does not apply."""
+        """The value of a score with its 95 % bootstrap interval over pictures.
+
+        Args:
+            method: Name of a method of this board.
+            metric: Name of a metric of this board.
+
+        Returns:
+            Value, low, high in the metric's own unit, and n, the number of pictures. n is 0 and the value NaN where
+            the metric does not apply.
+
+        Raises:
+            EvaluationError: The board has no such method or metric.
+        """
         self.state(method, metric)
         return self._intervals.of(method, metric)
 
@@ -38,17 +65,30 @@ class Leaderboard(Board):
         return Intervals(self.states, self.protocol.seed)
 
     def by(self, metric: str) -> Comparison:
-        """The methods compared by one metric. Raises EvaluationError for a metric that this leaderboard has not."""
+        """The methods compared by one metric.
+
+        Args:
+            metric: Name of a metric of this board.
+
+        Returns:
+            The comparison: ranking, paired differences, best methods.
+
+        Raises:
+            EvaluationError: The board has no such metric.
+        """
         if metric not in self.metrics:
             raise unknown("metric", metric, self.metrics)
         return Comparison(get_metric(metric), self.names, self.states, self._intervals, self.protocol.seed)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per method and metric.
+        """The board as a table, one row per method and metric.
 
-        Columns: method, metric, value, low, high, n, undefined, start (value of the metric's curve at step 0),
-        higher_is_better, best (not worse than the first by a paired test with Holm's correction), family, control,
-        class_specific, seconds, memory_mib, evaluations, protocol. Undefined cases are NaN.
+        Returns:
+            Columns: method, metric, value, low, high (95 % interval), n, undefined (pictures without a value),
+                start (value
+            of the metric's curve at step 0), higher_is_better, best (not worse than the first by a paired test with
+            Holm's correction), family, control, class_specific, seconds (per picture), memory_mib, evaluations,
+            protocol. Undefined values are NaN.
         """
         rows = []
         for metric in self.metrics:
@@ -81,7 +121,11 @@ class Leaderboard(Board):
         return pd.DataFrame(rows)
 
     def per_image(self) -> pd.DataFrame:
-        """One row per picture, method and metric: key, method, metric, value (NaN where undefined)."""
+        """All values as a table, one row per picture, method and metric.
+
+        Returns:
+            Columns: key, method, metric, value (NaN where undefined).
+        """
         frames = []
         for metric, method in itertools.product(self.metrics, self.names):
             state = self.state(method, metric)
@@ -94,61 +138,152 @@ class Leaderboard(Board):
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
     def ranking(self, metric: str) -> list[str]:
-        """Methods from best to worst by value; those without a value at the end."""
+        """The methods from best to worst by a metric; those without a value at the end.
+
+        Args:
+            metric: Name of a metric of this board.
+
+        Returns:
+            Names of all methods.
+
+        Raises:
+            EvaluationError: The board has no such metric.
+        """
         return self.by(metric).ranking()
 
     def difference(self, first: str, second: str, metric: str) -> Difference:
-        """Value of ``first`` minus value of ``second`` over the pictures that both have, with interval and p."""
+        """The value of ``first`` minus the value of ``second``, on the pictures that both have.
+
+        Args:
+            first: Name of a method.
+            second: Name of another.
+            metric: Name of a metric.
+
+        Returns:
+            The difference in the metric's own unit, its 95 % interval, the two-sided p and the number of pictures.
+
+        Raises:
+            EvaluationError: The board has no such method or metric.
+        """
         return self.by(metric).difference(first, second)
 
     def compare(self, metric: str, pairs: Iterable[tuple[str, str]] | None = None) -> pd.DataFrame:
-        """Paired differences of all pairs of methods (or the given ones), p values corrected by Holm together.
+        """Paired differences of all pairs of methods, with p values corrected by Holm's method over the pairs.
 
-        The two-sided p is that of sign flips, see ``paired_test``, whose resolution suffices
-        for any number of methods; NaN with fewer than 6 pictures, which cannot reach 5 %. Columns: first, second,
-        difference (first − second), low, high, p, p_holm, n, needed (from how many pictures on the clearest of so
-        many comparisons could be told apart), better (the better method, or an empty text) and verdict ("… is
-        better", "undecided", or how many pictures are missing).
+        The two-sided p comes from flipping the signs of the pictures' differences; it is NaN with fewer than 6
+        pictures, which cannot reach 5 %.
+
+        Args:
+            metric: Name of a metric.
+            pairs: Which pairs of methods; None takes all.
+
+        Returns:
+            Columns: first, second, difference (first − second), low, high, p, p_holm, n, needed (the smallest
+                number of
+            pictures at which the clearest of these comparisons could be significant), better (the better method, or
+            an empty text) and verdict ("… is better", "undecided", or how many pictures are missing).
+
+        Raises:
+            EvaluationError: The board has no such method or metric.
         """
         return self.by(metric).compare(pairs)
 
     def best(self, metric: str) -> list[str]:
-        """The first method and all that are not worse than it beyond noise (Holm over all pairs, as ``compare``).
+        """The first method and all that are not significantly worse, after Holm's correction over all pairs.
 
-        Empty for metrics that are described and not ranked, and where nothing has a value.
+        Args:
+            metric: Name of a metric.
+
+        Returns:
+            Names of methods; empty for a metric that does not rank, and where nothing has a value.
+
+        Raises:
+            EvaluationError: The board has no such metric.
         """
         return self.by(metric).best()
 
     def rank_stability(self, metric: str, resamples: int = 500) -> pd.DataFrame:
-        """How sure the ranking is: for each method the 95 % interval of its rank over resampled pictures."""
+        """How certain the ranking is: for each method the 95 % interval of its rank over resampled pictures.
+
+        Args:
+            metric: Name of a metric.
+            resamples: How many bootstrap samples.
+
+        Returns:
+            Columns: method, rank (from 1), low, high.
+
+        Raises:
+            EvaluationError: The board has no such metric.
+        """
         return self.by(metric).rank_stability(resamples)
 
     def rank_correlation(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
-        """Kendall's τ between the rankings of the methods by each pair of ranked metrics; better is always up."""
+        """Kendall's τ-b between the rankings of the methods by each pair of metrics, oriented so that better is higher.
+
+        Args:
+            metrics: Which metrics; None takes all that rank.
+
+        Returns:
+            A square table with names of metrics on both sides.
+        """
         ranked = [m for m in (metrics or self.metrics) if get_metric(m).higher_is_better is not None]
         return rank_correlation({metric: self.oriented(metric) for metric in ranked})
 
     def oriented(self, metric: str) -> dict[str, float]:
-        """The value of each method with its sign turned so that more is better."""
+        """The value of each method by name, with its sign turned so that more is better.
+
+        Args:
+            metric: Name of a metric.
+
+        Returns:
+            Values in the metric's own unit, NaN where undefined.
+        """
         sign = 1 if get_metric(metric).higher_is_better else -1
         return {name: sign * self.interval(name, metric).value for name in self.names}
 
     def join(self, other: Leaderboard) -> Leaderboard:
         """Other methods or metrics of the same pictures under the same protocol, in one table.
 
-        Raises EvaluationError when the protocols differ or a score is in both.
+        Args:
+            other: The board to add.
+
+        Returns:
+            The joined board.
+
+        Raises:
+            EvaluationError: The protocols differ, or a score is in both.
         """
         return merging.join(self, other)
 
     def merge(self, *others: Leaderboard) -> Leaderboard:
-        """The leaderboard of shards of one data set: equal to that of the whole. Merge many at once.
+        """The leaderboard of several shards of one data set: equal to that of the whole. Merge many at once.
 
-        Raises EvaluationError when protocols differ beyond the pictures, or methods or metrics do.
+        Args:
+            others: Boards of other pictures.
+
+        Returns:
+            The board of all pictures.
+
+        Raises:
+            EvaluationError: Protocols differ in more than the pictures, methods or metrics differ, or a picture is
+                in two shards.
         """
         return merging.merge((self, *others))
 
     def save(self, folder: str | Path) -> Path:
-        """Write it into a folder, in the place of one that is there, with leaderboard.parquet and per_image.parquet."""
+        """Write the board into a folder, with leaderboard.parquet and per_image.parquet for other programs.
+
+        A board that is there is replaced.
+
+        Args:
+            folder: Where to write.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         place = Path(folder)
         files.make_folder(place)
         tables.export(place / "leaderboard.parquet", self.to_pandas())
@@ -158,14 +293,29 @@ class Leaderboard(Board):
 
     @classmethod
     def load(cls, folder: str | Path) -> Leaderboard:
-        """Read back what :meth:`save` wrote, without pictures and maps.
+        """Read a board that :meth:`save` wrote, without pictures and maps.
 
-        Raises StorageError when the folder holds no leaderboard, or a damaged one."""
+        Args:
+            folder: Where it was written.
+
+        Returns:
+            The board, with the same values and intervals.
+
+        Raises:
+            StorageError: The folder holds no leaderboard, or a damaged one.
+        """
         parts, note = folders.load(Path(folder), encoding.KIND)
         return encoding.decode(parts, note, Path(folder), cls)
 
     def to_html(self, path: str | Path | None = None) -> str:
-        """A self-contained page: table, intervals, curves, heat maps of rank correlation, worst and best pictures."""
+        """A self-contained page: table, intervals, curves, heat maps of rank correlation, worst and best pictures.
+
+        Args:
+            path: Where to write it; None writes nothing.
+
+        Returns:
+            The HTML text.
+        """
         text: str = drawn_by("leaderboard.page", "leaderboard_page")(self, path)
         return text
 

@@ -1,4 +1,4 @@
-"""The same methods under several protocols: does the ranking survive another one, and does a claim hold?"""
+"""The same methods under several protocols: whether the ranking is the same, and whether a claim holds."""
 
 from __future__ import annotations
 
@@ -15,22 +15,48 @@ from vitscope.evaluation.metric import get_metric
 
 
 def protocol_rank_correlation(boards: Mapping[str, Leaderboard], metric: str) -> pd.DataFrame:
-    """Does the winner survive? Kendall's τ between the rankings by one metric under several protocols.
+    """Kendall's τ-b between the rankings by one metric under several protocols: does the winner stay the same?
 
     Args:
         boards: A leaderboard by the name of each protocol.
-        metric: By which the methods are ranked.
+        metric: The metric that ranks the methods.
 
     Returns:
-        A square table with the names of the protocols on both sides; 1 is the same ranking.
+        A square table with names of protocols on both sides; 1 is the same ranking, −1 the reverse.
+
+    Raises:
+        EvaluationError: A board does not have the metric.
+
+    Example:
+        >>> import vitscope as vs
+        >>> seeds = {f"seed {seed}": vs.evaluation.evaluate_world(
+        ...     "shapes", ["dart"], ["mass"], count=3, seed=seed, controls=("uniform",)) for seed in (0, 1)}
+        >>> vs.evaluation.protocol_rank_correlation(seeds, "mass").loc["seed 0", "seed 1"].item()
+        1.0
     """
     return rank_correlation({name: board.oriented(metric) for name, board in boards.items()})
 
 
 @dataclass(frozen=True)
 class Claim:
-    """ "``first`` is better than ``second``" under several protocols. holds: True or False (the opposite holds) when
-    at least ``needed`` protocols say so beyond noise and none says the contrary, else None: undecided."""
+    """The statement that ``first`` is better than ``second``, tested under several protocols.
+
+    Made by :func:`claim`.
+
+    Args:
+        first: Name of a method.
+        second: Name of another.
+        metric: The metric that compares them.
+        holds: True or False (the opposite holds) when at least ``needed`` protocols show it significantly and none
+            shows the contrary; else None, undecided.
+        differences: The paired difference by the name of each protocol.
+        needed: In how many protocols it must be seen.
+
+    Example:
+        >>> from vitscope.evaluation import Claim
+        >>> Claim("dart", "rollout", "srg", holds=True, differences={}, needed=3).verdict
+        'holds'
+    """
 
     first: str
     second: str
@@ -41,7 +67,7 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """ "holds", "the opposite holds" or "undecided", and which protocols have too few pictures to say anything."""
+        """The result in words, with the protocols that have too few pictures."""
         if self.holds is not None:
             return "holds" if self.holds else "the opposite holds"
         least = pictures_needed()
@@ -59,11 +85,33 @@ def claim(
     needed: int = 3,
     level: float = LEVEL,
 ) -> Claim:
-    """Decide a claim by paired differences under several protocols: a claim about removals needs at least three of
-    one sign, because the operator decides rankings.
+    """Decide whether one method is better than another, by paired differences under several protocols.
 
-    With as many protocols as are needed, each must say so at ``level``. With more, that at least ``needed`` of N do is
-    a choice of the best, so each is held to level / (N − needed + 1) (Benjamini and Heller 2008, partial conjunction).
+    The removal operator changes rankings, so a claim about removal metrics needs at least three of one sign. With
+    exactly as many protocols as are needed, each must show it at ``level``. With more, "at least ``needed`` of N" is a
+    choice of the best, so each is tested at level / (N − needed + 1).
+
+    Args:
+        boards: A leaderboard by the name of each protocol.
+        metric: The metric that compares them.
+        first: Name of the method said to be better.
+        second: Name of the other one.
+        needed: In how many protocols it must be seen.
+        level: Significance level.
+
+    Returns:
+        The claim with its verdict and all differences.
+
+    Raises:
+        EvaluationError: A board does not have the methods or the metric.
+
+    Example:
+        >>> import vitscope as vs
+        >>> board = vs.evaluation.evaluate_world("shapes", ["dart"], ["mass"], count=3, controls=("uniform",))
+        >>> vs.evaluation.claim({"masks": board}, "mass", "dart", "uniform", needed=1).verdict
+        'undecided: at least 6 pictures are needed, masks has 3'
+
+    Source: partial conjunction, Benjamini and Heller 2008.
     """
     found = {name: board.difference(first, second, metric) for name, board in boards.items()}
     sign = -1 if get_metric(metric).higher_is_better is False else 1

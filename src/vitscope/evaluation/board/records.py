@@ -1,4 +1,4 @@
-"""What a leaderboard is made of, as plain data: who took part, the state of every score, curves, what a page shows."""
+"""What a leaderboard is made of, as plain data: methods, states of scores, curves, and the pictures of its page."""
 
 from __future__ import annotations
 
@@ -19,8 +19,22 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True)
 class MethodRecord:
-    """A method of the table and what it costs. seconds: per picture; memory: peak of an explanation in MiB above what
-    was in use before, NaN where it could not be measured; both are of this machine."""
+    """A method of a leaderboard, with its cost.
+
+    Args:
+        name: Its name in the table.
+        family: The group of methods it is listed with.
+        class_specific: True when its maps depend on the explained class.
+        control: True for a control, such as random maps.
+        seconds: Seconds per picture on the machine of the run; NaN when unknown.
+        memory: Peak memory of an explanation in MiB, above what was in use before; NaN where it could not be measured.
+
+    Example:
+        >>> import vitscope as vs
+        >>> board = vs.evaluation.evaluate_world("shapes", ["dart"], ["mass"], count=2, controls=("uniform",))
+        >>> [(record.name, record.control) for record in board.methods]
+        [('dart', False), ('uniform', True)]
+    """
 
     name: str
     family: str = ""
@@ -41,11 +55,18 @@ class CurveRecord:
 
 @dataclass(repr=False)
 class Board:
-    """The data of a leaderboard: it is stored, merged and joined as this, whatever is asked of it later.
+    """The data of a leaderboard: this is what is stored, merged and joined.
 
-    states: one metric state per (method, metric); absent where a metric does not apply (shown as n/a).
-    evaluations: model evaluations made for (method, metric) beyond what was shared before it. curves: by (method,
-    name of the curve). pictures, maps: what a page shows, see ``gallery``.
+    Args:
+        protocol: Everything that was equal for all scores.
+        methods: The methods, controls last.
+        metrics: Names of the metrics.
+        states: One metric state per (method, metric); absent where a metric does not apply (shown as n/a).
+        evaluations: Model evaluations by (method, metric), beyond those shared by several metrics.
+        shared_evaluations: Model evaluations that several metrics shared.
+        curves: By (method, name of the curve).
+        pictures: What a page shows, by key, (H, W, 3) uint8.
+        maps: What a page shows, by (method, key), (h, w) float32.
     """
 
     protocol: Protocol
@@ -65,16 +86,27 @@ class Board:
 
     @property
     def names(self) -> list[str]:
-        """Names of the methods, controls last."""
+        """The names of the methods, controls last."""
         return [record.name for record in self.methods]
 
     @property
     def total_evaluations(self) -> int:
-        """Model evaluations of the whole run, explanations not counted."""
+        """The number of model evaluations of the whole run, explanations not counted."""
         return self.shared_evaluations + sum(self.evaluations.values())
 
     def state(self, method: str, metric: str) -> Metric | None:
-        """What a score is made of; None where the metric does not apply. Raises EvaluationError for unknown names."""
+        """What a score is computed from; None where the metric does not apply.
+
+        Args:
+            method: Name of a method of this board.
+            metric: Name of a metric of this board.
+
+        Returns:
+            The metric's state, one row per picture.
+
+        Raises:
+            EvaluationError: The board has no such method or metric; the message gives the nearest names.
+        """
         for kind, value, known in (("method", method, self.names), ("metric", metric, self.metrics)):
             if value not in known:
                 raise unknown(kind, value, known)
@@ -82,7 +114,7 @@ class Board:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> EvaluationError:
-    """The error for a ``kind`` ("method", "metric") of this name, which a leaderboard has not."""
+    """The error for a method or metric (``kind``) that a leaderboard does not have."""
     return EvaluationError(
         f"this leaderboard has no {kind} {name!r}; did you mean {', '.join(nearest(name, known))}?"
     )

@@ -26,7 +26,7 @@ BLOCK = 1 << 22
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its bootstrap interval over n pictures."""
+    """A value with its 95 % bootstrap interval over n pictures."""
 
     value: float
     low: float
@@ -36,8 +36,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference: value of ``first`` minus value of ``second`` on the same n pictures, its bootstrap interval,
-    and the two-sided p of ``paired_test``: NaN with fewer pictures than could reach 5 %."""
+    """A paired difference: the value of ``first`` minus that of ``second`` on the same n pictures.
+
+    low and high are its 95 % bootstrap interval, p is two-sided (NaN with too few pictures to reach 5 %), p_holm the
+    same after Holm's correction over the pairs of a table.
+    """
 
     first: str
     second: str
@@ -138,17 +141,20 @@ def kendall(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def rank_correlation(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Kendall's τ-b between rankings of the same things.
+    """Kendall's τ-b between several rankings of the same things.
 
     Args:
         scores: By the name of each ranking, the score of each thing that is ranked; better is higher.
 
     Returns:
-        A square table with the names of the rankings on both sides. Each pair is compared on what both rank.
+        A square table with the names of the rankings on both sides. Each pair is compared on what both rank; NaN when
+        they share fewer than two.
 
     Example:
-        >>> rank_correlation({"srg": {"a": 2.0, "b": 1.0}, "mass": {"a": 0.1, "b": 0.2}}).loc["srg", "mass"]
-        np.float64(-1.0)
+        >>> import vitscope as vs
+        >>> scores = {"srg": {"a": 2.0, "b": 1.0}, "mass": {"a": 0.1, "b": 0.2}}
+        >>> vs.evaluation.rank_correlation(scores).loc["srg", "mass"].item()
+        -1.0
     """
     names = list(scores)
     table = np.eye(len(names))

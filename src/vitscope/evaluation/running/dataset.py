@@ -24,15 +24,28 @@ from vitscope.storage.recipe import digest_of, truth_digest
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Pictures and what is known about them.
+    """Pictures to evaluate on, with what is known about them.
 
-    pictures: paths, Pillow images, arrays (H, W, 3), or ready tensors (3, H, W) of the model's input, one each; they
-    are read as :func:`vitscope.pictures.picture_source` says.
-    keys: one name per picture, on which its random draws depend. masks: bool (H, W) at the size of the picture, and
-    boxes (x0, y0, x1, y1) in its pixels: both go through the model's resize and crop with the picture.
-    mosaics: whether the masks are the target's cells of mosaics. contents: what each picture holds, where that is
-    known without making it; else ``ids`` reads every picture. skip: a picture that cannot be read costs that picture
-    only; skipped: by key, why. Without, it raises. max_pixels: most that a picture or a mask may have.
+    Args:
+        pictures: Paths, Pillow images, arrays (H, W, 3), or ready tensors (3, H, W) of the model's input.
+        keys: One name per picture, all different; random draws depend on it.
+        labels: One class per picture, None when unknown.
+        masks: One bool mask (H, W) per picture at its size; they pass through the model's resize and crop with it.
+        boxes: Lists of (x0, y0, x1, y1) in the picture's pixels, likewise.
+        mosaics: True when the masks are the target's cells of mosaics.
+        contents: Content hashes, where they are known without reading the pictures.
+        skip: Leave out a picture that cannot be read, and record the reason; False raises.
+        max_pixels: The largest number of pixels that a picture or a mask may have.
+        skipped: By key, why a picture was left out.
+
+    Raises:
+        EvaluationError: No picture, another number of keys, labels, masks or boxes, or a key that is there twice.
+
+    Example:
+        >>> import vitscope as vs
+        >>> data = vs.evaluation.world_set("shapes", count=3)
+        >>> len(data), data.keys[0], len(data.part(0, 2))
+        (3, 'shapes/0/00000', 2)
     """
 
     pictures: Sequence[Any]
@@ -64,12 +77,12 @@ class EvaluationSet:
 
     @cached_property
     def ids(self) -> Sequence[str]:
-        """What each picture holds, see :mod:`vitscope.pictures.identity`."""
+        """The content hash of each picture."""
         return self.source.ids if self.contents is None else self.contents
 
     @cached_property
     def source(self) -> PictureSource:
-        """The same pictures as the one reader takes them."""
+        """The same pictures as a :class:`vitscope.pictures.PictureSource`."""
         return PictureSource(
             [Path(item) if isinstance(item, str) else item for item in self.pictures]
             if isinstance(self.pictures, (list, tuple))
@@ -84,7 +97,14 @@ class EvaluationSet:
         )
 
     def only(self, kinds: Collection[str]) -> EvaluationSet:
-        """The same pictures with no more known about them than these of ``labels``, ``masks`` and ``boxes``."""
+        """The same pictures with only some of what is known about them.
+
+        Args:
+            kinds: Which of ``labels``, ``masks`` and ``boxes`` to keep.
+
+        Returns:
+            The reduced set.
+        """
         return replace(
             self,
             labels=self.labels if "labels" in kinds else None,
@@ -94,7 +114,7 @@ class EvaluationSet:
         )
 
     def truth(self) -> dict[str, str]:
-        """Digests of what is known about the pictures, by kind, for a recipe; masks are read."""
+        """Digests of labels, masks and boxes, by kind, for a recipe; masks are read."""
         masks = None if self.masks is None else [self._mask(index) for index in range(len(self))]
         known = {"labels": self.labels, "masks": masks, "boxes": self.boxes}
         return {kind: truth_digest(self.keys, values) for kind, values in known.items() if values is not None}
@@ -114,14 +134,32 @@ class EvaluationSet:
             return ""
 
     def first(self, vit: Any) -> Tensor:
-        """The first picture that can be read, (1, 3, H, W). Raises PictureError when there is none."""
+        """The first picture that can be read, as the model takes it.
+
+        Args:
+            vit: The opened model.
+
+        Returns:
+            (1, C, H, W) float.
+
+        Raises:
+            PictureError: No picture can be read.
+        """
         for batch in self.batches(vit, 1):
             return batch.images
         reasons = [self.skipped[key] for key in self.keys if key in self.skipped]
         raise PictureError(f"none of the {len(self)} pictures can be read; the first: {reasons[0]}")
 
     def part(self, start: int, stop: int) -> EvaluationSet:
-        """A shard: pictures start..stop with all that is known about them."""
+        """The pictures from ``start`` up to ``stop`` (not included), with all that is known about them.
+
+        Args:
+            start: Position of the first picture, from 0.
+            stop: Position after the last one.
+
+        Returns:
+            A shard of this set.
+        """
         cut = slice(start, stop)
 
         def cut_of(values: Sequence[Any] | None) -> Sequence[Any] | None:
@@ -141,10 +179,18 @@ class EvaluationSet:
         )
 
     def batches(self, vit: Any, size: int) -> Iterator[Batch]:
-        """Batches of at most ``size`` pictures for an opened model, cut by position.
+        """Iterate over batches in the form that the model takes, cut by position.
 
-        With ``skip`` a batch lacks what cannot be read, which is in ``skipped`` then. Raises PictureError for a file
-        that is no longer what it was when the run began."""
+        Args:
+            vit: The opened model.
+            size: The largest number of pictures in a batch.
+
+        Yields:
+            One batch after the other. With ``skip``, pictures that cannot be read are missing, and are in ``skipped``.
+
+        Raises:
+            PictureError: A picture cannot be read (without ``skip``), or a file changed during the run.
+        """
         source = self.source
         if self.contents is not None:
             source.expect(self.contents)
@@ -161,7 +207,29 @@ def evaluation_set(
     boxes: Any = None,
     keys: Sequence[str] | None = None,
 ) -> EvaluationSet:
-    """Pictures in any form as an evaluation set; the forms are those of :func:`vitscope.pictures.picture_source`."""
+    """Bring pictures in any form into an evaluation set.
+
+    Args:
+        images: Any form that :func:`vitscope.pictures.picture_source` takes, a sample of a world, or an EvaluationSet.
+        labels: One class per picture.
+        masks: One mask (H, W) per picture.
+        boxes: For each picture a list of (x0, y0, x1, y1).
+        keys: A name for each picture, all different.
+
+    Returns:
+        The set; pictures are not read yet.
+
+    Raises:
+        EvaluationError: Labels, masks, boxes or keys for another number of pictures.
+        PictureError: Something that is no picture.
+
+    Example:
+        >>> import vitscope as vs
+        >>> pictures = vs.worlds.world("shapes").sample(3, seed=1).images()
+        >>> data = vs.evaluation.evaluation_set(pictures, labels=[7, 4, 5])
+        >>> len(data), data.labels, data.masks is None
+        (3, [7, 4, 5], True)
+    """
     if isinstance(images, EvaluationSet):
         given = {"labels": labels, "masks": masks, "boxes": boxes, "keys": keys}
         more = {kind: values for kind, values in given.items() if values is not None}

@@ -51,25 +51,51 @@ def evaluate(
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Leaderboard:
-    """Score methods on pictures: a leaderboard with the controls beside them.
+    """Score explanation methods on pictures: a leaderboard, with controls beside the methods.
 
-    images: a folder, paths, Pillow images, uint8 arrays, a ready tensor (B, 3, H, W), a sample of a world, or an
-        EvaluationSet. labels: true classes. masks, boxes: where the object or the planted evidence lies, in the
-        pictures' own pixels. keys: names of the pictures, on which their random draws depend.
-    methods: names of the registry, None for the default method beside gmar, daam, rollout and gae, as far as they apply
-        to the model; ``options`` gives a method's options by its name.
-    metrics: names of :func:`vitscope.evaluation.all_metrics`; those that never stand alone bring their companions.
-    controls: which controls share the table; all of them unless you know why not.
-    batch_size: pictures explained together; perturbed_batch_size: perturbed pictures the model sees at once. Neither
-        changes a result.
-    keep_pictures: whether the pictures on which each method does worst and best are kept for the page.
-    checkpoint: a folder in which every finished part is kept; a run that was stopped goes on from them when it is
-        called again with the same model, pictures, truth and options. With others it starts anew and leaves them
-        there. Yours to remove afterwards.
-    progress: told how far it is, in pictures × methods, and asked whether to stop; see :mod:`vitscope.progress`.
+    Args:
+        vit: The opened model.
+        images: A folder, paths, Pillow images, uint8 arrays, a ready tensor (B, 3, H, W), a sample of a world, or an
+            EvaluationSet.
+        labels: (n,) true classes, needed by some metrics and by the target ``"label"``.
+        methods: Names of methods. None takes the default method with gmar, daam, rollout and gae, as far as they apply
+            to the model.
+        metrics: Names of :func:`vitscope.evaluation.all_metrics`. Metrics that are misleading alone bring their
+            companions. The default is SRG, symmetric relevance gain: the area under the removal curve with the least
+            relevant patches first minus that with the most relevant first, in units of the score.
+        protocol: What must be equal for scores to be compared; None takes ``Protocol()``.
+        masks: (n, H, W) bool, where the object or the planted evidence is, in the pictures' own pixels.
+        boxes: For each picture a list of (x0, y0, x1, y1), likewise.
+        keys: Names of the pictures, on which their random draws depend.
+        options: Options of methods: by the method's name, a mapping of option to value.
+        controls: Which controls are in the table. Leave them all in unless there is a reason not to.
+        batch_size: Pictures explained together; it changes time and memory, not the result.
+        evaluation_batch: Perturbed pictures in one forward pass; likewise.
+        keep_pictures: Keep, for the page, the pictures on which each method does worst and best.
+        checkpoint: A folder that keeps every finished part. A run that was stopped continues from it when it is called
+            again with the same model, pictures, truth and options; with others it starts again and leaves the old
+            parts in place. It is yours to remove.
+        progress: Reports progress in pictures × methods, and is asked whether to stop, see :mod:`vitscope.progress`.
 
-    Raises EvaluationError for what does not fit together: a metric without the labels, masks or boxes it needs, a
-    method that does not apply to this model.
+    Returns:
+        The leaderboard: value, 95 % interval and paired tests for every method and metric, and values per picture.
+
+    Raises:
+        EvaluationError: A metric without the labels, masks or boxes that it needs, an unknown metric, or a method that
+            does not apply to the model.
+        PictureError: A picture that cannot be read.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> sample = vs.worlds.world("shapes").sample(4, seed=1)
+        >>> quick = vs.Protocol(removal="drop", steps=2, random_draws=1)
+        >>> board = vs.evaluate(vit, sample, methods=["dart"], metrics=["srg"], protocol=quick, controls=("random",))
+        >>> board.ranking("srg")
+        ['dart', 'random']
+
+    Source: SRG is from Blücher et al. 2024, arXiv 2401.06654; each metric's own publication is
+    ``vs.evaluation.get_metric(name).citation``.
     """
     watched(progress)
     data = evaluation_set(images, labels, masks, boxes, keys)

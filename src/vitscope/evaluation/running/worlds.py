@@ -1,4 +1,4 @@
-"""Planted-evidence worlds: every method against exact truth, with no picture of one's own."""
+"""Planted-evidence worlds: methods scored against exact truth, without any pictures of your own."""
 
 from __future__ import annotations
 
@@ -19,10 +19,27 @@ WORLD_PROTOCOL = Protocol(removal="drop", steps=12, target="label")
 
 
 def world_set(name: str, count: int = 100, seed: int = 0) -> EvaluationSet:
-    """Pictures of a world with labels and the masks of the planted evidence.
+    """Pictures of a planted-evidence world, with labels and the masks of the evidence.
 
-    Seeds are below those that the bundled models were trained on, so no model has seen these pictures. A larger
-    count begins with the pictures of a smaller one. Raises DataError for an unknown world.
+    The bundled models were trained on other seeds, so no model has seen these pictures. A larger set begins with the
+    pictures of a smaller one.
+
+    Args:
+        name: One of :func:`world_names`.
+        count: How many pictures, 1 or more.
+        seed: 0 or more.
+
+    Returns:
+        The set, ready for :func:`vitscope.evaluate`.
+
+    Raises:
+        DataError: An unknown world, a count below 1 or a negative seed.
+
+    Example:
+        >>> import vitscope as vs
+        >>> data = vs.evaluation.world_set("position", count=2)
+        >>> data.keys, data.masks[0].shape
+        (['position/0/00000', 'position/0/00001'], (96, 96))
     """
     sample = world(name).sample(count, seed)
     keys = [f"{name}/{seed}/{index:05d}" for index in range(count)]
@@ -41,9 +58,31 @@ def evaluate_world(
     progress: Progress | None = None,
     **options: Any,
 ) -> Leaderboard:
-    """Score methods on a world against its planted evidence, on the world's bundled model or on ``vit``.
+    """Score methods on a planted-evidence world, where the mask of what decides the class is known exactly.
 
-    ``progress`` is told how far it is, and asked whether to stop; other options go to :func:`vitscope.evaluate`.
+    Args:
+        name: One of :func:`world_names`.
+        methods: Names of methods; ``"all"`` stands for every method that applies.
+        metrics: Names of metrics. The default is mass, rank accuracy and AUROC against the mask, and SRG (symmetric
+            relevance gain).
+        protocol: None removes by ``drop`` in 12 steps and explains the true class.
+        count: How many pictures.
+        seed: Of the pictures.
+        vit: The model; None opens the world's bundled one.
+        progress: Reports progress, and is asked whether to stop, see :mod:`vitscope.progress`.
+        options: Further arguments of :func:`vitscope.evaluate`.
+
+    Returns:
+        The leaderboard.
+
+    Raises:
+        DataError: An unknown world.
+        EvaluationError: As :func:`vitscope.evaluate`.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vs.evaluation.evaluate_world("shapes", ["dart"], ["mass"], count=2, controls=("uniform",)).names
+        ['dart', 'uniform']
     """
     data = world_set(name, count, seed)
     opened = open_model(f"bundled/{name}") if vit is None else vit
@@ -52,5 +91,14 @@ def evaluate_world(
 
 
 def world_names() -> tuple[str, ...]:
-    """The names of the worlds."""
+    """Names of the planted-evidence worlds.
+
+    Returns:
+        The names, in a fixed order.
+
+    Example:
+        >>> import vitscope as vs
+        >>> "clever-hans" in vs.evaluation.world_names()
+        True
+    """
     return worlds()

@@ -63,17 +63,45 @@ def explain(
     progress: Progress | None = None,
     **options: Any,
 ) -> Explanation | dict[str, Explanation]:
-    """Maps of one method, or of several from shared traces.
+    """Explain pictures: one raw relevance map per picture, by one method or by several that share their passes.
 
-    ``images``: any form that ``vs.pictures.picture_source`` takes (paths, Pillow images, arrays, tensors, a source),
-    films as a ready tensor (B, T, C, H, W), or a mapping of tensors for a text model. ``method``: a name, several, or
-    a mapping from names to options; None takes DART where it applies to the model, else DAAM (`default_method`).
-    ``target``: see ``parse_target``.
-    ``clean``: give high-norm outlier patches the median of their neighbours, see ``diagnostics.clean``.
-    ``progress``: told how far it is, and asked before each batch whether to stop, see :mod:`vitscope.progress`.
-    ``options`` go to every named method that has them. Returns an Explanation, or a dict of them by name for
-    several methods. Raises MethodError for a method that is unknown or does not apply, or for an option that no
-    named method has."""
+    Args:
+        vit: The opened model.
+        images: Any form that :func:`vitscope.pictures.picture_source` takes (paths, Pillow images, arrays, tensors, a
+            source); films as a ready tensor (B, T, C, H, W); for a text model a mapping of tensors.
+        method: A name, several names, or a mapping from names to options. None takes DART where it applies to the
+            model, else DAAM, see :func:`vitscope.methods.default_method`.
+        target: What is explained. None or ``"top1"``: the predicted class's logit; ``207`` or ``"class:207"``;
+            ``"class:NAME"``; ``"top1:probability"``; ``"difference:3,5"``; one class or target for each picture; a
+            callable on the model's output (B, C) that gives one number for each picture.
+        batch_size: Pictures in one pass; it changes time and memory, not the result.
+        keep_pictures: Keep the pictures in the explanation, so that overlays can be drawn.
+        clean: Give patches whose norm is an outlier the median of their neighbours (Darcet et al. 2023).
+        progress: Reports progress, and is asked before each batch whether to stop, see :mod:`vitscope.progress`.
+        options: Options of the method, by name; each goes to every named method that has it.
+
+    Returns:
+        An Explanation with maps (B, h, w) float32 on the model's patch grid, raw: no min-max, no upsampling. For
+        several methods a dict of them by name.
+
+    Raises:
+        MethodError: A method that is unknown or does not apply to the model, or an option that no named method has.
+        TargetError: A target that is not understood or that the model does not have.
+        PictureError: Something that is no picture, or no picture that can be read.
+        AnswerError: The model's answer to a picture is not finite.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
+        >>> vs.explain(vit, pictures, "gmar", norm="l2")
+        <Explanation by gmar of 2 pictures, target top1, maps 12x12, flow over 6 blocks>
+        >>> several = vs.explain(vit, pictures, ["rollout", "daam"], target=[7, 4])
+        >>> {name: tuple(e.maps.shape) for name, e in several.items()}
+        {'rollout': (2, 12, 12), 'daam': (2, 12, 12)}
+
+    Source: each method's own publication is ``vs.methods.get_method(name).citation``.
+    """
     watched(progress)
     request = {} if method is None else _request(method, options)
     aim = by_number(parse_target(target), vit.class_names, vit.source)

@@ -1,4 +1,4 @@
-"""What ``explain`` gives back: raw maps and everything that made them."""
+"""The result of ``explain``: raw maps, with everything that made them."""
 
 from __future__ import annotations
 
@@ -32,17 +32,39 @@ PER_PICTURE = ("prefix_share", "diagnostics", "keys", "ids", "targets")
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """Maps of one method for a batch of pictures.
+    """Maps of one method for B pictures, with everything that made them.
 
-    ``maps`` (B, h, w) float32, of films (B, t, h, w): one map for each step in time of the model's grid, whose frames
-    it spans in equal parts. Raw, prefix tokens left out (their share of the absolute relevance is
-    ``metadata["prefix_share"]``, one per picture, and attention-based maps have ``metadata["diagnostics"]``);
-    ``flow`` (B, L, h, w) or None; ``classes`` (B,) the explained
-    classes or None; ``scores`` (B,); ``logits`` (B, C) or None; ``extras``: tensors with the batch first, such as
-    ``head_weights`` (B, L, H); ``pictures`` (B, H, W, 3) uint8, of films (B, t, H, W, 3),
-    what overlays are drawn on, or None. ``made``: what
-    makes explanations like this one of any pictures; with the ``keys`` and ``ids`` of the pictures in ``metadata`` it
-    is the ``recipe``. None for maps that came from outside."""
+    Maps are raw float32 on the model's patch grid: no min-max, no upsampling. Prefix tokens (class, distillation,
+    registers) are left out; their share of the absolute relevance is in ``metadata["prefix_share"]``.
+
+    Args:
+        method: Name of the method.
+        maps: (B, h, w) float32; for films (B, t, h, w), one map for each time step of the model's grid.
+        flow: (B, L, h, w) float32, one map per block; None when the method has none.
+        target: What was explained, in writing.
+        classes: (B,) long, the explained classes; None when no class was explained.
+        scores: (B,) the explained score.
+        logits: (B, C), None for models without classifier.
+        layout: Prefix tokens and patch grid; None when the model has no tokens.
+        options: Every option of the method, by name.
+        metadata: Model, precision, versions, notes; and for each picture its key, its id, its prefix share and, for
+            attention-based maps, ``diagnostics`` (outlier patches and attention sinks).
+        extras: Further tensors by name with the batch first, such as ``head_weights`` (B, L, H).
+        pictures: (B, H, W, 3) uint8, for films (B, t, H, W, 3), what overlays are drawn on; None when not kept.
+        class_names: Names of the classes, None when unknown.
+        made: The recipe without the pictures; None for maps from outside.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> e = vs.explain(vit, vs.worlds.world("shapes").sample(3, seed=1).images(), "daam")
+        >>> e
+        <Explanation by daam of 3 pictures, target top1, maps 12x12, flow over 6 blocks>
+        >>> [e.class_name(index) for index in range(len(e))]
+        ['heart', 'plus', 'ring']
+        >>> vs.Explanation.load(e.save("daam")).maps.equal(e.maps)
+        True
+    """
 
     method: str
     maps: Tensor
@@ -69,7 +91,7 @@ class Explanation:
         return int(self.maps.shape[0])
 
     def __getitem__(self, index: int) -> Explanation:
-        """The explanation of one picture, still with a batch axis of one."""
+        """The explanation of one picture, with a batch axis of one. Raises IndexError when there is no such picture."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"picture {index} of {len(self)}")
         pick = slice(index % len(self), index % len(self) + 1)
@@ -86,7 +108,10 @@ class Explanation:
 
     @property
     def recipe(self) -> Recipe | None:
-        """What made these maps: the model as it was, every option, the target, the pictures. None for outside maps."""
+        """What made these maps: the model's weights, every option, the target, the pictures.
+
+        None for maps from outside.
+        """
         if self.made is None:
             return None
         keys, ids = self.metadata["keys"], self.metadata["ids"]
@@ -96,10 +121,18 @@ class Explanation:
         return replace(self.made, pictures=pictures_digest(keys, ids), count=len(self), truth=truth)
 
     def merge(self, *others: Explanation) -> Explanation:
-        """Explanations of other pictures, made alike, as one; in the order in which they are given.
+        """Join explanations of different pictures that were made in the same way, in the given order.
 
-        Raises RecipeError, naming what differs, when another model, method, option or target made one of them, and for
-        a picture that is in two of them."""
+        Args:
+            others: Explanations to append.
+
+        Returns:
+            One explanation of all the pictures.
+
+        Raises:
+            RecipeError: They differ in model, method, option or target (the message names it), or a picture is in
+                two of them.
+        """
         parts = (self, *others)
         recipes = [part.recipe for part in parts]
         if any(recipe is None for recipe in recipes):
@@ -125,7 +158,14 @@ class Explanation:
         return merged
 
     def class_name(self, index: int) -> str:
-        """Name of the explained class of a picture, its number when names are unknown, '' without a class."""
+        """The name of the class explained for a picture.
+
+        Args:
+            index: The picture, from 0.
+
+        Returns:
+            The name; the number of the class when names are unknown; an empty text when no class was explained.
+        """
         if self.classes is None:
             return ""
         number = int(self.classes[index])
@@ -135,46 +175,90 @@ class Explanation:
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """The part of the picture that the cells of the maps cover: top, left, bottom, right as shares of its sides."""
+        """The part of the picture that the maps cover: top, left, bottom, right, each as a share (0..1) of its side."""
         top, left, bottom, right = self.metadata.get("extent", (0.0, 0.0, 1.0, 1.0))
         return float(top), float(left), float(bottom), float(right)
 
     # ---- drawing ---------------------------------------------------------------------------------------------
     def overlay(self, index: int = 0, **options: Any) -> Image.Image:
-        """The map of one picture drawn over it; ``options`` are those of ``vitscope.reports.overlay``.
+        """Draw the map of one picture over it.
 
-        Raises PictureError when the explanation holds no pictures, and for a film."""
+        Args:
+            index: The picture, from 0.
+            options: Those of :func:`vitscope.reports.overlay`.
+
+        Returns:
+            An RGB image.
+
+        Raises:
+            PictureError: The explanation holds no pictures (explain with ``keep_pictures=True``), or is of films.
+        """
         drawn: Image.Image = drawn_by("explanations.drawing", "overlay")(self, index, **options)
         return drawn
 
     def strip(self, index: int = 0, **options: Any) -> Image.Image:
-        """One picture's flow, block by block, in a row with one colour bar; of a film one map for each step in time.
+        """Draw one picture's flow in a row, block by block, with one colour bar; of a film, one map for each time step.
 
-        ``options`` are those of ``vitscope.reports.strip``. Raises MethodError for a method without a flow."""
+        Args:
+            index: The picture, from 0.
+            options: Those of :func:`vitscope.reports.strip`.
+
+        Returns:
+            An RGB image.
+
+        Raises:
+            MethodError: The method has no flow.
+        """
         drawn: Image.Image = drawn_by("explanations.drawing", "strip")(self, index, **options)
         return drawn
 
     def frames(self, index: int = 0, **options: Any) -> list[Image.Image]:
-        """One picture's flow, or one film, as pictures of one size, one for each step.
+        """Draw one picture's flow, or one film, as images of one size, one for each block or time step.
 
-        ``options`` are those of ``vitscope.reports.frames``. Raises MethodError for a method without a flow."""
+        Args:
+            index: The picture, from 0.
+            options: Those of :func:`vitscope.reports.frames`.
+
+        Returns:
+            The images, RGB.
+
+        Raises:
+            MethodError: The method has no flow.
+        """
         drawn: list[Image.Image] = drawn_by("explanations.drawing", "frames")(self, index, **options)
         return drawn
 
     def animation(
         self, index: int, path: str | os.PathLike[str], *, seconds_per_frame: float = 0.5, **options: Any
     ) -> Path:
-        """Write those frames one after the other as .gif, .webp or .mp4; returns the path.
+        """Write the frames of one picture's flow, or of one film, as an animation.
 
-        ``options`` are those of ``vitscope.reports.frames``. Raises MethodError for a method without a flow."""
+        Args:
+            index: The picture, from 0.
+            path: A file that ends in .gif, .webp or .mp4.
+            seconds_per_frame: How long each frame is shown.
+            options: Those of :func:`vitscope.reports.frames`.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            MethodError: The method has no flow.
+        """
         animation = drawn_by("explanations.drawing", "animation")
         made: Path = animation(self, index, path, seconds_per_frame=seconds_per_frame, **options)
         return made
 
     def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str:
-        """A self-contained page with a card for each picture; also written to ``path`` where one is given.
+        """A self-contained page with a card for each picture; written to ``path`` when one is given.
 
-        ``options`` are those of ``vitscope.reports.page``, which takes the maps of several methods on one page."""
+        Args:
+            path: Where to write it; None writes nothing.
+            options: Those of :func:`vitscope.reports.page`, which can show several methods on one page.
+
+        Returns:
+            The HTML text.
+        """
         text: str = drawn_by("explanations.page", "page")(self, path, **options)
         return text
 
@@ -184,9 +268,17 @@ class Explanation:
 
     # ---- on disk ---------------------------------------------------------------------------------------------
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write everything to one safetensors file (ending added when missing); returns its path.
+        """Write everything to one safetensors file, atomically: the file is complete or absent.
 
-        The file appears whole or not at all. Raises OutputError when it cannot be written."""
+        Args:
+            path: The file; ``.safetensors`` is added when missing.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         arrays = {"maps": self.maps, "scores": self.scores}
         for name in OPTIONAL:
             value = getattr(self, name)
@@ -206,7 +298,17 @@ class Explanation:
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Explanation:
-        """Read what ``save`` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
+        """Read an explanation that :meth:`save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The explanation, equal to the one that was saved.
+
+        Raises:
+            StorageError: The file is damaged, or of another kind or version.
+        """
         arrays, note = tensors.load(path, KIND)
         with decoding(path, KIND):
             names = note["class_names"]
