@@ -158,15 +158,15 @@ def register_metric(
 
 
 def all_metrics() -> list[MetricInfo]:
-    """All registered metrics, faithfulness first.
+    """All registered metrics.
 
     Returns:
         What is known of each metric: name, family, citation, what it requires.
 
     Example:
         >>> import vitscope as vs
-        >>> [info.name for info in vs.evaluation.all_metrics()][:3]
-        ['srg', 'mif', 'lif']
+        >>> sorted(info.name for info in vs.evaluation.all_metrics() if info.family == "localisation")[:3]
+        ['auroc', 'average-precision', 'mass']
     """
     _load()
     return list(_METRICS.values())

@@ -70,7 +70,7 @@ def evaluate(
         options: Options of methods: by the method's name, a mapping of option to value.
         controls: Which controls are in the table. Leave them all in unless there is a reason not to.
         batch_size: Pictures explained together; it changes time and memory, not the result.
-        evaluation_batch: Perturbed pictures in one forward pass; likewise.
+        perturbed_batch_size: Perturbed pictures in one forward pass; likewise.
         keep_pictures: Keep, for the page, the pictures on which each method does worst and best.
         checkpoint: A folder that keeps every finished part. A run that was stopped continues from it when it is called
             again with the same model, pictures, truth and options; with others it starts again and leaves the old
