@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
@@ -15,7 +14,6 @@ from vitscope.evaluation.metric import (
     get_metric,
     register_metric,
     statistics_of,
-    temporarily,
 )
 
 from .conftest import MakeCase, subject_of
@@ -98,15 +96,19 @@ def test_merging_twice_the_same_pictures_is_refused(make_case: MakeCase) -> None
         first.update_rows(["a"], torch.zeros(2, 2))
 
 
-def test_a_new_metric_is_one_registered_function(make_case: MakeCase) -> None:
-    info = dataclasses.replace(
-        get_metric("srg"), name="peak", function=lambda subject: subject.maps.amax((1, 2))
+def test_a_new_metric_is_one_registered_function(
+    make_case: MakeCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {info.name: info for info in all_metrics()}
+    monkeypatch.setattr("vitscope.evaluation.metric._METRICS", known)
+    register_metric("peak", family="", title="", citation="", higher_is_better=True)(
+        lambda subject: subject.maps.amax((1, 2))
     )
-    with temporarily(info):
-        metric = Metric("peak")
-        subject = subject_of(make_case(3))
-        metric.update(subject)
-        assert metric.compute() == pytest.approx(float(subject.maps.amax((1, 2)).mean()))
+    metric = Metric("peak")
+    subject = subject_of(make_case(3))
+    metric.update(subject)
+    assert metric.compute() == pytest.approx(float(subject.maps.amax((1, 2)).mean()))
+    monkeypatch.undo()
     with pytest.raises(EvaluationError):
         get_metric("peak")
     with pytest.raises(EvaluationError, match="exists already"):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitscope.heads.distance.hops import DISTANCES, grid_geometry, hop_of_offset, offset_pair_counts
+from vitscope.heads.distance.hops import Distance, grid_geometry, hop_of_offset
 from vitscope.heads.distance.profiles import add_rows, finish, profile_attention, start_sums, uniform_profiles
 from vitscope.heads.errors import HeadsError
+
+DISTANCES = get_args(Distance)
 
 
 def random_attention(batch: int, heads: int, tokens: int, seed: int = 0) -> torch.Tensor:
@@ -108,8 +111,8 @@ def test_the_uniform_baseline_is_flat_in_strength() -> None:
     found = uniform_profiles(1, grid_geometry((4, 6)))
     torch.testing.assert_close(found.strength, torch.full_like(found.strength, 1 / 25), rtol=1e-5, atol=0)
     assert float(found.entropy) == pytest.approx(math.log2(25), abs=1e-5)
-    counts = offset_pair_counts((4, 6))
-    assert float(counts.sum()) == 24 * 24
+    along = [size - torch.arange(1 - size, size).abs() for size in (4, 6)]
+    counts = (along[0][:, None] * along[1]).double()  # pairs of patches with each offset
     torch.testing.assert_close(found.offsets[0, 0], counts / 24 / 25, rtol=1e-5, atol=1e-9)
 
 

@@ -83,15 +83,6 @@ def test_mask_is_the_nearest_resized_mask(rule: str) -> None:
         assert bool(moved[row, column]) == wanted
 
 
-def test_points_there_and_back_and_the_visible_part() -> None:
-    geometry = recipe("short", (32, 32)).geometry((60, 100))
-    points = torch.tensor([[3.0, 4.0], [50.0, 59.0]])
-    assert torch.allclose(geometry.to_original(geometry.points(points)), points, atol=1e-4)
-    left, top, right, bottom = geometry.visible()
-    assert (top, bottom) == (0.0, 60.0)
-    assert left + right == pytest.approx(100, abs=2) and right - left == pytest.approx(60, abs=2)
-
-
 def test_cropped_away_boxes_have_no_area() -> None:
     geometry = recipe("short", (32, 32)).geometry((30, 300))
     left, top, right, bottom = geometry.boxes([0, 0, 10, 30]).tolist()

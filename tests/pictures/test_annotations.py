@@ -18,16 +18,13 @@ from vitscope.errors import DataError
 from vitscope.pictures.annotations import (
     ObjectRecord,
     PictureRecord,
-    join_annotations,
     read_annotations,
     read_boxes,
     read_coco,
-    read_folder,
     read_labels,
     read_voc,
 )
 from vitscope.pictures.annotations.coco import _decompressed
-from vitscope.pictures.masks import read_class_numbers
 
 
 def written(path: Path, content: str | bytes | dict[str, Any]) -> Path:
@@ -213,20 +210,6 @@ def test_bad_voc_files_are_refused_in_one_line(tmp_path: Path, content: str | by
     assert "\n" not in str(error.value)
 
 
-def test_voc_masks(tmp_path: Path) -> None:
-    values = np.zeros((4, 5), dtype=np.uint8)
-    values[1, 2], values[3, 4] = 7, 255
-    mask = Image.fromarray(values).convert("P")
-    mask.putdata(values.flatten().tolist())
-    mask.save(tmp_path / "m.png")
-    assert np.array_equal(read_class_numbers(tmp_path / "m.png"), values)
-    Image.new("RGB", (3, 3)).save(tmp_path / "rgb.png")
-    with pytest.raises(DataError, match="palette or in grey"):
-        read_class_numbers(tmp_path / "rgb.png")
-    with pytest.raises(DataError, match="not a readable mask"):
-        read_class_numbers(written(tmp_path / "text.png", "hello"))
-
-
 def test_missing_and_unknown_files(tmp_path: Path) -> None:
     for name in ("none.csv", "none.json", "none.xml", "none.bin"):
         with pytest.raises(DataError, match=r"no file|cannot be read"):
@@ -235,16 +218,6 @@ def test_missing_and_unknown_files(tmp_path: Path) -> None:
         read_annotations(written(tmp_path / "boxes.txt", "x"))
     with pytest.raises(DataError, match=r"no \.xml files"):
         read_annotations(tmp_path)
-
-
-def test_joining_labels_and_boxes(tmp_path: Path) -> None:
-    labels = read_folder(tmp_path, written(tmp_path / "l.csv", "file,class_index\na.jpg,4\nc.jpg,5\n"))
-    known = PictureRecord(tmp_path / "elsewhere" / "a.jpg", 1, "x", (9, 9), (ObjectRecord((0, 0, 2, 2)),))
-    one, other = join_annotations(labels, [known])
-    assert (one.label, one.size, one.boxes()) == (4, (9, 9), [(0, 0, 2, 2)])
-    assert other.objects == () and other.label == 5
-    with pytest.raises(DataError, match="None of the 1 pictures"):
-        join_annotations(labels[1:], [known])
 
 
 def _literal_fill(

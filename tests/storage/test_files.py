@@ -111,22 +111,6 @@ def test_a_thousand_folders_deep(tmp_path: Path) -> None:
             break
 
 
-def test_write_new_never_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files.write_new(tmp_path / "x", "first")
-    with pytest.raises(OutputError, match="is already there"):
-        files.write_new(tmp_path / "x", "second")
-
-    def no_links(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", no_links)
-    files.write_new(tmp_path / "y", "first")
-    with pytest.raises(OutputError, match="is already there"):
-        files.write_new(tmp_path / "y", "second")
-    assert (tmp_path / "x").read_text() == (tmp_path / "y").read_text() == "first"
-    assert names(tmp_path) == ["x", "y"]
-
-
 def test_make_folder(tmp_path: Path) -> None:
     assert files.make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert names(tmp_path / "a" / "b") == []

@@ -66,7 +66,6 @@ def test_pictures_and_pages_are_told_too(disk: Path) -> None:
     for write in (
         lambda: save_png(Image.effect_noise((99, 99), 9), disk / "new" / "a.png"),
         lambda: files.write(disk / "a.html", "<p>" * 999),
-        lambda: files.write_new(disk / "a.txt", "text"),
     ):
         with pytest.raises(OutputError, match=r"cannot write .*No space left on device"):
             write()

@@ -8,8 +8,7 @@ over pictures serves all metrics.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -195,16 +194,6 @@ def get_metric(name: str) -> MetricInfo:
             f"no metric is named {name!r}; did you mean {', '.join(nearest(name, _METRICS))}?"
         )
     return _METRICS[name]
-
-
-@contextmanager
-def temporarily(info: MetricInfo) -> Iterator[None]:
-    """Have a metric registered for the length of a ``with`` block (examples, tests)."""
-    _METRICS[info.name] = info
-    try:
-        yield
-    finally:
-        del _METRICS[info.name]
 
 
 def _load() -> None:

@@ -142,7 +142,7 @@ class Anatomy:
     pooling: ``class``, ``class+distillation``, ``mean``, ``class+mean``, ``mean of all tokens``, ``attention``,
     ``other``, or ``none`` where no tokens were found. readout: the weight of each token in it (N,), None where it
     depends on the picture. convolves: patches also mix in convolutions after the first block, so that a token which
-    no attention sees is still not gone. output_width: size of the last axis of the output. trailing: tokens that
+    no attention sees is still not gone. trailing: tokens that
     follow the patches, which is not supported (layout is None then). asunder: why the blocks are no one chain, None
     when each is read by the next and the last one leads to the output. misplaced: why token i cannot be taken for patch
     i, None when it was seen to be so. output: the way to the scores in what the model returns, None where none are
@@ -162,7 +162,6 @@ class Anatomy:
     parameters: int
     readout: tuple[float, ...] | None
     post_norm: bool = False
-    output_width: int | None = None
     convolves: bool = False
     trailing: int = 0
     asunder: str | None = None

@@ -68,20 +68,6 @@ def unequal(mask: str, shape: tuple[int, ...], size: tuple[int, int]) -> str:
     return said + turned if shape == size[::-1] else said
 
 
-def read_class_numbers(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """The class numbers (H, W) of a VOC mask: 0 is ground, 255 undecided. Raises DataError for another file."""
-    source = Path(path)
-    try:
-        with open_picture(source, max_pixels) as picture:
-            if picture.mode not in ("P", "L"):
-                raise DataError(
-                    f"{source}: expected a mask with a palette or in grey, got mode {picture.mode}; convert it"
-                )
-            return np.array(upright(picture), dtype=np.uint8)
-    except PictureError as error:
-        raise DataError(f"not a readable mask: {error}; expected a PNG of class numbers") from error
-
-
 def upright_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(H, W) of a picture file as it is shown, its EXIF rotation applied; no pixel is decoded. Raises PictureError."""
     with open_file(path) as stream:

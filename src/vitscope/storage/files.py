@@ -6,7 +6,6 @@ import contextlib
 import os
 import stat
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 from vitscope.errors import OutputError, StorageError
@@ -35,17 +34,7 @@ def write(path: Place, content: Content) -> Path:
         'whole or not at all'
     """
     target = Path(path)
-    _put(target, content, os.replace)
-    return target
-
-
-def write_new(path: Place, content: Content) -> Path:
-    """As `write`, but only where nothing stands yet; of two processes that try, one writes and the other is told.
-
-    Raises OutputError when something is there already, or when the place cannot be written.
-    """
-    target = Path(path)
-    _put(target, content, _place_new)
+    _put(target, content)
     return target
 
 
@@ -92,8 +81,8 @@ def read(path: Place) -> bytes:
         raise StorageError(f"cannot read {path} ({_reason(error)}); check the path") from None
 
 
-def _put(target: Path, content: Content, place: Callable[[Path, Path], None]) -> None:
-    """Write a temporary file beside ``target`` and let ``place(temporary, target)`` give it its name."""
+def _put(target: Path, content: Content) -> None:
+    """Write a temporary file beside ``target``, and let it take its place."""
     # Names that are not UTF-8 reach us as lone surrogates; they are written as \udcXX, which always works.
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     temporary = target.with_name(_once()) if target.name else target / _once()
@@ -104,12 +93,10 @@ def _put(target: Path, content: Content, place: Callable[[Path, Path], None]) ->
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        place(temporary, target)
+        os.replace(temporary, target)
     except BaseException as error:
         with contextlib.suppress(OSError, ValueError):
             os.unlink(temporary)
-        if isinstance(error, FileExistsError):
-            raise OutputError(f"{target} is already there; choose another name") from None
         if isinstance(error, (OSError, ValueError)):
             raise OutputError(f"cannot write {target} ({_reason(error)}); choose another place") from None
         raise
@@ -122,24 +109,6 @@ def _keep_rights(target: Path, descriptor: int) -> None:
         before = os.lstat(target)
         if stat.S_ISREG(before.st_mode):
             os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
-
-
-def _place_new(temporary: Path, target: Path) -> None:
-    """Give a file its name, where nothing has it yet."""
-    try:
-        os.link(temporary, target, follow_symlinks=False)
-    except FileExistsError:
-        raise
-    except (OSError, NotImplementedError):
-        # A file system without hard links: hold the name with an empty file, then put the whole one there.
-        os.close(os.open(target, _NEW, 0o666))
-        try:
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(target)
-            raise
-    else:
-        os.unlink(temporary)
 
 
 def _once() -> str:

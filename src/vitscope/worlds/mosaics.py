@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -35,32 +34,6 @@ class MosaicPlan:
     def target(self) -> int:
         """The index of the picture that is explained."""
         return self.members[self.cell]
-
-
-@dataclass(frozen=True)
-class Mosaics:
-    """Mosaics, with the class to explain and the mask of the evidence for each.
-
-    Made by :func:`make_mosaics`.
-
-    Args:
-        pictures: n mosaics, RGB.
-        labels: (n,) long, the class of the picture that is explained.
-        masks: (n, H, W) bool, True in the cell of that picture.
-        plans: The n plans that the mosaics were tiled from.
-
-    Example:
-        >>> import vitscope as vs
-        >>> sample = vs.worlds.world("shapes").sample(4, seed=1)
-        >>> mosaics = vs.worlds.make_mosaics(sample.images(), sample.labels.tolist(), size=(96, 96))
-        >>> len(mosaics.pictures), tuple(mosaics.masks.shape), mosaics.masks[0].float().mean().item()
-        (4, (4, 96, 96), 0.25)
-    """
-
-    pictures: list[Image.Image]
-    labels: Tensor
-    masks: Tensor
-    plans: tuple[MosaicPlan, ...]
 
 
 def plan_mosaics(labels: Sequence[int], side: int = 2, seed: int = 0) -> list[MosaicPlan]:
@@ -108,84 +81,6 @@ def plan_mosaics(labels: Sequence[int], side: int = 2, seed: int = 0) -> list[Mo
         members[0], members[cell] = members[cell], members[0]
         plans.append(MosaicPlan(tuple(members), cell))
     return plans
-
-
-def make_mosaics(
-    pictures: Sequence[Image.Image],
-    labels: Sequence[int],
-    side: int = 2,
-    size: tuple[int, int] = (224, 224),
-    seed: int = 0,
-) -> Mosaics:
-    """Tile one mosaic for each picture, each cell the centre of its picture, resized to the cell.
-
-    Args:
-        pictures: n pictures of any size.
-        labels: One class for each of them.
-        side: Cells along a side, 2 or more.
-        size: Height and width of a mosaic, in pixels.
-        seed: Seed of the random cells, see :func:`plan_mosaics`.
-
-    Returns:
-        n mosaics with labels (n,) and masks (n, height, width).
-
-    Raises:
-        DataError: A number of labels other than that of the pictures, fewer classes than cells, or cells of less
-            than a pixel.
-
-    Example:
-        >>> import vitscope as vs
-        >>> sample = vs.worlds.world("shapes").sample(4, seed=1)
-        >>> mosaics = vs.worlds.make_mosaics(sample.images(), sample.labels.tolist(), size=(96, 64))
-        >>> mosaics.pictures[0].size, tuple(mosaics.masks.shape)
-        ((64, 96), (4, 96, 64))
-    """
-    if len(pictures) != len(labels):
-        raise DataError(
-            f"Expected a label for each of {len(pictures)} pictures, got {len(labels)}; give one for each"
-        )
-    plans = plan_mosaics(labels, side, seed)
-    masks = cell_masks(size, side)
-    return Mosaics(
-        [tile_pictures([pictures[member] for member in plan.members], side, size) for plan in plans],
-        torch.tensor([int(label) for label in labels]),
-        torch.stack([masks[plan.cell] for plan in plans]),
-        tuple(plans),
-    )
-
-
-def tile_pictures(pictures: Sequence[Image.Image], side: int, size: tuple[int, int]) -> Image.Image:
-    """Tile side² pictures, row by row, into one; each is cut to the shape of its cell from its centre and resized.
-
-    Args:
-        pictures: side² pictures of any size.
-        side: Cells along a side.
-        size: Height and width of the result, in pixels.
-
-    Returns:
-        The mosaic, RGB.
-
-    Raises:
-        DataError: Another number of pictures, or cells of less than a pixel.
-
-    Example:
-        >>> import vitscope as vs
-        >>> four = vs.worlds.world("shapes").sample(4, seed=1).images()
-        >>> vs.worlds.tile_pictures(four, side=2, size=(64, 96)).size
-        (96, 64)
-    """
-    rows, columns = cuts(size[0], side), cuts(size[1], side)
-    _check_count(len(pictures), side)
-    canvas = Image.new("RGB", (size[1], size[0]))
-    for cell, picture in enumerate(pictures):
-        y, x = divmod(cell, side)
-        width, height = columns[x + 1] - columns[x], rows[y + 1] - rows[y]
-        scale = min(picture.width / width, picture.height / height)
-        left, top = (picture.width - width * scale) / 2, (picture.height - height * scale) / 2
-        window = (left, top, left + width * scale, top + height * scale)
-        small = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC, box=window)
-        canvas.paste(small, (columns[x], rows[y]))
-    return canvas
 
 
 def tile(tiles: Tensor, side: int) -> Tensor:

@@ -144,14 +144,6 @@ class PatternAtlas(HasOrigin):
         """Codes (n, latent) as maps whose rows sum to 1 (pooled form) or that sum to 1 (offset form)."""
         return decoded(self.coder, codes, self.form)
 
-    def head_prototype(self, block: int, head: int, model: int = 0) -> Tensor:
-        """The decoded mean code of one head's maps, (side, side)."""
-        name = self.metadata["models"][model]["name"]
-        chosen = (self.maps["model"] == name) & (self.maps["block"] == block) & (self.maps["head"] == head)
-        if not chosen.any():
-            raise HeadsError(f"expected a head of the atlas, got block {block}, head {head}; see atlas.heads")
-        return self.decode(self.codes[chosen.to_numpy()].mean(0, keepdims=True))[0]
-
     def with_null(self, null: pd.DataFrame) -> PatternAtlas:
         """The atlas together with the pattern mixes of a model with random weights."""
         return replace(self, null=null)

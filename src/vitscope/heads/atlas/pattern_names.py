@@ -15,22 +15,6 @@ from numpy.typing import NDArray
 from vitscope.heads.atlas.features import FEATURES
 
 DIRECTIONS = {"left": "right", "right": "left", "up": "down", "down": "up"}
-PATTERN_NAMES = (
-    "uniform",
-    "fixed-key stripe",
-    "self",
-    "left neighbour",
-    "right neighbour",
-    "up neighbour",
-    "down neighbour",
-    "local ring",
-    "row",
-    "column",
-    "content-driven",
-    "broad local",
-    "distant",
-    "mixed",
-)
 
 
 @dataclass(frozen=True)

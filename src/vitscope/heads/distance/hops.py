@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +17,6 @@ from vitscope.heads.errors import HeadsError
 
 Distance = Literal["chebyshev", "manhattan", "euclidean"]
 """How hops between two patches are counted."""
-DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
 
 def hop_of_offset(delta_y: Tensor, delta_x: Tensor, distance: str = "chebyshev") -> Tensor:
@@ -85,11 +84,3 @@ def grid_geometry(grid: tuple[int, int], distance: str = "chebyshev") -> GridGeo
     return GridGeometry(
         (height, width), distance, hops, offsets, ring_counts, hop_of_offset(all_y, all_x, distance)
     )
-
-
-def offset_pair_counts(grid: tuple[int, int]) -> Tensor:
-    """(2h-1, 2w-1) float: the number of (query, key) pairs of the grid with each offset; sums to P squared."""
-    height, width = grid
-    along_y = height - torch.arange(1 - height, height).abs()
-    along_x = width - torch.arange(1 - width, width).abs()
-    return (along_y[:, None] * along_x[None, :]).double()

@@ -25,7 +25,7 @@ from vitscope.heads.moments import Moments
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, heads_recipe
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.rankings.correlation import spearman
-from vitscope.heads.table import HeadTable, merged_metadata
+from vitscope.heads.table import merged_metadata
 from vitscope.options.bounds import BatchSize, Folder
 from vitscope.options.door import checked
 from vitscope.pictures import Images, picture_source
@@ -120,16 +120,6 @@ class StrengthProfile(HasOrigin):
             )
         return self.values[name]
 
-    @property
-    def class_given(self) -> NDArray[np.float64] | None:
-        """(L, H) mass that the class query gives to the patches; None without a class token."""
-        return self["from_prefix"][..., self.prefix.index("class")] if "class" in self.prefix else None
-
-    @property
-    def class_taken(self) -> NDArray[np.float64] | None:
-        """(L, H) mass that the class token takes from patch queries (mean); None without a class token."""
-        return self["to_prefix"][..., self.prefix.index("class")] if "class" in self.prefix else None
-
     def to_pandas(self) -> pd.DataFrame:
         """One row per head and hop k: mass, strength, their spread, the uniform baseline, and the head's scalars."""
         L, H, K = self["mass"].shape
@@ -186,10 +176,6 @@ class StrengthProfile(HasOrigin):
             np.unravel_index(int(pick(values)), values.shape) for pick in (np.nanargmin, np.nanargmax)
         )
         return (self.blocks[low[0]], int(low[1])), (self.blocks[high[0]], int(high[1]))
-
-    def as_table(self) -> HeadTable:
-        """The scalars per picture as a HeadTable (for agreement with importance)."""
-        return HeadTable(dict(self.scalars), self.pictures, self.metadata, self.origin)
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one safetensors file (ending added when missing); returns its path."""

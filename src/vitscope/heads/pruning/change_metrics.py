@@ -25,20 +25,19 @@ class MetricInfo:
     title: str
     family: str
     signed: bool
-    needs_labels: bool = False
 
 
 _INFOS = (
-    MetricInfo("probability_drop_label", "probability of the label, drop", "output", True, True),
+    MetricInfo("probability_drop_label", "probability of the label, drop", "output", True),
     MetricInfo("probability_drop_top", "probability of the prediction, drop", "output", True),
     MetricInfo("js_divergence", "Jensen-Shannon divergence (bits)", "output", False),
     MetricInfo("kl_divergence", "KL divergence (bits)", "output", False),
-    MetricInfo("logit_drop_label", "logit of the label, drop", "output", True, True),
+    MetricInfo("logit_drop_label", "logit of the label, drop", "output", True),
     MetricInfo("logit_drop_top", "logit of the prediction, drop", "output", True),
-    MetricInfo("loss_rise_label", "cross-entropy of the label, rise (nats)", "output", True, True),
+    MetricInfo("loss_rise_label", "cross-entropy of the label, rise (nats)", "output", True),
     MetricInfo("loss_rise_top", "cross-entropy of the prediction, rise (nats)", "output", True),
     MetricInfo("flip", "prediction flipped", "output", False),
-    MetricInfo("accuracy_drop", "accuracy, drop", "output", True, True),
+    MetricInfo("accuracy_drop", "accuracy, drop", "output", True),
     MetricInfo("class_cosine_block", "class token after the block, 1 - cosine", "representation", False),
     MetricInfo("class_l2_block", "class token after the block, L2", "representation", False),
     MetricInfo("class_cosine_last", "class token at the last block, 1 - cosine", "representation", False),

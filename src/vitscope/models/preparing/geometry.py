@@ -30,10 +30,6 @@ class Geometry:
         """Original (..., 2) x, y to input coordinates (..., 2), float32; may fall outside the input."""
         return _pairs(points) * self._scale_xy + self._offset_xy
 
-    def to_original(self, points: Any) -> Tensor:
-        """Input (..., 2) x, y to original coordinates (..., 2), float32."""
-        return (_pairs(points) - self._offset_xy) / self._scale_xy
-
     def boxes(self, boxes: Any, *, clip: bool = True) -> Tensor:
         """Boxes (..., 4) as x0, y0, x1, y1 of the original to input coordinates, float32.
 
@@ -61,17 +57,6 @@ class Geometry:
         picked = values[..., rows, :][..., columns]
         inside = row_inside[:, None] & column_inside[None, :]
         return torch.where(inside, picked, torch.zeros_like(picked))
-
-    def visible(self) -> tuple[float, float, float, float]:
-        """The part x0, y0, x1, y1 of the original that the model sees."""
-        spans = [
-            (max(0.0, -offset / scale), min(float(whole), (seen - offset) / scale))
-            for whole, seen, scale, offset in zip(
-                self.original, self.input, self.scale, self.offset, strict=True
-            )
-        ]
-        (top, bottom), (left, right) = spans
-        return left, top, right, bottom
 
     @property
     def _scale_xy(self) -> Tensor:

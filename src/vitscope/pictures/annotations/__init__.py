@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitscope.pictures.annotations.boxes import join_annotations, read_annotations, read_boxes
+from vitscope.pictures.annotations.boxes import read_annotations, read_boxes
 from vitscope.pictures.annotations.coco import read_coco
 from vitscope.pictures.annotations.labels import read_folder, read_labels
 from vitscope.pictures.annotations.matching import read_known
@@ -12,7 +12,6 @@ from vitscope.pictures.annotations.voc import read_voc
 __all__ = [
     "ObjectRecord",
     "PictureRecord",
-    "join_annotations",
     "read_annotations",
     "read_boxes",
     "read_coco",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from vitscope.errors import DataError
@@ -65,31 +64,6 @@ def read_boxes(path: str | Path, folder: str | Path | None = None) -> list[Pictu
             inside(root, name, str(source)), known[0].class_index, known[0].name, sizes[name], tuple(known)
         )
         for name, known in objects.items()
-    ]
-
-
-def join_annotations(
-    records: Iterable[PictureRecord], annotated: Iterable[PictureRecord]
-) -> list[PictureRecord]:
-    """The labelled pictures with the objects that were annotated for files of the same name.
-
-    A picture without annotation keeps its own objects; labels are never overwritten.
-
-    Raises:
-        DataError: when no file name of one list is in the other, which is a wrong file rather than a gap.
-    """
-    known = {record.path.name: record for record in annotated}
-    listed = list(records)
-    if listed and not any(record.path.name in known for record in listed):
-        raise DataError(
-            f"None of the {len(listed)} pictures (such as {listed[0].path.name}) is among the {len(known)} annotated "
-            "ones; check that both are of the same folder"
-        )
-    return [
-        record.with_objects(known[record.path.name].objects, known[record.path.name].size)
-        if record.path.name in known
-        else record
-        for record in listed
     ]
 
 

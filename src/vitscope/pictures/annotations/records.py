@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +66,6 @@ class PictureRecord:
                 else _unrolled(known.runs, height, width)
             )
         return union
-
-    def with_objects(self, objects: tuple[ObjectRecord, ...], size: tuple[int, int] | None) -> PictureRecord:
-        """The same picture with its objects, and its size where the annotations tell it."""
-        return replace(self, objects=objects, size=size or self.size)
 
 
 def checked_box(values: tuple[float, float, float, float], size: tuple[int, int] | None, where: str) -> Box:

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -92,8 +92,3 @@ def photo_uri(picture: Image.Image, longer_side: int) -> str:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=88, subsampling=0)
     return data_uri(buffer.getvalue(), "image/jpeg")
-
-
-def style_of(properties: Mapping[str, str]) -> str:
-    """A style attribute of plain properties."""
-    return ";".join(f"{key}:{value}" for key, value in properties.items())

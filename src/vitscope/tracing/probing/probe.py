@@ -158,7 +158,6 @@ class _Conclusion:
             parameters=sum(p.numel() for p in self.model.parameters()),
             readout=readout,
             post_norm=last is not None and id(last.output) in self.recorder.normed,
-            output_width=int(self.logits.shape[-1]) if self.logits is not None else None,
             convolves=self._convolves(layout),
             trailing=trailing,
             asunder=self.asunder,
