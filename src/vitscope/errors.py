@@ -108,6 +108,10 @@ class DamagedError(StorageError):
     """A saved result is not as it was written: cut off, changed, or only in part there."""
 
 
+class PlaceError(VitscopeError, IndexError):
+    """A result was asked for a picture that it does not have."""
+
+
 class RecipeError(VitscopeError):
     """Results that were not made alike were to be put together."""
 

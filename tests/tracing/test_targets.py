@@ -112,7 +112,7 @@ WRONG: list[tuple[Any, str]] = [
     ("difference:3,40", "class 40 does not exist"),
     ([1, 2], r"one class or 3 classes \(one per picture\), got 2"),
     ("top11", "the model has 10 classes"),
-    ("top0", "k >= 1"),
+    ("top0", "k as a whole number from 1"),
     ("cat", r"'cat'"),
     (True, "got a boolean"),
     (torch.tensor([1.0, 2.0, 3.0]), "integer class indices"),
@@ -131,9 +131,9 @@ def test_errors_are_one_line_with_a_cause(target: Any, message: str) -> None:
 
 
 def test_quantities_are_checked() -> None:
-    with pytest.raises(TargetError, match="expected one of logit"):
+    with pytest.raises(TargetError, match="expected quantity as 'logit', 'log_probability' or 'probability'"):
         TopK(1, "loss")
-    with pytest.raises(TargetError, match="expected one of logit"):
+    with pytest.raises(TargetError, match="expected quantity as 'logit', 'log_probability' or 'probability'"):
         ClassIndex(1, "loss")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
 
 from vitscope.interruption import held
+from vitscope.tracing import Vit
 
 
 class Cascade:
@@ -21,7 +21,7 @@ class Cascade:
     every shard sees the same randomised models.
     """
 
-    def __init__(self, vit: Any, seed: int) -> None:
+    def __init__(self, vit: Vit, seed: int) -> None:
         self._seed = seed
         module = copy.deepcopy(vit.model)
         self._vit = type(vit)(
@@ -39,7 +39,7 @@ class Cascade:
         self._parts.append(rest)
         self.names = (*paths, "rest")
 
-    def levels(self) -> Iterator[Any]:
+    def levels(self) -> Iterator[Vit]:
         """The opened copy after each level; restored when the loop ends or is left."""
         try:
             for level, part in enumerate(self._parts):
@@ -49,7 +49,7 @@ class Cascade:
         finally:
             self._restore()
 
-    def last(self) -> Iterator[Any]:
+    def last(self) -> Iterator[Vit]:
         """The opened copy with every weight drawn anew, once."""
         try:
             for level, part in enumerate(self._parts):

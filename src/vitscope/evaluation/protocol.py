@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from vitscope.errors import EvaluationError
+from vitscope.options.bounds import Count, Range, Seed
 from vitscope.options.door import check_fields
 from vitscope.storage.recipe import Recipe, digest_of
+from vitscope.tracing.targets.quantity import Quantity
 
-REMOVALS = ("mask", "drop", "mean", "blur", "zero", "black")
-QUANTITIES = ("logit", "probability", "log_probability")
-
-
-RANGES = {
-    "steps": (1, 100_000),
-    "random_draws": (1, 10_000),
-    "mosaic": (2, 64),
-    "seed": (-(2**63), 2**63 - 1),
-}
-"""The least and the most of each number: beyond them a run would not end, or its draws not begin."""
+Removal = Literal["mask", "drop", "mean", "blur", "zero", "black"]
+"""How a patch is taken away."""
+REMOVALS: tuple[Removal, ...] = get_args(Removal)
+Aim = Literal["top1", "label"] | Annotated[int, Range(0, 2**31 - 1)]
+"""Which class of a picture is explained: the predicted one, the true one, or a given one."""
+Colour = Annotated[float, Range(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -55,32 +52,23 @@ class Protocol:
         ["removal: 'drop' against 'mask'", 'steps: 12 against 20']
     """
 
-    removal: str = "mask"
-    score: str = "logit"
-    target: str | int = "top1"
-    steps: int = 20
-    seed: int = 0
-    random_draws: int = 10
-    upsampling: str = "bilinear"
-    mosaic: int = 2
-    mean_colour: tuple[float, float, float] | None = None
+    made_by: ClassVar[str] = "vs.Protocol"
 
-    grid: tuple[int, int] | None = None
+    removal: Removal = "mask"
+    score: Quantity = "logit"
+    target: Aim = "top1"
+    steps: Annotated[int, Range(1, 10_000)] = 20
+    seed: Seed = 0
+    random_draws: Annotated[int, Range(1, 10_000)] = 10
+    upsampling: Literal["bilinear", "nearest"] = "bilinear"
+    mosaic: Annotated[int, Range(2, 16)] = 2
+    mean_colour: tuple[Colour, Colour, Colour] | None = None
+
+    grid: tuple[Count, Count] | None = None
     recipe: Recipe | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, EvaluationError)
-        _one_of("removal", self.removal, REMOVALS)
-        _one_of("score", self.score, QUANTITIES)
-        _one_of("upsampling", self.upsampling, ("bilinear", "nearest"))
-        if isinstance(self.target, str) and self.target not in ("top1", "label"):
-            raise EvaluationError(f"expected target 'top1', 'label' or a class index, got {self.target!r}")
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise EvaluationError(
-                    f"expected {name} from {low:,} to {high:,}, got {value}; choose one in between"
-                )
 
     @property
     def pictures(self) -> int:
@@ -208,8 +196,3 @@ def _recipes(protocol: Protocol) -> Recipe:
     """The recipe without the user's choices, which the protocol itself holds."""
     recipe = protocol.recipe or Recipe("evaluate")
     return replace(recipe, options={k: v for k, v in recipe.options.items() if k != "protocol"})
-
-
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise EvaluationError(f"expected {name} to be one of {', '.join(allowed)}, got {value!r}")

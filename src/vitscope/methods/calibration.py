@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,7 +22,9 @@ from vitscope.methods.explaining.explain import input_batches
 from vitscope.methods.explaining.recipe import sizes_of
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, default_kappa
+from vitscope.options.bounds import BatchSize
 from vitscope.options.door import checked
+from vitscope.pictures import Images
 from vitscope.progress import CountedStage, Progress
 from vitscope.shown import as_table
 from vitscope.storage import documents
@@ -105,7 +107,7 @@ class Calibration:
 @checked(MethodError)
 @unaffected
 def calibrate(
-    vit: Vit, images: Any, *, batch_size: int = 16, progress: Progress | None = None
+    vit: Vit, images: Images, *, batch_size: BatchSize = 16, progress: Progress | None = None
 ) -> Calibration:
     """Find the kappa of DART and GMAR+ by conservation on pictures of your choice.
 

@@ -23,6 +23,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.bounds import File, Range
 from vitscope.tracing import Target, Trace, Vit
+from vitscope.tracing.calls.calling import Inputs
 from vitscope.tracing.targets.resolved import ResolvedTarget
 
 BankOrFile = Annotated[MemoryBank | str | os.PathLike[str], File("a MemoryBank or the path of its file")]
@@ -89,7 +90,7 @@ def _applies(anatomy: Anatomy) -> str | None:
     return anatomy.why_no_tokens()
 
 
-def _open_bank(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+def _open_bank(vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options with the bank itself in its file's place, so that a record says which bank was used."""
     bank = options["bank"]
     if bank is None:
@@ -99,7 +100,7 @@ def _open_bank(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> dict[str, A
     return {**options, "bank": opened}
 
 
-def _needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
+def _needs(vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Needs:
     target = FeatureSimilarity(options["bank"], options["k"], options["temperature"])
     return Needs(gradient=True, target=target)
 

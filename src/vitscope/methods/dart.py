@@ -23,6 +23,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
 from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import AttentionSite, Target, TokenRemoval, Trace, Vit, constant_gate
+from vitscope.tracing.calls.calling import Inputs
 from vitscope.tracing.take import take_traces
 from vitscope.tracing.targets.resolved import ResolvedTarget
 
@@ -31,7 +32,7 @@ MOST_SUBSETS = 1024
 Kappa = Annotated[float, Range(0, HIGHEST)] | Literal["auto"]
 
 
-def constant_gate_needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
+def constant_gate_needs(vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Needs:
     """A gradient with constant gates and the kappa of the options, which are resolved."""
     return Needs(gradient=True, rules=constant_gate(options["kappa"]), capture=STREAMS)
 

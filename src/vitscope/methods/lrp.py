@@ -18,6 +18,7 @@ from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.options.bounds import Weight
 from vitscope.tracing import Capture, Rules, Trace, Vit
+from vitscope.tracing.calls.calling import Inputs
 from vitscope.tracing.changes.rules import CONSTANT_ATTENTION, HALVED_ATTENTION
 
 FAMILY = "lrp"
@@ -47,7 +48,7 @@ def _conserved(relevance: Tensor, scores: Tensor) -> Tensor:
 
 
 def _needs(rules_of: Callable[[Mapping[str, Any]], Rules]) -> Callable[[Vit, Any, Mapping[str, Any]], Needs]:
-    def needs(vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
+    def needs(vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Needs:
         capture = Capture(streams=True) if options["positions"] else Capture(embedding=True)
         return Needs(gradient=True, rules=rules_of(options), capture=capture)
 

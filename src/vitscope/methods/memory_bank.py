@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vitscope.errors import AnswerError, MethodError, RecipeError
+from vitscope.errors import AnswerError, MethodError, OutputError, RecipeError
+from vitscope.options.bounds import BatchSize, FilePath
 from vitscope.options.door import checked
-from vitscope.pictures import picture_source
+from vitscope.pictures import Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.shown import as_table
 from vitscope.storage import tensors
@@ -143,7 +144,8 @@ class MemoryBank:
             rows = rows.gather(1, order)
         return best, rows
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    @checked(OutputError)
+    def save(self, path: FilePath) -> Path:
         """Write the bank to one safetensors file (ending added when missing); returns its path. Raises OutputError."""
         arrays = {"features": self.features}
         if self.labels is not None:
@@ -199,11 +201,11 @@ def _labels_together(banks: Sequence[MemoryBank]) -> tuple[Tensor | None, tuple[
 @unaffected
 def build_bank(
     vit: Vit,
-    images: Any,
-    labels: Any = None,
+    images: Images,
+    labels: Labels | None = None,
     label_names: Sequence[str] = (),
     *,
-    batch_size: int = 16,
+    batch_size: BatchSize = 16,
     progress: Progress | None = None,
 ) -> MemoryBank:
     """A bank of the model's output features of pictures.

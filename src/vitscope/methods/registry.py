@@ -16,6 +16,7 @@ from vitscope.models.anatomy import Anatomy
 from vitscope.options.declared import Option, declared_options, short
 from vitscope.options.kinds import Refused, Switch
 from vitscope.tracing import Trace, Vit, constant_gate
+from vitscope.tracing.calls.calling import Inputs
 
 Function = Callable[..., Relevance]
 Resolve = Callable[[Vit, Any, Mapping[str, Any]], dict[str, Any]]
@@ -97,7 +98,7 @@ class MethodInfo:
         """The reason why this method does not apply to a model, None when it does."""
         return self.applies(anatomy)
 
-    def resolved(self, vit: Vit, inputs: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    def resolved(self, vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> dict[str, Any]:
         """All options as they are used on these inputs: checked, with defaults, and with what depends on the model.
 
         Args:
@@ -114,7 +115,7 @@ class MethodInfo:
         checked = {**self.options, **self.check_options(options, vit.probe_for(inputs).anatomy)}
         return self.resolve(vit, inputs, checked) if self.resolve is not None else checked
 
-    def needs_for(self, vit: Vit, inputs: Any, options: Mapping[str, Any]) -> Needs:
+    def needs_for(self, vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Needs:
         """What the trace must hold for these inputs and options. Raises MethodError as :meth:`resolved` does."""
         used = self.resolved(vit, inputs, options)
         needs = self.needs if isinstance(self.needs, Needs) else self.needs(vit, inputs, used)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from vitscope.models.anatomy import Anatomy
+from vitscope.options.bounds import Precision
 from vitscope.tracing import Capture, Rules, Target, Vit
 
 
@@ -64,7 +65,7 @@ class Needs:
     rules: Rules | None = None
     capture: Capture = field(default_factory=Capture)
     target: Target | None = None
-    precision: str | None = None
+    precision: Precision | None = None
 
 
 NeedsOf = Callable[[Vit, Any, Mapping[str, Any]], Needs]

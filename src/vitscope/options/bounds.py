@@ -125,6 +125,14 @@ class File:
 
 
 @dataclass(frozen=True)
+class Items:
+    """A list of at least so many items; ``distinct``: none of them twice."""
+
+    least: int = 0
+    distinct: bool = False
+
+
+@dataclass(frozen=True)
 class ReadLater:
     """Many forms are accepted and told apart where they are read, which refuses a wrong one in better words."""
 
@@ -149,6 +157,8 @@ Folder = Annotated[str | os.PathLike[str], File("the path of a folder")]
 """Where something is kept between runs."""
 FilePath = Annotated[str | os.PathLike[str], File("the path of a file")]
 """Where something is written to or read from."""
+Names = Annotated[Sequence[str], Items(1, distinct=True)]
+"""Some of what has a name, each once."""
 Precision = Literal["float32", "bf16", "fp16"]
 """In which numbers a pass runs."""
 

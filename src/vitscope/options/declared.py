@@ -28,7 +28,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vitscope.options.annotations import annotation_of
-from vitscope.options.bounds import File, Parts, Place, Range, ReadLater
+from vitscope.options.bounds import File, Items, Parts, Place, Range, ReadLater
 from vitscope.options.kinds import Choice, Instance, Kind, Nothing, Number, Refused, Switch, Text, Whole
 from vitscope.options.objects import Anything, Fixed, Function, Named, Object, Several, accepted
 
@@ -134,7 +134,7 @@ def kinds_of(hint: Any, marker: Any = None) -> tuple[Kind, ...]:
     """The kinds of values that an annotation stands for."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        known = [each for each in inner[1:] if isinstance(each, Range | Place | File | ReadLater)]
+        known = [each for each in inner[1:] if isinstance(each, Range | Place | File | ReadLater | Items)]
         return kinds_of(inner[0], known[0] if known else marker)
     if isinstance(marker, ReadLater):
         return (Anything(marker.what),)
@@ -174,5 +174,7 @@ def _structure(hint: Any, origin: Any, inner: tuple[Any, ...], marker: Any) -> K
         key, item = inner if len(inner) == 2 else (Any, Any)
         return Named(kinds_of(key), kinds_of(item, marker))
     if origin in (Iterable, Collection) or issubclass(origin, Sequence):
-        return Several(kinds_of(inner[0], marker), lazy=origin in (Iterable, Collection))
+        items = marker if isinstance(marker, Items) else Items()
+        item = kinds_of(inner[0], None if isinstance(marker, Items) else marker)
+        return Several(item, items, lazy=origin in (Iterable, Collection), fixed=origin is tuple)
     return Object(origin)

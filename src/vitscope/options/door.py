@@ -93,11 +93,12 @@ def check(value: Any, kind: Any, name: str, where: str, problem: type[VitscopeEr
 def check_argument(
     function: Callable[..., Any], name: str, value: Any, problem: type[VitscopeError] = VitscopeError
 ) -> Any:
-    """One argument as the door of ``function`` would take it, before the function is called.
+    """One argument as the door of ``function`` (or a dataclass) would take it, before it is called.
 
     Raises ``problem``.
     """
-    return _strict(value, option_of(function, name), f"{function.__name__}()", problem)
+    where = function.__name__ if isinstance(function, type) else f"{function.__name__}()"
+    return _strict(value, option_of(function, name), where, problem)
 
 
 def fits(value: Any, kind: Any) -> bool:

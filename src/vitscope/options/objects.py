@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitscope.options.bounds import Parts
+from vitscope.options.bounds import Items, Parts
 from vitscope.options.kinds import Choice, Kind, Refused
 
+ANY_NUMBER = Items()
 LONGEST = 1000
 """Items of a list that are looked at; lists of pictures are long, and a wrong one is wrong from the start."""
 
@@ -45,10 +46,12 @@ class Structure(Kind):
 
 @dataclass(frozen=True)
 class Several(Structure):
-    """A list, a tuple or an array of items; ``lazy``: anything that can be gone through."""
+    """A list, a tuple or an array of items; ``lazy``: anything that can be gone through; ``fixed``: kept as a tuple."""
 
     item: tuple[Kind, ...]
+    items: Items = ANY_NUMBER
     lazy: bool = False
+    fixed: bool = False
     name = "list"
 
     def check(self, value: Any, anatomy: Parts | None) -> Any:
@@ -60,10 +63,15 @@ class Several(Structure):
             raise Refused
         if hasattr(value, "dtype"):
             self._check_array(value)
-        elif isinstance(value, list | tuple):
-            for each in value[:LONGEST]:
-                accepted(each, self.item, anatomy)
-        return value
+            value = value.tolist() if self.fixed else value
+        if len(value) < self.items.least:
+            raise Refused
+        if not isinstance(value, list | tuple):
+            return value
+        strict = [accepted(each, self.item, anatomy) for each in value[:LONGEST]]
+        if self.items.distinct and any(each in strict[:place] for place, each in enumerate(strict)):
+            raise Refused
+        return (*strict, *value[LONGEST:]) if self.fixed else value
 
     def _check_array(self, value: Any) -> None:
         texts = any(
@@ -74,7 +82,11 @@ class Several(Structure):
 
     def describe(self, anatomy: Parts | None) -> str:
         of = " or ".join(dict.fromkeys(filter(None, (kind.several() for kind in self.item))))
-        return f"a list of {of}" if of else "a list"
+        least = {0: [], 1: ["at least one"]}
+        ends = least.get(self.items.least, [f"at least {self.items.least}"])
+        return ", ".join(
+            [f"a list of {of}" if of else "a list", *ends, *(["each once"] if self.items.distinct else [])]
+        )
 
     def several(self) -> str:
         return "lists"

@@ -33,6 +33,8 @@ def typed_path(text: str | os.PathLike[str], problem: type[VitscopeError] = Vits
     name = os.fspath(text)
     if not isinstance(name, str):
         raise problem(f"expected a path as text, got {type(name).__name__}; decode it with os.fsdecode")
+    if not name:
+        raise problem("expected a path, got an empty text; write . for the current folder")
     if "\0" in name:
         raise problem(f"the path {name[:60]!r} holds a zero byte; check it")
     if any(len(part) > LONGEST for part in os.fsencode(name).split(b"/")):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vitscope.errors import ModelError
 from vitscope.models.load import load_model
+from vitscope.options.bounds import Precision
 from vitscope.options.door import checked
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.calls.outputs import parse_path
@@ -28,7 +29,7 @@ def open_model(
     preprocess: Any = None,
     class_names: Sequence[str] | Mapping[int, str] | str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
-    precision: str = "float32",
+    precision: Precision = "float32",
     blocks: Sequence[str] | None = None,
     grid: tuple[int, int] | None = None,
     prefix: Sequence[str] | None = None,

@@ -15,11 +15,12 @@ from vitscope.models.opening.fingerprint import CurrentFingerprint
 from vitscope.models.opening.loaded import LoadedModel, TextTower
 from vitscope.models.opening.wrappers import refuse_unseeable, unwrapped
 from vitscope.models.preparing.inputs import to_batch
+from vitscope.options.bounds import BatchSize, Count, Precision
 from vitscope.options.door import checked
+from vitscope.pictures import Images
 from vitscope.progress import CountedStage, Progress, watched
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.calls.calling import Inputs, batch_of, outside_graphs, pictures_of, select, takes_first
-from vitscope.tracing.calls.guard import AUTOCAST
 from vitscope.tracing.changes.ablation import Ablation, as_list
 from vitscope.tracing.changes.removal import TokenRemoval
 from vitscope.tracing.changes.rules import Rules
@@ -29,6 +30,7 @@ from vitscope.tracing.passes.request import Capture, PassRequest
 from vitscope.tracing.passes.resume import (
     BlockCache,
     can_resume,
+    check_places,
     collect_outputs,
     later_only,
     no_blocks,
@@ -54,16 +56,15 @@ class Vit:
 
     made_by: ClassVar[str] = "vs.open_model"
 
+    @checked(ModelError)
     def __init__(
         self,
         loaded: LoadedModel,
         *,
         device: str | torch.device | None = None,
-        precision: str = "float32",
+        precision: Precision = "float32",
         overrides: Overrides | None = None,
     ) -> None:
-        if precision not in ("float32", *AUTOCAST):
-            raise ModelError(f"expected precision float32, bf16 or fp16, got '{precision}'")
         self.loaded = loaded
         refuse_unseeable(loaded.module)
         self.model: nn.Module = unwrapped(loaded.module)
@@ -134,19 +135,20 @@ class Vit:
         """What a probe learned at the model's own input size."""
         return self.anatomy_for(self.image_size)
 
+    @checked(ModelError)
     @unaffected
-    def anatomy_for(self, size: tuple[int, int]) -> Anatomy:
+    def anatomy_for(self, size: tuple[Count, Count]) -> Anatomy:
         """What a probe learned at another input size (H, W)."""
         return self._probes.at_size(size).anatomy
 
     # ---- input -----------------------------------------------------------------------------------------------
     @unaffected
-    def images(self, images: Any) -> Tensor:
+    def images(self, images: Images) -> Tensor:
         """Pictures in any form as one tensor (B, 3, H, W) on the model's device and in its type."""
         return outside_graphs(to_batch(images, self.preprocessor).to(self.device, self.dtype))
 
     @unaffected
-    def inputs(self, images: Any) -> Inputs:
+    def inputs(self, images: Images) -> Inputs:
         """Pictures as ``images`` gives them; a mapping of arguments by name with its tensors moved to the device.
 
         A mapping that holds nothing but the pictures (what an image processor returns) is the pictures. Arrays in a
@@ -179,7 +181,7 @@ class Vit:
     @unaffected
     def trace(
         self,
-        images: Any,
+        images: Images,
         target: TargetLike = None,
         *,
         gradient: bool = True,
@@ -187,7 +189,7 @@ class Vit:
         capture: Capture | None = None,
         ablation: Ablation | Sequence[Ablation] | None = None,
         removal: TokenRemoval | None = None,
-        precision: str | None = None,
+        precision: Precision | None = None,
         keys: Sequence[str] | None = None,
     ) -> Trace:
         """One forward of the batch and, with ``gradient``, one backward from the target's summed scores.
@@ -212,7 +214,7 @@ class Vit:
     @unaffected
     def traces(
         self,
-        images: Any,
+        images: Images,
         targets: Sequence[TargetLike],
         *,
         gradient: bool = True,
@@ -220,7 +222,7 @@ class Vit:
         capture: Capture | None = None,
         ablation: Ablation | Sequence[Ablation] | None = None,
         removal: TokenRemoval | None = None,
-        precision: str | None = None,
+        precision: Precision | None = None,
         keys: Sequence[str] | None = None,
     ) -> list[Trace]:
         """One forward shared by several targets, one backward for each. Same arguments as ``trace``."""
@@ -240,10 +242,11 @@ class Vit:
         )
         return take_traces(model, inputs, asked, request, named)
 
+    @checked(TraceError)
     @unaffected
     def forward(
         self,
-        images: Any,
+        images: Images,
         *,
         ablation: Ablation | Sequence[Ablation] | None = None,
         removal: TokenRemoval | None = None,
@@ -255,10 +258,11 @@ class Vit:
         require_numbers(self.source, record.logits)
         return record.logits.float()
 
+    @checked(TraceError)
     @unaffected
     def score(
         self,
-        images: Any,
+        images: Images,
         target: ResolvedTarget,
         *,
         ablation: Ablation | Sequence[Ablation] | None = None,
@@ -268,8 +272,11 @@ class Vit:
         inputs = self.inputs(images)
         return take_scores(self._traced(inputs), inputs, target, self._changed(ablation, removal))
 
+    @checked(TraceError)
     @unaffected
-    def predict(self, images: Any, batch_size: int = 32, *, progress: Progress | None = None) -> Tensor:
+    def predict(
+        self, images: Images, batch_size: BatchSize = 32, *, progress: Progress | None = None
+    ) -> Tensor:
         """Logits (B, C), float32, in batches.
 
         ``progress``: told how far it is, and asked before each batch whether to stop; see :mod:`vitscope.progress`."""
@@ -286,8 +293,9 @@ class Vit:
         return torch.cat(parts)
 
     # ---- resuming --------------------------------------------------------------------------------------------
+    @checked(TraceError)
     @unaffected
-    def cache(self, images: Any) -> BlockCache:
+    def cache(self, images: Images) -> BlockCache:
         """One forward that keeps what every block returned, to resume from."""
         inputs = self.inputs(images)
         anatomy = self.probe_for(inputs).anatomy
@@ -300,6 +308,7 @@ class Vit:
         require_numbers(self.source, record.logits)
         return BlockCache(inputs, record.logits.float(), tuple(outputs), anatomy.blocks)
 
+    @checked(TraceError)
     @unaffected
     def resume(
         self,
@@ -317,6 +326,7 @@ class Vit:
         from; None takes all once."""
         return self.resume_pass(cache, block, ablation=ablation, removal=removal, index=index).logits.float()
 
+    @checked(TraceError)
     @unaffected
     def resume_pass(
         self,
@@ -332,6 +342,7 @@ class Vit:
     ) -> PassRecord:
         """As ``resume``, but gives the whole record. ``tokens`` replaces what the block before ``block`` returned;
         with ``gradient`` the way from them to the logits is differentiable."""
+        check_places(index, batch_of(cache.inputs))
         inputs = select(cache.inputs, index)
         anatomy = self.probe_for(cache.inputs).anatomy
         ablations = as_list(ablation)

@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from vitscope.options.bounds import Precision
+
 _DIGITS = 18
 """More digits than any count, class or seed has; int() itself refuses thousands of them with an error of its own."""
 OWN_OPTIONS = {
@@ -118,10 +120,12 @@ def choose_device(name: str) -> str:
     return name
 
 
-def check_precision(name: str) -> str:
+def check_precision(name: str) -> Precision:
     """The canonical name of a precision; a usage error for anything else."""
-    names = {"float32": "float32", "fp32": "float32", "bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16"}
-    names["float16"] = "fp16"
+    names: dict[str, Precision] = {
+        "float32": "float32", "fp32": "float32", "bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16",
+        "float16": "fp16",
+    }  # fmt: skip
     if name.lower() not in names:
         raise typer.BadParameter(f"--precision is float32, bf16 or fp16, not {name!r}")
     return names[name.lower()]

@@ -16,10 +16,11 @@ from vitscope.errors import DataError, EvaluationError, PictureError
 from vitscope.evaluation.case import Box
 from vitscope.models.preparing.cells import Cells
 from vitscope.models.preparing.inputs import drawable
-from vitscope.pictures import MAX_PIXELS, Batch, PictureSource, picture_source
+from vitscope.pictures import MAX_PIXELS, Batch, Images, Labels, PictureSource, picture_source
 from vitscope.pictures.identity import id_of_stream
 from vitscope.pictures.read import open_file
 from vitscope.storage.recipe import digest_of, truth_digest
+from vitscope.tracing import Vit
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class EvaluationSet:
                 raise
             return ""
 
-    def first(self, vit: Any) -> Tensor:
+    def first(self, vit: Vit) -> Tensor:
         """The first picture that can be read, as the model takes it.
 
         Args:
@@ -178,7 +179,7 @@ class EvaluationSet:
             self.max_pixels,
         )
 
-    def batches(self, vit: Any, size: int) -> Iterator[Batch]:
+    def batches(self, vit: Vit, size: int) -> Iterator[Batch]:
         """Iterate over batches in the form that the model takes, cut by position.
 
         Args:
@@ -201,8 +202,8 @@ class EvaluationSet:
 
 
 def evaluation_set(
-    images: Any,
-    labels: Any = None,
+    images: Images,
+    labels: Labels | None = None,
     masks: Any = None,
     boxes: Any = None,
     keys: Sequence[str] | None = None,
@@ -267,7 +268,7 @@ def mean_colour(data: EvaluationSet) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def thumbnail(vit: Any, image: Tensor, cells: Cells) -> np.ndarray:
+def thumbnail(vit: Vit, image: Tensor, cells: Cells) -> np.ndarray:
     """What the patches read of a picture (C, H, W), as uint8 (H, W, 3)."""
     image = image[:, cells.rows[0] : cells.rows[-1], cells.columns[0] : cells.columns[-1]]
     values: np.ndarray = drawable(image, vit.preprocessor).numpy()

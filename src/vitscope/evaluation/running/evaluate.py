@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor
 
@@ -14,14 +14,16 @@ from vitscope.errors import EvaluationError
 from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.board.merging import side_by_side
 from vitscope.evaluation.metric import MetricInfo, get_metric
-from vitscope.evaluation.protocol import Protocol
+from vitscope.evaluation.protocol import Aim, Protocol
 from vitscope.evaluation.running.checkpoint import Evaluation
 from vitscope.evaluation.running.dataset import EvaluationSet, evaluation_set
 from vitscope.evaluation.running.mosaics import mosaics_of
 from vitscope.evaluation.running.plan import Plan
 from vitscope.evaluation.running.recipe import bind, truth_used
 from vitscope.evaluation.running.subjects import CONTROLS, contestants, default_methods
+from vitscope.options.bounds import BatchSize, Folder, Items, Names
 from vitscope.options.door import checked
+from vitscope.pictures import Images, Labels
 from vitscope.progress import CountedStage, Progress, watched
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
@@ -34,21 +36,21 @@ DEFAULT_METRICS = ("srg",)
 @unaffected
 def evaluate(
     vit: Vit,
-    images: Any,
-    labels: Sequence[int] | Tensor | None = None,
-    methods: Sequence[str] | None = None,
-    metrics: Sequence[str] = DEFAULT_METRICS,
+    images: Images,
+    labels: Labels | None = None,
+    methods: Names | None = None,
+    metrics: Names = DEFAULT_METRICS,
     protocol: Protocol | None = None,
     *,
     masks: Sequence[Any] | Tensor | None = None,
     boxes: Sequence[Sequence[tuple[float, float, float, float]]] | None = None,
     keys: Sequence[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-    controls: Sequence[str] = CONTROLS,
-    batch_size: int = 16,
-    perturbed_batch_size: int = 64,
+    controls: Annotated[Sequence[str], Items(distinct=True)] = CONTROLS,
+    batch_size: BatchSize = 16,
+    perturbed_batch_size: BatchSize = 64,
     keep_pictures: bool = True,
-    checkpoint: str | Path | None = None,
+    checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> Leaderboard:
     """Score explanation methods on pictures: a leaderboard, with controls beside the methods.
@@ -110,7 +112,7 @@ def evaluate(
     first = data.first(vit)
     mosaics = mosaics_of(vit, data, chosen.seed, chosen.mosaic) if mosaic else None
 
-    def over(pictures: EvaluationSet, infos: list[MetricInfo], aim: str | int, place: str) -> Leaderboard:
+    def over(pictures: EvaluationSet, infos: list[MetricInfo], aim: Aim, place: str) -> Leaderboard:
         show = keep_pictures and pictures is data
         pictures = pictures.only(truth_used(infos, aim))
         bound = bind(replace(chosen, target=aim), vit, model, pictures, rows, infos, first)
@@ -138,8 +140,6 @@ def evaluate(
 
 
 def _with_companions(names: Sequence[str]) -> list[MetricInfo]:
-    if isinstance(names, str) or not names:
-        raise EvaluationError(f"expected a list of metric names, got {names!r}; for example metrics=['srg']")
     wanted: list[MetricInfo] = []
     for name in names:
         info = get_metric(name)

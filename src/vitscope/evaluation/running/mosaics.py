@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -11,10 +9,11 @@ from vitscope.errors import EvaluationError
 from vitscope.evaluation.running.dataset import EvaluationSet
 from vitscope.pictures.on_demand import OnDemand
 from vitscope.storage.recipe import digest_of
+from vitscope.tracing import Vit
 from vitscope.worlds.mosaics import MosaicPlan, cell_masks, plan_mosaics, tile
 
 
-def mosaics_of(vit: Any, data: EvaluationSet, seed: int, side: int = 2) -> EvaluationSet:
+def mosaics_of(vit: Vit, data: EvaluationSet, seed: int, side: int = 2) -> EvaluationSet:
     """One mosaic per picture: the picture in a drawn cell, pictures of other classes, all different, in the rest.
 
     Raises EvaluationError without labels or with fewer classes than cells.

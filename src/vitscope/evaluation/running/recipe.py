@@ -14,6 +14,7 @@ from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.running.dataset import EvaluationSet
 from vitscope.evaluation.running.subjects import Contestant
 from vitscope.storage.recipe import Recipe, pictures_digest
+from vitscope.tracing import Vit
 from vitscope.tracing.recipe import library_versions
 
 
@@ -28,7 +29,7 @@ def truth_used(metrics: Sequence[MetricInfo], target: str | int) -> set[str]:
 
 def bind(
     protocol: Protocol,
-    vit: Any,
+    vit: Vit,
     model: dict[str, Any],
     data: EvaluationSet,
     rows: Sequence[Contestant],

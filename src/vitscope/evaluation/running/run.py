@@ -26,13 +26,14 @@ from vitscope.interruption import held, released
 from vitscope.models.preparing.cells import Cells
 from vitscope.pictures import Batch
 from vitscope.progress import CountedStage
+from vitscope.tracing import Vit
 
 
 @dataclass
 class Run:
     """One way through the pictures: every contestant against every metric, batch by batch."""
 
-    vit: Any
+    vit: Vit
     plan: Plan
     stage: CountedStage
     cascade: Cascade | None = None
@@ -68,9 +69,9 @@ class Run:
         vit, protocol = self.vit, self.plan.protocol
         logits = vit.forward(batch.images)
         classes = _classes(protocol, logits, batch.labels)
-        anatomy = vit.anatomy_for(tuple(batch.images.shape[-2:]))
         mean, std = (None, None) if vit.preprocessor is None else vit.preprocessor.mean_std()
         size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
+        anatomy = vit.anatomy_for(size)
         cells = anatomy.layout.cells_at(size) if anatomy.layout is not None else Cells.even((1, 1), size)
         asking = Asking(
             class_token=anatomy.pooling in ("class", "class+distillation"),
@@ -155,7 +156,7 @@ class Run:
         )
 
 
-def model_call(vit: Any, removal: str) -> ModelCall:
+def model_call(vit: Vit, removal: str) -> ModelCall:
     """An opened model as the perturbation runner asks it: pictures and kept patches in, logits out."""
     from vitscope.tracing import TokenRemoval
 
@@ -168,7 +169,7 @@ def model_call(vit: Any, removal: str) -> ModelCall:
     return ask
 
 
-def shortens(vit: Any, images: Tensor) -> bool:
+def shortens(vit: Vit, images: Tensor) -> bool:
     """Whether the shorter sequence gives what masked keys give, so that it may be used in their place.
 
     Asked of the model itself on ``images`` (B, 3, H, W) with random halves of the patches kept: the logits must be

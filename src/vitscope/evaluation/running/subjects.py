@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.case import Case, Explainer, Subject
-from vitscope.methods import default_method, get_method
+from vitscope.methods import Explanation, MethodInfo, default_method, get_method
 from vitscope.methods import methods as registered
 from vitscope.methods.explaining.explain import explain_batch, resolved
 from vitscope.models.anatomy import Anatomy
-from vitscope.tracing import ClassIndex
+from vitscope.tracing import ClassIndex, Vit
 
 USUAL = ("gmar", "daam", "rollout", "gae")
 """What the default method is compared with where no methods are named."""
@@ -38,7 +38,7 @@ class Contestant:
     inverse: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def subjects(self, vit: Any, case: Case) -> list[Subject]:
+    def subjects(self, vit: Vit, case: Case) -> list[Subject]:
         """This contestant on one batch; the random control has one subject per draw."""
         if self.method == "random" and not self.options:
             return case.random_subjects()
@@ -68,25 +68,25 @@ class Contestant:
             subject.cascade_maps, subject.last_maps = at_levels, at_last
         return [subject]
 
-    def identity(self, vit: Any, inputs: Tensor) -> dict[str, Any]:
+    def identity(self, vit: Vit, inputs: Tensor) -> dict[str, Any]:
         """What makes this row's maps, for a recipe: the method with every option as it is used on such inputs."""
         options = get_method(self.method).resolved(vit, inputs, self.options)
         return {"method": self.method, "inverse": self.inverse, "options": options}
 
-    def _explain(self, vit: Any, images: Tensor, classes: Tensor) -> Any:
+    def _explain(self, vit: Vit, images: Tensor, classes: Tensor) -> Explanation:
         """One batch; what is the same for the whole run, such as the weights' name, is not asked for each."""
         inputs = vit.inputs(images)
         request = resolved(vit, inputs, {self.method: dict(self.options)})
         target = ClassIndex(tuple(int(index) for index in classes))
         return explain_batch(vit, inputs, request, target)[self.method]
 
-    def _explainer(self, vit: Any, grid: tuple[int, int]) -> Explainer:
+    def _explainer(self, vit: Vit, grid: tuple[int, int]) -> Explainer:
         def run(images: Tensor, classes: Tensor) -> Tensor:
             return self._fit(self._explain(vit, images, classes).maps.to(images.device), grid)
 
         return run
 
-    def _total(self, vit: Any, images: Tensor, classes: Tensor) -> Tensor | None:
+    def _total(self, vit: Vit, images: Tensor, classes: Tensor) -> Tensor | None:
         """Relevance of all tokens, prefix tokens included, (B,); None for methods that know no tokens."""
         info = get_method(self.method)
         options = info.resolved(vit, images, self.options)
@@ -112,7 +112,7 @@ def default_methods(anatomy: Anatomy) -> list[str]:
 
 
 def contestants(
-    vit: Any, methods: Sequence[str], options: Mapping[str, Mapping[str, Any]], controls: Sequence[str]
+    vit: Vit, methods: Sequence[str], options: Mapping[str, Mapping[str, Any]], controls: Sequence[str]
 ) -> list[Contestant]:
     """The rows of the table: the methods in their order, then the controls that are not among them.
 
@@ -182,10 +182,10 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
     return name.strip(), options
 
 
-def _contestant(name: str, info: Any, control: bool, options: Mapping[str, Any]) -> Contestant:
+def _contestant(name: str, info: MethodInfo, control: bool, options: Mapping[str, Any]) -> Contestant:
     return Contestant(name, info.name, info.family, info.class_specific, info.signed, control, False, options)
 
 
-def _cheap(info: Any) -> bool:
+def _cheap(info: MethodInfo) -> bool:
     """Whether a method costs few passes: black-box methods with hundreds are taken only by name."""
     return bool(info.forwards + info.backwards <= 64)

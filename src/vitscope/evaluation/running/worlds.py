@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from vitscope.errors import EvaluationError
 from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.running.dataset import EvaluationSet
 from vitscope.evaluation.running.evaluate import evaluate
+from vitscope.options.bounds import Count, Names, Seed
+from vitscope.options.door import checked
 from vitscope.progress import Progress
 from vitscope.tracing import Vit, open_model
 from vitscope.worlds.planted import world, worlds
@@ -18,7 +20,8 @@ WORLD_PROTOCOL = Protocol(removal="drop", steps=12, target="label")
 """The explained class is the true one, whose evidence the masks hold; ``drop`` has the value of ``mask``."""
 
 
-def world_set(name: str, count: int = 100, seed: int = 0) -> EvaluationSet:
+@checked(EvaluationError)
+def world_set(name: str, count: Count = 100, seed: Seed = 0) -> EvaluationSet:
     """Pictures of a planted-evidence world, with labels and the masks of the evidence.
 
     The bundled models were trained on other seeds, so no model has seen these pictures. A larger set begins with the
@@ -46,14 +49,15 @@ def world_set(name: str, count: int = 100, seed: int = 0) -> EvaluationSet:
     return EvaluationSet(list(sample.pictures), keys, sample.labels.tolist(), list(sample.masks))
 
 
+@checked(EvaluationError)
 def evaluate_world(
     name: str,
-    methods: Sequence[str] = ("all",),
-    metrics: Sequence[str] = WORLD_METRICS,
+    methods: Names = ("all",),
+    metrics: Names = WORLD_METRICS,
     protocol: Protocol | None = None,
     *,
-    count: int = 100,
-    seed: int = 0,
+    count: Count = 100,
+    seed: Seed = 0,
     vit: Vit | None = None,
     progress: Progress | None = None,
     **options: Any,

@@ -12,7 +12,7 @@ from vitscope.heads.atlas.display import Display
 from vitscope.heads.atlas.fitting import ChosenCoder, OpenShare, fit_atlas
 from vitscope.heads.atlas.sampling import Form, MapSample
 from vitscope.heads.errors import HeadsError
-from vitscope.options.bounds import BatchSize, Count, Folder, Range, Seed
+from vitscope.options.bounds import BatchSize, Count, Folder, Items, Range, Seed
 from vitscope.options.door import checked
 from vitscope.pictures import Images
 from vitscope.progress import Progress
@@ -23,7 +23,7 @@ from vitscope.tracing.calls.callers_switches import unaffected
 @checked(HeadsError)
 @unaffected
 def patterns(
-    vit: Vit | Sequence[Vit],
+    vit: Vit | Annotated[Sequence[Vit], Items(1)],
     images: Images,
     *,
     per_head: Count = 100,

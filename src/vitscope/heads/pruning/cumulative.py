@@ -20,7 +20,7 @@ from vitscope.heads.pruning.cumulative_parts import ANSWERS, CumulativeSums, Hea
 from vitscope.heads.pruning.means import Replacement, check_replacement, replacement_means
 from vitscope.heads.spatial_sites import head_grid
 from vitscope.heads.table import HeadTable, merged_metadata, write_frame
-from vitscope.options.bounds import BatchSize, Count, Folder, Range, Seed
+from vitscope.options.bounds import BatchSize, Count, Folder, Names, Range, Seed
 from vitscope.options.door import checked
 from vitscope.pictures import Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
@@ -139,7 +139,7 @@ def cumulative_pruning(
     orders: Mapping[str, Sequence[Head]] | HeadTable,
     labels: Labels | None = None,
     *,
-    metrics: Sequence[str] | None = None,
+    metrics: Names | None = None,
     random_orders: Annotated[int, Range(0, 10_000)] = 3,
     steps: Count | None = None,
     replacement: Replacement = "zero",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,8 +12,11 @@ from vitscope.heads.distance.hops import grid_geometry
 from vitscope.heads.errors import HeadsError
 from vitscope.models.anatomy import TokenLayout
 
-HOP_PARTS = ("at", "within", "beyond")
-FIXED_PARTS = ("class_query", "patch_queries", "class_key", "whole_head")
+HopPart = Literal["at", "within", "beyond"]
+FixedPart = Literal["class_query", "patch_queries", "class_key", "whole_head"]
+Part = FixedPart | HopPart | Literal["query"]
+HOP_PARTS: tuple[HopPart, ...] = get_args(HopPart)
+FIXED_PARTS: tuple[FixedPart, ...] = get_args(FixedPart)
 PARTS = (*FIXED_PARTS, *HOP_PARTS, "query")
 
 
@@ -89,6 +93,8 @@ def steps_and_masks(
             else [(part, -1)]
         )
     steps += [("query", int(query)) for query in queries]
+    if not steps:
+        raise HeadsError("expected at least one part or query to take away, got none; name one of PARTS")
     masks = [
         entry_mask(
             part,

@@ -4,6 +4,7 @@ this shows by how much (sheet "Visual analytics of attention", 1)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from vitscope.heads.pruning.cumulative_parts import Head, masked_logits
 from vitscope.heads.pruning.means import Replacement, check_replacement, replacement_means
 from vitscope.heads.pruning.sweep import clean_run, measure
 from vitscope.heads.spatial_sites import head_grid
-from vitscope.options.bounds import BatchSize, Folder
+from vitscope.options.bounds import BatchSize, Folder, Items
 from vitscope.options.door import checked
 from vitscope.pictures import Batch, Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
@@ -35,7 +36,7 @@ TOGETHER, APART = "together ", "apart "
 def joint_effect(
     vit: Vit,
     images: Images,
-    heads: Sequence[Head],
+    heads: Annotated[Sequence[Head], Items(1, distinct=True)],
     labels: Labels | None = None,
     *,
     replacement: Replacement = "zero",
@@ -68,12 +69,10 @@ def joint_effect(
     """
     check_replacement(vit, replacement)
     L, H = head_grid(vit.anatomy)
-    heads = list(dict.fromkeys((int(b), int(h)) for b, h in heads))
+    heads = [(int(b), int(h)) for b, h in heads]
     wrong = [head for head in heads if not (0 <= head[0] < L and 0 <= head[1] < H)]
-    if wrong or not heads:
-        raise HeadsError(
-            f"expected heads (block, head) within {L} x {H}, got {wrong or 'none'}; name at least one"
-        )
+    if wrong:
+        raise HeadsError(f"expected heads (block, head) within {L} x {H}, got {wrong}; count from 0")
     source = picture_source(images, labels=labels)
     check_labels_of(source, class_count(vit.anatomy))
     labelled = source.labels is not None

@@ -8,6 +8,7 @@ default: the entries' contribution is gone and nothing takes its place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -17,11 +18,11 @@ from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import Origin, check_labels_of, heads_recipe
 from vitscope.heads.per_picture import PerPicture, Rows, go_through
 from vitscope.heads.pruning.change_metrics import class_count
-from vitscope.heads.pruning.entries import FIXED_PARTS, HOP_PARTS, steps_and_masks
+from vitscope.heads.pruning.entries import FIXED_PARTS, HOP_PARTS, Part, steps_and_masks
 from vitscope.heads.pruning.partial_curves import PartialPruning
 from vitscope.heads.pruning.sweep import Representation, clean_run, groups, measure, stacked_index
 from vitscope.heads.spatial_sites import head_grid
-from vitscope.options.bounds import BatchSize, Folder
+from vitscope.options.bounds import BatchSize, Block, Folder, Head, Items
 from vitscope.options.door import checked
 from vitscope.pictures import Batch, Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
@@ -35,13 +36,13 @@ from vitscope.tracing.copies.resumer import Resumer
 def partial_pruning(
     vit: Vit,
     images: Images,
-    block: int,
-    head: int,
+    block: Annotated[int, Block(attending=False)],
+    head: Annotated[int, Head()],
     labels: Labels | None = None,
     *,
-    parts: Sequence[str] = (*FIXED_PARTS, *HOP_PARTS),
-    queries: Sequence[int] = (),
-    hops: Sequence[int] | None = None,
+    parts: Annotated[Sequence[Part], Items(distinct=True)] = (*FIXED_PARTS, *HOP_PARTS),
+    queries: Annotated[Sequence[int], Items(distinct=True)] = (),
+    hops: Annotated[Sequence[int], Items(1, distinct=True)] | None = None,
     distance: Distance = "chebyshev",
     renormalise: bool = False,
     representation: Representation = "standard",
@@ -77,11 +78,7 @@ def partial_pruning(
     Example:
         ``vs.heads.partial_pruning(vit, "photos", 3, 1).curve("within", "js_divergence")``
     """
-    L, H = head_grid(vit.anatomy)
-    if not (0 <= block < L and 0 <= head < H):
-        raise HeadsError(
-            f"expected a block from 0 to {L - 1} and a head from 0 to {H - 1}, got {block}, {head}"
-        )
+    head_grid(vit.anatomy)  # or the model has no heads to dissect
     source = picture_source(images, labels=labels)
     check_labels_of(source, class_count(vit.anatomy))
     labelled = source.labels is not None

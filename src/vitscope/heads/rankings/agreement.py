@@ -20,7 +20,7 @@ from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin
 from vitscope.heads.rankings.correlation import STATISTICS, Correlation, interval, rank_heads
 from vitscope.heads.table import HeadTable, write_frame
-from vitscope.options.bounds import Count, Seed
+from vitscope.options.bounds import Count, Names, Seed
 from vitscope.options.door import check, checked
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tables, tensors
@@ -200,7 +200,7 @@ class Agreement(HasOrigin):
 @checked(HeadsError)
 def agree(
     table: HeadTable,
-    scores: Sequence[str] | None = None,
+    scores: Names | None = None,
     *,
     resample: Resample = "pictures",
     rounds: Count = 300,

@@ -6,7 +6,7 @@ compares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from vitscope.heads.rankings.agreement import Agreement, Resample, agree
 from vitscope.heads.table import HeadTable
 from vitscope.methods.daam import daam, daam_sites
 from vitscope.methods.gmar import head_weights
-from vitscope.options.bounds import BatchSize, Count, Folder, Seed
+from vitscope.options.bounds import BatchSize, Count, Folder, Names, Seed
 from vitscope.options.door import checked
 from vitscope.pictures import Batch, Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
@@ -153,7 +153,7 @@ def agreement(
     labels: Labels | None = None,
     *,
     table: HeadTable | None = None,
-    scores: Sequence[str] | None = None,
+    scores: Names | None = None,
     replacement: Replacement = "zero",
     resample: Resample = "pictures",
     rounds: Count = 300,

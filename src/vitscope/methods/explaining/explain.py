@@ -20,7 +20,9 @@ from vitscope.methods.explaining.recipe import explanation_recipe, own_targets
 from vitscope.methods.registry import MethodInfo, get_method
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.preparing.inputs import to_pictures
+from vitscope.options.bounds import BatchSize, Names, Precision
 from vitscope.options.door import checked
+from vitscope.pictures import Images
 from vitscope.pictures.accepted import picture_source
 from vitscope.pictures.bands import describe_shown
 from vitscope.progress import CountedStage, Progress, watched
@@ -33,31 +35,32 @@ from vitscope.tracing.passes.answers import FLAT, require_finite_maps, require_n
 from vitscope.tracing.passes.readout import reads_for_itself
 from vitscope.tracing.picture_keys import content_keys
 from vitscope.tracing.recipe import library_versions, model_identity
+from vitscope.tracing.targets.parsing import TargetLike
 
 Request = dict[str, dict[str, Any]]
 
 
 @overload
 def explain(
-    vit: Vit, images: Any, method: str | None = ..., target: Any = ..., **options: Any
+    vit: Vit, images: Images, method: str | None = ..., target: TargetLike = ..., **options: Any
 ) -> Explanation: ...
 @overload
 def explain(
     vit: Vit,
-    images: Any,
+    images: Images,
     method: Sequence[str] | Mapping[str, Mapping[str, Any]],
-    target: Any = ...,
+    target: TargetLike = ...,
     **options: Any,
 ) -> dict[str, Explanation]: ...
 @checked(MethodError)
 @unaffected
 def explain(
     vit: Vit,
-    images: Any,
-    method: str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
-    target: Any = None,
+    images: Images,
+    method: str | Names | Mapping[str, Mapping[str, Any]] | None = None,
+    target: TargetLike = None,
     *,
-    batch_size: int = 16,
+    batch_size: BatchSize = 16,
     keep_pictures: bool = True,
     clean: bool = False,
     progress: Progress | None = None,
@@ -208,10 +211,8 @@ class InputBatch:
     ids: list[str]
 
 
-def input_batches(vit: Vit, images: Any, batch_size: int) -> Iterator[InputBatch]:
+def input_batches(vit: Vit, images: Images, batch_size: int) -> Iterator[InputBatch]:
     """What is explained, read batch by batch. Raises MethodError, and PictureError for what cannot be read."""
-    if batch_size < 1:
-        raise MethodError(f"expected batch_size of at least 1, got {batch_size}")
     token_ids = isinstance(images, Tensor) and images.dim() == 2 and not images.is_floating_point()
     films = isinstance(images, Tensor) and images.dim() == 5 and images.is_floating_point()
     if isinstance(images, Mapping) or token_ids or films:
@@ -247,7 +248,7 @@ def explain_batch(
     """Every method of a resolved request on one batch; what is the same for a whole run is not yet in it."""
     infos = {name: get_method(name) for name in request}
     anatomy = vit.probe_for(inputs).anatomy
-    groups: dict[tuple[Rules | None, int, str], list[tuple[MethodInfo, Needs]]] = {}
+    groups: dict[tuple[Rules | None, int, Precision], list[tuple[MethodInfo, Needs]]] = {}
     for name, info in infos.items():
         with _refused_by_name(info, vit):
             needs = info.needs_for(vit, inputs, request[name])

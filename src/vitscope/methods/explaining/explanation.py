@@ -14,9 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitscope.errors import RecipeError
+from vitscope.errors import OutputError, PlaceError, RecipeError
 from vitscope.models.anatomy import TokenLayout
 from vitscope.models.preparing.cells import Cells
+from vitscope.options.bounds import FilePath
+from vitscope.options.door import checked
 from vitscope.shown import drawn_by
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
@@ -90,10 +92,13 @@ class Explanation:
     def __len__(self) -> int:
         return int(self.maps.shape[0])
 
+    @checked(PlaceError)
     def __getitem__(self, index: int) -> Explanation:
-        """The explanation of one picture, with a batch axis of one. Raises IndexError when there is no such picture."""
+        """The explanation of one picture, with a batch axis of one. Raises PlaceError when there is no such picture."""
         if not -len(self) <= index < len(self):
-            raise IndexError(f"picture {index} of {len(self)}")
+            raise PlaceError(
+                f"expected a picture from 0 to {len(self) - 1}, got {index}; pictures are counted from 0"
+            )
         pick = slice(index % len(self), index % len(self) + 1)
 
         def part(value: Tensor | None) -> Tensor | None:
@@ -120,6 +125,7 @@ class Explanation:
             truth["targets"] = truth_digest(keys, self.metadata["targets"])
         return replace(self.made, pictures=pictures_digest(keys, ids), count=len(self), truth=truth)
 
+    @checked(RecipeError)
     def merge(self, *others: Explanation) -> Explanation:
         """Join explanations of different pictures that were made in the same way, in the given order.
 
@@ -157,6 +163,7 @@ class Explanation:
             merged = replace(merged, target=ClassIndex(classes, known[0].options["target"]).describe())
         return merged
 
+    @checked(PlaceError)
     def class_name(self, index: int) -> str:
         """The name of the class explained for a picture.
 
@@ -267,7 +274,8 @@ class Explanation:
         return text
 
     # ---- on disk ---------------------------------------------------------------------------------------------
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    @checked(OutputError)
+    def save(self, path: FilePath) -> Path:
         """Write everything to one safetensors file, atomically: the file is complete or absent.
 
         Args:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy
+from vitscope.options.door import check_fields
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class HeadAblation:
     replacement: Tensor | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, TraceError)
         if self.keep.dim() != 3:
             raise TraceError(f"HeadAblation expects keep of shape (B, L, H), got {tuple(self.keep.shape)}")
 
@@ -79,6 +81,7 @@ class EntryAblation:
     renormalise: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self, TraceError)
         if self.zero.dtype != torch.bool or self.zero.dim() not in (2, 3):
             raise TraceError(
                 "EntryAblation expects a boolean zero (Nq, Nk) or (B, Nq, Nk), "

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.models.anatomy import Anatomy, TokenLayout
+from vitscope.options.door import check_fields
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,11 @@ class TokenRemoval:
     mode: Literal["mask", "drop"] = "mask"
 
     def __post_init__(self) -> None:
+        check_fields(self, TraceError)
         if self.keep.dtype != torch.bool or self.keep.dim() != 2:
             raise TraceError(
                 f"TokenRemoval expects a boolean keep (B, P), got {self.keep.dtype} {tuple(self.keep.shape)}"
             )
-        if self.mode not in ("mask", "drop"):
-            raise TraceError(f"expected removal mode 'mask' or 'drop', got '{self.mode}'")
         if self.mode == "drop" and self.keep.shape[0] and len(set(self.keep.sum(1).tolist())) != 1:
             raise TraceError(
                 "removal by 'drop' needs as many kept patches in every picture of a batch; use 'mask'"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vitscope.errors import TraceError
@@ -52,6 +53,20 @@ def can_resume(anatomy: Anatomy) -> str | None:
     return (
         f"the residual stream goes around '{loose}' outside any block module" if loose is not None else None
     )
+
+
+def check_places(index: Tensor | None, count: int) -> None:
+    """Raise TraceError unless ``index`` (M,) names cached pictures by whole numbers."""
+    if index is None:
+        return
+    whole = not index.is_floating_point() and index.dtype != torch.bool and not index.is_complex()
+    if not whole or index.dim() != 1:
+        raise TraceError(
+            f"expected index as whole numbers (M,), one for each picture, got {index.dtype} {tuple(index.shape)}"
+        )
+    wrong = index[(index < 0) | (index >= count)]
+    if len(wrong):
+        raise TraceError(f"expected cached pictures from 0 to {count - 1}, got {int(wrong[0])}; count from 0")
 
 
 def shortcuts(

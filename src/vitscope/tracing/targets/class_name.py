@@ -10,7 +10,7 @@ from torch import Tensor
 from vitscope.errors import TargetError, nearest
 from vitscope.tracing.targets.classes import ClassIndex
 from vitscope.tracing.targets.each_its_own import EachItsOwn
-from vitscope.tracing.targets.quantity import QUANTITIES
+from vitscope.tracing.targets.quantity import Quantity, as_quantity
 from vitscope.tracing.targets.resolved import ResolvedTarget
 from vitscope.tracing.targets.target import AskedModel, Target
 
@@ -36,9 +36,9 @@ class ClassName(Target):
                 "names (class_names=, --class-names)"
             )
         head, _, tail = self.text.rpartition(":")
-        readings = [(self.text, "logit")]
-        if head.strip() and tail in QUANTITIES:
-            readings.append((head, tail))
+        readings: list[tuple[str, Quantity]] = [(self.text, "logit")]
+        if head.strip() and (named := as_quantity(tail)) is not None:
+            readings.append((head, named))
         for name, quantity in readings:
             found = _called(name, names)
             if len(found) > 1:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import TargetError
-from vitscope.tracing.targets.quantity import Probability, check_quantity, quantity_of, suffix_of
+from vitscope.options.bounds import Count
+from vitscope.options.door import check_fields
+from vitscope.tracing.targets.quantity import Probability, Quantity, quantity_of, suffix_of
 from vitscope.tracing.targets.resolved import ResolvedTarget
 from vitscope.tracing.targets.target import Target
 
@@ -18,14 +20,12 @@ from vitscope.tracing.targets.target import Target
 class TopK(Target):
     """The k-th most likely class of each picture (k = 1: the prediction)."""
 
-    k: int = 1
-    quantity: str = "logit"
+    k: Count = 1
+    quantity: Quantity = "logit"
     probability: Probability = field(default="softmax", repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_quantity(self.quantity)
-        if self.k < 1:
-            raise TargetError(f"expected top-k with k >= 1, got {self.k}")
+        check_fields(self, TargetError)
 
     def by(self, probability: Probability) -> Target:
         return replace(self, probability=probability)
@@ -45,11 +45,11 @@ class ClassIndex(Target):
     """One class for all pictures, or one per picture."""
 
     index: int | tuple[int, ...]
-    quantity: str = "logit"
+    quantity: Quantity = "logit"
     probability: Probability = field(default="softmax", repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_quantity(self.quantity)
+        check_fields(self, TargetError)
 
     def by(self, probability: Probability) -> Target:
         return replace(self, probability=probability)
@@ -86,6 +86,13 @@ class LogitDifference(Target):
 
     a: int | None
     b: int | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, TargetError)
+        if self.a is not None and self.a == self.b:
+            raise TargetError(
+                f"expected two classes, got {self.a} twice, whose difference is 0 for every picture; name another"
+            )
 
     def resolve(self, logits: Tensor) -> ResolvedTarget:
         B, C = logits.shape

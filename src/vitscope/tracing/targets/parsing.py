@@ -16,7 +16,7 @@ from vitscope.tracing.targets.class_name import ClassName
 from vitscope.tracing.targets.classes import ClassIndex, LogitDifference, TopK
 from vitscope.tracing.targets.custom import Custom
 from vitscope.tracing.targets.each_its_own import EachItsOwn
-from vitscope.tracing.targets.quantity import QUANTITIES
+from vitscope.tracing.targets.quantity import QUANTITIES, as_quantity
 from vitscope.tracing.targets.similarity import Picture, Text
 from vitscope.tracing.targets.target import Target
 
@@ -99,10 +99,11 @@ def _classes_of(indices: Tensor) -> Target:
 
 
 def _parse_text(text: str) -> Target:
-    if text in QUANTITIES:
-        return TopK(1, text)
+    if (alone := as_quantity(text)) is not None:
+        return TopK(1, alone)
     head, _, tail = text.rpartition(":")
-    plain, quantity = (head, tail) if head and tail in QUANTITIES else (text, "logit")
+    named = as_quantity(tail) if head else None
+    plain, quantity = (head, named) if named is not None else (text, QUANTITIES[0])
     if match := re.fullmatch(r"top-?([0-9]{1,18})", plain):
         return TopK(int(match[1]), quantity)
     if match := re.fullmatch(r"(?:class:\s*)?([0-9]{1,18}(?:,[0-9]{1,18})*)", plain):

@@ -7,10 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from vitscope.errors import TargetError
-
 Quantity = Literal["logit", "log_probability", "probability"]
-QUANTITIES: tuple[str, ...] = get_args(Quantity)
+QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 
 Probability = Literal["softmax", "sigmoid"]
 """How logits become probabilities: over the classes together, or each class by itself (several labels, one logit)."""
@@ -31,7 +29,6 @@ def suffix_of(quantity: str) -> str:
     return "" if quantity == "logit" else f":{quantity}"
 
 
-def check_quantity(quantity: str) -> None:
-    """Raise TargetError for what is no quantity."""
-    if quantity not in QUANTITIES:
-        raise TargetError(f"expected one of {', '.join(QUANTITIES)}, got '{quantity}'")
+def as_quantity(text: str) -> Quantity | None:
+    """The quantity of that name, None where there is none."""
+    return next((quantity for quantity in QUANTITIES if quantity == text), None)

@@ -67,9 +67,8 @@ def protocols(removal: str, score: str, seed: str, settings: dict[str, Any]) -> 
         words = [word for word, all_ in zip(chosen, lists, strict=True) if len(all_) > 1]
         if len(lists[2]) > 1:
             words[-1] = f"seed{words[-1]}"
-        made["-".join(words) or chosen[0]] = Protocol(
-            removal=chosen[0], score=chosen[1], seed=int(chosen[2]), **settings
-        )
+        named: dict[str, Any] = {"removal": chosen[0], "score": chosen[1], "seed": int(chosen[2])}
+        made["-".join(words) or chosen[0]] = Protocol(**named, **settings)
     return made
 
 
