@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).parents[1]
 SOURCE = REPOSITORY / "src" / "vitscope"
 LINES = 300
 LONGER: set[str] = {
-    "tracing/probing/probe.py", "tracing/trace.py", "tracing/vit.py",
+    "tracing/vit.py",
     "methods/explaining/explanation.py", "methods/explaining/explain.py", "cli/commands/heads.py",
     "reports/explanations/card.py",
     "reports/explanations/drawing.py", "reports/explanations/markup.py",

@@ -18,7 +18,8 @@ from vitscope.tracing.passes.forward_pass import PassRecord, run_pass
 from vitscope.tracing.passes.request import PassRequest
 from vitscope.tracing.targets.resolved import ResolvedTarget
 from vitscope.tracing.targets.target import Target
-from vitscope.tracing.trace import ExplainedScore, Trace, TracedModel
+from vitscope.tracing.trace import ExplainedScore, Trace
+from vitscope.tracing.traced_model import TracedModel
 
 
 @unaffected

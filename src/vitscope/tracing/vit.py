@@ -39,12 +39,13 @@ from vitscope.tracing.passes.resume import (
 from vitscope.tracing.passes.stages import Stage
 from vitscope.tracing.picture_keys import check_keys
 from vitscope.tracing.probing.by_input_size import Probes
+from vitscope.tracing.probing.conclusion import Probe
 from vitscope.tracing.probing.overrides import Overrides
-from vitscope.tracing.probing.probe import Probe
 from vitscope.tracing.take import take_scores, take_traces
 from vitscope.tracing.targets.parsing import TargetLike, parse_target
 from vitscope.tracing.targets.resolved import ResolvedTarget
-from vitscope.tracing.trace import Trace, TracedModel
+from vitscope.tracing.trace import Trace
+from vitscope.tracing.traced_model import TracedModel
 
 
 class Vit:

@@ -12,8 +12,9 @@ from vitscope.tracing.calls.calling import Inputs, pictures_of, select, with_pic
 from vitscope.tracing.calls.failed_forward import DoesNotRunError
 from vitscope.tracing.calls.guard import quiet
 from vitscope.tracing.passes.stages import Stage, find_stages
+from vitscope.tracing.probing.conclusion import Probe
 from vitscope.tracing.probing.overrides import Overrides
-from vitscope.tracing.probing.probe import Probe, probe
+from vitscope.tracing.probing.probe import probe
 
 GUESSED_SIZES = (224, 256, 384, 96, 64, 32, 336, 448, 512, 128, 48, 28)
 
