@@ -27,7 +27,7 @@ ALLOWED = {
     "canonical.py:pooling_matrices": PURE,
     "hops.py:grid_geometry": PURE,
     "features.py:_masks": PURE,
-    "resuming.py:_found": "which short cuts give a model's own logits: a property of its architecture",
+    "savings.py:_found": "which short cuts give a model's own logits: a property of its architecture",
     "kappa.py:_HAS_BRANCH": "whether a model has MLP branches: a property of its architecture",
     "annotations.py:_for_type_checkers": PURE,
     "door.py:_fields": PURE,

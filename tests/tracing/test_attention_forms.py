@@ -23,8 +23,8 @@ class Keep:
     def __init__(self) -> None:
         self.sites: list[AttentionSite] = []
 
-    def scores(self, scores: Tensor) -> Tensor:
-        return scores
+    def attention_logits(self, logits: Tensor) -> Tensor:
+        return logits
 
     def fused(self, inputs: FusedInputs, run: Callable[[FusedInputs], Tensor]) -> Tensor:
         output = run(inputs)

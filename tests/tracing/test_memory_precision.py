@@ -50,14 +50,14 @@ def test_reductions_never_hold_the_matrix(monkeypatch: pytest.MonkeyPatch) -> No
     expected = site.gradient_norm(1), site.value_gradient()
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", 2 * 3 * 17 * 2)
     rows: list[int] = []
-    scores = FusedInputs.scores
+    logits = FusedInputs.attention_logits
 
     def counted(self: FusedInputs, queries: slice) -> Tensor:
-        result = scores(self, queries)
+        result = logits(self, queries)
         rows.append(result.shape[-2])
         return result
 
-    monkeypatch.setattr(FusedInputs, "scores", counted)
+    monkeypatch.setattr(FusedInputs, "attention_logits", counted)
     torch.testing.assert_close(site.gradient_norm(1), expected[0])
     torch.testing.assert_close(site.value_gradient(), expected[1])
     assert max(rows) == 2

@@ -80,12 +80,16 @@ def agcam(trace: Trace) -> Relevance:
     for site in chain_sites(trace):
         if site.class_query is not None and reads_class_token(trace, site):
             row = slice(site.class_query, site.class_query + 1)
-            value = (site.attention_gradient(row).clamp_min(0) * torch.sigmoid(site.scores(row))).sum((1, 2))
+            value = (
+                site.attention_gradient(row).clamp_min(0) * torch.sigmoid(site.attention_logits(row))
+            ).sum((1, 2))
         else:
             read = trace.readout()[:, query_slice(site, layout)] > 0
             value = torch.zeros(site.batch, site.keys, device=read.device)
             for queries in site.chunks():
-                rows = site.attention_gradient(queries).clamp_min(0) * torch.sigmoid(site.scores(queries))
+                rows = site.attention_gradient(queries).clamp_min(0) * torch.sigmoid(
+                    site.attention_logits(queries)
+                )
                 value += (rows.sum(1) * read[:, queries, None]).sum(1)
         maps.append(spread(value, site, layout))
     flow = torch.stack(maps, 1).cumsum(1)

@@ -94,21 +94,21 @@ class AttentionSite:
 
     # ---- matrices --------------------------------------------------------------------------------------------
     @unaffected
-    def scores(self, queries: slice | None = None) -> Tensor:
-        """Scores before softmax, scaled and masked, (B, H, q, Nk) float32."""
+    def attention_logits(self, queries: slice | None = None) -> Tensor:
+        """What the softmax was given: q k^T, scaled and masked, (B, H, q, Nk) float32."""
         rows = queries or slice(None)
         if self.fused is not None:
             with torch.no_grad():
-                return self._four(self.fused.scores(rows).detach())
+                return self._four(self.fused.attention_logits(rows).detach())
         assert self.eager is not None
-        return self._four(self.eager.pre_softmax.detach())[:, :, rows].float()
+        return self._four(self.eager.attention_logits.detach())[:, :, rows].float()
 
     @unaffected
     def attention(self, queries: slice | None = None) -> Tensor:
-        """A = softmax(scores), the matrix that multiplies v: (B, H, q, Nk) float32, q the chosen queries."""
+        """A = softmax(attention logits), the matrix that multiplies v: (B, H, q, Nk) float32, q the chosen queries."""
         if self.eager is not None:
             return self._four(self.eager.attention.detach())[:, :, queries or slice(None)].float()
-        attention = torch.softmax(self.scores(queries), dim=-1)
+        attention = torch.softmax(self.attention_logits(queries), dim=-1)
         for entry in self.entries:
             attention = entry.apply(attention, queries)
         return attention
@@ -179,7 +179,7 @@ class AttentionSite:
         if self.fused is None:
             raise TraceError(
                 f"{what} of '{self.info.path}' are not seen, it computes its softmax eagerly; "
-                'load the model with attn_implementation="sdpa", or use scores() and attention()'
+                'load the model with attn_implementation="sdpa", or use attention_logits() and attention()'
             )
         return self.fused
 

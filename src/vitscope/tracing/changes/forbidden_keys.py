@@ -21,7 +21,7 @@ def combine_masks(mask: Tensor | None, keep: Tensor, dtype: torch.dtype) -> Tens
     return torch.where(torch.isneginf(both).all(-1, keepdim=True), mask, both)
 
 
-def forbid(scores: Tensor, keep: Tensor) -> Tensor:
-    """Scores before an eager softmax with minus infinity where ``keep`` is False; a row left empty stays as it was."""
-    masked = scores.masked_fill(~keep, float("-inf"))
-    return torch.where(torch.isneginf(masked).all(-1, keepdim=True), scores, masked)
+def forbid(logits: Tensor, keep: Tensor) -> Tensor:
+    """Logits before an eager softmax with minus infinity where ``keep`` is False; a row left empty stays as it was."""
+    masked = logits.masked_fill(~keep, float("-inf"))
+    return torch.where(torch.isneginf(masked).all(-1, keepdim=True), logits, masked)

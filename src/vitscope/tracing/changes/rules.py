@@ -16,23 +16,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class AttentionRule:
-    """Factors on the gradients at one attention: of the scores, of the probabilities A, of the values v.
+    """Factors on the gradients at one attention: of the attention logits, of the probabilities A, of the values v.
 
-    CP-LRP and Libra hold A constant: (scores 0, probabilities 0, values 1). AttnLRP halves the gradient at each
-    bilinear product: probabilities and values get half each, q and k again half each of what reaches the scores."""
+    CP-LRP and Libra hold A constant: (logits 0, probabilities 0, values 1). AttnLRP halves the gradient at each
+    bilinear product: probabilities and values get half each, q and k again half each of what reaches the logits."""
 
-    scores: float = 1.0
+    logits: float = 1.0
     probabilities: float = 1.0
     values: float = 1.0
 
     @property
     def constant(self) -> bool:
         """True when nothing goes back through the probabilities."""
-        return self.probabilities == 0 or self.scores == 0
+        return self.probabilities == 0 or self.logits == 0
 
 
-CONSTANT_ATTENTION = AttentionRule(scores=0.0, probabilities=0.0, values=1.0)
-HALVED_ATTENTION = AttentionRule(scores=0.5, probabilities=0.5, values=0.5)
+CONSTANT_ATTENTION = AttentionRule(logits=0.0, probabilities=0.0, values=1.0)
+HALVED_ATTENTION = AttentionRule(logits=0.5, probabilities=0.5, values=0.5)
 
 
 @dataclass(frozen=True)

@@ -37,30 +37,30 @@ class FusedInputs:
         heads, own = self.q.shape[-3], which.shape[-3]
         return which if heads == own else which.repeat_interleave(heads // own, dim=-3)
 
-    def scores(self, queries: slice) -> Tensor:
-        """Scaled and masked scores before softmax, float32, (..., H, q, Nk)."""
+    def attention_logits(self, queries: slice) -> Tensor:
+        """Scaled and masked logits before softmax, float32, (..., H, q, Nk)."""
         q = self.q[..., queries, :].float()
-        scores = (q * self.scale) @ self.repeated(self.k).float().transpose(-2, -1)
+        logits = (q * self.scale) @ self.repeated(self.k).float().transpose(-2, -1)
         if self.mask is not None:
             mask = self.mask
             if mask.shape[-2] != 1:
                 mask = mask[..., queries, :]
-            scores = (
-                scores.masked_fill(~mask, float("-inf"))
+            logits = (
+                logits.masked_fill(~mask, float("-inf"))
                 if mask.dtype == torch.bool
-                else scores + mask.float()
+                else logits + mask.float()
             )
         if self.causal:
             length, keys = self.q.shape[-2], self.k.shape[-2]
             allowed = torch.ones(length, keys, dtype=torch.bool, device=q.device).tril()[queries]
-            scores = scores.masked_fill(~allowed, float("-inf"))
-        return scores
+            logits = logits.masked_fill(~allowed, float("-inf"))
+        return logits
 
 
 @dataclass
 class EagerInputs:
-    """What an eager call showed: the matrix that was multiplied with v, and the scores its softmax was given."""
+    """What an eager call showed: the matrix that was multiplied with v, and the logits that its softmax was given."""
 
     attention: Tensor
-    pre_softmax: Tensor
+    attention_logits: Tensor
     v: Tensor

@@ -51,7 +51,7 @@ CARRY: frozenset[Any] = KEEP | MOVE
 class SoftmaxOrigin:
     """Where an attention matrix came from. ``axis``: the softmax's axis now, counted from the end (-1 or less)."""
 
-    scores: Tensor
+    logits: Tensor
     axis: int
 
 
@@ -61,9 +61,9 @@ class EagerTracker:
     def __init__(self) -> None:
         self._origin: Any = WeakIdKeyDictionary()
 
-    def start(self, probabilities: Tensor, scores: Tensor, axis: int) -> None:
-        """``probabilities`` came out of a softmax over ``axis`` (from the end); ``scores`` have keys last."""
-        self._origin[probabilities] = SoftmaxOrigin(scores, axis)
+    def start(self, probabilities: Tensor, logits: Tensor, axis: int) -> None:
+        """``probabilities`` came out of a softmax over ``axis`` (from the end); ``logits`` have keys last."""
+        self._origin[probabilities] = SoftmaxOrigin(logits, axis)
 
     def origin(self, tensor: Any) -> SoftmaxOrigin | None:
         """The softmax behind a tensor, None when there is none."""
@@ -90,7 +90,7 @@ class EagerTracker:
                 result.shape[axis] != argument.shape[axis] and func is not Tensor.__getitem__
             ):
                 return
-            self._origin[result] = SoftmaxOrigin(origin.scores, axis)
+            self._origin[result] = SoftmaxOrigin(origin.logits, axis)
             return
 
 
@@ -129,12 +129,12 @@ def _moved(
     return order.index(dims + axis) - dims
 
 
-def softmax_axis(scores: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
+def softmax_axis(logits: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
     """-1 or -2 when the softmax runs over one of the last two axes of at least three, the form of an attention."""
     axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    if not isinstance(axis, int) or scores.dim() < 3:
+    if not isinstance(axis, int) or logits.dim() < 3:
         return None
-    from_end = axis - scores.dim() if axis >= 0 else axis
+    from_end = axis - logits.dim() if axis >= 0 else axis
     return from_end if from_end in (-1, -2) else None
 
 
@@ -145,7 +145,7 @@ class Product(NamedTuple):
     the model's own product would be."""
 
     attention: Tensor
-    scores: Tensor
+    logits: Tensor
     values: Tensor
     finish: Callable[[Tensor], Tensor]
 
@@ -163,10 +163,10 @@ def as_product(func: Callable[..., Any], args: tuple[Any, ...], tracker: EagerTr
         return None
     origin = tracker.origin(left)
     if origin is not None and origin.axis == -1:
-        return Product(left, origin.scores, right, lambda output: output)
+        return Product(left, origin.logits, right, lambda output: output)
     origin = tracker.origin(right)
     if origin is not None and origin.axis == -2:
-        return Product(right.mT, origin.scores, left.mT, lambda output: output.mT.contiguous())
+        return Product(right.mT, origin.logits, left.mT, lambda output: output.mT.contiguous())
     return None
 
 
@@ -200,7 +200,7 @@ def _einsum_product(args: tuple[Any, ...], tracker: EagerTracker) -> Product | N
             continue
         finish = partial(_arranged, axes=_axes(list(out), result, spread))
         matrix = attention if origin.axis == -1 else attention.mT
-        return Product(matrix, origin.scores, values.permute(_axes(wanted, given, spread)), finish)
+        return Product(matrix, origin.logits, values.permute(_axes(wanted, given, spread)), finish)
     return None
 
 

@@ -32,7 +32,7 @@ from vitscope.tracing.interception.multihead import FUSED, call_arguments, inner
 class Surgeon(Protocol):
     """What is done at each attention call, and which other functions get another form."""
 
-    def scores(self, scores: Tensor) -> Tensor:
+    def attention_logits(self, logits: Tensor) -> Tensor:
         """Called with the input of an eager softmax, keys last; returns what the softmax shall see."""
 
     def fused(self, inputs: FusedInputs, run: Callable[[FusedInputs], Tensor]) -> Tensor:
@@ -72,8 +72,8 @@ class Interceptor(PassMode):
         if func in PRODUCT:
             product = as_product(func, args, self.tracker)
             if product is not None:
-                attention, scores, v, finish = product
-                return finish(self.surgeon.eager(EagerInputs(attention, scores, v), torch.matmul))
+                attention, logits, v, finish = product
+                return finish(self.surgeon.eager(EagerInputs(attention, logits, v), torch.matmul))
         result = self.surgeon.other(func, args, kwargs, func)
         if func in CARRY:
             self.tracker.carry(func, args, kwargs, result)
@@ -138,20 +138,20 @@ class Interceptor(PassMode):
             output, _ = F.multi_head_attention_forward(**call)
         weights = None
         if wanted and seen:
-            weights = torch.softmax(seen[-1].scores(slice(None)), dim=-1).to(output.dtype)
+            weights = torch.softmax(seen[-1].attention_logits(slice(None)), dim=-1).to(output.dtype)
             weights = weights.mean(1) if average else weights
             weights = weights.squeeze(0) if unbatched else weights
         return output, weights
 
     # ---- eager -----------------------------------------------------------------------------------------------
     def _softmax(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        scores = args[0] if args else kwargs.get("input")
-        axis = softmax_axis(scores, args, kwargs) if isinstance(scores, Tensor) else None
-        if axis is None or not isinstance(scores, Tensor):
+        logits = args[0] if args else kwargs.get("input")
+        axis = softmax_axis(logits, args, kwargs) if isinstance(logits, Tensor) else None
+        if axis is None or not isinstance(logits, Tensor):
             return func(*args, **kwargs)
-        keys_last = scores if axis == -1 else scores.mT
-        changed = self.surgeon.scores(keys_last)
-        given = scores if changed is keys_last else changed if axis == -1 else changed.mT
+        keys_last = logits if axis == -1 else logits.mT
+        changed = self.surgeon.attention_logits(keys_last)
+        given = logits if changed is keys_last else changed if axis == -1 else changed.mT
         if args:
             args = (given, *args[1:])
         else:

@@ -155,9 +155,9 @@ class ZPlusSurgeon:
     def __init__(self) -> None:
         self.outputs: list[Tensor] = []
 
-    def scores(self, scores: Tensor) -> Tensor:
+    def attention_logits(self, logits: Tensor) -> Tensor:
         """An eager softmax's input, unchanged."""
-        return scores
+        return logits
 
     def fused(self, inputs: FusedInputs, run: Callable[[FusedInputs], Tensor]) -> Tensor:
         """softmax(q k^T) v: half to v, half through the softmax, of which a half each to q and k."""
@@ -165,18 +165,18 @@ class ZPlusSurgeon:
         if not inputs.v.requires_grad:
             return self._start(plain)
         q, k, v = inputs.q, inputs.repeated(inputs.k), inputs.repeated(inputs.v)
-        scores = _whole(_part(q, 0.5) @ _part(k, 0.5).transpose(-2, -1))
+        logits = _whole(_part(q, 0.5) @ _part(k, 0.5).transpose(-2, -1))
         with torch.no_grad():
-            attention = torch.softmax(inputs.scores(slice(None)), -1).to(v.dtype)
-        return self._product(_hand_on(scores, attention), v, plain)
+            attention = torch.softmax(inputs.attention_logits(slice(None)), -1).to(v.dtype)
+        return self._product(_hand_on(logits, attention), v, plain)
 
     def eager(self, inputs: EagerInputs, run: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """The product of an eager attention with its values."""
         plain = run(inputs.attention, inputs.v).detach()
         if not inputs.v.requires_grad:
             return self._start(plain)
-        scores = inputs.pre_softmax
-        attention = _hand_on(scores, inputs.attention) if scores.requires_grad else inputs.attention.detach()
+        logits = inputs.attention_logits
+        attention = _hand_on(logits, inputs.attention) if logits.requires_grad else inputs.attention.detach()
         return self._product(attention, inputs.v, plain)
 
     def other(

@@ -66,17 +66,17 @@ class PassSurgeon:
             self.book.leave_block(whole)
 
     # ---- the interceptor's calls -----------------------------------------------------------------------------
-    def scores(self, scores: Tensor) -> Tensor:
+    def attention_logits(self, logits: Tensor) -> Tensor:
         """An eager softmax's input: removed tokens get minus infinity as keys.
 
         A softmax over something else than tokens (a router's choice) has another length and stays as it is."""
         rule = self._attention_rule()
         if rule is not None:
-            scores = scale_gradient(scores, rule.scores)
+            logits = scale_gradient(logits, rule.logits)
         if self.removal is None or self.removal.mode == "drop" or self.layout is None:
-            return scores
-        keep = self.removal.kept_keys(self.layout, scores.shape[-1], scores.device)
-        return scores if keep is None else forbid(scores, _beside(keep, scores))
+            return logits
+        keep = self.removal.kept_keys(self.layout, logits.shape[-1], logits.device)
+        return logits if keep is None else forbid(logits, _beside(keep, logits))
 
     def fused(self, inputs: FusedInputs, run: Callable[[FusedInputs], Tensor]) -> Tensor:
         """A fused attention call."""
@@ -109,7 +109,7 @@ class PassSurgeon:
         if rule is not None:
             used, values = scale_gradient(attention, rule.probabilities), scale_gradient(v, rule.values)
         output = self._start_graph(run(used, values))
-        self._keep(info, output, [], fused=None, eager=EagerInputs(attention, inputs.pre_softmax, v))
+        self._keep(info, output, [], fused=None, eager=EagerInputs(attention, inputs.attention_logits, v))
         return self._ablate(output, info)
 
     def other(
@@ -155,7 +155,7 @@ class PassSurgeon:
         rule = self._attention_rule()
         if rule is None:
             return inputs
-        factor = rule.scores * rule.probabilities
+        factor = rule.logits * rule.probabilities
         return replace(
             inputs,
             q=scale_gradient(inputs.q, factor),
@@ -198,7 +198,7 @@ class PassSurgeon:
 
     @staticmethod
     def _by_entries(inputs: FusedInputs, entries: list[EntryAblation]) -> Tensor:
-        attention = torch.softmax(inputs.scores(slice(None)), -1)
+        attention = torch.softmax(inputs.attention_logits(slice(None)), -1)
         for entry in entries:
             attention = entry.apply(attention)
         return attention.to(inputs.v.dtype) @ inputs.repeated(inputs.v)

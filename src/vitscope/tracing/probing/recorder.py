@@ -96,8 +96,8 @@ class Recorder:
             self.compared[id(tokens)] = known
         return known[2]
 
-    def scores(self, scores: Tensor) -> Tensor:
-        return scores
+    def attention_logits(self, logits: Tensor) -> Tensor:
+        return logits
 
     def fused(self, inputs: FusedInputs, run: Callable[[FusedInputs], Tensor]) -> Tensor:
         q, k = inputs.q, inputs.k
