@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 from vitscope.version import __version__
 
 if TYPE_CHECKING:
+    from vitscope import evaluation as evaluation
     from vitscope import heads as heads
-    from vitscope import methods as methods
+    from vitscope import models as models
     from vitscope import pictures as pictures
     from vitscope import progress as progress
+    from vitscope import rendering as rendering
+    from vitscope import reports as reports
+    from vitscope import tracing as tracing
+    from vitscope import worlds as worlds
     from vitscope.evaluation import Leaderboard as Leaderboard
     from vitscope.evaluation import Protocol as Protocol
     from vitscope.evaluation.running.evaluate import evaluate as evaluate
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from vitscope.methods import register as register
     from vitscope.methods.calibration import calibrate as calibrate
     from vitscope.methods.explaining.explain import explain as explain
+    from vitscope.methods.room import MethodsRoom
     from vitscope.tracing import ClassIndex as ClassIndex
     from vitscope.tracing import Custom as Custom
     from vitscope.tracing import EntryAblation as EntryAblation
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from vitscope.tracing import Vit as Vit
     from vitscope.tracing import open_model as open_model
 
+    methods: MethodsRoom
 
 _HOMES = {
     "open_model": "vitscope.tracing",

@@ -3,7 +3,6 @@
 The package itself is callable: ``vs.methods()`` lists the registry."""
 
 import sys
-from types import ModuleType
 
 from vitscope.methods.explaining.default import default_method
 from vitscope.methods.explaining.explain import explain
@@ -18,6 +17,7 @@ from vitscope.methods.registry import (
     token_methods,
 )
 from vitscope.methods.relevance import Needs, Relevance
+from vitscope.methods.room import MethodsRoom
 
 __all__ = [
     "Explanation",
@@ -34,12 +34,4 @@ __all__ = [
     "token_methods",
 ]
 
-
-class _CallablePackage(ModuleType):
-    """Lets ``vs.methods()`` and ``vs.methods.get_method(…)`` both work."""
-
-    def __call__(self) -> list[MethodInfo]:
-        return methods()
-
-
-sys.modules[__name__].__class__ = _CallablePackage
+sys.modules[__name__].__class__ = MethodsRoom
