@@ -28,10 +28,28 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True, repr=False)
 class HeadTable(HasOrigin):
-    """values[name] has shape (n, L, H): one number per picture, block and head; NaN where it was not measured.
+    """Numbers for every (block, head), per picture and aggregated, with how they were made.
 
-    pictures: the key of each picture. metadata: model, fingerprint, options, cost; plain JSON values only. origin: the
-    recipe, content ids and skipped pictures, also as ``recipe``, ``ids`` and ``skipped``.
+    Args:
+        values: By the name of each metric, (n, L, H) float32 for n pictures, L blocks and H heads; NaN where a head
+            was not measured.
+        pictures: The key of each picture.
+        metadata: Model, options and cost, as plain JSON values.
+        origin: The recipe, content ids and skipped pictures; also as ``recipe``, ``ids`` and ``skipped``.
+
+    Raises:
+        HeadsError: Arrays of different shapes, or for another number of pictures.
+
+    Example:
+        >>> import numpy as np
+        >>> import vitscope as vs
+        >>> table = vs.heads.HeadTable({"importance": np.float32([[[1, 2], [4, 3]]])}, ("cat.png",))
+        >>> table
+        <HeadTable: 2 blocks x 2 heads, 1 metric, 1 pictures>
+        >>> table.order("importance")
+        [(1, 0), (1, 1), (0, 1), (0, 0)]
+        >>> vs.heads.HeadTable.load(table.save("table.parquet"))["importance"].shape
+        (1, 2, 2)
     """
 
     values: Mapping[str, Values]
@@ -55,17 +73,21 @@ class HeadTable(HasOrigin):
 
     @property
     def metrics(self) -> list[str]:
+        """The names of the metrics."""
         return list(self.values)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(blocks L, heads H)."""
+        """The number of blocks L and of heads H."""
         array = next(iter(self.values.values()))
         return int(array.shape[1]), int(array.shape[2])
 
     @checked(HeadsError)
     def __getitem__(self, metric: str) -> Values:
-        """(n, L, H) of one metric. Raises HeadsError with the nearest names when there is none."""
+        """The values of one metric, (n, L, H) float32.
+
+        Raises HeadsError with the nearest names when there is no such metric.
+        """
         if metric not in self.values:
             near = ", ".join(nearest(metric, self.values))
             raise HeadsError(f"expected a metric of this table, got {metric!r}; the nearest names are {near}")
@@ -73,12 +95,26 @@ class HeadTable(HasOrigin):
 
     @checked(HeadsError)
     def mean(self, metric: str) -> NDArray[np.float64]:
-        """(L, H) mean over pictures, NaN where nothing was measured."""
+        """Mean over pictures, (L, H) in the metric's own unit, NaN where nothing was measured.
+
+        Args:
+            metric: A metric of this table.
+
+        Raises:
+            HeadsError: There is no such metric.
+        """
         return _nan_mean(self[metric])
 
     @checked(HeadsError)
     def spread(self, metric: str) -> NDArray[np.float64]:
-        """(L, H) standard deviation over pictures (n - 1)."""
+        """Standard deviation over pictures (with n − 1), (L, H); NaN for fewer than two pictures.
+
+        Args:
+            metric: A metric of this table.
+
+        Raises:
+            HeadsError: There is no such metric.
+        """
         values = self[metric].astype(np.float64)
         count = np.isfinite(values).sum(0)
         squares = np.nansum((values - _nan_mean(values)) ** 2, axis=0)
@@ -88,13 +124,30 @@ class HeadTable(HasOrigin):
 
     @checked(HeadsError)
     def counted(self, metric: str) -> NDArray[np.int64]:
-        """(L, H) number of pictures measured."""
+        """How many pictures were measured, (L, H).
+
+        Args:
+            metric: A metric of this table.
+
+        Raises:
+            HeadsError: There is no such metric.
+        """
         measured: NDArray[np.int64] = np.isfinite(self[metric]).sum(0).astype(np.int64)
         return measured
 
     @checked(HeadsError)
     def interval(self, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(low, high), each (L, H): 95 % normal interval of the mean over pictures."""
+        """The 95 % normal interval of the mean over pictures.
+
+        Args:
+            metric: A metric of this table.
+
+        Returns:
+            (low, high), each (L, H).
+
+        Raises:
+            HeadsError: There is no such metric.
+        """
         mean, half = (
             self.mean(metric),
             1.96 * self.spread(metric) / np.sqrt(np.maximum(1, self.counted(metric))),
@@ -103,14 +156,29 @@ class HeadTable(HasOrigin):
 
     @checked(HeadsError)
     def order(self, metric: str, *, most_important_first: bool = True) -> list[tuple[int, int]]:
-        """Heads (block, head) sorted by the mean of `metric`; heads that were not measured are left out."""
+        """The heads sorted by the mean of a metric; heads that were not measured are left out.
+
+        Args:
+            metric: A metric of this table.
+            most_important_first: True sorts from the largest mean to the smallest.
+
+        Returns:
+            (block, head) pairs, both from 0.
+
+        Raises:
+            HeadsError: There is no such metric.
+        """
         mean = self.mean(metric)
         blocks, heads = np.nonzero(np.isfinite(mean))
         ranked = sorted(zip(blocks.tolist(), heads.tolist(), strict=True), key=lambda head: -mean[head])
         return ranked if most_important_first else ranked[::-1]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per head: block, head, n, then per metric its mean, NAME_std, NAME_low and NAME_high."""
+        """The aggregated table, one row per head.
+
+        Returns:
+            Columns: block, head, n (pictures), and for each metric its mean, NAME_std, NAME_low and NAME_high.
+        """
         blocks, heads = self.shape
         columns: dict[str, Any] = {
             "block": np.repeat(np.arange(blocks), heads),
@@ -125,7 +193,11 @@ class HeadTable(HasOrigin):
         return pd.DataFrame(columns)
 
     def per_picture(self) -> pd.DataFrame:
-        """One row per picture and head: picture, block, head, then one column per metric."""
+        """All values as a table, one row per picture and head.
+
+        Returns:
+            Columns: picture, block, head, and one for each metric.
+        """
         blocks, heads = self.shape
         count = len(self.pictures)
         # A table's texts are UTF-8; a byte of a file name that is none is written as \\xe9.
@@ -143,7 +215,7 @@ class HeadTable(HasOrigin):
         return pd.DataFrame(columns)
 
     def describe(self) -> pd.DataFrame:
-        """What each metric means: name, title, family, signed."""
+        """What each metric means, one row per metric: name, title, family, signed."""
         rows = [METRICS[name] for name in self.values if name in METRICS]
         return pd.DataFrame([vars(row) for row in rows])
 
@@ -151,15 +223,33 @@ class HeadTable(HasOrigin):
     def with_columns(
         self, extra: Mapping[str, Values], metadata: Mapping[str, Any] | None = None
     ) -> HeadTable:
-        """A table with more metrics for the same pictures."""
+        """A table with more metrics of the same pictures.
+
+        Args:
+            extra: By name, (n, L, H) float32.
+            metadata: Added to the metadata.
+
+        Returns:
+            The larger table; this one is unchanged.
+
+        Raises:
+            HeadsError: Arrays of another shape.
+        """
         merged = {**self.metadata, **(metadata or {})}
         return HeadTable({**self.values, **extra}, self.pictures, merged, self.origin)
 
     @checked(HeadsError)
     def only(self, pictures: Collection[str]) -> HeadTable:
-        """The rows of these pictures, in the order in which they are named, or in this table's for a set.
+        """The rows of some pictures.
 
-        Raises HeadsError for a picture that it has not.
+        Args:
+            pictures: Their keys; the rows are in this order, or in that of the table for a set.
+
+        Returns:
+            The smaller table.
+
+        Raises:
+            HeadsError: A picture that the table does not have.
         """
         place = {key: index for index, key in enumerate(self.pictures)}
         wanted = (
@@ -179,14 +269,17 @@ class HeadTable(HasOrigin):
 
     @checked(HeadsError)
     def merge(self, other: HeadTable) -> HeadTable:
-        """The table of these pictures and those of another shard.
+        """Join the tables of two shards of a data set.
+
+        Args:
+            other: The table of other pictures.
+
+        Returns:
+            The table of all pictures.
 
         Raises:
-            RecipeError: the tables were not made alike; the message says what differs.
-            HeadsError: a picture is in both, or they have other metrics.
-
-        Example:
-            ``first.merge(second).mean("js_divergence")``
+            RecipeError: The tables were made in different ways; the message says what differs.
+            HeadsError: A picture is in both, or their metrics differ.
         """
         origin = self.origin.merge(other.origin, "two head tables")
         check_disjoint(self.pictures, other.pictures, "head tables")
@@ -202,7 +295,19 @@ class HeadTable(HasOrigin):
 
     @checked(OutputError)
     def save(self, path: FilePath, *, per_picture: bool | None = None) -> Path:
-        """Write .parquet (per picture by default; loads back whole) or .csv (aggregated by default), atomically."""
+        """Write the table atomically, as .parquet (can be loaded) or as .csv.
+
+        Args:
+            path: A file that ends in .parquet or .csv.
+            per_picture: True writes one row per picture and head, False one per head. None: True for .parquet,
+                False for .csv.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: Another ending, or a file that cannot be written.
+        """
         path = Path(path)
         if path.suffix not in (".parquet", ".csv"):
             raise OutputError(
@@ -217,9 +322,17 @@ class HeadTable(HasOrigin):
 
     @classmethod
     def load(cls, path: str | Path) -> HeadTable:
-        """Read a per-picture Parquet file back, by its columns; rows may stand in any order.
+        """Read a per-picture Parquet file that :meth:`save` wrote; its rows may be in any order.
 
-        Raises StorageError for a damaged file, one of another kind or version, or one that lacks a head."""
+        Args:
+            path: The file.
+
+        Returns:
+            The table.
+
+        Raises:
+            StorageError: The file is damaged, of another kind or version, or lacks a head.
+        """
         frame, note = tables.load(path, KIND, PLACE)
         with decoding(path, KIND):
             pictures, picture = picture_rows(frame, ("block", "head"))

@@ -1,8 +1,8 @@
 """How much a change inside the model changes its output and its representation: one value per picture.
 
-Sheet "Visual analytics of attention", 1 (Li et al. 2023). p is the full model's softmax, q the changed one's, t the
-label, y the full model's prediction. Everywhere a positive value means "the removed part was of use": a drop of
-probability or logit, a rise of the loss, a loss of accuracy; negative values mean that it hurt. Distances,
+The metrics of head importance of Li et al., TVCG 2023, arXiv 2303.13731. p is the full model's softmax, q the changed
+one's, t the label, y the full model's prediction. Everywhere a positive value means "the removed part was of use": a
+drop of probability or logit, a rise of the loss, a loss of accuracy; negative values mean that it hurt. Distances,
 divergences and the flip have no sign.
 """
 
@@ -19,7 +19,19 @@ from vitscope.models.anatomy import Anatomy
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """One column of a HeadTable. family: "output", "representation" or "gradient"; signed: negative = it hurts."""
+    """What a column of a :class:`HeadTable` means.
+
+    Args:
+        name: Its name.
+        title: What it measures, with the unit.
+        family: "output", "representation" or "gradient".
+        signed: True when negative values mean that the head hurts.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vs.heads.METRICS["js_divergence"].title, vs.heads.METRICS["logit_drop_top"].signed
+        ('Jensen-Shannon divergence (bits)', True)
+    """
 
     name: str
     title: str

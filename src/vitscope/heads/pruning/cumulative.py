@@ -1,4 +1,4 @@
-"""Pruning more and more heads, in several orders (sheet "Visual analytics of attention", 1)."""
+"""Cumulative pruning: heads removed one after the other, in several orders."""
 
 from __future__ import annotations
 
@@ -38,13 +38,29 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class CumulativePruning(HasOrigin):
-    """One row per order, repetition and number of removed heads.
+    """What remains of the model's answers while more and more heads are removed.
 
-    curves: order, repeat, removed, kept_share, probability (mean probability of the reference class), accuracy (NaN
-    without labels), same_prediction (share of predictions equal to the full model's), js_divergence; all means over
-    pictures. The reference class is the label where there are labels, else the full model's prediction.
-    pictures: the key of each picture. sums: over pictures, of the last four columns, (rows, 4), which `merge` adds up.
-    origin: recipe, content ids and skipped pictures.
+    Args:
+        curves: One row per order, repetition and number of removed heads. Columns: order, repeat, removed, kept_share,
+            probability (mean probability of the reference class), accuracy (NaN without labels), same_prediction
+            (share of predictions equal to the full model's) and js_divergence (bits); all are means over pictures.
+            The reference class is the label where there are labels, else the full model's prediction.
+        orders: By name, the (block, head) pairs in the order of removal.
+        metadata: Model and options, as plain JSON values.
+        pictures: The key of each picture.
+        sums: Sums over pictures of the last four columns, (rows, 4), which :meth:`merge` adds up.
+        origin: The recipe, content ids and skipped pictures.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
+        >>> heads = [(block, head) for block in range(6) for head in range(4)]
+        >>> pruning = vs.heads.cumulative_pruning(vit, pictures, {"from below": heads}, random_orders=1, steps=2)
+        >>> pruning.curves["removed"].tolist()
+        [0, 12, 24, 0, 12, 24]
+        >>> vs.heads.CumulativePruning.load(pruning.save("pruning.parquet")).pictures == pruning.pictures
+        True
     """
 
     curves: pd.DataFrame
@@ -56,14 +72,18 @@ class CumulativePruning(HasOrigin):
 
     @checked(HeadsError)
     def merge(self, other: CumulativePruning) -> CumulativePruning:
-        """The curves over these pictures and those of another shard.
+        """Join the curves of two shards of a data set.
+
+        Args:
+            other: Cumulative pruning on other pictures.
+
+        Returns:
+            The curves over all pictures.
 
         Raises:
-            RecipeError: they were not made alike (other orders, replacement, model); the message says what differs.
-            HeadsError: a picture is in both, or one has no pictures.
-
-        Example:
-            ``first.merge(second).area()``
+            RecipeError: They were made in different ways (other orders, replacement, model); the message says what
+                differs.
+            HeadsError: A picture is in both, or one has no pictures.
         """
         origin = self.origin.merge(other.origin, "two cumulative prunings")
         check_disjoint(self.pictures, other.pictures, "cumulative prunings")
@@ -81,8 +101,16 @@ class CumulativePruning(HasOrigin):
         return CumulativePruning(curves, self.orders, metadata, pictures, sums, origin)
 
     def area(self, column: str = "probability") -> pd.DataFrame:
-        """Mean of a column over the whole curve per order (random orders: mean and std over repetitions); high means
-        that the order removes what matters last."""
+        """The mean of a column over the whole curve, for each order.
+
+        A large area of the probability means that the order removes the important heads last.
+
+        Args:
+            column: A column of ``curves``.
+
+        Returns:
+            Columns: order, area (in the column's unit), area_std (over repetitions; NaN for one), sorted by area.
+        """
 
         def integrate(frame: pd.DataFrame) -> float:
             x, y = frame["removed"].to_numpy(np.float64), frame[column].to_numpy(np.float64)
@@ -101,7 +129,17 @@ class CumulativePruning(HasOrigin):
         return pd.DataFrame(rows).sort_values("area", ascending=False, ignore_index=True)
 
     def save(self, path: str | Path) -> Path:
-        """Write the curves as .parquet (loads back whole, with the orders) or as .csv."""
+        """Write the curves as .parquet (can be loaded, with the orders) or as .csv.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         path = Path(path)
         if path.suffix != tables.ENDING:
             return write_frame(self.curves, path, self.metadata)
@@ -116,7 +154,17 @@ class CumulativePruning(HasOrigin):
 
     @classmethod
     def load(cls, path: str | Path) -> CumulativePruning:
-        """Read what `save` wrote as .parquet. Raises StorageError for a damaged file, or one of another kind."""
+        """Read a .parquet file that :meth:`save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The curves.
+
+        Raises:
+            StorageError: The file is damaged, or of another kind.
+        """
         curves, note = tables.load(path, KIND, COLUMNS)
         with decoding(path, KIND):
             orders = {
@@ -148,32 +196,40 @@ def cumulative_pruning(
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> CumulativePruning:
-    """Remove more and more heads and watch the model's answers.
+    """Remove more and more heads, in several orders, and record the model's answers.
 
     Args:
         vit: The opened model; it needs class scores.
-        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
-        orders: Named lists of heads, first removed first; or a HeadTable, of which every metric (or the named ones)
-            gives the order "least important first".
-        labels: One class index per picture; None asks for the full model's predictions.
-        metrics: Which columns of a HeadTable give orders.
-        random_orders: So many random orders are added as the control.
-        steps: Numbers of heads are spread over so many steps (default: one head per step).
-        replacement: What stands in for a head, as for `importance`.
-        batch_size: Pictures of a batch. Changes no result.
-        seed: Of the random orders.
-        checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
-        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
+        images: Pictures in any form that :func:`vitscope.pictures.picture_source` takes.
+        orders: By name, lists of (block, head) pairs, first removed first; or a HeadTable, in which every metric
+            (or the named ones) gives the order "least important first".
+        labels: (n,) one class index per picture; None takes the full model's predictions.
+        metrics: Which columns of a HeadTable give orders; None takes all.
+        random_orders: How many random orders are added as a control.
+        steps: How many points a curve has besides the full model; None removes one head per step.
+        replacement: What stands in for a head, as for :func:`importance`.
+        batch_size: Pictures in a batch; it changes time and memory, not the result.
+        seed: Seed of the random orders.
+        checkpoint: A folder that keeps every finished part; a stopped run continues from it.
+        progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
-        The curves. Those of shards are put together by ``merge``.
+        The curves, with means over pictures.
 
     Raises:
-        HeadsError: an order that has not every head once, numbers out of bounds.
-        PictureError: a picture that cannot be read.
+        HeadsError: An order that does not have every head once, or numbers out of bounds.
+        PictureError: A picture that cannot be read.
 
     Example:
-        ``vs.heads.cumulative_pruning(vit, "photos", vs.heads.importance(vit, "photos"), steps=12).area()``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
+        >>> scores = vs.heads.importance(vit, pictures, exact=False)
+        >>> pruning = vs.heads.cumulative_pruning(vit, pictures, scores, metrics=["first_order"], steps=2)
+        >>> sorted(pruning.area()["order"])
+        ['first_order', 'random']
+
+    Source: extends head importance of Li et al., TVCG 2023, arXiv 2303.13731, to several heads.
     """
     check_replacement(vit, replacement)
     L, H = head_grid(vit.anatomy)

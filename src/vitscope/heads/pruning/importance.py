@@ -1,7 +1,8 @@
 """Which heads matter: exact leave-one-head-out for every head, all metrics in one sweep, and a first-order screen.
 
-Sheet "Visual analytics of attention", 1 (Li et al. 2023). What must be known of all pictures (the means that stand in
-for a head, which heads pass a screen) is prepared over all of them; the rest is measured per picture, part by part.
+Head importance by pruning (Li et al., TVCG 2023, arXiv 2303.13731). What must be known of all pictures (the means that
+stand in for a head, which heads pass a screen) is prepared over all of them; the rest is measured per picture, part by
+part.
 """
 
 from __future__ import annotations
@@ -50,37 +51,46 @@ def importance(
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> HeadTable:
-    """Take away every head in turn and measure what changes, per picture.
+    """Remove every head in turn and measure, per picture, what changes.
 
     Args:
         vit: The opened model; it needs class scores.
-        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
-        labels: One class index per picture; None leaves out the metrics of the label.
-        replacement: What stands in for a head: "zero", "mean" (over all given pictures and queries), "mean-per-query",
-            or a tensor (L, H, d) or (L, H, N, d), for example from ``mean_outputs`` on another data set.
-        screen: Confirm exactly only this share of the heads, best first by the first-order score; the rest is NaN.
+        images: Pictures in any form that :func:`vitscope.pictures.picture_source` takes.
+        labels: (n,) one class index per picture; None leaves out the metrics of the label.
+        replacement: What stands in for a head's output: "zero", "mean" (over all given pictures and queries),
+            "mean-per-query", or a tensor (L, H, d) or (L, H, N, d), for example from :func:`mean_outputs`.
+        screen: Measure exactly only this share (0..1] of the heads, best first by the first-order score; the others
+            are NaN. None measures all.
         exact: False gives first-order scores only.
-        representation: "standard" (class token after the block and at the last one, patch tokens after the block),
-            "all" (also the patch tokens of the last block, which then cannot be run for the class query alone) or
-            "none" (output metrics only).
+        representation: "standard" (class token after the block and at the last block, patch tokens after the
+            block), "all" (also the patch tokens of the last block, which costs more) or "none" (output metrics
+            only).
         gradient: False gives no first-order scores.
-        batch_size: Pictures of a batch, and changed copies that the model sees at once. Changes no result.
-        checkpoint: A folder that keeps every finished part; a run that was stopped goes on from them when it is called
-            again with the same model, pictures, labels and options. Yours to remove afterwards.
-        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
+        batch_size: Pictures in a batch, and changed copies in one pass; it changes time and memory, not the result.
+        checkpoint: A folder that keeps every finished part. A run that was stopped continues from it when it is called
+            again with the same model, pictures, labels and options. It is yours to remove.
+        progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
-        A table whose metadata hold the cost (forwards in units of one full forward) and, where both are known, the
-        rank correlation of first-order and exact scores over the heads that were confirmed. Tables of shards made
-        with the same options, and the same means, are put together by ``merge``.
+        A table (n, L, H) for each metric of ``vs.heads.METRICS`` that applies. Its metadata hold the cost in full
+        forward passes and, where both are known, the rank correlation of first-order and exact scores.
 
     Raises:
-        HeadsError: options that do not exist or do not fit together, a model without heads or class scores.
-        PictureError: a picture that cannot be read.
-        DataError: labels for another number of pictures.
+        HeadsError: Options that do not exist or do not fit together, or a model without heads or class scores.
+        PictureError: A picture that cannot be read.
+        DataError: Labels for another number of pictures.
 
     Example:
-        ``table = vs.heads.importance(vit, "photos", replacement="mean", checkpoint="unfinished")``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
+        >>> table = vs.heads.importance(vit, pictures, representation="none")
+        >>> table.shape, table["js_divergence"].shape
+        ((6, 4), (2, 6, 4))
+        >>> len(table.order("js_divergence"))
+        24
+
+    Source: head importance by pruning, Li et al., TVCG 2023, arXiv 2303.13731.
     """
     if (screen is not None or not exact) and not gradient:
         raise HeadsError(

@@ -1,5 +1,7 @@
-"""A chosen set of heads removed together, against the sum of its single effects: single scores are not additive, and
-this shows by how much (sheet "Visual analytics of attention", 1)."""
+"""Several heads removed together, against the sum of their single effects.
+
+Single scores are not additive, and this shows by how much.
+"""
 
 from __future__ import annotations
 
@@ -44,28 +46,34 @@ def joint_effect(
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """A chosen set of heads removed together against the sum of removing each alone.
+    """Remove a set of heads together, and compare with the sum of removing each alone.
 
     Args:
         vit: The opened model; it needs class scores.
-        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
-        heads: (block, head) pairs, from 0.
-        labels: One class index per picture; None leaves out the metrics of the label.
-        replacement: What stands in for a head, as for `importance`.
-        batch_size: Pictures of a batch. Changes no result.
-        checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
-        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
+        images: Pictures in any form that :func:`vitscope.pictures.picture_source` takes.
+        heads: (block, head) pairs, both from 0.
+        labels: (n,) one class index per picture; None leaves out the metrics of the label.
+        replacement: What stands in for a head, as for :func:`importance`.
+        batch_size: Pictures in a batch; it changes time and memory, not the result.
+        checkpoint: A folder that keeps every finished part; a stopped run continues from it.
+        progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
-        One row per output metric: joint, sum_of_singles, interaction (joint minus sum; above 0 the heads stand in for
-        each other, below 0 they share one effect), with the std of the interaction over pictures, and n.
+        One row per output metric: metric, joint, sum_of_singles, interaction (joint minus sum; above 0 the heads
+            stand in
+        for each other, below 0 they share one effect), interaction_std (over pictures), n.
 
     Raises:
-        HeadsError: a head that does not exist, or none.
-        PictureError: a picture that cannot be read.
+        HeadsError: A head that does not exist, or no head.
+        PictureError: A picture that cannot be read.
 
     Example:
-        ``vs.heads.joint_effect(vit, "photos", [(0, 1), (3, 2)])``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
+        >>> found = vs.heads.joint_effect(vit, pictures, [(0, 1), (3, 2)])
+        >>> found.columns.tolist()
+        ['metric', 'joint', 'sum_of_singles', 'interaction', 'interaction_std', 'n']
     """
     check_replacement(vit, replacement)
     L, H = head_grid(vit.anatomy)

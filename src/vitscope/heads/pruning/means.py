@@ -1,4 +1,4 @@
-"""Mean head outputs over a data set: what mean ablation puts in the place of a head."""
+"""Mean head outputs over a data set: what stands in for a head in mean ablation."""
 
 from __future__ import annotations
 
@@ -113,26 +113,30 @@ def mean_outputs(
     progress: Progress | None = None,
     model: Mapping[str, Any] | None = None,
 ) -> Tensor:
-    """Mean of every head's output T_lh over pictures (and queries, unless ``per_query``).
+    """The mean output of every head over pictures, for mean ablation.
 
     Args:
         vit: The opened model.
-        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
-        per_query: One mean for each query position.
-        batch_size: Pictures of a batch.
-        checkpoint: A folder that keeps finished parts; a stopped run goes on from them.
-        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
+        images: Pictures in any form that :func:`vitscope.pictures.picture_source` takes.
+        per_query: True keeps one mean for each query position; False averages over queries.
+        batch_size: Pictures in a batch; it changes time and memory, not the result.
+        checkpoint: A folder that keeps every finished part; a stopped run continues from it.
+        progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
         model: The model's part of the recipe, when it is known already.
 
     Returns:
-        (L, H, d), or (L, H, N, d) with ``per_query``, float32 on the CPU: what ``replacement=`` takes. The bits do not
-        depend on the order of the pictures or on where the run was stopped. Memory does not grow with the pictures.
+        (L, H, d), or (L, H, N, d) with ``per_query``, float32 on the CPU, for ``replacement=`` of :func:`importance`.
+        The values are bit-identical in any order of the pictures. Memory does not grow with the pictures.
 
     Raises:
-        HeadsError: blocks have different heads or widths, so that one tensor cannot hold their means.
+        HeadsError: Blocks have different heads or widths, so that one tensor cannot hold their means.
+        PictureError: A picture that cannot be read.
 
     Example:
-        ``vs.heads.importance(vit, some, replacement=vs.heads.mean_outputs(vit, all_of_them))``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> tuple(vs.heads.mean_outputs(vit, vs.worlds.world("shapes").sample(2, seed=1).images()).shape)
+        (6, 4, 32)
     """
     source = picture_source(images)
     made = heads_recipe(vit, source, NAME, {"per_query": per_query}, model=model)

@@ -1,8 +1,8 @@
-"""Dissect one head: take away only some entries of its attention and watch the same metrics as a curve over k.
+"""Partial pruning: remove only some entries of one head's attention, and measure the same metrics as a curve over k.
 
-Sheet "Visual analytics of attention", 1, partial pruning (Li et al. 2023): the class query's row, the patch queries,
-the class key, keys at exactly / at most / at least k hops, or one chosen query. The softmax is not renormalised by
-default: the entries' contribution is gone and nothing takes its place.
+The parts are those of Li et al., TVCG 2023, arXiv 2303.13731: the class query's row, the patch queries, the class key,
+keys at exactly / at most / at least k hops, or one chosen query. The softmax is not renormalised by default: the
+contribution of the entries is gone and nothing takes its place.
 """
 
 from __future__ import annotations
@@ -50,33 +50,40 @@ def partial_pruning(
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> PartialPruning:
-    """Take away parts of one head's attention in turn.
+    """Remove parts of one head's attention in turn and measure what changes.
 
     Args:
         vit: The opened model; it needs class scores and a patch grid.
-        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
-        block: Of the head, from 0.
-        head: In its block, from 0.
-        labels: One class index per picture; None leaves out the metrics of the label.
-        parts: Of `PARTS`, but "query".
-        queries: Patches whose own row is taken away (part "query").
-        hops: The k of the hop parts (default: all).
-        distance: How hops are counted.
-        renormalise: Rows that lost entries sum to one again.
-        representation: As for `importance`.
-        batch_size: Pictures of a batch, and changed copies that the model sees at once. Changes no result.
-        checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
-        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
+        images: Pictures in any form that :func:`vitscope.pictures.picture_source` takes.
+        block: Block of the head, from 0.
+        head: The head in its block, from 0.
+        labels: (n,) one class index per picture; None leaves out the metrics of the label.
+        parts: Which parts, of ``vs.heads.PARTS`` without "query".
+        queries: Patches (row by row, from 0) whose own row is removed, as the part "query".
+        hops: The k of the parts "at", "within" and "beyond"; None takes all.
+        distance: How hops are counted on the patch grid: "chebyshev", "manhattan" or "euclidean".
+        renormalise: True scales rows that lost entries so that they sum to 1 again.
+        representation: Which representations are measured, as for :func:`importance`.
+        batch_size: Pictures in a batch, and changed copies in one pass; it changes time and memory, not the result.
+        checkpoint: A folder that keeps every finished part; a stopped run continues from it.
+        progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
-        The curves per picture. Those of shards are put together by ``merge``.
+        The curves, per picture.
 
     Raises:
-        HeadsError: a head or part that does not exist, or a model without a patch grid.
-        PictureError: a picture that cannot be read.
+        HeadsError: A head or part that does not exist, or a model without a patch grid.
+        PictureError: A picture that cannot be read.
 
     Example:
-        ``vs.heads.partial_pruning(vit, "photos", 3, 1).curve("within", "js_divergence")``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
+        >>> parts = vs.heads.partial_pruning(vit, pictures, 3, 1, parts=["within"], hops=[0, 2, 4])
+        >>> parts.curve("within", "js_divergence")[["k", "n"]].values.tolist()
+        [[0, 2], [2, 2], [4, 2]]
+
+    Source: partial pruning, Li et al., TVCG 2023, arXiv 2303.13731.
     """
     head_grid(vit.anatomy)  # or the model has no heads to dissect
     source = picture_source(images, labels=labels)

@@ -25,9 +25,26 @@ PLACE = ("picture", "step", "part", "k")
 
 @dataclass(frozen=True)
 class PartialPruning(HasOrigin):
-    """Curves of one head. steps: one (part, k or query, or -1) per mask; values[metric]: (n, steps) per picture.
+    """What changes when parts of one head's attention are removed, per picture.
 
-    pictures: the key of each picture. origin: recipe, content ids and skipped pictures.
+    Args:
+        block: Block of the head, from 0.
+        head: The head in its block, from 0.
+        steps: For each step the part and its k (hops) or query, −1 for parts without k.
+        values: By the name of each metric, (n, steps) float32.
+        pictures: The key of each picture.
+        metadata: Model and options, as plain JSON values.
+        origin: The recipe, content ids and skipped pictures.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
+        >>> parts = vs.heads.partial_pruning(vit, pictures, block=3, head=1, parts=["at"], hops=[0, 1])
+        >>> parts.steps
+        (('at', 0), ('at', 1))
+        >>> vs.heads.PartialPruning.load(parts.save("parts.parquet")).steps == parts.steps
+        True
     """
 
     block: int
@@ -40,14 +57,17 @@ class PartialPruning(HasOrigin):
 
     @checked(HeadsError)
     def merge(self, other: PartialPruning) -> PartialPruning:
-        """The curves over these pictures and those of another shard.
+        """Join the curves of two shards of a data set.
+
+        Args:
+            other: Partial pruning of the same head on other pictures.
+
+        Returns:
+            The curves of all pictures.
 
         Raises:
-            RecipeError: they were not made alike; the message says what differs.
-            HeadsError: a picture is in both, or they are of other heads, steps or metrics.
-
-        Example:
-            ``first.merge(second).curve("at", "js_divergence")``
+            RecipeError: They were made in different ways; the message says what differs.
+            HeadsError: A picture is in both, or they are of other heads, steps or metrics.
         """
         origin = self.origin.merge(other.origin, "two dissections of a head")
         check_disjoint(self.pictures, other.pictures, "dissections")
@@ -67,7 +87,18 @@ class PartialPruning(HasOrigin):
         )
 
     def curve(self, part: str, metric: str) -> pd.DataFrame:
-        """k (or query), mean, std, n of one part; one row with k = -1 for parts without k."""
+        """The curve of one part and one metric.
+
+        Args:
+            part: One of ``vs.heads.PARTS``.
+            metric: A metric of this result.
+
+        Returns:
+            Columns: k (hops, or the query), mean, std, n over pictures; one row with k = −1 for parts without k.
+
+        Raises:
+            HeadsError: There is no such metric.
+        """
         if metric not in self.values:
             raise HeadsError(
                 f"expected a metric among {', '.join(self.values)}, got {metric!r}; choose one of them"
@@ -78,7 +109,11 @@ class PartialPruning(HasOrigin):
         ].reset_index(drop=True)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per part, k and metric: mean, std and n over pictures."""
+        """All curves as a table, one row per part, k and metric.
+
+        Returns:
+            Columns: block, head, part, k, metric, mean, std, n (over pictures).
+        """
         rows = []
         for metric, array in self.values.items():
             spread = array.std(0, ddof=1) if len(array) > 1 else np.full(array.shape[1], np.nan)
@@ -98,7 +133,11 @@ class PartialPruning(HasOrigin):
         return pd.DataFrame(rows)
 
     def per_picture(self) -> pd.DataFrame:
-        """One row per picture and step: picture, step, part, k, then one column per metric."""
+        """All values as a table, one row per picture and step.
+
+        Returns:
+            Columns: picture, step, part, k, and one for each metric.
+        """
         count = len(self.pictures)
         columns: dict[str, Any] = {
             "picture": np.repeat(np.asarray(self.pictures, dtype=object), len(self.steps)),
@@ -109,7 +148,17 @@ class PartialPruning(HasOrigin):
         return pd.DataFrame({**columns, **{name: array.reshape(-1) for name, array in self.values.items()}})
 
     def save(self, path: str | Path) -> Path:
-        """Write .parquet (per picture; loads back whole) or .csv (the curves)."""
+        """Write .parquet (per picture; can be loaded) or .csv (the curves).
+
+        Args:
+            path: The file.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         path = Path(path)
         if path.suffix != tables.ENDING:
             return write_frame(self.to_pandas(), path, self.metadata)
@@ -124,9 +173,17 @@ class PartialPruning(HasOrigin):
 
     @classmethod
     def load(cls, path: str | Path) -> PartialPruning:
-        """Read what `save` wrote as .parquet, by its columns; rows may stand in any order.
+        """Read a .parquet file that :meth:`save` wrote; its rows may be in any order.
 
-        Raises StorageError for a damaged file, or one of another kind."""
+        Args:
+            path: The file.
+
+        Returns:
+            The curves.
+
+        Raises:
+            StorageError: The file is damaged, or of another kind.
+        """
         frame, note = tables.load(path, KIND, PLACE)
         with decoding(path, KIND):
             steps = tuple((str(part), int(k)) for part, k in note["steps"])

@@ -35,9 +35,27 @@ PrunedForm = Literal["smaller", "masked"]
 
 @checked(HeadsError)
 def heads_to_remove(table: HeadTable, metric: str, keep: PositiveShare) -> list[Head]:
-    """The least important heads by a metric, so many that a share `keep` of all heads stays.
+    """The least important heads by a metric, so many that a share of all heads remains.
 
     Every block keeps at least one head, so that the pruned model is still a transformer in every block.
+
+    Args:
+        table: Scores of the heads.
+        metric: A metric of the table.
+        keep: The share (0..1] of heads to keep.
+
+    Returns:
+        (block, head) pairs, both from 0, least important first.
+
+    Raises:
+        HeadsError: There is no such metric, or ``keep`` leaves less than a head per block.
+
+    Example:
+        >>> import numpy as np
+        >>> import vitscope as vs
+        >>> table = vs.heads.HeadTable({"importance": np.float32([[[1, 2], [4, 3]]])}, ("cat.png",))
+        >>> vs.heads.heads_to_remove(table, "importance", keep=0.5)
+        [(0, 0), (1, 1)]
     """
     order = table.order(metric, most_important_first=False)
     L, H = table.shape
@@ -60,7 +78,22 @@ def heads_to_remove(table: HeadTable, metric: str, keep: PositiveShare) -> list[
 
 @checked(HeadsError)
 def attention_modules(vit: Vit) -> list[nn.Module]:
-    """The timm attention module of every block, in order. Raises HeadsError where surgery is not known."""
+    """The timm attention module of every block, in order; these can be pruned.
+
+    Args:
+        vit: The opened model.
+
+    Returns:
+        L modules of the user's model, not copies.
+
+    Raises:
+        HeadsError: A block whose attention cannot be pruned: no joint qkv projection, or a norm after the attention.
+
+    Example:
+        >>> import vitscope as vs
+        >>> [module.num_heads for module in vs.heads.attention_modules(vs.open_model("bundled/shapes"))]
+        [4, 4, 4, 4, 4, 4]
+    """
     found = []
     for info in vit.anatomy.blocks:
         block = vit.model.get_submodule(info.path)
@@ -84,7 +117,27 @@ def attention_modules(vit: Vit) -> list[nn.Module]:
 def prune_module(
     vit: Vit, remove: Sequence[Head], *, form: PrunedForm = "smaller", means: Tensor | None = None
 ) -> nn.Module:
-    """A pruned copy of the model; the original is not touched. means: (L, H, d) for mean replacement."""
+    """A pruned copy of a timm ViT; the original is not changed.
+
+    Args:
+        vit: The opened model.
+        remove: (block, head) pairs, both from 0.
+        form: "smaller" cuts the heads out; "masked" keeps the shapes and sets their columns of the projection to zero.
+        means: (L, H, d) mean outputs that stand in for removed heads, see :func:`mean_outputs`; None for zero.
+
+    Returns:
+        The pruned module; its outputs equal those of the ablation.
+
+    Raises:
+        HeadsError: A head that does not exist, a model that cannot be pruned, or, with "smaller", a block without
+            heads.
+
+    Example:
+        >>> import vitscope as vs
+        >>> pruned = vs.heads.prune_module(vs.open_model("bundled/shapes"), [(0, 1), (0, 2)])
+        >>> pruned.blocks[0].attn.num_heads, pruned.blocks[1].attn.num_heads
+        (2, 4)
+    """
     L, H = head_grid(vit.anatomy)
     gone: dict[int, list[int]] = {}
     for block, head in sorted(set(remove)):
@@ -159,8 +212,32 @@ def save_pruned(
     form: PrunedForm,
     note: dict[str, Any] | None = None,
 ) -> Path:
-    """Write weights and what was removed to one .safetensors file. A masked one loads as `weights=` of the same timm
-    name; a smaller one with `load_pruned`."""
+    """Write the weights of a pruned model, with what was removed, to one .safetensors file.
+
+    A masked model loads as ``weights=`` of the same timm name; a smaller one with :func:`load_pruned`.
+
+    Args:
+        module: The pruned model, from :func:`prune_module`.
+        path: A file that ends in .safetensors.
+        architecture: The timm name that it was made from.
+        remove: The (block, head) pairs that were removed.
+        form: "smaller" or "masked", as it was pruned.
+        note: Further plain JSON values to keep.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OutputError: Another ending, or a file that cannot be written.
+
+    Example:
+        >>> import vitscope as vs
+        >>> gone = [(0, 1)]
+        >>> pruned = vs.heads.prune_module(vs.open_model("bundled/shapes"), gone)
+        >>> name = "vit_tiny_patch16_224"
+        >>> vs.heads.save_pruned(pruned, "pruned.safetensors", architecture=name, remove=gone, form="smaller").name
+        'pruned.safetensors'
+    """
     path = Path(path)
     if path.suffix != tensors.ENDING:
         raise OutputError(f"expected a file ending in .safetensors, got {path.name!r}; rename --out")
@@ -175,13 +252,32 @@ def save_pruned(
 
 @checked(HeadsError)
 def load_pruned(path: FilePath, **options: Any) -> nn.Module:
-    """The pruned timm model of a file that `save_pruned` wrote; an nn.Module for `vs.open_model`.
+    """Load a pruned timm model that :func:`save_pruned` wrote, ready for :func:`vitscope.open_model`.
 
-    options go to timm.create_model (num_classes, img_size …). Nothing is fetched or read but this file, and sizes are
-    compared before memory is taken.
+    Only this file is read, nothing is downloaded, and sizes are compared before memory is taken.
 
-    Raises StorageError for a damaged file, one of another kind, or one that names no model of timm's; HeadsError for
-    options with which the model has other shapes.
+    Args:
+        path: The file.
+        options: Arguments of ``timm.create_model`` that the model was made with (num_classes, img_size …).
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        StorageError: The file is damaged, of another kind, or names no model that timm has.
+        HeadsError: The model has other shapes with these options.
+
+    Example:
+        >>> import timm
+        >>> import vitscope as vs
+        >>> small = {"embed_dim": 24, "depth": 2, "num_heads": 3, "img_size": 32, "num_classes": 5}
+        >>> vit = vs.open_model(timm.create_model("vit_tiny_patch16_224", **small).eval())
+        >>> pruned = vs.heads.prune_module(vit, [(0, 1)])
+        >>> file = vs.heads.save_pruned(
+        ...     pruned, "small.safetensors", architecture="vit_tiny_patch16_224", remove=[(0, 1)], form="smaller"
+        ... )
+        >>> [block.attn.num_heads for block in vs.heads.load_pruned(file, **small).blocks]
+        [2, 3]
     """
     state, record = tensors.load(path, KIND)
     with decoding(path, KIND):

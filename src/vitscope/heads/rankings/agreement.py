@@ -1,7 +1,6 @@
-"""Do the head scores agree? Rank correlations between all of them, with intervals, and the heads they quarrel over.
+"""Do the head scores agree? Rank correlations between all of them, with intervals, and the heads they rank differently.
 
-Sheet "Visual analytics of attention", 4 (no published tool has it): pruning metrics, GMAR weights, DAAM's share per
-head, first-order scores, strength and entropy.
+Compared are pruning metrics, GMAR weights, DAAM's share per head, first-order scores, attention distance and entropy.
 """
 
 from __future__ import annotations
@@ -34,11 +33,29 @@ SIDES = ("value", "low", "high")
 
 @dataclass(frozen=True, repr=False)
 class Agreement(HasOrigin):
-    """names: the scores. matrices[statistic]: (value, low, high), each (M, M). ranks: (M, L, H) in [0, 1].
+    """Rank correlations between scores of heads, with intervals.
 
-    resample says what the intervals are over: "pictures" (would the correlation be the same on other pictures?) or
-    "heads" (is it carried by a few heads?). pictures: how many. table: the scores of every picture, which `merge`
-    needs; None where they were not kept. rounds, seed: of the bootstrap.
+    Args:
+        names: The M scores.
+        matrices: By the name of each statistic ("spearman", "kendall"), (value, low, high), each (M, M).
+        scores: (M, L, H) mean over pictures.
+        ranks: (M, L, H) ranks in [0, 1], 1 is the most important head.
+        resample: What the 95 % intervals are over: "pictures" or "heads", see :func:`agree`.
+        pictures: How many pictures.
+        metadata: Model and options, as plain JSON values.
+        table: The scores per picture, which :meth:`merge` needs; None where they were not kept.
+        rounds: Bootstrap repetitions.
+        seed: Seed of the bootstrap.
+
+    Example:
+        >>> import numpy as np
+        >>> import vitscope as vs
+        >>> first, second = np.float32([[[1, 2], [4, 3]]]), np.float32([[[10, 20], [40, 30]]])
+        >>> found = vs.heads.agree(vs.heads.HeadTable({"a": first, "b": second}, ("cat.png",)), rounds=5)
+        >>> found
+        <Agreement of 2 head scores: spearman, kendall, 1 pictures>
+        >>> round(float(found.correlation("a", "b").value), 3)
+        1.0
     """
 
     names: tuple[str, ...]
@@ -54,19 +71,22 @@ class Agreement(HasOrigin):
 
     @property
     def origin(self) -> Origin:  # type: ignore[override]
-        """Where the scores come from."""
+        """The recipe, content ids and skipped pictures of the scores."""
         return Origin() if self.table is None else self.table.origin
 
     @checked(HeadsError)
     def merge(self, other: Agreement) -> Agreement:
-        """The agreement over these pictures and those of another shard.
+        """Join the agreements of two shards of a data set; correlations and intervals are computed again.
+
+        Args:
+            other: The agreement on other pictures.
+
+        Returns:
+            The agreement on all pictures.
 
         Raises:
-            RecipeError: the scores were not made alike; the message says what differs.
-            HeadsError: a picture is in both, the scores or the bootstrap are others, or their pictures are not kept.
-
-        Example:
-            ``first.merge(second).disagreements()``
+            RecipeError: The scores were made in different ways; the message says what differs.
+            HeadsError: A picture is in both, scores or bootstrap differ, or the scores per picture were not kept.
         """
         if self.table is None or other.table is None:
             raise HeadsError(
@@ -85,13 +105,29 @@ class Agreement(HasOrigin):
         return f"<Agreement of {len(self.names)} head scores: {statistics}, {self.pictures} pictures>"
 
     def correlation(self, first: str, second: str, statistic: str = "spearman") -> Correlation:
-        """One entry of the matrix with its interval."""
+        """One rank correlation with its 95 % interval.
+
+        Args:
+            first: A score of this agreement.
+            second: Another one.
+            statistic: "spearman" or "kendall".
+
+        Returns:
+            Value, low and high, in [−1, 1].
+
+        Raises:
+            HeadsError: There is no such score.
+        """
         i, j = self._index(first), self._index(second)
         value, low, high = self.matrices[statistic]
         return Correlation(float(value[i, j]), float(low[i, j]), float(high[i, j]))
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per pair: first, second, and per statistic its value, _low and _high."""
+        """All correlations as a table, one row per pair of scores.
+
+        Returns:
+            Columns: first, second, and for each statistic its value, NAME_low and NAME_high.
+        """
         rows = []
         for i, j in combinations(range(len(self.names)), 2):
             row: dict[str, Any] = {"first": self.names[i], "second": self.names[j]}
@@ -103,8 +139,19 @@ class Agreement(HasOrigin):
         return pd.DataFrame(rows)
 
     def disagreements(self, names: Sequence[str] | None = None) -> pd.DataFrame:
-        """Heads sorted by the range of their ranks over the scores: block, head, range, who ranks it highest and
-        lowest, then every score's rank (1 = most important)."""
+        """The heads that the scores rank most differently, first the one with the largest range of ranks.
+
+        Args:
+            names: Which scores; None takes all.
+
+        Returns:
+            Columns: block, head, range, highest and lowest (the scores that rank it so), then the rank by every
+                score (1 is
+            the most important head).
+
+        Raises:
+            HeadsError: There is no such score.
+        """
         chosen = [self._index(name) for name in (names or self.names)]
         ranks = self.ranks[chosen]
         rows = []
@@ -151,7 +198,10 @@ class Agreement(HasOrigin):
 
     @classmethod
     def load(cls, path: str | Path) -> Agreement:
-        """Read what `save` wrote as .safetensors. Raises StorageError for a damaged file, or one of another kind."""
+        """Read what :meth:`save` wrote as .safetensors.
+
+        Raises StorageError for a damaged file, or one of another kind.
+        """
         kept, note = tensors.load(path, KIND)
         with decoding(path, KIND):
             arrays = {name: value.numpy() for name, value in kept.items()}
@@ -207,23 +257,31 @@ def agree(
     seed: Seed = 0,
     progress: Progress | None = None,
 ) -> Agreement:
-    """Agreement between columns of a HeadTable. Distances from zero count for signed scores as they are: a head that
-    hurts ranks lowest.
+    """Rank correlations between columns of a HeadTable.
+
+    Signed scores count as they are: a head that hurts ranks lowest.
 
     Args:
-        table: Scores per picture; the order of its pictures changes nothing.
-        scores: Which columns; default all.
-        resample: "pictures" (would the correlation be the same on other pictures?) or "heads" (is it carried by a few
-            heads?): what the 95 % percentile intervals are over.
+        table: Scores per picture; the order of its pictures does not matter.
+        scores: Which columns, two or more; None takes all.
+        resample: What the 95 % percentile intervals are over: "pictures" (would the correlation be the same on other
+            pictures?) or "heads" (is it carried by a few heads?).
         rounds: Bootstrap repetitions.
-        seed: Of the bootstrap.
-        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
+        seed: Seed of the bootstrap.
+        progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
+
+    Returns:
+        Spearman's and Kendall's correlation of every pair, with intervals.
 
     Raises:
-        HeadsError: fewer than two scores, an unknown one, numbers out of bounds.
+        HeadsError: Fewer than two scores, an unknown one, or numbers out of bounds.
 
     Example:
-        ``vs.heads.agree(table, ["js_divergence", "first_order"]).to_pandas()``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> scores = vs.heads.head_scores(vit, vs.worlds.world("shapes").sample(2, seed=1).images())
+        >>> vs.heads.agree(scores, ["first_order", "gmar_norm", "entropy"], rounds=5)
+        <Agreement of 3 head scores: spearman, kendall, 2 pictures>
     """
     names = tuple(scores or table.metrics)
     if len(names) < 2:

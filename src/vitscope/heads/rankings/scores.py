@@ -1,7 +1,7 @@
-"""Head scores that come with a trace: GMAR, DAAM, gradient-weighted attention, first order, strength.
+"""Head scores from one trace: GMAR, DAAM, gradient-weighted attention, first order, distance.
 
-All from one forward and one backward per batch; together with the exact pruning metrics they are what `agreement`
-compares.
+All come from one forward and one backward pass per batch. Together with the exact pruning metrics they are what
+`agreement` compares.
 """
 
 from __future__ import annotations
@@ -109,23 +109,30 @@ def head_scores(
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> HeadTable:
-    """The scores of `SCORES` per picture for the predicted class: one forward and one backward per picture.
+    """Scores of heads that need one forward and one backward pass: GMAR, DAAM, first order, distance, entropy.
+
+    All are for the predicted class.
 
     Args:
         vit: The opened model.
-        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
-        batch_size: Pictures of a batch. Changes no result.
-        checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
-        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
+        images: Pictures in any form that :func:`vitscope.pictures.picture_source` takes.
+        batch_size: Pictures in a batch; it changes time and memory, not the result.
+        checkpoint: A folder that keeps every finished part; a stopped run continues from it.
+        progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
-        One column per score. Tables of shards are put together by ``merge``.
+        A table (n, L, H) for each score of ``vs.heads.SCORES`` that the model has.
 
     Raises:
-        PictureError: a picture that cannot be read.
+        PictureError: A picture that cannot be read.
 
     Example:
-        ``vs.heads.head_scores(vit, "photos").mean("gmar_weight")``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> vs.heads.head_scores(vit, vs.worlds.world("shapes").sample(2, seed=1).images())["gmar_weight"].shape
+        (2, 6, 4)
+
+    Source: GMAR, arXiv 2504.19414; DAAM, arXiv 2503.14640; the first-order score is |⟨T_h, dT_h⟩|.
     """
     source = picture_source(images)
     made = heads_recipe(vit, source, "head scores", {})
@@ -162,31 +169,35 @@ def agreement(
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> Agreement:
-    """Rank correlations between pruning metrics, GMAR, DAAM, first-order scores, strength and entropy.
+    """How far scores of heads agree: exact pruning, GMAR, DAAM, first order, distance and entropy, on pictures.
 
     Args:
         vit: The opened model.
-        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
-        labels: One class index per picture; None leaves out the metrics of the label.
-        table: Importance of the same pictures, to save doing it again.
-        scores: Which columns (default: those of `DEFAULT_AGREEMENT` that this model has).
-        replacement: What stands in for a head, as for `importance`.
-        resample: What the intervals are over, see `agree`.
+        images: Pictures in any form that :func:`vitscope.pictures.picture_source` takes.
+        labels: (n,) one class index per picture; None leaves out the metrics of the label.
+        table: Importance of the same pictures, when it is known already.
+        scores: Which columns; None takes all that the model has.
+        replacement: What stands in for a head, as for :func:`importance`.
+        resample: What the intervals are over, see :func:`agree`.
         rounds: Bootstrap repetitions.
-        batch_size: Pictures of a batch. Changes no result.
-        seed: Of the bootstrap.
-        checkpoint: A folder that keeps every finished part; a run that was stopped goes on from them.
-        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
+        batch_size: Pictures in a batch; it changes time and memory, not the result.
+        seed: Seed of the bootstrap.
+        checkpoint: A folder that keeps every finished part; a stopped run continues from it.
+        progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
-        The agreement. It keeps the scores of every picture, so those of shards are put together by ``merge``.
+        The rank correlations. The scores of every picture are kept, so shards can be merged.
 
     Raises:
-        HeadsError: a table of other pictures, an unknown score, numbers out of bounds.
-        PictureError: a picture that cannot be read.
+        HeadsError: A table of other pictures, an unknown score, or numbers out of bounds.
+        PictureError: A picture that cannot be read.
 
     Example:
-        ``vs.heads.agreement(vit, "photos").correlation("js_divergence", "gmar_weight")``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
+        >>> vs.heads.agreement(vit, pictures, scores=["js_divergence", "gmar_weight"], rounds=5).names
+        ('js_divergence', 'gmar_weight')
     """
     source = picture_source(images, labels=labels)
     if table is None:
