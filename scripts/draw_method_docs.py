@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 import vitscope as vs
-from vitscope.rendering import flow_strip, method_sheet, save_png
+from vitscope.rendering import method_sheet, save_png
+from vitscope.reports import words
 from vitscope.worlds import world
 
 SEED, COUNT = 11, 2
@@ -97,13 +98,7 @@ def draw_libra(bench: Bench) -> None:
 def draw_flow(bench: Bench, method: str = "daam") -> None:
     """A method's flow block by block."""
     found = bench.explain([method])[method]
-    assert found.flow is not None
-    strip = flow_strip(
-        found.flow[0].numpy(),
-        bench.pictures(found)[0],
-        title=f"{method} {found.class_name(0)}",
-        scaling="signed" if bool((found.flow < 0).any()) else "daam",
-    )
+    strip = found.strip(picture=bench.pictures(found)[0])
     bench.save(strip, "daam" if method == "daam" else f"{method}-flow")
 
 
@@ -112,11 +107,7 @@ def draw_stages(bench: Bench) -> None:
     torch.manual_seed(0)
     bench.vit = vs.open_model("timm/resnet10t", image_size=96, pretrained=False)
     found = bench.explain(["daam"])["daam"]
-    assert found.flow is not None
-    labels = [f"stage {index + 1}" for index in range(found.flow.shape[1])]
-    strip = flow_strip(
-        found.flow[0].numpy(), bench.pictures(found)[0], labels=labels, title="daam, untrained ResNet"
-    )
+    strip = found.strip(picture=bench.pictures(found)[0], title="daam, untrained ResNet")
     bench.save(strip, "daam-stages")
 
 
@@ -125,7 +116,8 @@ def draw_heads(bench: Bench) -> None:
     from vitscope.rendering import figure_png, head_matrix
 
     weights = bench.explain(["gmar"])["gmar"].extras["head_weights"][0]
-    figure = head_matrix(weights.numpy(), title="GMAR head weights")
+    blocks, heads = (words.numbers(count) for count in weights.shape)
+    figure = head_matrix(weights.numpy(), title="GMAR head weights", block_labels=blocks, head_labels=heads)
     (bench.out / "gmar-heads.png").write_bytes(figure_png(figure))
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def drawn_by(module: str, function: str) -> Any:
-    """A function of the reports room, such as ``drawn_by("explanations.drawing", "overlay")``.
+    """A function of the reports room, such as ``drawn_by("explanations.single", "overlay")``.
 
     Results lie below the pictures that are made of them, so this is the one place where an arrow points upwards, and it
     is followed only when somebody wants to see."""

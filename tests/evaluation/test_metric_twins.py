@@ -479,7 +479,7 @@ def test_flow(make_case: MakeCase) -> None:
     if mean[-1] <= 0:
         assert math.isnan(value)
     else:
-        assert value == next(b + 1 for b in range(3) if mean[b] >= 0.9 * mean[-1])
+        assert value == next(b for b in range(3) if mean[b] >= 0.9 * mean[-1])
 
 
 def test_sanity(make_case: MakeCase) -> None:

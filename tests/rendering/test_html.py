@@ -101,7 +101,7 @@ def test_heat_map_paints_numbers_and_hatches_gaps(reader: type) -> None:
     cells = [cell for cell in read.of("td") if "title" in cell]
     assert [cell["title"] for cell in cells] == ["0", "1", "no value", "0.5"]
     assert "background:#440154" in (cells[0]["style"] or "") and cells[1]["class"] == "peak"
-    signed = reader(heat_table([[-2.0, 1.0]], ["r"], ["a", "b"]))
+    signed = reader(heat_table([[-2.0, 1.0]], ["r"], ["a", "b"], signed=True))
     assert {"−2", "0", "2"} <= set(signed.texts)
     with pytest.raises(RenderingError, match="name every row"):
         heat_table([[1.0]], ["a", "b"], ["c"])

@@ -38,7 +38,7 @@ PLOTS: dict[str, Callable[[str], Figure]] = {
     ),
     "scatter": lambda look: scatter([1, 2, np.nan], [1, 3, 2], **NAMED, theme=look),
     "heads": lambda look: head_matrix([[0.1, 0.9], [np.nan, 0.4]], **SECOND, theme=look),
-    "signed heads": lambda look: head_matrix([[-0.1, 0.9]], theme=look),
+    "signed heads": lambda look: head_matrix([[-0.1, 0.9]], signed=True, theme=look),
     "one value": lambda look: head_matrix(np.full((2, 2), 0.5), theme=look),
     "no value": lambda look: head_matrix(np.full((2, 2), np.nan), theme=look),
     "correlations": lambda look: correlation_matrix([[1, -0.5], [-0.5, 1]], ["a", "b"], theme=look),

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vitscope.reports.explanations.cards import card as card
-    from vitscope.reports.explanations.drawing import animation as animation
-    from vitscope.reports.explanations.drawing import frames as frames
-    from vitscope.reports.explanations.drawing import overlay as overlay
-    from vitscope.reports.explanations.drawing import sheet as sheet
-    from vitscope.reports.explanations.drawing import strip as strip
     from vitscope.reports.explanations.files import write_flow as write_flow
     from vitscope.reports.explanations.files import write_maps as write_maps
     from vitscope.reports.explanations.looks import Looks as Looks
     from vitscope.reports.explanations.page import Report as Report
     from vitscope.reports.explanations.page import page as page
+    from vitscope.reports.explanations.sheets import sheet as sheet
+    from vitscope.reports.explanations.single import overlay as overlay
+    from vitscope.reports.explanations.steps import animation as animation
+    from vitscope.reports.explanations.steps import frames as frames
+    from vitscope.reports.explanations.steps import strip as strip
     from vitscope.reports.heads.page import HeadsReport as HeadsReport
     from vitscope.reports.leaderboard.page import leaderboard_page as leaderboard_page
     from vitscope.reports.leaderboard.protocols import protocols_page as protocols_page
@@ -30,15 +30,15 @@ _HOMES = {
     "HeadsReport": "heads.page",
     "Looks": "explanations.looks",
     "Report": "explanations.page",
-    "animation": "explanations.drawing",
+    "animation": "explanations.steps",
     "card": "explanations.cards",
-    "frames": "explanations.drawing",
+    "frames": "explanations.steps",
     "leaderboard_page": "leaderboard.page",
-    "overlay": "explanations.drawing",
+    "overlay": "explanations.single",
     "page": "explanations.page",
     "protocols_page": "leaderboard.protocols",
-    "sheet": "explanations.drawing",
-    "strip": "explanations.drawing",
+    "sheet": "explanations.sheets",
+    "strip": "explanations.steps",
     "write_flow": "explanations.files",
     "write_maps": "explanations.files",
 }

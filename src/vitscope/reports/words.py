@@ -63,6 +63,16 @@ def metric_title(name: str) -> str:
     return METRICS[name].title if name in METRICS else SCORES.get(name, name.replace("_", " "))
 
 
+def curve_axis(curve: str) -> str:
+    """What the axis of a metric's curve counts, from 0 to 1."""
+    return "share of the blocks that the map holds" if curve == "flow-srg" else "share of the way"
+
+
+def curve_start(curve: str) -> str:
+    """Where a metric's curve begins."""
+    return "After block 0" if curve == "flow-srg" else "At step 0"
+
+
 # ---- signs and flows -------------------------------------------------------------------------------------------------
 def known_method(name: str) -> MethodInfo | None:
     """The registry's entry of a method, also of one with options (``gmar:norm=l1``); None for maps from outside."""

@@ -34,14 +34,14 @@ def _gain_by_block(subject: Subject) -> Tensor | None:
 
 
 def block_reaching_of(sums: Tensor) -> Tensor:
-    """First block (from 1) at which the mean SRG reaches 90 % of its final value, from sums (..., L + 1).
+    """First block, counted from 0, at which the mean SRG reaches 90 % of its final value, from sums (..., L + 1).
 
     Undefined where the final SRG is not positive.
     """
     gains, count = sums[..., :-1], sums[..., -1:]
     mean = gains / count.clamp_min(1)
     final = mean[..., -1:]
-    first = (mean >= SHARE * final).double().argmax(-1).double() + 1
+    first = (mean >= SHARE * final).double().argmax(-1).double()
     return torch.where((final.squeeze(-1) > 0) & (count.squeeze(-1) > 0), first, torch.nan)
 
 
@@ -63,7 +63,7 @@ def flow_srg(subject: Subject) -> Tensor | None:
 @register_metric(
     "flow-block-90",
     family="flow",
-    title="block at which 90 % of the final SRG is reached",
+    title="block, counted from 0, at which 90 % of the final SRG is reached",
     citation=_CITATION,
     higher_is_better=None,
     requires=("flow",),

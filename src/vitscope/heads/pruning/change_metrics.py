@@ -62,6 +62,9 @@ _INFOS = (
         "patch_cosine_last", "patch tokens at the last block, mean 1 - cosine", "representation", False
     ),
     MetricInfo("patch_l2_last", "patch tokens at the last block, mean L2", "representation", False),
+    MetricInfo("first_order", "first order, |<T, dT>|", "gradient", False),
+    MetricInfo("first_order_signed", "first order, <T, dT>", "gradient", True),
+    MetricInfo("first_order_label", "first order of the label, <T, dT>", "gradient", True),
 )
 METRICS: dict[str, MetricInfo] = {info.name: info for info in _INFOS}
 

@@ -200,7 +200,7 @@ class Explanation:
         Raises:
             PictureError: The explanation holds no pictures (explain with ``keep_pictures=True``), or is of films.
         """
-        drawn: Image.Image = drawn_by("explanations.drawing", "overlay")(self, index, **options)
+        drawn: Image.Image = drawn_by("explanations.single", "overlay")(self, index, **options)
         return drawn
 
     def strip(self, index: int = 0, **options: Any) -> Image.Image:
@@ -216,7 +216,7 @@ class Explanation:
         Raises:
             MethodError: The method has no flow.
         """
-        drawn: Image.Image = drawn_by("explanations.drawing", "strip")(self, index, **options)
+        drawn: Image.Image = drawn_by("explanations.steps", "strip")(self, index, **options)
         return drawn
 
     def frames(self, index: int = 0, **options: Any) -> list[Image.Image]:
@@ -232,7 +232,7 @@ class Explanation:
         Raises:
             MethodError: The method has no flow.
         """
-        drawn: list[Image.Image] = drawn_by("explanations.drawing", "frames")(self, index, **options)
+        drawn: list[Image.Image] = drawn_by("explanations.steps", "frames")(self, index, **options)
         return drawn
 
     def animation(
@@ -252,7 +252,7 @@ class Explanation:
         Raises:
             MethodError: The method has no flow.
         """
-        animation = drawn_by("explanations.drawing", "animation")
+        animation = drawn_by("explanations.steps", "animation")
         made: Path = animation(self, index, path, seconds_per_frame=seconds_per_frame, **options)
         return made
 

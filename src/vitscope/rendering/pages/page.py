@@ -105,7 +105,7 @@ class Page:
         *,
         caption: str = "",
         corner: str = "",
-        signed: bool | None = None,
+        signed: bool = False,
         colour: str | None = None,
     ) -> Page:
         """Add a matrix (rows, columns) as a table of coloured cells with their numbers."""

@@ -101,10 +101,11 @@ def heat_table(
     *,
     caption: str = "",
     corner: str = "",
-    signed: bool | None = None,
+    signed: bool = False,
     colour: str | None = None,
 ) -> Html:
-    """See ``Page.heat_map``. The largest value of each row is marked; cells without a value are hatched."""
+    """See ``Page.heat_map``. ``signed`` takes diverging colours with zero in the middle. The largest value of each row
+    is marked; cells without a value are hatched."""
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.shape != (len(row_names), len(column_names)):
         raise RenderingError(
@@ -112,15 +113,10 @@ def heat_table(
             "name every row and column"
         )
     finite = matrix[np.isfinite(matrix)]
-    diverging = bool((finite < 0).any()) if signed is None else signed
-    name = check_colour(colour or default_colour(diverging), diverging)
+    name = check_colour(colour or default_colour(signed), signed)
     limit = float(np.abs(finite).max()) if finite.size else 0.0
     low, high = (
-        (-limit, limit)
-        if diverging
-        else (float(finite.min()), float(finite.max()))
-        if finite.size
-        else (0, 0)
+        (-limit, limit) if signed else (float(finite.min()), float(finite.max())) if finite.size else (0, 0)
     )
     shades = colourise((matrix - low) / ((high - low) or 1.0), name)
     rows = []

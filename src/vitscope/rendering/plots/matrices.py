@@ -36,28 +36,29 @@ def head_matrix(
     *,
     title: str | None = None,
     label: str = "",
-    signed: bool | None = None,
+    signed: bool = False,
     colour: str | None = None,
     numbers: bool | None = None,
     second: ArrayLike | None = None,
     second_label: str = "",
     block_labels: Sequence[str] | None = None,
+    head_labels: Sequence[str] | None = None,
     theme: str = "light",
 ) -> Figure:
     """Blocks (rows, the first on top) × heads (columns) as colours with numbers; ``values`` (L, H).
 
-    ``signed`` (default: when a value is negative) takes a diverging map with zero in the middle. ``second`` (L, H)
+    ``signed`` takes a diverging map with zero in the middle. ``block_labels`` and ``head_labels`` stand beside the rows
+    and below the columns; without them nothing does. ``second`` (L, H)
     is drawn as a small square in each cell's corner, larger for a larger magnitude. A head without a
     value (NaN; blocks may have different numbers of heads) is hatched.
     """
     matrix = _matrix(values)
     look = theme_of(theme)
     rows, columns = matrix.shape
-    diverging = bool((matrix[np.isfinite(matrix)] < 0).any()) if signed is None else signed
-    name = check_colour(colour or default_colour(diverging), diverging)
+    name = check_colour(colour or default_colour(signed), signed)
     finite = matrix[np.isfinite(matrix)]
     limit = float(np.abs(finite).max()) if finite.size else 0.0
-    low, high = (-limit, limit) if diverging else _range(finite)
+    low, high = (-limit, limit) if signed else _range(finite)
     figure, axes = new_figure(1.9 + 0.5 * min(columns, 40), 1.2 + 0.33 * rows, look)
     _heat(axes, matrix, low, high, name, look, columns <= _MOST_NUMBERED if numbers is None else numbers)
     if second is not None:
@@ -66,10 +67,8 @@ def head_matrix(
             raise RenderingError(f"expected a second matrix of shape {matrix.shape}, got {other.shape}")
         _corner_squares(axes, other, look)
     step = max(1, columns // 24)
-    axes.set_xticks(range(0, columns, step), [str(index + 1) for index in range(0, columns, step)])
-    axes.set_yticks(
-        range(rows), list(block_labels) if block_labels else [str(index + 1) for index in range(rows)]
-    )
+    axes.set_xticks(range(0, columns, step), _labels(head_labels, columns)[::step])
+    axes.set_yticks(range(rows), _labels(block_labels, rows))
     note = f"head\n▪ size: {second_label}" if second is not None and second_label else "head"
     _finish(figure, axes, look, title, note, "block")
     _bar(figure, axes, low, high, name, label, look)
@@ -103,6 +102,13 @@ def correlation_matrix(
     _finish(figure, axes, look, title, "", "")
     _bar(figure, axes, -1.0, 1.0, name, label, look)
     return figure
+
+
+def _labels(labels: Sequence[str] | None, count: int) -> list[str]:
+    """The given labels, or empty ones; raises ``RenderingError`` when their number differs."""
+    if labels is not None and len(labels) != count:
+        raise RenderingError(f"expected {count} labels, got {len(labels)}; give one for each row and column")
+    return [""] * count if labels is None else list(labels)
 
 
 def _matrix(values: ArrayLike) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from vitscope.errors import RenderingError
 from vitscope.methods import Explanation
 from vitscope.options.door import checked
 from vitscope.reports import words
-from vitscope.reports.explanations.drawing import by_method, kept_picture, place_of, refuse_film
+from vitscope.reports.explanations.contents import by_method, kept_picture, place_of, refuse_film
 from vitscope.reports.explanations.records import Card, CardFlow, CardHeads, CardMap, MethodSummary
 
 

@@ -13,9 +13,12 @@ from PIL import Image
 from vitscope.methods import Explanation
 from vitscope.rendering.files import save_png
 from vitscope.reports import words
-from vitscope.reports.explanations.drawing import animation, by_method, kept_picture, overlay, sheet
-from vitscope.reports.explanations.drawing import strip as draw_strip
+from vitscope.reports.explanations.contents import by_method, kept_picture
 from vitscope.reports.explanations.looks import Looks
+from vitscope.reports.explanations.sheets import sheet
+from vitscope.reports.explanations.single import overlay
+from vitscope.reports.explanations.steps import animation
+from vitscope.reports.explanations.steps import strip as draw_strip
 
 PLAIN = Looks()
 """How maps are drawn where nothing else is asked for."""

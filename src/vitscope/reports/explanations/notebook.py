@@ -7,7 +7,9 @@ import html
 from vitscope.methods import Explanation
 from vitscope.rendering.pages.markup import png_uri
 from vitscope.reports import words
-from vitscope.reports.explanations.drawing import is_film, overlay, strip
+from vitscope.reports.explanations.contents import is_film
+from vitscope.reports.explanations.single import overlay
+from vitscope.reports.explanations.steps import strip
 
 MOST = 8
 """Pictures that are shown; the rest is counted."""

@@ -16,7 +16,7 @@ from vitscope.options.door import checked
 from vitscope.rendering.pages.markup import Html, element, photo_uri
 from vitscope.rendering.pages.page import Page, metadata_list
 from vitscope.reports.explanations.cards import card, method_summaries, model_facts
-from vitscope.reports.explanations.drawing import by_method
+from vitscope.reports.explanations.contents import by_method
 from vitscope.reports.explanations.records import Card, MethodSummary
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vitscope.heads.atlas.atlas import PatternAtlas, PatternMapping
 from vitscope.heads.distance.strength import StrengthProfile
 from vitscope.rendering.pages.page import Column, Page
+from vitscope.reports import words
 from vitscope.reports.heads import plots
 
 
@@ -40,7 +41,7 @@ def strength_section(page: Page, found: StrengthProfile) -> None:
     page.table(
         [Column("head"), *(Column(c.replace("_", " "), numeric=True) for c in shown[2:])],
         [
-            [f"{int(row['block'])}.{int(row['head'])}", *(row[c] for c in shown[2:])]
+            [words.head_name(row["block"], row["head"]), *(row[c] for c in shown[2:])]
             for row in frame.to_dict("records")
         ],
         caption="Means over pictures; given and taken: attention mass of a prefix token to and from patches. "
@@ -120,7 +121,7 @@ def placed_section(page: Page, atlas: PatternAtlas, placed: PatternMapping) -> N
             Column("depends on content", numeric=True),
         ],
         [
-            [f"{r['block']}.{r['head']}", r["pattern"], r["purity"], r["content_dependence"]]
+            [words.head_name(r["block"], r["head"]), r["pattern"], r["purity"], r["content_dependence"]]
             for r in placed.heads.to_dict("records")
         ],
         caption="The commonest pattern of every head.",

@@ -21,6 +21,7 @@ from vitscope.heads.rankings.correlation import spearman
 from vitscope.heads.table import HeadTable, write_frame
 from vitscope.rendering import save_figure
 from vitscope.rendering.pages.page import Column, Page
+from vitscope.reports import words
 from vitscope.reports.heads import plots
 from vitscope.reports.heads.looks_sections import patterns_section, placed_section, strength_section
 from vitscope.reports.heads.score_sections import (
@@ -177,7 +178,7 @@ class HeadsReport:
         return page
 
     def _pruned(self, page: Page, changed: Mapping[str, tuple[Any, Any]]) -> None:
-        names = ", ".join(f"{b}.{h}" for b, h in self.removed) or "none"
+        names = words.head_names(self.removed) or "none"
         page.section("What was pruned", f"Heads taken away: {names}.")
         page.table(
             [Column(""), Column("before", numeric=True), Column("after", numeric=True)],

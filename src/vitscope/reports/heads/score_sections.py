@@ -10,6 +10,7 @@ from vitscope.heads.pruning.partial_curves import PartialPruning
 from vitscope.heads.rankings.agreement import Agreement
 from vitscope.heads.table import HeadTable
 from vitscope.rendering.pages.page import Column, Measure, Page
+from vitscope.reports import words
 from vitscope.reports.heads import plots
 
 DROPS = ("probability_drop_label", "probability_drop_top")
@@ -35,7 +36,7 @@ def importance_section(page: Page, table: HeadTable) -> None:
     order, mean = table.order(metric), table.mean(metric)
     if not order:
         return
-    names = ", ".join(f"{b}.{h}" for b, h in order[:3])
+    names = words.head_names(order[:3])
     fifth = max(1, len(order) // 5)
     share = float(np.nansum([mean[h] for h in order[:fifth]]) / max(1e-12, np.nansum(mean)))
     how = "Every head was taken away in turn and the model run again. By the"
@@ -43,14 +44,14 @@ def importance_section(page: Page, table: HeadTable) -> None:
         how = "No head was taken away: one forward and one backward pass give the first-order score of all. By the"
     page.section(
         "Which heads matter",
-        f"{how} {plots.title_of(metric)} the most important heads are {names}; the first fifth of the heads "
+        f"{how} {words.metric_title(metric)} the most important heads are {names}; the first fifth of the heads "
         f"({fifth} of {len(order)}) carries {share:.0%} of the sum over all heads.",
     )
     if drop is not None:
         hurting = [head for head in table.order(drop)[::-1] if table.interval(drop)[1][head] < 0]
-        listed = ", ".join(f"{b}.{h}" for b, h in hurting[:6]) + (" and others" if len(hurting) > 6 else "")
+        listed = words.head_names(hurting[:6]) + (" and others" if len(hurting) > 6 else "")
         page.text(
-            f"Heads that hurt (the {plots.title_of(drop)} is below zero with its whole 95 % interval): "
+            f"Heads that hurt (the {words.metric_title(drop)} is below zero with its whole 95 % interval): "
             f"{listed or 'none'}."
             + (
                 " They were picked on these very pictures, so expect some to fade on others."
@@ -61,8 +62,8 @@ def importance_section(page: Page, table: HeadTable) -> None:
     page.figure(
         plots.importance_matrix(table, metric, drop),
         alt="importance of every head",
-        caption=f"Colour: {plots.title_of(metric)}."
-        + (f" Small square: size of the {plots.title_of(drop)}." if drop else ""),
+        caption=f"Colour: {words.metric_title(metric)}."
+        + (f" Small square: size of the {words.metric_title(drop)}." if drop else ""),
     )
     if "first_order" in table.metrics and metric != "first_order":
         found = (table.metadata.get("first_order_spearman") or {}).get(metric)
@@ -80,8 +81,8 @@ def importance_section(page: Page, table: HeadTable) -> None:
         )
     shown = [name for name in SHOWN if name in table.metrics]
     page.table(
-        [Column("head"), *(Column(plots.title_of(m), numeric=True) for m in shown)],
-        [[f"{b}.{h}", *(_measure(table, m, b, h) for m in shown)] for b, h in order],
+        [Column("head"), *(Column(words.metric_title(m), numeric=True) for m in shown)],
+        [[words.head_name(b, h), *(_measure(table, m, b, h) for m in shown)] for b, h in order],
         caption=f"All heads with 95 % intervals over {len(table.pictures)} pictures.",
     )
 
@@ -110,7 +111,7 @@ def several_section(page: Page, found: CumulativePruning | None, joint: pd.DataF
         page.text(
             "Heads were removed one after the other, the least important first. "
             + (
-                f"The order by {plots.title_of(str(named.index[0]))} keeps the most: mean {column} over the curve "
+                f"The order by {words.metric_title(str(named.index[0]))} keeps the most: mean {column} over the curve "
                 f"{named.iloc[0]:.3f}{random}.{verdict}"
                 if len(named)
                 else f"Mean {column} over the curve in random order: {areas['random']:.3f}."
@@ -121,12 +122,12 @@ def several_section(page: Page, found: CumulativePruning | None, joint: pd.DataF
         row = joint.iloc[0]
         page.text(
             f"Single scores do not add up: taking the chosen heads away together changes the "
-            f"{plots.title_of(str(row['metric']))} by {row['joint']:.3f}, the sum of taking each alone is "
+            f"{words.metric_title(str(row['metric']))} by {row['joint']:.3f}, the sum of taking each alone is "
             f"{row['sum_of_singles']:.3f}."
         )
         page.table(
             [Column("metric"), *(Column(c.replace("_", " "), numeric=True) for c in joint.columns[1:])],
-            [[plots.title_of(str(name)), *rest] for name, *rest in joint.to_numpy().tolist()],
+            [[words.metric_title(str(name)), *rest] for name, *rest in joint.to_numpy().tolist()],
         )
 
 
@@ -143,9 +144,9 @@ def dissection_section(page: Page, found: PartialPruning, metric: str) -> None:
         best = max(parts, key=lambda part: abs(parts[part]))
         text = (
             f"Of its parts, taking away the {best.replace('_', ' ')} changes the answer most "
-            f"({parts[best]:.3g} in {plots.title_of(metric)}; the whole head: {whole:.3g})."
+            f"({parts[best]:.3g} in {words.metric_title(metric)}; the whole head: {whole:.3g})."
         )
-    page.section(f"Head {found.block}.{found.head} dissected", text)
+    page.section(f"Head {words.head_name(found.block, found.head)} dissected", text)
     page.figure(plots.partial_curves(found, metric), alt="partial pruning")
 
 
@@ -157,8 +158,9 @@ def agreement_section(page: Page, found: Agreement) -> None:
     if len(known):
         low, high = known.iloc[0], known.iloc[-1]
         text = (
-            f"Least: {plots.title_of(low['first'])} and {plots.title_of(low['second'])} ({low['spearman']:+.2f}). "
-            f"Most: {plots.title_of(high['first'])} and {plots.title_of(high['second'])} "
+            f"Least: {words.metric_title(low['first'])} and {words.metric_title(low['second'])} "
+            f"({low['spearman']:+.2f}). "
+            f"Most: {words.metric_title(high['first'])} and {words.metric_title(high['second'])} "
             f"({high['spearman']:+.2f}). Rank correlations over heads; intervals are 95 % bootstrap intervals over "
             f"{found.resample}."
         )
@@ -169,8 +171,8 @@ def agreement_section(page: Page, found: Agreement) -> None:
             Column("head"), Column("range of ranks", numeric=True), Column("ranked highest by"), Column("lowest by"),
         ],
         [
-            [f"{row['block']}.{row['head']}", float(row["range"]), plots.title_of(row["highest"]),
-             plots.title_of(row["lowest"])]
+            [words.head_name(row["block"], row["head"]), float(row["range"]), words.metric_title(row["highest"]),
+             words.metric_title(row["lowest"])]
             for _, row in found.disagreements().head(8).iterrows()
         ],
         caption="The heads on which the scores disagree most.",
@@ -183,8 +185,8 @@ def agreement_section(page: Page, found: Agreement) -> None:
         [Column("score"), Column("score"), Column("Spearman", numeric=True), Column("Kendall", numeric=True)],
         [
             [
-                plots.title_of(r["first"]),
-                plots.title_of(r["second"]),
+                words.metric_title(r["first"]),
+                words.metric_title(r["second"]),
                 measured(r, "spearman"),
                 measured(r, "kendall"),
             ]

@@ -197,7 +197,7 @@ def _curves(made: Page, board: Leaderboard) -> None:
                 series,
                 bands,
                 title=curve,
-                x_label="share of the way",
+                x_label=words.curve_axis(curve),
                 y_label=curve,
                 highlight=strong,
                 theme=theme,
@@ -205,7 +205,9 @@ def _curves(made: Page, board: Leaderboard) -> None:
 
         starts = ", ".join(f"{name} {float(series[name][0]):.3g}" for name in same[:4])
         more = "" if len(owners) <= CURVE_METHODS else f" {len(owners) - CURVE_METHODS} more in grey."
-        made.figure(draw, alt=f"{curve} of each method", caption=f"At step 0: {starts}.{more}")
+        made.figure(
+            draw, alt=f"{curve} of each method", caption=f"{words.curve_start(curve)}: {starts}.{more}"
+        )
 
 
 def _pictures(made: Page, board: Leaderboard) -> None:

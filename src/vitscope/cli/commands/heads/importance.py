@@ -61,8 +61,8 @@ def importance(
 ) -> None:  # fmt: skip
     """Take every head away in turn and measure what changes: tables, plots and a page."""
     from vitscope import heads
+    from vitscope.reports import words
     from vitscope.reports.heads.page import HeadsReport, main_metric
-    from vitscope.reports.heads.plots import title_of
 
     chosen = None if dissect in (None, "top") else parse_head(dissect or "")
     together = parse_heads(joint) if joint else None
@@ -97,4 +97,6 @@ def importance(
         files = story.save(output.out, "importance")
     best = [[f"{b}.{h}", f"{table.mean(metric)[b, h]:.4g}"] for b, h in table.order(metric)[:10]]
     more = {} if several is None else {"joint": several.to_dict("records")}
-    finish(given, run.json, files, ["head", title_of(metric)], best, heads=table.to_pandas(), **more)
+    finish(
+        given, run.json, files, ["head", words.metric_title(metric)], best, heads=table.to_pandas(), **more
+    )

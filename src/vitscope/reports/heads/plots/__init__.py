@@ -1,6 +1,6 @@
 """The plots of this room, built from its records and drawn by the rendering room."""
 
-from vitscope.reports.heads.plots.labels import Drawn, title_of
+from vitscope.reports.heads.plots.labels import Drawn
 from vitscope.reports.heads.plots.looks import (
     code_map,
     distance_trend,
@@ -36,5 +36,4 @@ __all__ = [
     "pattern_mix",
     "prototype_grid",
     "strength_curves",
-    "title_of",
 ]

@@ -1,4 +1,4 @@
-"""What the plots of heads call things: titles of metrics and scores, and "other" for what is beyond ten colours."""
+"""What the plots of heads have in common: a theme gives a figure, and "other" stands for what is beyond ten colours."""
 
 from __future__ import annotations
 
@@ -7,16 +7,8 @@ from collections.abc import Callable, Iterable
 
 from matplotlib.figure import Figure
 
-from vitscope.heads.pruning.change_metrics import METRICS
-from vitscope.heads.rankings.scores import SCORES
-
 Drawn = Callable[[str], Figure]
 """From a theme's name ("light" or "dark") to a figure."""
-
-
-def title_of(metric: str) -> str:
-    """A metric's or score's title."""
-    return METRICS[metric].title if metric in METRICS else SCORES.get(metric, metric.replace("_", " "))
 
 
 def few_groups(names: Iterable[str], most: int = 9) -> list[str]:

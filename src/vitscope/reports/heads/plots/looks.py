@@ -12,6 +12,7 @@ from vitscope.heads.atlas.atlas import PatternAtlas, PatternMapping
 from vitscope.heads.distance.strength import StrengthProfile
 from vitscope.rendering.plots.charts import curves, scatter
 from vitscope.rendering.plots.figure import new_figure, style_axes, theme_of
+from vitscope.reports import words
 from vitscope.reports.heads.plots.labels import Drawn, few_groups
 
 
@@ -22,16 +23,16 @@ def strength_curves(
     values, chosen = profile[name], chosen or profile.nearest_and_furthest()
     rings = np.arange(values.shape[2])
     series = {
-        f"{block}.{head}": values[row, head]
+        words.head_name(block, head): values[row, head]
         for row, block in enumerate(profile.blocks)
         for head in range(values.shape[1])
     }
-    highlight = [f"{block}.{head}" for block, head in chosen]
+    highlight = [words.head_name(block, head) for block, head in chosen]
     series["uniform"] = profile.uniform[name]
     bands = {}
     for block, head in chosen:
         row, spread = profile.blocks.index(block), profile.spreads[name]
-        bands[f"{block}.{head}"] = (
+        bands[words.head_name(block, head)] = (
             values[row, head] - spread[row, head],
             values[row, head] + spread[row, head],
         )
@@ -122,7 +123,7 @@ def offset_grid(profile: StrengthProfile) -> Drawn:
     values = profile["offsets"]
     L, H = values.shape[:2]
     images = np.sqrt(values.reshape(L * H, *values.shape[2:]))
-    titles = [f"{profile.blocks[i // H]}.{i % H}" for i in range(L * H)]
+    titles = [words.head_name(profile.blocks[i // H], i % H) for i in range(L * H)]
     return image_grid(
         images,
         titles,
@@ -163,7 +164,7 @@ def pattern_mix(atlas: PatternAtlas, placed: PatternMapping | None = None) -> Dr
     frame = atlas.heads[atlas.heads["model"] == atlas.metadata["models"][0]["name"]]
     frame = frame if placed is None else placed.heads
     shares = frame[[f"share_{c}" for c in range(len(atlas.patterns))]].to_numpy()
-    names = [f"{b}.{h}" for b, h in zip(frame["block"], frame["head"], strict=True)]
+    names = [words.head_name(b, h) for b, h in zip(frame["block"], frame["head"], strict=True)]
 
     def draw(theme: str) -> Figure:
         look = theme_of(theme)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from vitscope.heads.atlas.atlas import PatternAtlas
 from vitscope.heads.pruning.cumulative import CumulativePruning
@@ -16,30 +15,24 @@ from vitscope.heads.rankings.agreement import Agreement
 from vitscope.heads.rankings.correlation import rank_heads
 from vitscope.heads.table import HeadTable
 from vitscope.rendering.plots.charts import correlation_matrix, curves, head_matrix, scatter
-from vitscope.reports.heads.plots.labels import Drawn, few_groups, title_of
-
-
-def _blocks(count: int) -> list[str]:
-    return [str(block) for block in range(count)]
+from vitscope.reports import words
+from vitscope.reports.heads.plots.labels import Drawn, few_groups
 
 
 def importance_matrix(table: HeadTable, metric: str, second: str | None = None) -> Drawn:
     """Blocks x heads, one metric as colour, a second one as the square in each cell; numbered from 0."""
     L, H = table.shape
 
-    def draw(theme: str) -> Figure:
-        figure = head_matrix(
-            table.mean(metric),
-            label=title_of(metric),
-            block_labels=_blocks(L),
-            theme=theme,
-            second=None if second is None else np.abs(table.mean(second)),
-            second_label="" if second is None else f"|{title_of(second)}|",
-        )
-        figure.axes[0].set_xticks(range(H), _blocks(H))
-        return figure
-
-    return draw
+    return lambda theme: head_matrix(
+        table.mean(metric),
+        label=words.metric_title(metric),
+        signed=words.is_signed_metric(metric),
+        block_labels=words.numbers(L),
+        head_labels=words.numbers(H),
+        theme=theme,
+        second=None if second is None else np.abs(table.mean(second)),
+        second_label="" if second is None else f"|{words.metric_title(second)}|",
+    )
 
 
 def metric_scatter(table: HeadTable, first: str, second: str, named: int = 6) -> Drawn:
@@ -49,13 +42,13 @@ def metric_scatter(table: HeadTable, first: str, second: str, named: int = 6) ->
     chosen = {
         int(i) for scores in (x, y) for i in np.argsort(-np.nan_to_num(scores, nan=-np.inf))[: named // 2]
     }
-    names = [f"{i // H}.{i % H}" if i in chosen else "" for i in range(len(x))]
+    names = [words.head_name(i // H, i % H) if i in chosen else "" for i in range(len(x))]
     return lambda theme: scatter(
         x,
         y,
         names=names,
-        x_label=title_of(first),
-        y_label=title_of(second),
+        x_label=words.metric_title(first),
+        y_label=words.metric_title(second),
         theme=theme,
         title="Two scores, head by head",
     )
@@ -75,13 +68,13 @@ def partial_frame_curves(frame: pd.DataFrame, metric: str) -> Drawn:
         signs[str(part)]: rows.set_index("k")["mean"].loc[hops].to_numpy()
         for part, rows in chosen.groupby("part", sort=False)
     }
-    name = f"{frame['block'].iloc[0]}.{frame['head'].iloc[0]}"
+    name = words.head_name(frame["block"].iloc[0], frame["head"].iloc[0])
     return lambda theme: curves(
         hops,
         series,
         title=f"Head {name} without the keys at k hops",
         x_label="k (hops)",
-        y_label=title_of(metric),
+        y_label=words.metric_title(metric),
         zero=True,
         theme=theme,
     )
@@ -95,11 +88,11 @@ def cumulative_curves(found: CumulativePruning, column: str, names: Sequence[str
         if names is not None and order not in (*names, "random"):
             continue
         table = frame.pivot(index="removed", columns="repeat", values=column).loc[x].to_numpy()
-        label = "random order" if order == "random" else title_of(str(order))
+        label = "random order" if order == "random" else words.metric_title(str(order))
         series[label] = table.mean(1)
         if table.shape[1] > 1:
             bands[label] = (table.min(1), table.max(1))
-    words = {
+    axes = {
         "probability": "mean probability",
         "accuracy": "accuracy",
         "same_prediction": "same prediction as the full model",
@@ -112,7 +105,7 @@ def cumulative_curves(found: CumulativePruning, column: str, names: Sequence[str
         title="Removing heads, least important first",
         theme=theme,
         x_label="heads removed",
-        y_label=words.get(column, column),
+        y_label=axes.get(column, column),
     )
 
 
@@ -120,7 +113,7 @@ def agreement_matrix(found: Agreement, statistic: str = "spearman") -> Drawn:
     """The matrix of rank correlations."""
     return lambda theme: correlation_matrix(
         found.matrices[statistic][0],
-        [title_of(name) for name in found.names],
+        [words.metric_title(name) for name in found.names],
         theme=theme,
         label="Spearman's ρ over heads" if statistic == "spearman" else "Kendall's τ over heads",
         title="Do the head scores agree?",
@@ -133,7 +126,7 @@ def importance_by_pattern(table: HeadTable, atlas: PatternAtlas, metric: str) ->
     ranks = rank_heads(table.mean(metric))
     y = [float(ranks[b, h]) for b, h in zip(frame["block"], frame["head"], strict=True)]
     names = [
-        f"{b}.{h}" if value >= 0.85 else ""
+        words.head_name(b, h) if value >= 0.85 else ""
         for b, h, value in zip(frame["block"], frame["head"], y, strict=True)
     ]
     return lambda theme: scatter(
@@ -143,6 +136,6 @@ def importance_by_pattern(table: HeadTable, atlas: PatternAtlas, metric: str) ->
         names=names,
         theme=theme,
         x_label="dependence on content (variance over pictures)",
-        y_label=f"importance rank by {title_of(metric)}",
+        y_label=f"importance rank by {words.metric_title(metric)}",
         title="Importance and pattern",
     )

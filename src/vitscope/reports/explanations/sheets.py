@@ -1,0 +1,102 @@
+"""The maps of several methods side by side on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PIL import Image
+
+from vitscope.errors import RenderingError
+from vitscope.methods import Explanation
+from vitscope.options.door import checked
+from vitscope.rendering.maps.scaling import ScaledMaps, scale
+from vitscope.rendering.maps.sheet import method_sheet
+from vitscope.reports import words
+from vitscope.reports.explanations.contents import by_method, kept_picture, place_of, refuse_film, values_of
+
+PER_ROW = 7
+"""Methods in a row of a sheet; more go on below."""
+
+
+@checked(RenderingError)
+def sheet(
+    explanations: Explanation | Sequence[Explanation] | Mapping[str, Explanation],
+    rows: Sequence[int] | None = None,
+    *,
+    pictures: Sequence[Image.Image] | None = None,
+    names: Sequence[str] | None = None,
+    style: str = "alpha",
+    scaling: str | None = None,
+    colour: str | None = None,
+    upsampling: str = "nearest",
+    opacity: float = 0.6,
+    size: int = 1,
+    title: str = "",
+    caption: str | None = None,
+) -> Image.Image:
+    """The maps of several methods side by side: a row per picture, a column per method, seven methods in a row.
+
+    Args:
+        explanations: One for each method, of the same pictures, such as ``vs.explain`` gives for several methods.
+        rows: Which of the pictures; None: all.
+        pictures: What to draw on, one for each row; None: what the explanations keep.
+        names: What each row is called; None: what is explained on the picture.
+        caption: None: the model and its weights.
+
+    The other arguments are those of :func:`vitscope.reports.overlay`.
+
+    Raises:
+        PictureError: explanations of other pictures, films, or no pictures to draw on.
+        RenderingError: an unknown name or a number out of bounds.
+
+    Example:
+        ``vs.reports.sheet(vs.explain(vit, "photos", ["gmar", "dart"])).save("sheet.png")``
+    """
+    given = by_method(explanations)
+    first = next(iter(given.values()))
+    for each in given.values():
+        refuse_film(each)
+    chosen = [place_of(first, row) for row in (range(len(first)) if rows is None else rows)]
+    drawn_on = [kept_picture(first, row) for row in chosen] if pictures is None else list(pictures)
+    called = [words.explained(first, row) for row in chosen] if names is None else list(names)
+    maps = {
+        name: scale(
+            values_of(each.maps[chosen]), scaling or words.map_scaling(each.method), extent=each.extent
+        )
+        for name, each in given.items()
+    }
+    made = words.made_by(first)
+    closing = f"{made['model']}, weights {made['weights']}" if caption is None else caption
+    columns = list(maps)
+    lines = -(-len(columns) // PER_ROW)
+    width = -(-len(columns) // lines)
+    parts = []
+    for start in range(0, len(columns), width):
+        part: dict[str, ScaledMaps] = {name: maps[name] for name in columns[start : start + width]}
+        parts.append(
+            method_sheet(
+                part,
+                drawn_on,
+                called,
+                style=style,
+                colour=colour,
+                upsampling=upsampling,
+                opacity=opacity,
+                size=size,
+                title=title if start == 0 and title else None,
+                caption=closing if start + width >= len(columns) else "",
+            )
+        )
+    return _below_each_other(parts)
+
+
+def _below_each_other(parts: Sequence[Image.Image]) -> Image.Image:
+    if len(parts) == 1:
+        return parts[0]
+    size = (max(part.width for part in parts), sum(part.height for part in parts))
+    page = Image.new("RGB", size, "white")
+    down = 0
+    for part in parts:
+        page.paste(part, (0, down))
+        down += part.height
+    return page

@@ -1,0 +1,76 @@
+"""One map over its picture. Title, scale and caption come from ``vitscope.reports.words`` where none is given."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from vitscope.errors import RenderingError
+from vitscope.methods import Explanation
+from vitscope.options.door import checked
+from vitscope.rendering.maps import overlay as overlays
+from vitscope.reports import words
+from vitscope.reports.explanations.contents import kept_picture, place_of, refuse_film, values_of
+
+
+@checked(RenderingError)
+def overlay(
+    explanation: Explanation,
+    index: int = 0,
+    *,
+    picture: Image.Image | None = None,
+    style: str = "alpha",
+    scaling: str | None = None,
+    colour: str | None = None,
+    upsampling: str = "nearest",
+    opacity: float = 0.6,
+    size: int = 1,
+    title: str | None = None,
+    caption: str | None = None,
+    colour_bar: bool = True,
+    notes: bool = True,
+) -> Image.Image:
+    """The map of one picture drawn over it, with a colour bar of its raw values.
+
+    Args:
+        explanation: Maps of pictures.
+        index: Which of its pictures.
+        picture: What to draw on; None: what the model saw, which the explanation keeps.
+        style: "alpha", "contour", "spotlight", "side-by-side" or "map".
+        scaling: How values become colours; None: what suits the method, zero in the middle for signed maps.
+        colour: A colour map; None: the one that suits the scaling.
+        upsampling: "nearest" shows the model's own cells.
+        opacity: Of the map over the picture, 0 to 1.
+        size: 1, 2 or 4 times the usual size.
+        title: None: the method and what it explains; an empty text: none.
+        caption: None: which channels are shown, where that must be said; an empty text: none.
+        colour_bar: Whether the bar is drawn.
+        notes: Whether a line says how the map is displayed.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        PictureError: no such picture, no picture to draw on, or a film.
+        RenderingError: an unknown name or a number out of bounds.
+
+    Example:
+        ``vs.reports.overlay(vs.explain(vit, "heron.jpg"), style="contour").save("heron.png")``
+    """
+    index = place_of(explanation, index)
+    refuse_film(explanation)
+    return overlays.overlay(
+        values_of(explanation.maps[index]),
+        picture if picture is not None else kept_picture(explanation, index),
+        style=style,
+        scaling=scaling or words.map_scaling(explanation.method),
+        colour=colour,
+        upsampling=upsampling,
+        opacity=opacity,
+        size=size,
+        title=words.map_title(explanation, index) if title is None else title,
+        caption=words.map_caption(explanation) if caption is None else caption,
+        prefix=words.prefix_shares(explanation, index),
+        colour_bar=colour_bar,
+        notes=notes,
+        extent=explanation.extent,
+    )

@@ -1,0 +1,170 @@
+"""A flow block by block, and a film step by step: in a row, one after the other, as an animation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vitscope.errors import MethodError, RenderingError
+from vitscope.methods import Explanation
+from vitscope.options.door import checked
+from vitscope.rendering.maps import animation as animations
+from vitscope.rendering.maps import flow as flows
+from vitscope.reports import words
+from vitscope.reports.explanations.contents import is_film, kept_picture, place_of, values_of
+
+
+@checked(RenderingError)
+def strip(
+    explanation: Explanation,
+    index: int = 0,
+    *,
+    picture: Image.Image | Sequence[Image.Image] | None = None,
+    style: str = "alpha",
+    scaling: str | None = None,
+    colour: str | None = None,
+    upsampling: str = "nearest",
+    opacity: float = 0.6,
+    size: int = 1,
+    columns: int | None = None,
+    title: str | None = None,
+    caption: str | None = None,
+) -> Image.Image:
+    """One picture's flow, block by block, as a row of small maps with one colour bar; of a film its steps in time.
+
+    Args:
+        picture: What to draw on, for a film one picture per step; None: what the explanation keeps.
+        columns: Maps in a row; None: all up to 12, else rows of equal length.
+
+    The other arguments are those of :func:`vitscope.reports.overlay`.
+
+    Raises:
+        MethodError: the method has no flow. PictureError: no such picture.
+        RenderingError: an unknown name or a number out of bounds.
+
+    Example:
+        ``vs.reports.strip(vs.explain(vit, "heron.jpg", "daam"))``
+    """
+    index = place_of(explanation, index)
+    values, kind, count, first = _steps(explanation, index)
+    return flows.flow_strip(
+        values,
+        _picture_of_steps(explanation, index, picture),
+        style=style,
+        scaling=scaling or words.flow_scaling(explanation.method),
+        colour=colour,
+        upsampling=upsampling,
+        opacity=opacity,
+        size=size,
+        columns=columns,
+        labels=words.step_names(kind, count, first),
+        title=words.map_title(explanation, index) if title is None else title,
+        caption=words.map_caption(explanation) if caption is None else caption,
+        extent=explanation.extent,
+    )
+
+
+@checked(RenderingError)
+def frames(
+    explanation: Explanation,
+    index: int = 0,
+    *,
+    picture: Image.Image | Sequence[Image.Image] | None = None,
+    style: str = "alpha",
+    scaling: str | None = None,
+    colour: str | None = None,
+    upsampling: str = "nearest",
+    opacity: float = 0.6,
+    size: int = 1,
+    beside_picture: bool | None = None,
+    title: str | None = None,
+    caption: str | None = None,
+) -> list[Image.Image]:
+    """One picture's flow as pictures of one size, one per block; of a film one per step in time.
+
+    Args:
+        beside_picture: Whether the plain picture stands to the left; None: for a flow, where there is a picture.
+
+    The other arguments are those of :func:`strip`, and so is what is raised.
+
+    Example:
+        ``vs.reports.frames(vs.explain(vit, "heron.jpg", "daam"))[-1]``
+    """
+    index = place_of(explanation, index)
+    values, kind, count, first = _steps(explanation, index)
+    return flows.flow_frames(
+        values,
+        _picture_of_steps(explanation, index, picture),
+        style=style,
+        scaling=scaling or words.flow_scaling(explanation.method),
+        colour=colour,
+        upsampling=upsampling,
+        opacity=opacity,
+        size=size,
+        beside_picture=not is_film(explanation) if beside_picture is None else beside_picture,
+        labels=words.step_places(kind, count, first),
+        title=words.map_title(explanation, index) if title is None else title,
+        caption=words.map_caption(explanation) if caption is None else caption,
+        extent=explanation.extent,
+    )
+
+
+@checked(RenderingError)
+def animation(
+    explanation: Explanation,
+    index: int,
+    path: str | os.PathLike[str],
+    *,
+    seconds_per_frame: float = 0.5,
+    **looks: Any,
+) -> Path:
+    """Write the pictures that :func:`frames` draws as .gif, .webp or .mp4; returns the path.
+
+    Args:
+        path: Where to; its ending says the format.
+        seconds_per_frame: How long each picture stays. The last of a flow stays longer, a film goes on at once.
+        looks: The arguments of :func:`frames`.
+
+    Raises:
+        MissingExtraError: .mp4 is wanted and PyAV is not installed.
+        OutputError: the file cannot be written. Else as :func:`frames`.
+
+    Example:
+        ``vs.reports.animation(vs.explain(vit, "heron.jpg", "daam"), 0, "heron.gif")``
+    """
+    drawn = frames(explanation, index, **looks)
+    return animations.save_animation(
+        drawn,
+        Path(path),
+        seconds_per_frame=seconds_per_frame,
+        hold_last=0 if is_film(explanation) else 1.5,
+        metadata=words.made_by(explanation),
+    )
+
+
+def _steps(explanation: Explanation, index: int) -> tuple[NDArray[np.float32], str, int, int]:
+    """The maps of one picture's flow or one film, the kind of step, how many there are, and the first one's number."""
+    if is_film(explanation):
+        return values_of(explanation.maps[index]), "time", int(explanation.maps.shape[1]), 0
+    if explanation.flow is None:
+        raise MethodError(
+            f"{explanation.method} has no flow, it makes one map and not one per block; try daam or dart"
+        )
+    return values_of(explanation.flow[index]), *words.flow_steps(explanation)
+
+
+def _picture_of_steps(
+    explanation: Explanation, index: int, given: Image.Image | Sequence[Image.Image] | None
+) -> Image.Image | Sequence[Image.Image] | None:
+    """What steps are drawn on; nothing where no pictures were kept."""
+    if given is not None or explanation.pictures is None:
+        return given
+    if is_film(explanation):
+        return [Image.fromarray(frame.numpy()) for frame in explanation.pictures[index]]
+    return kept_picture(explanation, index)
