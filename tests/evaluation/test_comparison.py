@@ -12,7 +12,7 @@ from torch import Tensor
 
 import vitscope as vs
 from vitscope.evaluation import Leaderboard, MethodRecord, claim
-from vitscope.evaluation.metric import Metric, statistics_of
+from vitscope.evaluation.metric_state import Metric, statistics_of
 from vitscope.storage.recipe import Recipe
 
 

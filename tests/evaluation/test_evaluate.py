@@ -332,7 +332,7 @@ def test_relevance_of_prefix_tokens_counts_for_conservation(vit: Any, pictures: 
 
 def test_a_claim_needs_the_same_sign_three_times() -> None:
     from vitscope.evaluation import Leaderboard, MethodRecord, Metric, Protocol, claim
-    from vitscope.evaluation.metric import statistics_of
+    from vitscope.evaluation.metric_state import statistics_of
     from vitscope.storage.recipe import Recipe
 
     def board(gap: float) -> Leaderboard:

@@ -14,7 +14,7 @@ import torch
 
 from vitscope import Explanation, Leaderboard, Protocol, heads
 from vitscope.evaluation.board.records import CurveRecord, MethodRecord
-from vitscope.evaluation.metric import Metric
+from vitscope.evaluation.metric_state import Metric
 from vitscope.heads.atlas.atlas import Pattern
 from vitscope.heads.atlas.autoencoder import MapAutoencoder
 from vitscope.heads.atlas.clustering import Clustering

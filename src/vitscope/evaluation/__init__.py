@@ -4,7 +4,8 @@ from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.board.protocols import Claim, claim, protocol_rank_correlation
 from vitscope.evaluation.board.records import MethodRecord
 from vitscope.evaluation.board.statistics import rank_correlation
-from vitscope.evaluation.metric import Metric, MetricInfo, all_metrics, get_metric, register_metric
+from vitscope.evaluation.metric import MetricInfo, all_metrics, get_metric, register_metric
+from vitscope.evaluation.metric_state import Metric
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.running.dataset import EvaluationSet, evaluation_set
 from vitscope.evaluation.running.evaluate import evaluate

@@ -16,7 +16,8 @@ from vitscope.evaluation.board.paired_test import influences, paired_p, pictures
 from vitscope.evaluation.board.poisson_bootstrap import poisson_sums
 from vitscope.evaluation.board.records import Place, unknown
 from vitscope.evaluation.board.statistics import EXACT, RESAMPLES, Difference, holm, quantiles, resampled_sums
-from vitscope.evaluation.metric import Metric, MetricInfo
+from vitscope.evaluation.metric import MetricInfo
+from vitscope.evaluation.metric_state import Metric
 
 LEVEL = 0.05
 
@@ -58,6 +59,11 @@ class Comparison:
             self._names,
             key=lambda n: (values[n] != values[n], sign * values[n] if values[n] == values[n] else 0),
         )
+
+    def oriented(self) -> dict[str, float]:
+        """The value of each method by name, with its sign turned so that more is better; NaN where undefined."""
+        sign = 1 if self._info.higher_is_better else -1
+        return {name: sign * self._intervals.of(name, self._info.name).value for name in self._names}
 
     def difference(self, first: str, second: str) -> Difference:
         """Value of ``first`` minus value of ``second`` on the pictures that both have, with its interval and p."""

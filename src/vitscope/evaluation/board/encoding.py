@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vitscope.evaluation.board.records import Board, CurveRecord, MethodRecord
-from vitscope.evaluation.metric import Metric
+from vitscope.evaluation.metric_state import Metric
 from vitscope.evaluation.protocol import Protocol
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding

@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from vitscope.evaluation.board.records import Place
-from vitscope.evaluation.metric import Metric, get_metric
+from vitscope.evaluation.metric import get_metric
+from vitscope.evaluation.metric_state import Metric
 
 SHOWN = 4
 """The worst and the best pictures of each method that are kept."""

@@ -9,7 +9,7 @@ import torch
 from vitscope.evaluation.board.poisson_bootstrap import poisson_sums
 from vitscope.evaluation.board.records import Place
 from vitscope.evaluation.board.statistics import EXACT, Interval, bootstrap
-from vitscope.evaluation.metric import Metric
+from vitscope.evaluation.metric_state import Metric
 
 
 class Intervals:

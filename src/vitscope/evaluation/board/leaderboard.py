@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,10 +83,9 @@ class Leaderboard(Board):
         """The board as a table, one row per method and metric.
 
         Returns:
-            Columns: method, metric, value, low, high (95 % interval), n, undefined (pictures without a value),
-                start (value
-            of the metric's curve at step 0), higher_is_better, best (not worse than the first by a paired test with
-            Holm's correction), family, control, class_specific, seconds (per picture), memory_mib, evaluations,
+            Columns: method, metric, value, low, high (95 % interval), n, undefined (pictures without a value), start
+            (value of the metric's curve at step 0), higher_is_better, best (not worse than the first by a paired test
+            with Holm's correction), family, control, class_specific, seconds (per picture), memory_mib, evaluations,
             protocol. Undefined values are NaN.
         """
         rows = []
@@ -119,23 +117,6 @@ class Leaderboard(Board):
                     }
                 )
         return pd.DataFrame(rows)
-
-    def per_image(self) -> pd.DataFrame:
-        """All values as a table, one row per picture, method and metric.
-
-        Returns:
-            Columns: key, method, metric, value (NaN where undefined).
-        """
-        frames = []
-        for metric, method in itertools.product(self.metrics, self.names):
-            state = self.state(method, metric)
-            if state is not None and state.keys:
-                values = state.per_image().numpy()
-                frames.append(
-                    pd.DataFrame({"key": state.keys, "method": method, "metric": metric, "value": values})
-                )
-        columns = ["key", "method", "metric", "value"]
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
     def ranking(self, metric: str) -> list[str]:
         """The methods from best to worst by a metric; those without a value at the end.
@@ -178,8 +159,7 @@ class Leaderboard(Board):
             pairs: Which pairs of methods; None takes all.
 
         Returns:
-            Columns: first, second, difference (first − second), low, high, p, p_holm, n, needed (the smallest
-                number of
+            Columns: first, second, difference (first − second), low, high, p, p_holm, n, needed (the smallest number of
             pictures at which the clearest of these comparisons could be significant), better (the better method, or
             an empty text) and verdict ("… is better", "undecided", or how many pictures are missing).
 
@@ -227,19 +207,7 @@ class Leaderboard(Board):
             A square table with names of metrics on both sides.
         """
         ranked = [m for m in (metrics or self.metrics) if get_metric(m).higher_is_better is not None]
-        return rank_correlation({metric: self.oriented(metric) for metric in ranked})
-
-    def oriented(self, metric: str) -> dict[str, float]:
-        """The value of each method by name, with its sign turned so that more is better.
-
-        Args:
-            metric: Name of a metric.
-
-        Returns:
-            Values in the metric's own unit, NaN where undefined.
-        """
-        sign = 1 if get_metric(metric).higher_is_better else -1
-        return {name: sign * self.interval(name, metric).value for name in self.names}
+        return rank_correlation({metric: self.by(metric).oriented() for metric in ranked})
 
     def join(self, other: Leaderboard) -> Leaderboard:
         """Other methods or metrics of the same pictures under the same protocol, in one table.

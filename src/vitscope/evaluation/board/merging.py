@@ -13,7 +13,7 @@ from torch import Tensor
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.board import gallery
 from vitscope.evaluation.board.records import Board, CurveRecord, MethodRecord, Place
-from vitscope.evaluation.metric import Metric
+from vitscope.evaluation.metric_state import Metric
 from vitscope.evaluation.protocol import Protocol
 
 B = TypeVar("B", bound=Board)

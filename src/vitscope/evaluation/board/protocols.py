@@ -34,7 +34,7 @@ def protocol_rank_correlation(boards: Mapping[str, Leaderboard], metric: str) ->
         >>> vs.evaluation.protocol_rank_correlation(seeds, "mass").loc["seed 0", "seed 1"].item()
         1.0
     """
-    return rank_correlation({name: board.oriented(metric) for name, board in boards.items()})
+    return rank_correlation({name: board.by(metric).oriented() for name, board in boards.items()})
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from vitscope.errors import EvaluationError, nearest
-from vitscope.evaluation.metric import Metric
+from vitscope.evaluation.metric_state import Metric
 from vitscope.evaluation.protocol import Protocol
 from vitscope.storage.recipe import Recipe
 
@@ -111,6 +113,23 @@ class Board:
             if value not in known:
                 raise unknown(kind, value, known)
         return self.states.get((method, metric))
+
+    def per_image(self) -> pd.DataFrame:
+        """All values as a table, one row per picture, method and metric.
+
+        Returns:
+            Columns: key, method, metric, value (NaN where undefined).
+        """
+        frames = []
+        for metric, method in itertools.product(self.metrics, self.names):
+            state = self.state(method, metric)
+            if state is not None and state.keys:
+                values = state.per_image().numpy()
+                frames.append(
+                    pd.DataFrame({"key": state.keys, "method": method, "metric": metric, "value": values})
+                )
+        columns = ["key", "method", "metric", "value"]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> EvaluationError:

@@ -14,7 +14,7 @@ from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.board.records import CurveRecord, MethodRecord
 from vitscope.evaluation.cascade import Cascade
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.metric import Metric, statistics_of
+from vitscope.evaluation.metric_state import Metric, statistics_of
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.removal.draws import uniforms
 from vitscope.evaluation.removal.perturbation import Asking, ModelCall, Perturber
