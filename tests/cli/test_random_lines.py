@@ -25,11 +25,11 @@ ODD = (
 """Values that somebody types by mistake, or on purpose."""
 GOOD: dict[str, tuple[str, ...]] = {
     "model": ("bundled/shapes",) * 9 + ("bundled/moon", "timm/nothing", "shapes", "hf/nowhere"),
-    "method": ("rollout",) * 6 + ("gae", "rollout,gae", "rolout", "random"),
-    "methods": ("rollout",) * 4
-    + ("rollout:head_fusion=max", "gae:libra=true", "gmar:alpha=x", "gmar:alpha=1,rollout"),
+    "method": ("rollout",) * 8
+    + ("gae", "rollout,gae", "rolout", "random", "gae:libra=true", "gmar:alpha=x", "gmar:alpha=1,rollout"),
     "metrics": ("srg", "complexity", "mass", "srgg", "grid-pointing"),
-    "metric": ("js_divergence", "nothing"),
+    "by": ("js_divergence", "nothing"),
+    "write": ("smaller", "masked", "round"),
     "target": (
         "top1",
         "3",

@@ -159,7 +159,7 @@ def test_another_recipe_starts_anew_and_says_why(
 
 
 def test_the_contents_of_a_file_that_an_option_names_are_part_of_the_recipe(tmp_path: Path) -> None:
-    from vitscope.cli.shared.explained import _with_contents
+    from vitscope.cli.commands.explain.finished import _with_contents
 
     (tmp_path / "bank").write_bytes(b"one")
     first = _with_contents({"bank": str(tmp_path / "bank"), "alpha": 0.5, "norm": "l1"})

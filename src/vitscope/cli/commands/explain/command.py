@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from vitscope.cli.commands.explain.finished import FOLDER, ExplainedPictures, Record, finished_of, run_recipe
 from vitscope.cli.shared import console
 from vitscope.cli.shared.batches import PictureParts
-from vitscope.cli.shared.explained import FOLDER, ExplainedPictures, Record, finished_of, run_recipe
 from vitscope.cli.shared.explaining import explain_part, target_of
 from vitscope.cli.shared.options import (
     CleanOptions,
