@@ -19,7 +19,8 @@ import torch
 
 from vitscope import heads
 from vitscope.heads.atlas.features import FEATURES
-from vitscope.heads.atlas.sampling import HeadMeans, MapSample, ModelRecord
+from vitscope.heads.atlas.records import HeadMeans, ModelRecord
+from vitscope.heads.atlas.sampling import MapSample
 from vitscope.heads.moments import ExactSum
 
 

@@ -128,8 +128,10 @@ def main() -> None:
     if not path.exists():
         clock.run(
             "joint",
-            lambda: heads.joint_effect(vit, pictures, table.order("js_divergence")[:3], labels).to_csv(
-                path, index=False
+            lambda: (
+                heads.joint_effect(vit, pictures, table.order("js_divergence")[:3], labels)
+                .to_pandas()
+                .to_csv(path, index=False)
             ),
         )
 

@@ -156,7 +156,7 @@ def test_copies_that_lose_heads_in_several_blocks() -> None:
     model = _timm()
     vit = vs.open_model(model, image_size=64)
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    means = heads.mean_outputs(vit, x, per_query=True)
+    means = heads.mean_outputs(vit, x, per_query=True).means
     keep = torch.ones(4, 3, 3)
     keep[0, 0, 1] = keep[1, 1, 2] = keep[2, 2, 0] = keep[3, 0, 0] = keep[3, 2, 1] = 0
     index = torch.tensor([1, 0, 1, 0])

@@ -65,9 +65,9 @@ def test_the_sweep_equals_the_naive_full_run(kind: str, replacement: str) -> Non
     table = heads.importance(vit, x, labels, replacement=replacement, batch_size=7)
     means = None
     if replacement == "mean":
-        means = heads.mean_outputs(vit, x)
+        means = heads.mean_outputs(vit, x).means
     elif replacement == "mean-per-query":
-        means = heads.mean_outputs(vit, x, per_query=True)
+        means = heads.mean_outputs(vit, x, per_query=True).means
     with torch.no_grad():
         full = vit.model(x)
     for block in range(3):
@@ -229,7 +229,7 @@ def test_pruned_models_equal_the_ablation_and_reload(tmp_path: Path) -> None:
     table = heads.importance(vit, x)
     remove = heads.heads_to_remove(table, "js_divergence", 0.7)
     assert len(remove) == 11 and len({b for b, _ in remove}) <= 12
-    means = heads.mean_outputs(vit, x)
+    means = heads.mean_outputs(vit, x).means
     for replacement in (None, means):
         keep = torch.ones(1, 12, 3)
         for block, head in remove:

@@ -172,9 +172,9 @@ def test_means_are_prepared_over_all_pictures_not_per_batch_or_part() -> None:
 def test_means_are_those_of_numpy_in_any_order() -> None:
     outputs = [site.output.double() for site in VIT.trace(PIXELS, gradient=False).sites]
     wanted = np.stack([np.mean(o.numpy(), axis=(0, 2)) for o in outputs])
-    np.testing.assert_allclose(MEANS, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(MEANS.means, wanted, rtol=1e-5, atol=1e-6)
     one = heads.mean_outputs(VIT, PIXELS, batch_size=1)
-    assert torch.equal(one, heads.mean_outputs(VIT, PIXELS.flip(0), batch_size=1))
+    assert torch.equal(one.means, heads.mean_outputs(VIT, PIXELS.flip(0), batch_size=1).means)
 
 
 def test_spreads_are_those_of_numpy_over_single_pictures() -> None:

@@ -341,7 +341,7 @@ def test_two_models_with_different_grids_share_an_atlas() -> None:
         heads.collect_maps(vit, torch.randn(4, 3, *vit.image_size), per_head=3, name=name)
         for vit, name in ((wide, "wide"), (square, "square"))
     ]
-    joined = heads.MapSample.join(samples)
+    joined = samples[0].join(samples[1])
     assert len(joined) == 3 * (2 * 2 + 3 * 2)
     options = AutoencoderOptions(latent=3, width=4, epochs=2)
     atlas = heads.fit_atlas(joined, options=options, k=3, repeats=2, display="pca", form="offset")

@@ -99,7 +99,11 @@ def test_cumulative_pruning_keeps_the_model_alive_until_the_deciding_head(
 
 
 def test_heads_that_write_where_nobody_reads_add_up_to_nothing(vit: vs.Vit) -> None:
-    joint = heads.joint_effect(vit, PICTURES, [(0, SELF), (0, LEFT), DECIDING], LABELS).set_index("metric")
+    joint = (
+        heads.joint_effect(vit, PICTURES, [(0, SELF), (0, LEFT), DECIDING], LABELS)
+        .to_pandas()
+        .set_index("metric")
+    )
     row = joint.loc["probability_drop_label"]
     assert row["joint"] == pytest.approx(row["sum_of_singles"], abs=1e-3) and row["joint"] > 0.4
     assert abs(row["interaction"]) < 1e-3
@@ -165,7 +169,7 @@ def test_shuffled_weights_lose_the_patterns_and_leave_the_model_alone(
     vit: vs.Vit, atlas: heads.PatternAtlas
 ) -> None:
     before = {name: value.clone() for name, value in vit.model.state_dict().items()}
-    null = heads.null_mixes(atlas, vit, PICTURES[:4])
+    null = heads.null_mixes(atlas, vit, PICTURES[:4]).heads
     assert len(null) == BLOCKS * HEADS
     assert (null["pattern"] == atlas.heads["pattern"]).mean() < 0.9
     assert all(torch.equal(value, before[name]) for name, value in vit.model.state_dict().items())

@@ -93,15 +93,15 @@ def test_mean_outputs_are_what_enters_the_projections(vit: vs.Vit, batch_size: i
         for handle in handles:
             handle.remove()
     outputs = torch.stack(seen).unflatten(-1, (3, 16)).double()  # (L, B, N, H, d)
-    found = heads.mean_outputs(vit, X, batch_size=batch_size)
+    found = heads.mean_outputs(vit, X, batch_size=batch_size).means
     torch.testing.assert_close(found, outputs.mean((1, 2)).float(), rtol=0, atol=1e-5)
-    per_query = heads.mean_outputs(vit, X, per_query=True, batch_size=batch_size)
+    per_query = heads.mean_outputs(vit, X, per_query=True, batch_size=batch_size).means
     torch.testing.assert_close(per_query, outputs.mean(1).transpose(1, 2).float(), rtol=0, atol=1e-5)
 
 
 def test_a_joint_effect_equals_full_runs_without_the_set_and_without_each(vit: vs.Vit) -> None:
     chosen = [(0, 0), (1, 2), (2, 1)]
-    found = heads.joint_effect(vit, X, chosen, LABELS, batch_size=2).set_index("metric")
+    found = heads.joint_effect(vit, X, chosen, LABELS, batch_size=2).to_pandas().set_index("metric")
     full, rows = without(vit, []), torch.arange(5)
 
     def drop(gone: list[tuple[int, int]]) -> torch.Tensor:

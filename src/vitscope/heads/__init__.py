@@ -6,10 +6,11 @@ any ViT, and the agreement between head scores.
 
 from __future__ import annotations
 
-from vitscope.heads.atlas.atlas import Pattern, PatternAtlas, PatternMapping
+from vitscope.heads.atlas.atlas import Pattern, PatternAtlas
 from vitscope.heads.atlas.autoencoder import AutoencoderOptions
 from vitscope.heads.atlas.collecting import collect_maps
 from vitscope.heads.atlas.fitting import fit_atlas
+from vitscope.heads.atlas.mapping import PatternMapping
 from vitscope.heads.atlas.patterns import patterns
 from vitscope.heads.atlas.sampling import MapSample
 from vitscope.heads.atlas.shuffled_weights import null_mixes, shuffled_module
@@ -20,7 +21,9 @@ from vitscope.heads.pruning.cumulative import CumulativePruning, cumulative_prun
 from vitscope.heads.pruning.entries import PARTS
 from vitscope.heads.pruning.importance import importance
 from vitscope.heads.pruning.joint import joint_effect
+from vitscope.heads.pruning.joint_result import JointEffect
 from vitscope.heads.pruning.means import mean_outputs
+from vitscope.heads.pruning.output_means import MeanOutputs
 from vitscope.heads.pruning.partial import partial_pruning
 from vitscope.heads.pruning.partial_curves import PartialPruning
 from vitscope.heads.pruning.prune_model import (
@@ -43,7 +46,9 @@ __all__ = [
     "CumulativePruning",
     "HeadTable",
     "HeadsError",
+    "JointEffect",
     "MapSample",
+    "MeanOutputs",
     "MetricInfo",
     "PartialPruning",
     "Pattern",

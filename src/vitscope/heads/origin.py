@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vitscope.heads.errors import HeadsError
@@ -21,10 +21,21 @@ class Origin:
     ids: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
 
-    def merge(self, other: Origin, what: str) -> Origin:
-        """That of two shards together. Raises RecipeError when they were not made alike."""
-        recipe = self.recipe.merged(other.recipe, what=what)
-        return Origin(recipe, self.ids + other.ids, {**self.skipped, **other.skipped})
+    def merge(self, *others: Origin, what: str) -> Origin:
+        """That of several shards together. Raises RecipeError when they were not made alike."""
+        recipe = self.recipe.merged(*(other.recipe for other in others), what=what)
+        ids, skipped = list(self.ids), dict(self.skipped)
+        for other in others:
+            ids += other.ids
+            skipped |= other.skipped
+        return Origin(recipe, tuple(ids), skipped)
+
+    def join(self, *others: Origin) -> Origin:
+        """That of other numbers of the same pictures, side by side."""
+        joined = [each.recipe.shard_digest for each in (self, *others)]
+        recipe = replace(self.recipe, options={**self.recipe.options, "joined": joined})
+        skipped = {key: why for each in (self, *others) for key, why in each.skipped.items()}
+        return Origin(recipe, self.ids, skipped)
 
     def note(self) -> dict[str, Any]:
         """Plain values to keep in a file."""
@@ -89,14 +100,17 @@ def heads_recipe(
     )
 
 
-def check_disjoint(first: Iterable[str], second: Iterable[str], what: str) -> None:
-    """Raise HeadsError, naming one, when a picture is in both of two shards: it would be counted twice."""
-    shared = sorted(set(first) & set(second))
-    if shared:
-        raise HeadsError(
-            f"expected {what} of different pictures, got {shared[0]!r} in both ({len(shared)} such); "
-            "merge shards that share no picture"
-        )
+def check_disjoint(shards: Iterable[Iterable[str]], what: str) -> None:
+    """Raise HeadsError, naming one, when a picture is in two of the shards: it would be counted twice."""
+    seen: set[str] = set()
+    for shard in map(set, shards):
+        shared = sorted(seen & shard)
+        if shared:
+            raise HeadsError(
+                f"expected {what} of different pictures, got {shared[0]!r} in both ({len(shared)} such); "
+                "merge shards that share no picture"
+            )
+        seen |= shard
 
 
 def check_labels_of(source: PictureSource, classes: int | None) -> None:

@@ -19,6 +19,7 @@ from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import require_same_kind
 
 KIND = "head table"
 PLACE = ("picture", "block", "head")
@@ -267,30 +268,65 @@ class HeadTable(HasOrigin):
         values = {name: array[chosen] for name, array in self.values.items()}
         return HeadTable(values, tuple(wanted), self.metadata, replace(self.origin, ids=ids))
 
-    @checked(HeadsError)
-    def merge(self, other: HeadTable) -> HeadTable:
-        """Join the tables of two shards of a data set.
+    def join(self, *others: HeadTable) -> HeadTable:
+        """Join tables of other metrics of the same pictures, side by side.
 
         Args:
-            other: The table of other pictures.
+            others: The tables to add; their pictures may be in another order.
+
+        Returns:
+            A table of all metrics, the pictures in this table's order.
+
+        Raises:
+            RecipeError: Something that is no head table.
+            HeadsError: A table of other pictures or heads, or a metric that is in two of them.
+        """
+        require_same_kind(self, others)
+        values = dict(self.values)
+        for other in others:
+            if set(other.pictures) != set(self.pictures) or other.shape != self.shape:
+                raise HeadsError(
+                    f"expected tables of the same {len(self.pictures)} pictures and heads, got one of "
+                    f"{len(other.pictures)} pictures; join what was made of the same folder, or merge shards"
+                )
+            twice = sorted(set(values) & set(other.values))
+            if twice:
+                raise HeadsError(
+                    f"expected tables of other metrics, got {twice[0]!r} in two of them; drop one"
+                )
+            values |= other.only(self.pictures).values
+        metadata = {name: value for other in reversed(others) for name, value in other.metadata.items()}
+        origin = self.origin.join(*(other.origin for other in others))
+        return HeadTable(values, self.pictures, {**metadata, **self.metadata}, origin)
+
+    def merge(self, *others: HeadTable) -> HeadTable:
+        """Join the tables of shards of a data set.
+
+        Args:
+            others: The table of other pictures.
 
         Returns:
             The table of all pictures.
 
         Raises:
             RecipeError: The tables were made in different ways; the message says what differs.
-            HeadsError: A picture is in both, or their metrics differ.
+            HeadsError: A picture is in two of them, or their metrics differ.
         """
-        origin = self.origin.merge(other.origin, "two head tables")
-        check_disjoint(self.pictures, other.pictures, "head tables")
-        if set(self.values) != set(other.values) or self.shape != other.shape:
-            apart = ", ".join(sorted(set(self.values) ^ set(other.values))) or "other heads"
-            raise HeadsError(
-                f"expected tables of the same metrics and heads, got {apart} in one only; make both alike"
-            )
-        values = {name: np.concatenate([array, other.values[name]]) for name, array in self.values.items()}
+        require_same_kind(self, others)
+        parts = (self, *others)
+        origin = self.origin.merge(*(other.origin for other in others), what="head tables")
+        check_disjoint((part.pictures for part in parts), "head tables")
+        for other in others:
+            if set(self.values) != set(other.values) or self.shape != other.shape:
+                apart = ", ".join(sorted(set(self.values) ^ set(other.values))) or "other heads"
+                raise HeadsError(
+                    f"expected tables of the same metrics and heads, got {apart} in one only; make both alike"
+                )
         return HeadTable(
-            values, self.pictures + other.pictures, merged_metadata(self.metadata, other.metadata), origin
+            {name: np.concatenate([part.values[name] for part in parts]) for name in self.values},
+            tuple(key for part in parts for key in part.pictures),
+            merged_metadata(*(part.metadata for part in parts)),
+            origin,
         )
 
     @checked(OutputError)
@@ -352,13 +388,13 @@ COUNTED = ("pictures", "full_forwards", "seconds")
 """What adds up over shards, in metadata."""
 
 
-def merged_metadata(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of two shards together; what holds of one only is left out."""
+def merged_metadata(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of several shards together; what holds of some only is left out."""
     found: dict[str, Any] = {}
     for name, value in first.items():
-        if name in COUNTED and name in second:
-            found[name] = value + second[name]
-        elif second.get(name) == value:
+        if name in COUNTED and all(name in other for other in others):
+            found[name] = sum((other[name] for other in others), value)
+        elif all(other.get(name) == value for other in others):
             found[name] = value
     return found
 

@@ -9,13 +9,17 @@ MADE_BY = {
     "head table": "vitscope heads importance",
     "strength profile": "vitscope heads strength",
     "pattern atlas": "vitscope heads patterns",
+    "joint effect": "vs.heads.joint_effect",
+    "mean head outputs": "vs.heads.mean_outputs",
+    "sample of maps": "vs.heads.collect_maps",
+    "pattern mapping": "atlas.map_pictures",
     "agreement": "vitscope heads agreement",
     "partial pruning": "vitscope heads importance --dissect",
     "cumulative pruning": "vitscope heads importance --cumulative",
     "pruned model": "vitscope heads prune",
     "leaderboard": "vitscope evaluate",
 }
-"""The command that writes this kind of file."""
+"""The command, or the function of the library, that makes this kind."""
 
 
 def remedy(kind: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +17,7 @@ from vitscope.evaluation.board.statistics import Difference, Interval, rank_corr
 from vitscope.evaluation.metric import get_metric
 from vitscope.shown import drawn_by
 from vitscope.storage import files, folders, tables
+from vitscope.storage.recipe import require_same_kind
 
 
 @dataclass(repr=False)
@@ -209,19 +210,21 @@ class Leaderboard(Board):
         ranked = [m for m in (metrics or self.metrics) if get_metric(m).higher_is_better is not None]
         return rank_correlation({metric: self.by(metric).oriented() for metric in ranked})
 
-    def join(self, other: Leaderboard) -> Leaderboard:
+    def join(self, *others: Leaderboard) -> Leaderboard:
         """Other methods or metrics of the same pictures under the same protocol, in one table.
 
         Args:
-            other: The board to add.
+            others: The boards to add.
 
         Returns:
             The joined board.
 
         Raises:
-            EvaluationError: The protocols differ, or a score is in both.
+            EvaluationError: The protocols differ, or a score is in two of them.
+            RecipeError: Something that is no leaderboard.
         """
-        return merging.join(self, other)
+        require_same_kind(self, others)
+        return reduce(merging.join, others, self)
 
     def merge(self, *others: Leaderboard) -> Leaderboard:
         """The leaderboard of several shards of one data set: equal to that of the whole. Merge many at once.
@@ -235,7 +238,9 @@ class Leaderboard(Board):
         Raises:
             EvaluationError: Protocols differ in more than the pictures, methods or metrics differ, or a picture is
                 in two shards.
+            RecipeError: Something that is no leaderboard.
         """
+        require_same_kind(self, others)
         return merging.merge((self, *others))
 
     def save(self, folder: str | Path) -> Path:

@@ -18,7 +18,8 @@ from vitscope.heads.atlas.canonical import from_hellinger
 from vitscope.heads.atlas.clustering import Clustering
 from vitscope.heads.atlas.coding import CODERS, AutoencoderCoder, Coder
 from vitscope.heads.atlas.collecting import collect_maps
-from vitscope.heads.atlas.mixing import head_mixes
+from vitscope.heads.atlas.mapping import KIND as KIND_OF_MAPPING
+from vitscope.heads.atlas.mapping import PatternMapping, without_maps
 from vitscope.heads.atlas.principal import PrincipalCoder
 from vitscope.heads.atlas.sampling import FORMS, Form, MapSample
 from vitscope.heads.errors import HeadsError
@@ -45,15 +46,6 @@ class Pattern:
     because: str
     maps: int
     content_dependence: float
-
-
-@dataclass(frozen=True)
-class PatternMapping:
-    """New pictures placed in an atlas. maps: one row per map; heads: one row per head (`mixing.head_mixes`)."""
-
-    maps: pd.DataFrame
-    heads: pd.DataFrame
-    codes: NDArray[np.float32]
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,17 +128,26 @@ class PatternAtlas(HasOrigin):
         """Place canonical maps that were collected already."""
         maps = sample.form(self.form)
         codes = self.coder.encode(maps).numpy()
-        labels = self.clustering.assign(codes)
-        frame = map_frame(sample, labels, self.clustering.distances(codes), self.names)
-        return PatternMapping(frame, head_mixes(sample, labels, self.names), codes)
+        clusters = self.clustering.assign(codes)
+        distances = self.clustering.distances(codes)[np.arange(len(clusters)), clusters]
+        made = sample.recipe
+        recipe = replace(
+            made, analysis=KIND_OF_MAPPING, options={**made.options, "atlas": self.recipe.digest}
+        )
+        kept = replace(without_maps(sample), origin=replace(sample.origin, recipe=recipe))
+        return PatternMapping(kept, clusters, distances, codes, tuple(self.names))
 
     def decode(self, codes: NDArray[np.float32]) -> Tensor:
         """Codes (n, latent) as maps whose rows sum to 1 (pooled form) or that sum to 1 (offset form)."""
         return decoded(self.coder, codes, self.form)
 
-    def with_null(self, null: pd.DataFrame) -> PatternAtlas:
-        """The atlas together with the pattern mixes of a model with random weights."""
-        return replace(self, null=null)
+    def with_null(self, null: PatternMapping) -> PatternAtlas:
+        """The atlas together with the pattern mixes of a model with random weights, see `null_mixes`."""
+        return replace(self, null=null.heads)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per sampled map, as ``maps``."""
+        return self.maps.copy()
 
     def save(self, folder: str | Path) -> Path:
         """Write everything into a folder, in the place of an atlas that is there; returns it. Raises OutputError."""
@@ -244,21 +245,4 @@ def decoded(coder: Coder, codes: NDArray[np.float32], form: str) -> Tensor:
     roots = coder.decode(torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32)))
     return (
         from_hellinger(roots) if form == "pooled" else from_hellinger(roots.flatten(1)).reshape(roots.shape)
-    )
-
-
-def map_frame(
-    sample: MapSample, labels: NDArray[np.int64], distances: NDArray[np.float32], names: Sequence[str]
-) -> pd.DataFrame:
-    """One row per map: model, picture, block, head, cluster, pattern, distance to its centre."""
-    return pd.DataFrame(
-        {
-            "model": [sample.models[m].name for m in sample.model],
-            "picture": [sample.picture_names[p] for p in sample.picture],
-            "block": sample.block,
-            "head": sample.head,
-            "cluster": labels,
-            "pattern": np.asarray(names, dtype=object)[labels],
-            "distance": distances[np.arange(len(labels)), labels],
-        }
     )

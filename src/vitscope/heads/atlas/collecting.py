@@ -13,7 +13,8 @@ from torch import Tensor
 from vitscope.heads.atlas.bottom_k import Draw, ranks_of
 from vitscope.heads.atlas.canonical import hellinger, offset_map, pooled_map
 from vitscope.heads.atlas.features import map_features
-from vitscope.heads.atlas.sampling import HeadMeans, MapSample, ModelRecord, merge_samples
+from vitscope.heads.atlas.records import HeadMeans, ModelRecord
+from vitscope.heads.atlas.sampling import MapSample, arrays_of, merge_samples, note_of, sample_from
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.measuring import measured
 from vitscope.heads.moments import ExactSum
@@ -36,7 +37,6 @@ MANY = 4096
 """Maps that may wait before they are put together (25 MB)."""
 KIND = "part of a sample of maps"
 FILE = "maps.safetensors"
-ARRAYS = ("pooled", "offsets", "features", "picture", "block", "head", "rank")
 
 
 @dataclass(frozen=True)
@@ -94,54 +94,14 @@ class MapCollection:
         """One file."""
         if part is None:
             return {FILE: tensors.encode(KIND, {}, {"empty": True})}
-        means, record = part.means[0], part.models[0]
-        arrays = {name: getattr(part, name) for name in ARRAYS} | {
-            "means.block": means.block,
-            "means.head": means.head,
-            "means.high": means.total.high,
-            "means.low": means.total.low,
-        }
-        note = {
-            "names": part.picture_names,
-            "ids": part.origin.ids,
-            "model": vars(record),
-            "count": means.count,
-        }
-        return {FILE: tensors.encode(KIND, arrays, note)}
+        return {FILE: tensors.encode(KIND, arrays_of(part), note_of(part))}
 
     def decode(self, files: Mapping[str, bytes]) -> MapSample | None:
         """What ``encode`` made, back."""
         arrays, note = tensors.decode(files[FILE], FILE, KIND)
         if note.get("empty"):
             return None
-        model = note["model"]
-        record = ModelRecord(
-            str(model["name"]),
-            str(model["fingerprint"]),
-            (int(model["grid"][0]), int(model["grid"][1])),
-            tuple(int(block) for block in model["blocks"]),
-            int(model["heads"]),
-            int(model["pictures"]),
-        )
-        total = ExactSum(arrays["means.high"], arrays["means.low"])
-        means = HeadMeans(
-            arrays["means.block"].numpy(), arrays["means.head"].numpy(), total, int(note["count"])
-        )
-        return MapSample(
-            arrays["pooled"],
-            arrays["offsets"],
-            arrays["features"].numpy(),
-            np.zeros(len(arrays["pooled"]), np.int64),
-            arrays["picture"].numpy(),
-            arrays["block"].numpy(),
-            arrays["head"].numpy(),
-            arrays["rank"].numpy(),
-            tuple(note["names"]),
-            (record,),
-            (means,),
-            self.per_head,
-            Origin(ids=tuple(note["ids"])),
-        )
+        return sample_from(arrays, note)
 
     def _collect(
         self, draw: Draw, sites: Sequence[AttentionSite], layout: TokenLayout, batch: Batch

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitscope.heads.atlas.atlas import Pattern, PatternAtlas, decoded, map_frame, unique_names
+from vitscope.heads.atlas.atlas import Pattern, PatternAtlas, decoded, unique_names
 from vitscope.heads.atlas.autoencoder import AutoencoderOptions
 from vitscope.heads.atlas.canonical import from_hellinger
 from vitscope.heads.atlas.clustering import choose_clusters, fit_clusters
@@ -30,6 +30,7 @@ from vitscope.heads.atlas.coding import (
     verdict,
 )
 from vitscope.heads.atlas.display import Display, layout_codes
+from vitscope.heads.atlas.mapping import map_frame
 from vitscope.heads.atlas.mixing import cluster_content_dependence, head_mixes
 from vitscope.heads.atlas.pattern_names import name_pattern
 from vitscope.heads.atlas.principal import PrincipalCoder
@@ -138,7 +139,8 @@ def fit_atlas(
     labels = clustering.assign(codes)
     named = _name_clusters(sample, labels, clusters)
     names = unique_names([pattern.name for pattern in named])
-    frame = map_frame(sample, labels, clustering.distances(codes), names)
+    distances = clustering.distances(codes)[np.arange(len(labels)), labels]
+    frame = map_frame(sample, labels, distances, names)
     frame["held_out"] = np.isin(np.arange(len(sample)), held)
     xy, how = layout_codes(codes, display, options.seed)
     frame["x"], frame["y"] = xy[:, 0], xy[:, 1]

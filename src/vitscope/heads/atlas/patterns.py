@@ -10,7 +10,7 @@ from vitscope.heads.atlas.autoencoder import AutoencoderOptions
 from vitscope.heads.atlas.collecting import collect_maps
 from vitscope.heads.atlas.display import Display
 from vitscope.heads.atlas.fitting import ChosenCoder, OpenShare, fit_atlas
-from vitscope.heads.atlas.sampling import Form, MapSample
+from vitscope.heads.atlas.sampling import Form
 from vitscope.heads.errors import HeadsError
 from vitscope.options.bounds import BatchSize, Count, Folder, Items, Range, Seed
 from vitscope.options.door import checked
@@ -89,7 +89,7 @@ def patterns(
         for v in vits
     ]
     atlas = fit_atlas(
-        MapSample.join(samples),
+        samples[0].join(*samples[1:]),
         form=form,
         coder=coder,
         k=k,

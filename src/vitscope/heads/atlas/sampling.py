@@ -2,73 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitscope.errors import OutputError
 from vitscope.heads.atlas.bottom_k import smallest
 from vitscope.heads.atlas.features import uniform_features
+from vitscope.heads.atlas.records import HeadMeans, ModelRecord
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
+from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
+from vitscope.shown import as_table
+from vitscope.storage import tensors
+from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import require_same_kind
 
+KIND = "sample of maps"
 Form = Literal["pooled", "offset"]
 """Canonical forms of a map: pooled, 49 x 49 by position; offset, 27 x 27 by relative offset."""
 FORMS: tuple[Form, ...] = get_args(Form)
+MAPS = ("pooled", "offsets")
+PLACES = ("model", "picture", "block", "head", "rank")
+"""Whole numbers of each map: where it comes from."""
 
 
-@dataclass(frozen=True)
-class ModelRecord:
-    """What is kept of the model that maps came from."""
-
-    name: str
-    fingerprint: str
-    grid: tuple[int, int]
-    blocks: tuple[int, ...]
-    heads: int
-    pictures: int
-
-
-@dataclass(frozen=True)
-class HeadMeans:
-    """Sums over pictures of one model: block (S,), head (S,), and total (S, 49, 49), of the root maps of each head."""
-
-    block: NDArray[np.int64]
-    head: NDArray[np.int64]
-    total: ExactSum
-    count: int
-
-    @property
-    def root(self) -> Tensor:
-        """(S, 49, 49) float64: the mean root map of each head."""
-        return self.total.value() / max(1, self.count)
-
-    def content_dependence(self) -> NDArray[np.float64]:
-        """(S,) in [0, 1]: variance over pictures of the root map at a fixed query, mean over queries.
-
-        Rows sum to 1, so E|r|^2 = 1 for a root row r and its variance is 1 - |E r|^2: 0 for a head that does the same
-        on every picture, towards 1 for one that follows the content.
-        """
-        kept = self.root.square().sum(-1).mean(-1)
-        result: NDArray[np.float64] = (1 - kept).clamp(0, 1).numpy()
-        return result
-
-    @checked(HeadsError)
-    def merge(self, other: HeadMeans) -> HeadMeans:
-        """The sums over these pictures and others."""
-        total = ExactSum()
-        total.merge(self.total)
-        total.merge(other.total)
-        return HeadMeans(self.block, self.head, total, self.count + other.count)
-
-
-@dataclass
+@dataclass(repr=False)
 class MapSample(HasOrigin):
     """n sampled maps: pooled (n, 49, 49) and offsets (n, 27, 27) float16 roots, features (n, 12) at native
     resolution, and for each map its model (index), picture, block, head and rank in the draw.
@@ -104,30 +72,75 @@ class MapSample(HasOrigin):
         return np.stack([uniform_features(record.grid).numpy() for record in self.models]).astype(np.float32)
 
     @checked(HeadsError)
-    def merge(self, other: MapSample) -> MapSample:
-        """The sample of these pictures and those of another shard: the same maps as one of all pictures.
+    def merge(self, *others: MapSample) -> MapSample:
+        """The sample of these pictures and those of other shards: the same maps as one of all pictures.
 
         Raises:
             RecipeError: the samples were not made alike; the message says what differs.
-            HeadsError: a picture is in both.
+            HeadsError: a picture is in two of them.
 
         Example:
             ``vs.heads.fit_atlas(first.merge(second))``
         """
-        return merge_samples([self, other])
+        require_same_kind(self, others)
+        return merge_samples([self, *others])
 
-    @classmethod
-    def join(cls, samples: Sequence[MapSample]) -> MapSample:
-        """Samples of several models (other grids, other numbers of heads) as one; pictures of equal key are one."""
+    def join(self, *others: MapSample) -> MapSample:
+        """Samples of several models (other grids, other numbers of heads) as one; pictures of equal key are one.
+
+        Raises RecipeError for something else than a sample.
+
+        Example:
+            ``vs.heads.fit_atlas(small.join(large))``
+        """
+        require_same_kind(self, others)
+        if not others:
+            return self
+        samples = (self, *others)
         bases = np.cumsum([0, *(len(sample.models) for sample in samples[:-1])]).tolist()
         records = tuple(record for sample in samples for record in sample.models)
-        return _together(samples, bases, records, samples[0].origin)
+        return _together(samples, bases, records, self.origin.join(*(other.origin for other in others)))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per map: model, picture, block, head, rank in the draw."""
+        return pd.DataFrame(
+            {
+                "model": [self.models[m].name for m in self.model],
+                "picture": [self.picture_names[p] for p in self.picture],
+                "block": self.block,
+                "head": self.head,
+                "rank": self.rank,
+            }
+        )
+
+    def __repr__(self) -> str:
+        models = ", ".join(record.name for record in self.models)
+        return f"<MapSample: {len(self)} maps of {len(self.picture_names)} pictures by {models}>"
+
+    def _repr_html_(self) -> str:
+        return as_table(self, self.to_pandas())
+
+    @checked(OutputError)
+    def save(self, path: FilePath) -> Path:
+        """Write everything to one safetensors file (ending added when missing); returns its path."""
+        return tensors.save(path, KIND, arrays_of(self), note_of(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> MapSample:
+        """Read what `save` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
+        arrays, note = tensors.load(path, KIND)
+        with decoding(path, KIND):
+            return sample_from(arrays, note)
 
     def bottom(self) -> MapSample:
         """Each head's maps with the smallest ranks, head by head, smallest first."""
+        return self.take(self.bottom_places())
+
+    def bottom_places(self) -> NDArray[np.int64]:
+        """The indices of those maps, in their order."""
         heads = np.stack([self.model, self.block, self.head], 1)
         _, groups = np.unique(heads, axis=0, return_inverse=True)
-        return self.take(smallest(groups.reshape(-1).astype(np.int64), self.rank, self.per_head))
+        return smallest(groups.reshape(-1).astype(np.int64), self.rank, self.per_head)
 
     def take(self, chosen: NDArray[np.int64]) -> MapSample:
         """The maps with these indices, in this order."""
@@ -147,13 +160,17 @@ class MapSample(HasOrigin):
 
 def merge_samples(samples: Sequence[MapSample]) -> MapSample:
     """The sample of the pictures of several shards together. Raises as `MapSample.merge`."""
+    together, chosen = merged_places(samples, "samples of maps")
+    return together.take(chosen)
+
+
+def merged_places(samples: Sequence[MapSample], what: str) -> tuple[MapSample, NDArray[np.int64]]:
+    """All maps of several shards one after the other, and the indices of those that their sample has, in its order."""
     first = samples[0]
-    origin, means, records = first.origin, first.means, first.models
-    seen = set(first.picture_names)
+    means, records = first.means, first.models
+    origin = first.origin.merge(*(other.origin for other in samples[1:]), what=what)
+    check_disjoint((each.picture_names for each in samples), what)
     for other in samples[1:]:
-        origin = origin.merge(other.origin, "two samples of maps")
-        check_disjoint(seen, other.picture_names, "samples of maps")
-        seen.update(other.picture_names)
         same = [replace(record, pictures=0) for record in records] == [
             replace(record, pictures=0) for record in other.models
         ]
@@ -168,7 +185,7 @@ def merge_samples(samples: Sequence[MapSample]) -> MapSample:
         means = tuple(mine.merge(theirs) for mine, theirs in zip(means, other.means, strict=True))
     joined = _together(samples, [0] * len(samples), records, origin)
     joined.means = means
-    return joined.bottom()
+    return joined, joined.bottom_places()
 
 
 def _together(
@@ -195,3 +212,73 @@ def _together(
         max(s.per_head for s in samples),
         origin,
     )
+
+
+def arrays_of(sample: MapSample) -> dict[str, Tensor | NDArray[Any]]:
+    """Every array of a sample by name; maps that it does not keep are left out."""
+    arrays: dict[str, Tensor | NDArray[Any]] = {name: getattr(sample, name) for name in ("features", *PLACES)}
+    arrays |= {name: maps for name in MAPS if (maps := getattr(sample, name)).numel()}
+    for index, means in enumerate(sample.means):
+        arrays |= {
+            f"means.{index}.block": means.block,
+            f"means.{index}.head": means.head,
+            f"means.{index}.high": means.total.high,
+            f"means.{index}.low": means.total.low,
+        }
+    return arrays
+
+
+def note_of(sample: MapSample) -> dict[str, Any]:
+    """All of a sample that is no array."""
+    return {
+        "names": sample.picture_names,
+        "models": [vars(record) for record in sample.models],
+        "counts": [means.count for means in sample.means],
+        "per_head": sample.per_head,
+        **sample.origin.note(),
+    }
+
+
+def sample_from(arrays: Mapping[str, Tensor], note: Mapping[str, Any]) -> MapSample:
+    """The sample of these arrays and this note. Raises KeyError, TypeError or ValueError for others."""
+    records = tuple(
+        ModelRecord(
+            str(model["name"]),
+            str(model["fingerprint"]),
+            (int(model["grid"][0]), int(model["grid"][1])),
+            tuple(int(block) for block in model["blocks"]),
+            int(model["heads"]),
+            int(model["pictures"]),
+        )
+        for model in note["models"]
+    )
+    means = tuple(
+        HeadMeans(
+            arrays[f"means.{index}.block"].numpy(),
+            arrays[f"means.{index}.head"].numpy(),
+            ExactSum(arrays[f"means.{index}.high"], arrays[f"means.{index}.low"]),
+            int(count),
+        )
+        for index, count in enumerate(note["counts"])
+    )
+    places: list[NDArray[np.int64]] = [arrays[name].numpy() for name in PLACES]
+    names = tuple(str(name) for name in note["names"])
+    none = torch.zeros(len(places[0]), 0, 0, dtype=torch.float16)
+    pooled, offsets = (arrays.get(name, none) for name in MAPS)
+    features = arrays["features"].numpy()
+    counts = {len(pooled), len(offsets), len(features), *map(len, places)}
+    if len(counts) > 1:
+        raise ValueError("it has not one row per map")
+    if len(means) != len(records):
+        raise ValueError("it has not the means of every model")
+    if len(places[0]) and (_most(places[0]) >= len(records) or _most(places[1]) >= len(names)):
+        raise ValueError("it has maps of other models or pictures")
+    model, picture, block, head, rank = places
+    origin, per_head = Origin.from_note(note), int(note["per_head"])
+    return MapSample(
+        pooled, offsets, features, model, picture, block, head, rank, names, records, means, per_head, origin
+    )
+
+
+def _most(places: NDArray[np.int64]) -> int:
+    return int(places.max()) if places.min() >= 0 else len(places) + 2**40

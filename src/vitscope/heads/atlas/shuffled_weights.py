@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 
-import pandas as pd
 import torch
 from torch import nn
 
 from vitscope.heads.atlas.atlas import PatternAtlas
+from vitscope.heads.atlas.mapping import PatternMapping
 from vitscope.heads.errors import HeadsError
 from vitscope.options.bounds import BatchSize, Count, Folder, Seed
 from vitscope.options.door import checked
@@ -45,13 +45,13 @@ def null_mixes(
     seed: Seed = 0,
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
-) -> pd.DataFrame:
-    """Pattern mixes (`mixing.head_mixes`) of the model with shuffled weights, in the atlas of the trained one.
+) -> PatternMapping:
+    """The pictures' maps by the model with shuffled weights, placed in the atlas of the trained one.
 
-    Adds the column distance: mean distance of the head's maps to their cluster centre in code space.
+    Its ``heads`` are the mixes of patterns that owe nothing to learning; see `PatternAtlas.with_null`.
     """
     twin = open_model(shuffled_module(vit.model, seed), preprocess=vit.preprocessor, device=str(vit.device))
-    mapping = atlas.map_pictures(
+    return atlas.map_pictures(
         twin,
         images,
         per_head=per_head,
@@ -60,7 +60,4 @@ def null_mixes(
         name="shuffled weights",
         checkpoint=checkpoint,
         progress=progress,
-    )
-    return mapping.heads.assign(
-        distance=mapping.maps.groupby(["block", "head"])["distance"].mean().to_numpy()
     )

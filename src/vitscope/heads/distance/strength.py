@@ -32,6 +32,7 @@ from vitscope.pictures import Images, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import require_same_kind
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 
@@ -71,40 +72,41 @@ class StrengthProfile(HasOrigin):
         """Standard deviation over pictures (n - 1) of every profile; NaN for one picture."""
         return {name: moments.spread().numpy() for name, moments in self.moments.items()}
 
-    @checked(HeadsError)
-    def merge(self, other: StrengthProfile) -> StrengthProfile:
-        """The profile of these pictures and those of another shard: means and spreads are those of the whole.
+    def merge(self, *others: StrengthProfile) -> StrengthProfile:
+        """The profile of these pictures and those of other shards: means and spreads are those of the whole.
 
         Raises:
             RecipeError: the profiles were not made alike; the message says what differs.
-            HeadsError: a picture is in both.
+            HeadsError: a picture is in two of them.
 
         Example:
             ``first.merge(second).spreads["mass"]``
         """
-        origin = self.origin.merge(other.origin, "two strength profiles")
-        check_disjoint(self.pictures, other.pictures, "strength profiles")
-        if (self.blocks, self.prefix, self.grid, self.distance) != (
-            other.blocks, other.prefix, other.grid, other.distance,
-        ):  # fmt: skip
-            raise HeadsError(
-                f"expected profiles of the same blocks and grid, got {self.grid} and {other.grid}; make both alike"
-            )
-        moments = {}
-        for name, mine in self.moments.items():
-            moments[name] = Moments()
-            moments[name].merge(mine)
-            moments[name].merge(other.moments[name])
+        require_same_kind(self, others)
+        parts = (self, *others)
+        origin = self.origin.merge(*(other.origin for other in others), what="strength profiles")
+        check_disjoint((part.pictures for part in parts), "strength profiles")
+        for other in others:
+            if (self.blocks, self.prefix, self.grid, self.distance) != (
+                other.blocks, other.prefix, other.grid, other.distance,
+            ):  # fmt: skip
+                raise HeadsError(
+                    f"expected profiles of the same blocks and grid, got {self.grid} and {other.grid}; make both alike"
+                )
+        moments = {name: Moments() for name in self.moments}
+        for part in parts:
+            for name, together in moments.items():
+                together.merge(part.moments[name])
         return StrengthProfile(
             moments,
             self.uniform,
-            {name: np.concatenate([value, other.scalars[name]]) for name, value in self.scalars.items()},
+            {name: np.concatenate([part.scalars[name] for part in parts]) for name in self.scalars},
             self.blocks,
             self.prefix,
             self.grid,
             self.distance,
-            self.pictures + other.pictures,
-            merged_metadata(self.metadata, other.metadata),
+            tuple(key for part in parts for key in part.pictures),
+            merged_metadata(*(part.metadata for part in parts)),
             origin,
         )
 

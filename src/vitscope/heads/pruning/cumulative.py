@@ -26,6 +26,7 @@ from vitscope.pictures import Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import require_same_kind
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity
@@ -70,12 +71,11 @@ class CumulativePruning(HasOrigin):
     sums: ExactSum = field(default_factory=ExactSum)
     origin: Origin = field(default_factory=Origin)
 
-    @checked(HeadsError)
-    def merge(self, other: CumulativePruning) -> CumulativePruning:
-        """Join the curves of two shards of a data set.
+    def merge(self, *others: CumulativePruning) -> CumulativePruning:
+        """Join the curves of shards of a data set.
 
         Args:
-            other: Cumulative pruning on other pictures.
+            others: Cumulative pruning on other pictures.
 
         Returns:
             The curves over all pictures.
@@ -83,22 +83,28 @@ class CumulativePruning(HasOrigin):
         Raises:
             RecipeError: They were made in different ways (other orders, replacement, model); the message says what
                 differs.
-            HeadsError: A picture is in both, or one has no pictures.
+            HeadsError: A picture is in two of them, or one has no pictures.
         """
-        origin = self.origin.merge(other.origin, "two cumulative prunings")
-        check_disjoint(self.pictures, other.pictures, "cumulative prunings")
+        require_same_kind(self, others)
+        parts = (self, *others)
+        origin = self.origin.merge(*(other.origin for other in others), what="cumulative prunings")
+        check_disjoint((part.pictures for part in parts), "cumulative prunings")
         place = ["order", "repeat", "removed"]
-        if not self.pictures or not other.pictures or not self.curves[place].equals(other.curves[place]):
+        if any(not part.pictures or not part.curves[place].equals(self.curves[place]) for part in parts):
             raise HeadsError(
                 "expected cumulative prunings of pictures, in the same orders and steps, got others; make both alike"
             )
         sums = ExactSum()
-        sums.merge(self.sums)
-        sums.merge(other.sums)
-        pictures = self.pictures + other.pictures
+        for part in parts:
+            sums.merge(part.sums)
+        pictures = tuple(key for part in parts for key in part.pictures)
         curves = _with_means(self.curves, sums, len(pictures))
-        metadata = merged_metadata(self.metadata, other.metadata)
+        metadata = merged_metadata(*(part.metadata for part in parts))
         return CumulativePruning(curves, self.orders, metadata, pictures, sums, origin)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The curves: one row per order, repetition and number of removed heads."""
+        return self.curves.copy()
 
     def area(self, column: str = "probability") -> pd.DataFrame:
         """The mean of a column over the whole curve, for each order.

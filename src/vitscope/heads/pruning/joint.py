@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from vitscope.heads.errors import HeadsError
-from vitscope.heads.origin import check_labels_of, heads_recipe
+from vitscope.heads.origin import Origin, check_labels_of, heads_recipe
 from vitscope.heads.per_picture import PerPicture, Rows, go_through
 from vitscope.heads.pruning.change_metrics import class_count
 from vitscope.heads.pruning.cumulative_parts import Head, masked_logits
+from vitscope.heads.pruning.joint_result import JointEffect
 from vitscope.heads.pruning.means import Replacement, check_replacement, replacement_means
 from vitscope.heads.pruning.sweep import clean_run, measure
 from vitscope.heads.spatial_sites import head_grid
@@ -45,7 +44,7 @@ def joint_effect(
     batch_size: BatchSize = 32,
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
-) -> pd.DataFrame:
+) -> JointEffect:
     """Remove a set of heads together, and compare with the sum of removing each alone.
 
     Args:
@@ -59,9 +58,7 @@ def joint_effect(
         progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
-        One row per output metric: metric, joint, sum_of_singles, interaction (joint minus sum; above 0 the heads
-            stand in
-        for each other, below 0 they share one effect), interaction_std (over pictures), n.
+        The effect on each picture; its table has one row per output metric. ``merge`` joins the effects of shards.
 
     Raises:
         HeadsError: A head that does not exist, or no head.
@@ -72,7 +69,7 @@ def joint_effect(
         >>> vit = vs.open_model("bundled/shapes")
         >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
         >>> found = vs.heads.joint_effect(vit, pictures, [(0, 1), (3, 2)])
-        >>> found.columns.tolist()
+        >>> found.to_pandas().columns.tolist()
         ['metric', 'joint', 'sum_of_singles', 'interaction', 'interaction_std', 'n']
     """
     check_replacement(vit, replacement)
@@ -104,18 +101,8 @@ def joint_effect(
 
     analysis = PerPicture(made, measure_batch, batch_size, stage)
     rows = go_through(analysis, vit, source, batch_size, stage, checkpoint)
-    told = []
-    for name in (name.removeprefix(TOGETHER) for name in rows.values if name.startswith(TOGETHER)):
-        together, apart = (rows.values[side + name].astype(np.float64) for side in (TOGETHER, APART))
-        difference = together - apart
-        told.append(
-            {
-                "metric": name,
-                "joint": float(together.mean()),
-                "sum_of_singles": float(apart.mean()),
-                "interaction": float(difference.mean()),
-                "interaction_std": float(difference.std(ddof=1)) if len(difference) > 1 else float("nan"),
-                "n": len(together),
-            }
-        )
-    return pd.DataFrame(told)
+    joint, singles = (
+        {name.removeprefix(side): value for name, value in rows.values.items() if name.startswith(side)}
+        for side in (TOGETHER, APART)
+    )
+    return JointEffect(tuple(heads), joint, singles, rows.keys, Origin(made, rows.ids, dict(source.skipped)))

@@ -12,8 +12,10 @@ from torch import Tensor
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.measuring import measured
 from vitscope.heads.moments import ExactSum
-from vitscope.heads.origin import heads_recipe
+from vitscope.heads.origin import Origin, heads_recipe
 from vitscope.heads.per_picture import go_through
+from vitscope.heads.pruning.output_means import KIND as NAME
+from vitscope.heads.pruning.output_means import MeanOutputs
 from vitscope.heads.spatial_sites import head_grid
 from vitscope.options.bounds import BatchSize, Folder
 from vitscope.options.door import checked
@@ -24,18 +26,18 @@ from vitscope.storage.recipe import Recipe
 from vitscope.tracing import AttentionSite, Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 
-NAME = "mean head outputs"
 FILE = "sums.safetensors"
-Replacement = Literal["zero", "mean", "mean-per-query"] | Tensor
+Replacement = Literal["zero", "mean", "mean-per-query"] | Tensor | MeanOutputs
 """What stands in for a head: nothing, its mean over all pictures (and queries), or means that are given."""
 
 
 @dataclass(frozen=True)
 class OutputSums:
-    """Sum over pictures of the outputs of all heads, (L, H, d) or (L, H, N, d), and over how many."""
+    """Sum over pictures of the outputs of all heads, (L, H, d) or (L, H, N, d). keys, ids: of the pictures."""
 
-    count: int
     total: ExactSum
+    keys: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,39 +60,46 @@ class HeadOutputs:
 
     def run(self, prepared: Vit, shard: PictureSource) -> OutputSums:
         """The sums over some of the pictures."""
-        total, count = ExactSum(), 0
+        total = ExactSum()
+        keys: list[str] = []
+        ids: list[str] = []
 
-        def outputs_of(batch: Batch) -> Tensor:
+        def outputs_of(batch: Batch) -> tuple[Batch, Tensor]:
             sites = first_sites(prepared.trace(batch.images, gradient=False, keys=batch.keys).sites)
             self._check(sites)
             outputs = [
                 site.output.double() if self.per_query else site.output.double().mean(2) for site in sites
             ]
-            return torch.stack([output.cpu() for output in outputs], 1)
+            return batch, torch.stack([output.cpu() for output in outputs], 1)
 
-        for found in measured(prepared, shard, self.batch_size, outputs_of, self.stage):
+        for batch, found in measured(prepared, shard, self.batch_size, outputs_of, self.stage):
             total.add(found)
-            count += len(found)
-        return OutputSums(count, total)
+            keys += batch.keys
+            ids += batch.ids
+        return OutputSums(total, tuple(keys), tuple(ids))
 
     def merge(self, prepared: Vit, parts: Iterable[OutputSums]) -> OutputSums:
         """The sums over all pictures."""
-        total, count = ExactSum(), 0
+        total = ExactSum()
+        keys: list[str] = []
+        ids: list[str] = []
         for part in parts:
-            if part.count:
+            if part.keys:
                 total.merge(part.total)
-                count += part.count
-        return OutputSums(count, total)
+                keys += part.keys
+                ids += part.ids
+        return OutputSums(total, tuple(keys), tuple(ids))
 
     def encode(self, part: OutputSums) -> Mapping[str, bytes]:
         """One file."""
         arrays = {"high": part.total.high, "low": part.total.low}
-        return {FILE: tensors.encode(NAME, arrays, {"count": part.count})}
+        return {FILE: tensors.encode(NAME, arrays, {"keys": part.keys, "ids": part.ids})}
 
     def decode(self, files: Mapping[str, bytes]) -> OutputSums:
         """What ``encode`` made, back."""
         arrays, note = tensors.decode(files[FILE], FILE, NAME)
-        return OutputSums(int(note["count"]), ExactSum(arrays["high"], arrays["low"]))
+        keys, ids = (tuple(str(text) for text in note[name]) for name in ("keys", "ids"))
+        return OutputSums(ExactSum(arrays["high"], arrays["low"]), keys, ids)
 
     def _check(self, sites: list[AttentionSite]) -> None:
         shapes = {tuple(site.output.shape[1:]) for site in sites}
@@ -112,7 +121,7 @@ def mean_outputs(
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
     model: Mapping[str, Any] | None = None,
-) -> Tensor:
+) -> MeanOutputs:
     """The mean output of every head over pictures, for mean ablation.
 
     Args:
@@ -125,8 +134,9 @@ def mean_outputs(
         model: The model's part of the recipe, when it is known already.
 
     Returns:
-        (L, H, d), or (L, H, N, d) with ``per_query``, float32 on the CPU, for ``replacement=`` of :func:`importance`.
-        The values are bit-identical in any order of the pictures. Memory does not grow with the pictures.
+        The means, for ``replacement=`` of :func:`importance`; ``.means`` is (L, H, d), or (L, H, N, d) with
+        ``per_query``, float32 on the CPU. The values are bit-identical in any order of the pictures. Memory does not
+        grow with the pictures. ``merge`` joins the means of shards.
 
     Raises:
         HeadsError: Blocks have different heads or widths, so that one tensor cannot hold their means.
@@ -135,7 +145,7 @@ def mean_outputs(
     Example:
         >>> import vitscope as vs
         >>> vit = vs.open_model("bundled/shapes")
-        >>> tuple(vs.heads.mean_outputs(vit, vs.worlds.world("shapes").sample(2, seed=1).images()).shape)
+        >>> tuple(vs.heads.mean_outputs(vit, vs.worlds.world("shapes").sample(2, seed=1).images()).means.shape)
         (6, 4, 32)
     """
     source = picture_source(images)
@@ -143,12 +153,13 @@ def mean_outputs(
     stage = CountedStage(progress, NAME, len(source), checkpoint=checkpoint)
     analysis = HeadOutputs(made, per_query, batch_size, stage)
     found = go_through(analysis, vit, source, batch_size, stage, checkpoint)
-    return (found.total.value() / found.count).float()
+    return MeanOutputs(found.total, found.keys, Origin(made, found.ids, dict(source.skipped)))
 
 
 def check_replacement(vit: Vit, replacement: Replacement) -> None:
     """Raise HeadsError for means of a wrong shape or that are not finite."""
-    if isinstance(replacement, Tensor):
+    if not isinstance(replacement, str):
+        replacement = means_of(replacement)
         L, H = head_grid(vit.anatomy)
         if replacement.dim() not in (3, 4) or tuple(replacement.shape[:2]) != (L, H):
             raise HeadsError(
@@ -172,8 +183,8 @@ def replacement_means(
 ) -> Tensor | None:
     """What stands in for heads, prepared over all pictures: None for zero, else the means."""
     check_replacement(vit, replacement)
-    if isinstance(replacement, Tensor):
-        return replacement
+    if not isinstance(replacement, str):
+        return means_of(replacement)
     if replacement == "zero":
         return None
     return mean_outputs(
@@ -184,7 +195,12 @@ def replacement_means(
         checkpoint=checkpoint,
         progress=progress,
         model=model,
-    )
+    ).means
+
+
+def means_of(given: Tensor | MeanOutputs) -> Tensor:
+    """The tensor of means that stands in for heads."""
+    return given.means if isinstance(given, MeanOutputs) else given
 
 
 def first_sites(sites: list[AttentionSite]) -> list[AttentionSite]:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.heads.table import check_once, merged_metadata, picture_rows, write_frame
-from vitscope.options.door import checked
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import require_same_kind
 
 KIND = "partial pruning"
 PLACE = ("picture", "step", "part", "k")
@@ -55,24 +55,25 @@ class PartialPruning(HasOrigin):
     metadata: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
 
-    @checked(HeadsError)
-    def merge(self, other: PartialPruning) -> PartialPruning:
-        """Join the curves of two shards of a data set.
+    def merge(self, *others: PartialPruning) -> PartialPruning:
+        """Join the curves of shards of a data set.
 
         Args:
-            other: Partial pruning of the same head on other pictures.
+            others: Partial pruning of the same head on other pictures.
 
         Returns:
             The curves of all pictures.
 
         Raises:
             RecipeError: They were made in different ways; the message says what differs.
-            HeadsError: A picture is in both, or they are of other heads, steps or metrics.
+            HeadsError: A picture is in two of them, or they are of other heads, steps or metrics.
         """
-        origin = self.origin.merge(other.origin, "two dissections of a head")
-        check_disjoint(self.pictures, other.pictures, "dissections")
-        mine, theirs = ((p.block, p.head, p.steps, set(p.values)) for p in (self, other))
-        if mine != theirs:
+        require_same_kind(self, others)
+        parts = (self, *others)
+        origin = self.origin.merge(*(other.origin for other in others), what="dissections of a head")
+        check_disjoint((part.pictures for part in parts), "dissections")
+        mine, *theirs = ((p.block, p.head, p.steps, set(p.values)) for p in parts)
+        if any(mine != other for other in theirs):
             raise HeadsError(
                 "expected dissections of one head with the same steps, got others; make both alike"
             )
@@ -80,9 +81,9 @@ class PartialPruning(HasOrigin):
             self.block,
             self.head,
             self.steps,
-            {name: np.concatenate([array, other.values[name]]) for name, array in self.values.items()},
-            self.pictures + other.pictures,
-            merged_metadata(self.metadata, other.metadata),
+            {name: np.concatenate([part.values[name] for part in parts]) for name in self.values},
+            tuple(key for part in parts for key in part.pictures),
+            merged_metadata(*(part.metadata for part in parts)),
             origin,
         )
 

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
+from vitscope.heads.pruning.means import means_of
+from vitscope.heads.pruning.output_means import MeanOutputs
 from vitscope.heads.spatial_sites import head_grid
 from vitscope.heads.table import HeadTable
 from vitscope.options.bounds import FilePath, PositiveShare
@@ -115,7 +117,11 @@ def attention_modules(vit: Vit) -> list[nn.Module]:
 
 @checked(HeadsError)
 def prune_module(
-    vit: Vit, remove: Sequence[Head], *, form: PrunedForm = "smaller", means: Tensor | None = None
+    vit: Vit,
+    remove: Sequence[Head],
+    *,
+    form: PrunedForm = "smaller",
+    means: Tensor | MeanOutputs | None = None,
 ) -> nn.Module:
     """A pruned copy of a timm ViT; the original is not changed.
 
@@ -148,7 +154,7 @@ def prune_module(
     model = copy.deepcopy(vit.model)
     for block, heads in gone.items():
         module: Any = model.get_submodule(vit.anatomy.blocks[block].path).attn
-        _fold_means(module, block, heads, means)
+        _fold_means(module, block, heads, None if means is None else means_of(means))
         if form == "masked":
             _mask(module, heads)
         else:

@@ -24,6 +24,7 @@ from vitscope.options.door import check, checked
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import require_same_kind
 
 KIND = "agreement"
 Resample = Literal["pictures", "heads"]
@@ -74,30 +75,32 @@ class Agreement(HasOrigin):
         """The recipe, content ids and skipped pictures of the scores."""
         return Origin() if self.table is None else self.table.origin
 
-    @checked(HeadsError)
-    def merge(self, other: Agreement) -> Agreement:
-        """Join the agreements of two shards of a data set; correlations and intervals are computed again.
+    def merge(self, *others: Agreement) -> Agreement:
+        """Join the agreements of shards of a data set; correlations and intervals are computed again.
 
         Args:
-            other: The agreement on other pictures.
+            others: The agreement on other pictures.
 
         Returns:
             The agreement on all pictures.
 
         Raises:
             RecipeError: The scores were made in different ways; the message says what differs.
-            HeadsError: A picture is in both, scores or bootstrap differ, or the scores per picture were not kept.
+            HeadsError: A picture is in two of them, scores or bootstrap differ, or scores per picture were not kept.
         """
-        if self.table is None or other.table is None:
+        require_same_kind(self, others)
+        tables = [part.table for part in (self, *others) if part.table is not None]
+        if len(tables) <= len(others):
             raise HeadsError(
                 "expected agreements that keep every picture's scores, got one without; make it with vs.heads.agree"
             )
-        mine, theirs = ((a.names, a.resample, a.rounds, a.seed) for a in (self, other))
-        if mine != theirs:
-            raise HeadsError(
-                f"expected agreements of the same scores and bootstrap, got {mine} and {theirs}; make both alike"
-            )
-        table = self.table.merge(other.table)
+        mine, *theirs = ((a.names, a.resample, a.rounds, a.seed) for a in (self, *others))
+        for other in theirs:
+            if mine != other:
+                raise HeadsError(
+                    f"expected agreements of the same scores and bootstrap, got {mine} and {other}; make both alike"
+                )
+        table = tables[0].merge(*tables[1:])
         return agree(table, self.names, resample=self.resample, rounds=self.rounds, seed=self.seed)
 
     def __repr__(self) -> str:

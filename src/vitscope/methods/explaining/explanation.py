@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,8 +22,11 @@ from vitscope.options.door import checked
 from vitscope.shown import drawn_by
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
+from vitscope.storage.recipe import Recipe, pictures_digest, require_same_kind, truth_digest
 from vitscope.tracing import ClassIndex
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KIND = "explanation"
 OPTIONAL = ("flow", "classes", "logits", "pictures")
@@ -125,7 +128,6 @@ class Explanation:
             truth["targets"] = truth_digest(keys, self.metadata["targets"])
         return replace(self.made, pictures=pictures_digest(keys, ids), count=len(self), truth=truth)
 
-    @checked(RecipeError)
     def merge(self, *others: Explanation) -> Explanation:
         """Join explanations of different pictures that were made in the same way, in the given order.
 
@@ -139,6 +141,7 @@ class Explanation:
             RecipeError: They differ in model, method, option or target (the message names it), or a picture is in
                 two of them.
         """
+        require_same_kind(self, others)
         parts = (self, *others)
         recipes = [part.recipe for part in parts]
         if any(recipe is None for recipe in recipes):
@@ -162,6 +165,31 @@ class Explanation:
             classes = tuple(int(index) for index in merged.classes)
             merged = replace(merged, target=ClassIndex(classes, known[0].options["target"]).describe())
         return merged
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Tabulate the pictures.
+
+        Returns:
+            One row per picture: key, id (both empty for maps from outside), method, target, class, class_name, score,
+            and prefix_share (the share of the absolute relevance on prefix tokens) where it is known.
+        """
+        import pandas as pd
+
+        unknown = [""] * len(self)
+        columns: dict[str, Any] = {
+            "key": self.metadata.get("keys", unknown),
+            "id": self.metadata.get("ids", unknown),
+            "method": self.method,
+            "target": [_target_of(self.target, index) for index in range(len(self))],
+            "class": pd.array(
+                [None] * len(self) if self.classes is None else self.classes.tolist(), dtype="Int64"
+            ),
+            "class_name": [self.class_name(index) for index in range(len(self))],
+            "score": self.scores.tolist(),
+        }
+        if "prefix_share" in self.metadata:
+            columns["prefix_share"] = self.metadata["prefix_share"]
+        return pd.DataFrame(columns)
 
     @checked(PlaceError)
     def class_name(self, index: int) -> str:

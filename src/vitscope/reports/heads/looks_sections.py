@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vitscope.heads.atlas.atlas import PatternAtlas, PatternMapping
+from vitscope.heads.atlas.atlas import PatternAtlas
+from vitscope.heads.atlas.mapping import PatternMapping
 from vitscope.heads.distance.strength import StrengthProfile
 from vitscope.rendering.pages.page import Column, Page
 from vitscope.reports import words

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vitscope.heads.atlas.atlas import PatternAtlas, PatternMapping
+from vitscope.heads.atlas.atlas import PatternAtlas
+from vitscope.heads.atlas.mapping import PatternMapping
 from vitscope.heads.distance.strength import StrengthProfile
 from vitscope.heads.pruning.cumulative import CumulativePruning
+from vitscope.heads.pruning.joint_result import JointEffect
 from vitscope.heads.pruning.partial_curves import PartialPruning
 from vitscope.heads.rankings.agreement import Agreement
 from vitscope.heads.rankings.correlation import spearman
@@ -51,7 +53,7 @@ class HeadsReport:
     placed: PatternMapping | None = None
     agreement: Agreement | None = None
     cumulative: CumulativePruning | None = None
-    joint: pd.DataFrame | None = None
+    joint: JointEffect | None = None
     partial: PartialPruning | None = None
     pruned: Mapping[str, tuple[Any, Any]] | None = None
     removed: tuple[tuple[int, int], ...] = ()
@@ -98,7 +100,7 @@ class HeadsReport:
         if self.partial is not None:
             found.append(("partial", self.partial.to_pandas(), self.partial.metadata))
         if self.joint is not None:
-            found.append(("joint", self.joint, {}))
+            found.append(("joint", self.joint.to_pandas(), {}))
         if self.strength is not None:
             found.append(("strength", self.strength.summary(), self.strength.metadata))
             found.append(("strength-by-hop", self.strength.to_pandas(), self.strength.metadata))
@@ -152,7 +154,7 @@ class HeadsReport:
             importance_section(page, self.table)
         if self.partial is not None:
             dissection_section(page, self.partial, "js_divergence")
-        several_section(page, self.cumulative, self.joint)
+        several_section(page, self.cumulative, None if self.joint is None else self.joint.to_pandas())
         if self.strength is not None:
             strength_section(page, self.strength)
         if self.atlas is not None and self.placed is not None:

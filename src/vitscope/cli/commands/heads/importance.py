@@ -96,7 +96,7 @@ def importance(
       )  # fmt: skip
         files = story.save(output.out, "importance")
     best = [[f"{b}.{h}", f"{table.mean(metric)[b, h]:.4g}"] for b, h in table.order(metric)[:10]]
-    more = {} if several is None else {"joint": several.to_dict("records")}
+    more = {} if several is None else {"joint": several.to_pandas().to_dict("records")}
     finish(
         given, run.json, files, ["head", words.metric_title(metric)], best, heads=table.to_pandas(), **more
     )

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vitscope.heads.atlas.atlas import PatternAtlas, PatternMapping
+from vitscope.heads.atlas.atlas import PatternAtlas
+from vitscope.heads.atlas.mapping import PatternMapping
 from vitscope.heads.distance.strength import StrengthProfile
 from vitscope.rendering.plots.charts import curves, scatter
 from vitscope.rendering.plots.figure import new_figure, style_axes, theme_of

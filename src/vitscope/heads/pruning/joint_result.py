@@ -1,0 +1,140 @@
+"""What removing a set of heads together did to each picture, beside the sum of removing each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vitscope.errors import OutputError
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
+from vitscope.heads.table import write_frame
+from vitscope.options.bounds import FilePath
+from vitscope.options.door import checked
+from vitscope.shown import as_table
+from vitscope.storage import tables, tensors
+from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import require_same_kind
+
+KIND = "joint effect"
+Values = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, repr=False)
+class JointEffect(HasOrigin):
+    """joint[metric]: (n,) the change of each picture without the heads. singles[metric]: (n,) the sum of the changes
+    without each head alone. heads: (block, head) pairs. pictures: the key of each picture.
+    """
+
+    heads: tuple[tuple[int, int], ...]
+    joint: Values
+    singles: Values
+    pictures: tuple[str, ...]
+    origin: Origin = field(default_factory=Origin)
+
+    def __repr__(self) -> str:
+        return f"<JointEffect of {len(self.heads)} heads: {len(self.joint)} metrics, {len(self.pictures)} pictures>"
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of the output metrics."""
+        return list(self.joint)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per output metric: metric, joint, sum_of_singles, interaction, interaction_std, n.
+
+        All means over pictures. interaction is joint minus sum: above 0 the heads stand in for each other, below 0 they
+        share one effect; interaction_std is its standard deviation over pictures.
+        """
+        rows = []
+        for name in self.metrics:
+            joint, singles = (side[name].astype(np.float64) for side in (self.joint, self.singles))
+            difference = np.sort(
+                joint - singles
+            )  # sorted values have one sum, whatever the order of the pictures
+            rows.append(
+                {
+                    "metric": name,
+                    "joint": float(np.sort(joint).mean()),
+                    "sum_of_singles": float(np.sort(singles).mean()),
+                    "interaction": float(difference.mean()),
+                    "interaction_std": float(difference.std(ddof=1)) if len(joint) > 1 else float("nan"),
+                    "n": len(joint),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def per_picture(self) -> pd.DataFrame:
+        """One row per picture and metric: picture, metric, joint, sum_of_singles."""
+        frames = [
+            pd.DataFrame(
+                {
+                    "picture": list(self.pictures),
+                    "metric": name,
+                    "joint": self.joint[name],
+                    "sum_of_singles": self.singles[name],
+                }
+            )
+            for name in self.metrics
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def _repr_html_(self) -> str:
+        return as_table(self, self.to_pandas())
+
+    def merge(self, *others: JointEffect) -> JointEffect:
+        """The effect on these pictures and on those of other shards.
+
+        Raises:
+            RecipeError: they were not made alike (other heads, replacement, model); the message says what differs.
+            HeadsError: a picture is in two of them, or they have other metrics.
+
+        Example:
+            ``first.merge(second).to_pandas()``
+        """
+        require_same_kind(self, others)
+        parts = (self, *others)
+        origin = self.origin.merge(*(other.origin for other in others), what="joint effects")
+        check_disjoint((part.pictures for part in parts), "joint effects")
+        if any((part.heads, set(part.joint)) != (self.heads, set(self.joint)) for part in others):
+            raise HeadsError("expected effects of the same heads and metrics, got others; make both alike")
+        joint, singles = (
+            {name: np.concatenate([getattr(part, side)[name] for part in parts]) for name in self.metrics}
+            for side in ("joint", "singles")
+        )
+        pictures = tuple(key for part in parts for key in part.pictures)
+        return JointEffect(self.heads, joint, singles, pictures, origin)
+
+    @checked(OutputError)
+    def save(self, path: FilePath) -> Path:
+        """Write everything to one safetensors file (ending added when missing), or the table alone as .csv or .parquet
+        for other programs; returns its path."""
+        if Path(path).suffix in (".csv", tables.ENDING):
+            return write_frame(self.to_pandas(), Path(path))
+        arrays: dict[str, Any] = {f"joint.{name}": value for name, value in self.joint.items()}
+        arrays |= {f"singles.{name}": value for name, value in self.singles.items()}
+        note = {"heads": self.heads, "pictures": self.pictures, **self.origin.note()}
+        return tensors.save(path, KIND, arrays, note)
+
+    @classmethod
+    def load(cls, path: str | Path) -> JointEffect:
+        """Read what `save` wrote as .safetensors. Raises StorageError for a damaged file, or one of another kind."""
+        arrays, note = tensors.load(path, KIND)
+        with decoding(path, KIND):
+            sides: dict[str, dict[str, NDArray[np.float32]]] = {"joint": {}, "singles": {}}
+            for place, values in arrays.items():
+                side, _, name = place.partition(".")
+                sides[side][name] = values.numpy()
+            pictures = tuple(str(key) for key in note["pictures"])
+            if list(sides["joint"]) != list(sides["singles"]):
+                raise ValueError("it has not both effects of every metric")
+            if any(values.shape != (len(pictures),) for values in arrays.values()):
+                raise ValueError("it has not one effect per picture")
+            heads = tuple((int(block), int(head)) for block, head in note["heads"])
+            return cls(heads, sides["joint"], sides["singles"], pictures, Origin.from_note(note))

@@ -1,0 +1,101 @@
+"""The mean output of every head over pictures: what can stand in for a head that is taken away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from vitscope.errors import OutputError
+from vitscope.heads.errors import HeadsError
+from vitscope.heads.moments import ExactSum
+from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
+from vitscope.heads.table import write_frame
+from vitscope.options.bounds import FilePath
+from vitscope.options.door import checked
+from vitscope.shown import as_table
+from vitscope.storage import tables, tensors
+from vitscope.storage.notes import decoding
+from vitscope.storage.recipe import require_same_kind
+
+KIND = "mean head outputs"
+
+
+@dataclass(frozen=True, repr=False)
+class MeanOutputs(HasOrigin):
+    """Sums over pictures of the outputs T_lh of every head, and so their means.
+
+    sums: (L, H, d), or (L, H, N, d) with one mean per query. pictures: the key of each picture. origin: recipe, content
+    ids and skipped pictures.
+    """
+
+    sums: ExactSum
+    pictures: tuple[str, ...]
+    origin: Origin = field(default_factory=Origin)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.sums.high.shape))
+        return f"<MeanOutputs: {size} over {len(self.pictures)} pictures>"
+
+    @cached_property
+    def means(self) -> Tensor:
+        """(L, H, d) or (L, H, N, d), float32 on the CPU; the same bits in whatever order the pictures came."""
+        return (self.sums.value() / max(1, len(self.pictures))).float()
+
+    def merge(self, *others: MeanOutputs) -> MeanOutputs:
+        """The means over these pictures and those of other shards: the bits of the whole, in any order.
+
+        Raises:
+            RecipeError: they were not made alike; the message says what differs.
+            HeadsError: a picture is in two of them.
+
+        Example:
+            ``first.merge(second).means``
+        """
+        require_same_kind(self, others)
+        parts = (self, *others)
+        origin = self.origin.merge(*(other.origin for other in others), what=KIND)
+        check_disjoint((part.pictures for part in parts), KIND)
+        if any(part.sums.high.shape != self.sums.high.shape for part in others):
+            raise HeadsError(
+                "expected mean outputs of one shape, got others; make both with one size of picture"
+            )
+        sums = ExactSum()
+        for part in parts:
+            sums.merge(part.sums)
+        return MeanOutputs(sums, tuple(key for part in parts for key in part.pictures), origin)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per head, or per head and query: block, head, (query,) and norm, the length of its mean output."""
+        norms = self.means.double().norm(dim=-1)
+        names = ("block", "head", "query")[: norms.dim()]
+        places = np.indices(tuple(norms.shape)).reshape(norms.dim(), -1)
+        columns: dict[str, Any] = dict(zip(names, places, strict=True))
+        return pd.DataFrame({**columns, "norm": norms.flatten().numpy()})
+
+    def _repr_html_(self) -> str:
+        return as_table(self, self.to_pandas())
+
+    @checked(OutputError)
+    def save(self, path: FilePath) -> Path:
+        """Write everything to one safetensors file (ending added when missing), or the table alone as .csv or .parquet
+        for other programs; returns its path."""
+        if Path(path).suffix in (".csv", tables.ENDING):
+            return write_frame(self.to_pandas(), Path(path))
+        arrays = {"high": self.sums.high, "low": self.sums.low}
+        return tensors.save(path, KIND, arrays, {"pictures": self.pictures, **self.origin.note()})
+
+    @classmethod
+    def load(cls, path: str | Path) -> MeanOutputs:
+        """Read what `save` wrote as .safetensors. Raises StorageError for a damaged file, or one of another kind."""
+        arrays, note = tensors.load(path, KIND)
+        with decoding(path, KIND):
+            sums = ExactSum(arrays["high"], arrays["low"])
+            if sums.high.dim() not in (3, 4) or sums.high.shape != sums.low.shape:
+                raise ValueError("its sums are not (blocks, heads, width)")
+            return cls(sums, tuple(str(key) for key in note["pictures"]), Origin.from_note(note))
