@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).parents[1]
 SOURCE = REPOSITORY / "src" / "vitscope"
 LINES = 300
 LONGER: set[str] = {
-    "tracing/vit.py", "methods/registry.py", "heads/pruning/prune_model.py", "heads/table.py",
+    "methods/registry.py", "heads/pruning/prune_model.py", "heads/table.py",
     "heads/rankings/agreement.py",
     "methods/explaining/explanation.py", "methods/explaining/explain.py", "reports/explanations/markup.py",
 }  # fmt: skip
