@@ -39,7 +39,21 @@ HEAD_COLUMNS = ("model", "block", "head", "pattern", "purity", "content_dependen
 
 @dataclass(frozen=True)
 class Pattern:
-    """One cluster: its name by rule, the evidence, how many maps, and how much they depend on content."""
+    """One attention pattern of an atlas: a cluster of maps, with a name given by rule.
+
+    Args:
+        cluster: Index of the cluster, from 0.
+        name: Its name, such as "local ring" or "uniform".
+        because: The numbers that gave it this name.
+        maps: How many sampled maps are in it.
+        content_dependence: In [0, 1]: 0 for maps that are the same on every picture, towards 1 for maps that follow
+            the content.
+
+    Example:
+        >>> from vitscope.heads import Pattern
+        >>> Pattern(0, "uniform", "entropy 99% of the largest", maps=12, content_dependence=0.0).name
+        'uniform'
+    """
 
     cluster: int
     name: str
@@ -50,13 +64,37 @@ class Pattern:
 
 @dataclass(frozen=True, repr=False)
 class PatternAtlas(HasOrigin):
-    """What `patterns` learned.
+    """Attention patterns that :func:`patterns` learned: codes, clusters with names, and prototypes.
 
-    maps: one row per sampled map (model, picture, block, head, held_out, cluster, pattern, distance, x, y).
-    heads: one row per head: mix of patterns, purity, dependence on content. codes: (n, latent) of the winning coder.
-    prototypes: (k, side, side), decoded cluster centres with rows that sum to 1 (offset form: the whole sums to 1).
-    examples: (k, side, side) float32, the mean of the cluster's own maps beside the decoded ones.
-    report: held-out errors, stability and the verdict. null: rows as `heads` for random weights, when it was asked for.
+    Args:
+        autoencoder: The trained autoencoder.
+        principal: PCA with as many code dimensions.
+        coder_name: Which of them gave the codes: "autoencoder" or "pca".
+        form: Canonical form of a map: "pooled" (49 x 49 by position) or "offset" (27 x 27 by relative offset).
+        clustering: Centres of the k clusters.
+        patterns: The k clusters with their names.
+        prototypes: (k, side, side) decoded centres; rows sum to 1 (form "offset": the whole map does).
+        examples: (k, side, side) mean of the cluster's own maps, likewise.
+        codes: (n, latent) float32.
+        maps: One row per sampled map: model, picture, block, head, cluster, pattern, distance, held_out, x, y.
+        heads: One row per head: its mix of patterns, purity and dependence on content.
+        report: Held-out errors and stability of both coders, and the verdict.
+        null: Rows as ``heads`` for shuffled weights, None when not asked for.
+        metadata: Models and numbers of maps, as plain JSON values.
+        origin: The recipe, content ids and skipped pictures.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(3, seed=1).images()
+        >>> quick = vs.heads.AutoencoderOptions(epochs=1, width=1, latent=2)
+        >>> atlas = vs.heads.patterns(vit, pictures, per_head=2, k=2, repeats=0, display="pca", options=quick)
+        >>> len(atlas.codes), len(atlas.names), tuple(atlas.prototypes.shape)
+        (48, 2, (2, 49, 49))
+        >>> vs.heads.PatternAtlas.load(atlas.save("atlas")).names == atlas.names
+        True
+
+    Source: attention patterns by an autoencoder, Li et al., TVCG 2023, arXiv 2303.13731.
     """
 
     autoencoder: MapAutoencoder
@@ -80,12 +118,12 @@ class PatternAtlas(HasOrigin):
 
     @property
     def verdict(self) -> str:
-        """Which coder won on held-out pictures, in words."""
+        """Which coder was better on held-out pictures, in words."""
         return str(self.report["verdict"])
 
     @property
     def names(self) -> list[str]:
-        """Unique label per cluster: its name, numbered where several clusters share one."""
+        """A unique name for each of the k clusters, numbered where several share one."""
         return unique_names([pattern.name for pattern in self.patterns])
 
     @property
@@ -108,7 +146,22 @@ class PatternAtlas(HasOrigin):
     ) -> PatternMapping:
         """Place new pictures, also of another model with another grid, in this atlas; nothing is fitted again.
 
-        Takes what `collect_maps` takes and raises as it does.
+        Args:
+            vit: The opened model.
+            images: Pictures in any form that :func:`vitscope.pictures.picture_source` takes.
+            per_head: The largest number of maps of a head.
+            batch_size: Pictures in a batch; it changes time and memory, not the result.
+            seed: Seed of the draw of maps.
+            name: The name of the model in the result; None takes its source.
+            checkpoint: A folder that keeps every finished part; a stopped run continues from it.
+            progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
+
+        Returns:
+            Cluster, pattern and distance of every map, and the mix of patterns of every head.
+
+        Raises:
+            HeadsError: A model without a patch grid or without attention between patches.
+            PictureError: A picture that cannot be read.
         """
         return self.map_sample(
             collect_maps(
@@ -125,7 +178,14 @@ class PatternAtlas(HasOrigin):
 
     @checked(HeadsError)
     def map_sample(self, sample: MapSample) -> PatternMapping:
-        """Place canonical maps that were collected already."""
+        """Place maps that were collected already, see :func:`collect_maps`.
+
+        Args:
+            sample: Canonical maps.
+
+        Returns:
+            Cluster, pattern and distance of every map, and the mix of patterns of every head.
+        """
         maps = sample.form(self.form)
         codes = self.coder.encode(maps).numpy()
         clusters = self.clustering.assign(codes)
@@ -138,19 +198,43 @@ class PatternAtlas(HasOrigin):
         return PatternMapping(kept, clusters, distances, codes, tuple(self.names))
 
     def decode(self, codes: NDArray[np.float32]) -> Tensor:
-        """Codes (n, latent) as maps whose rows sum to 1 (pooled form) or that sum to 1 (offset form)."""
+        """Decode codes into maps.
+
+        Args:
+            codes: (n, latent) float32.
+
+        Returns:
+            (n, side, side): rows sum to 1 (form "pooled"), or the whole map does (form "offset").
+        """
         return decoded(self.coder, codes, self.form)
 
     def with_null(self, null: PatternMapping) -> PatternAtlas:
-        """The atlas together with the pattern mixes of a model with random weights, see `null_mixes`."""
+        """The atlas together with the pattern mixes of shuffled weights.
+
+        Args:
+            null: The mapping that :func:`null_mixes` gave.
+
+        Returns:
+            A copy of the atlas whose ``null`` holds the mixes.
+        """
         return replace(self, null=null.heads)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per sampled map, as ``maps``."""
+        """The sampled maps as a table, see ``maps``."""
         return self.maps.copy()
 
     def save(self, folder: str | Path) -> Path:
-        """Write everything into a folder, in the place of an atlas that is there; returns it. Raises OutputError."""
+        """Write the atlas into a folder; an atlas that is there is replaced.
+
+        Args:
+            folder: Where to write.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         arrays = {f"autoencoder.{name}": value for name, value in self.autoencoder.state_dict().items()}
         arrays |= {
             "principal.mean": self.principal.mean,
@@ -183,7 +267,17 @@ class PatternAtlas(HasOrigin):
 
     @classmethod
     def load(cls, folder: str | Path) -> PatternAtlas:
-        """Read an atlas back. Raises StorageError when the folder holds none, or a damaged one."""
+        """Read an atlas that :meth:`save` wrote.
+
+        Args:
+            folder: Where it was written.
+
+        Returns:
+            The atlas.
+
+        Raises:
+            StorageError: The folder holds no atlas, or a damaged one.
+        """
         parts, note = folders.load(folder, KIND)
         with decoding(folder, KIND):
             arrays, _ = tensors.decode(parts["arrays.safetensors"], folder, KIND)

@@ -21,9 +21,26 @@ from vitscope.options.door import check_fields
 
 @dataclass(frozen=True)
 class AutoencoderOptions:
-    """How the autoencoder is built and trained. Early stopping watches the held-out error.
+    """How the autoencoder of attention maps is built and trained, with early stopping on held-out maps.
 
-    latent: numbers in a code; None takes 24, and fewer where there are few maps."""
+    Args:
+        latent: Numbers in a code; None takes 24, or fewer where there are few maps.
+        width: Channels of the first convolution.
+        epochs: The largest number of epochs.
+        patience: Epochs without a better held-out error before training stops.
+        batch_size: Maps in a training step.
+        learning_rate: The largest learning rate, which falls along a cosine.
+        seed: Of the initial weights, the order of maps and the split.
+
+    Raises:
+        HeadsError: A number out of bounds.
+
+    Example:
+        >>> import vitscope as vs
+        >>> options = vs.heads.AutoencoderOptions(epochs=20)
+        >>> options.code_size(maps=40), options.code_size(maps=5000)
+        (10, 24)
+    """
 
     latent: Annotated[int, Range(1, 4096)] | None = None
     width: Annotated[int, Range(1, 4096)] = 16
@@ -37,7 +54,7 @@ class AutoencoderOptions:
         check_fields(self, HeadsError)
 
     def code_size(self, maps: int) -> int:
-        """Numbers in a code learned from so many maps."""
+        """How many numbers a code has that is learned from a number of maps."""
         return min(24, max(2, maps // 4)) if self.latent is None else self.latent
 
 

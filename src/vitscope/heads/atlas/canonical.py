@@ -1,8 +1,8 @@
 """Canonical forms of a patch attention: the same size for every grid, so that heads of all models can be compared.
 
-Sheet "Visual analytics of attention", 3: A' = U_q A U_k^T on g' x g' (queries averaged, keys summed, rows still sum
-to 1), or the relative-offset histogram on a fixed window; then the square root, so that Euclidean distance between
-two maps is a Hellinger distance.
+Either A' = U_q A U_k^T on a g' x g' grid (queries averaged, keys summed, rows still sum to 1), or the relative-offset
+histogram on a fixed window; then the square root, so that the Euclidean distance between two maps is a Hellinger
+distance. The maps take the place of the resampled attention maps of Li et al., TVCG 2023, arXiv 2303.13731.
 """
 
 from __future__ import annotations

@@ -172,28 +172,33 @@ def collect_maps(
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> MapSample:
-    """Trace the pictures and keep canonical maps of at most ``per_head`` pictures for every (block, head).
+    """Collect attention maps in canonical form: those of at most ``per_head`` pictures for every (block, head).
 
     Args:
         vit: The opened model.
-        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
-        per_head: At most so many maps of a head. Which, depends on the keys of the pictures and the seed, not on
-            their order.
-        batch_size: Pictures of a batch; fewer where one block's attention would not fit. Changes no result.
-        seed: Of the draw.
-        name: What the model is called in the sample; default its source.
-        checkpoint: A folder that keeps every finished part; a stopped run goes on from them.
-        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
+        images: Pictures in any form that :func:`vitscope.pictures.picture_source` takes.
+        per_head: The largest number of maps of a head. Which ones depends on the keys of the pictures and the seed,
+            not on their order.
+        batch_size: Pictures in a batch, fewer where one block's attention would not fit; it does not change the
+            result.
+        seed: Seed of the draw.
+        name: The name of the model in the sample; None takes its source.
+        checkpoint: A folder that keeps every finished part; a stopped run continues from it.
+        progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
-        The sample, 6 KB per kept map (72,000 maps: 0.45 GB). Samples of shards are put together by ``merge``.
+        The sample, 6 KB per map (72,000 maps: 0.45 GB).
 
     Raises:
-        HeadsError: a model without a patch grid or without patch-to-patch attention, ``per_head`` out of bounds.
-        PictureError: a picture that cannot be read.
+        HeadsError: A model without a patch grid or without attention between patches, or ``per_head`` out of bounds.
+        PictureError: A picture that cannot be read.
 
     Example:
-        ``sample = vs.heads.collect_maps(vit, "photos", per_head=200)``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> sample = vs.heads.collect_maps(vit, vs.worlds.world("shapes").sample(3, seed=1).images(), per_head=2)
+        >>> len(sample), tuple(sample.pooled.shape)
+        (48, (48, 49, 49))
     """
     source = picture_source(images)
     size = _affordable(vit, batch_size)

@@ -62,13 +62,37 @@ def fit_atlas(
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> PatternAtlas:
-    """Fit both coders, cluster, name and judge maps that were collected already. See `patterns` for the options.
+    """Fit an atlas to maps that were collected already: code, cluster, name and judge them.
 
-    The atlas depends on the maps and the options alone. ``progress`` is told of every epoch of training, of every
-    number of clusters that is tried, and of the repetitions for stability. Raises HeadsError as `patterns` does.
+    The atlas depends on the maps and the options alone.
+
+    Args:
+        sample: Canonical maps, see :func:`collect_maps`.
+        form: "pooled" (49 x 49 by position) or "offset" (27 x 27 by relative offset).
+        coder: "autoencoder", "pca", or "best" on held-out pictures.
+        k: Number of clusters; None chooses it by bootstrap stability.
+        options: How the autoencoder is built and trained.
+        held_out: Share of the pictures (0..1) on which the coders are judged.
+        repeats: How many seeds the stability is measured with; 0 leaves it out.
+        display: "umap" or "pca", the layout to look at; it does not affect the clusters.
+        stability_maps: The largest number of training maps in each repetition.
+        checkpoint: A folder that keeps every epoch of training; a stopped run continues from it.
+        progress: Reports every epoch, every number of clusters that is tried and every repetition, and is asked
+            whether to stop; see :mod:`vitscope.progress`.
+
+    Returns:
+        The atlas.
+
+    Raises:
+        HeadsError: Unknown options, numbers out of bounds, or fewer than two pictures.
 
     Example:
-        ``vs.heads.fit_atlas(first.merge(second), form="offset", k=8)``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> sample = vs.heads.collect_maps(vit, vs.worlds.world("shapes").sample(3, seed=1).images(), per_head=2)
+        >>> quick = vs.heads.AutoencoderOptions(epochs=1, width=1)
+        >>> vs.heads.fit_atlas(sample, coder="pca", k=3, repeats=0, display="pca", options=quick)
+        <PatternAtlas: 48 maps in 3 patterns, coded by pca>
     """
     folder = None if checkpoint is None else Path(checkpoint)
     maps = sample.form(form)

@@ -32,8 +32,26 @@ KIND = "pattern mapping"
 class PatternMapping(HasOrigin):
     """New pictures placed in an atlas.
 
-    sample: where each of the n maps comes from; the maps themselves are not kept. clusters: (n,) pattern of each.
-    distances: (n,) to the centre of that pattern, in code space. codes: (n, latent). names: of the patterns.
+    Made by :meth:`PatternAtlas.map_pictures` or :func:`null_mixes`.
+
+    Args:
+        sample: Where each of the n maps comes from; the maps themselves are not kept.
+        clusters: (n,) int64, the pattern of each map.
+        distances: (n,) float32, to the centre of that pattern, in code space.
+        codes: (n, latent) float32, the code of each map.
+        names: The names of the patterns.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(3, seed=1).images()
+        >>> quick = vs.heads.AutoencoderOptions(epochs=1, width=1, latent=2)
+        >>> atlas = vs.heads.patterns(vit, pictures, per_head=2, k=2, repeats=0, display="pca", options=quick)
+        >>> placed = atlas.map_pictures(vit, pictures[:1], per_head=1)
+        >>> placed
+        <PatternMapping: 24 maps of 1 pictures in 2 patterns>
+        >>> len(placed.maps), len(placed.heads), placed.codes.shape
+        (24, 24, (24, 2))
     """
 
     sample: MapSample
@@ -50,38 +68,41 @@ class PatternMapping(HasOrigin):
 
     @property
     def origin(self) -> Origin:  # type: ignore[override]
-        """Recipe, content ids and skipped pictures."""
+        """The recipe, content ids and skipped pictures."""
         return self.sample.origin
 
     @cached_property
     def maps(self) -> pd.DataFrame:
-        """One row per map: model, picture, block, head, cluster, pattern, distance."""
+        """One row per map: model, picture, block, head, cluster, pattern, distance (to the cluster's centre)."""
         return map_frame(self.sample, self.clusters, self.distances, self.names)
 
     @cached_property
     def heads(self) -> pd.DataFrame:
-        """One row per head: the mix of its patterns (`mixing.head_mixes`) and distance, the mean of its maps'."""
+        """One row per head: its mix of patterns, purity, dependence on content, and the mean distance of its maps."""
         mixes = head_mixes(self.sample, self.clusters, self.names)
         mean = self.maps.groupby(["model", "block", "head"])["distance"].mean()
         heads = zip(mixes["model"], mixes["block"], mixes["head"], strict=True)
         return mixes.assign(distance=[float(mean.get(head, np.nan)) for head in heads])
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per map, as ``maps``."""
+        """The maps as a table, see ``maps``."""
         return self.maps.copy()
 
     def _repr_html_(self) -> str:
         return as_table(self, self.heads)
 
     def merge(self, *others: PatternMapping) -> PatternMapping:
-        """The mapping of these pictures and those of other shards: the same maps as one of all pictures.
+        """Join the mappings of shards of a data set: the same maps as a mapping of all pictures.
+
+        Args:
+            others: Mappings of other pictures.
+
+        Returns:
+            The mapping of all pictures.
 
         Raises:
-            RecipeError: another atlas or model, or other options; the message says what differs.
-            HeadsError: a picture is in two of them.
-
-        Example:
-            ``first.merge(second).heads``
+            RecipeError: Another atlas, model or other options; the message says what differs.
+            HeadsError: A picture is in two of them.
         """
         require_same_kind(self, others)
         parts = (self, *others)
@@ -98,8 +119,17 @@ class PatternMapping(HasOrigin):
 
     @checked(OutputError)
     def save(self, path: FilePath) -> Path:
-        """Write everything to one safetensors file (ending added when missing), or the rows alone as .csv or .parquet
-        for other programs; returns its path."""
+        """Write everything to one safetensors file, or the rows alone as .csv or .parquet.
+
+        Args:
+            path: The file; ``.safetensors`` is added when there is no ending.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         if Path(path).suffix in (".csv", tables.ENDING):
             return write_frame(self.maps, Path(path))
         arrays = arrays_of(self.sample)
@@ -108,7 +138,17 @@ class PatternMapping(HasOrigin):
 
     @classmethod
     def load(cls, path: str | Path) -> PatternMapping:
-        """Read what `save` wrote as .safetensors. Raises StorageError for a damaged file, or one of another kind."""
+        """Read what :meth:`save` wrote as .safetensors.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The mapping.
+
+        Raises:
+            StorageError: The file is damaged, or of another kind.
+        """
         arrays, note = tensors.load(path, KIND)
         with decoding(path, KIND):
             sample, names = sample_from(arrays, note), tuple(str(name) for name in note["patterns"])

@@ -41,38 +41,49 @@ def patterns(
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> PatternAtlas:
-    """The attention patterns of a ViT (or several, also with different grids) on pictures.
+    """Learn the attention patterns of a ViT, or of several with different grids, from pictures.
+
+    Attention maps are brought to one canonical form, coded by an autoencoder and by PCA, clustered by k-means and
+    named by rules. Both coders are judged on held-out pictures.
 
     Args:
         vit: One opened model, or several.
-        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes; at least two.
-        per_head: At most so many pictures' maps per (block, head); which ones depends on their keys and ``seed``, not
-            on their order.
-        form: "pooled" (49 x 49) or "offset" (27 x 27).
+        images: Two or more pictures in any form that :func:`vitscope.pictures.picture_source` takes.
+        per_head: The largest number of pictures whose maps are kept for each (block, head). Which ones depends on
+            their keys and ``seed``, not on their order.
+        form: "pooled" (49 x 49 by position) or "offset" (27 x 27 by relative offset).
         coder: "autoencoder", "pca", or "best" on held-out pictures.
         k: Number of clusters; None chooses it by bootstrap stability.
         options: How the autoencoder is built and trained.
-        held_out: Share of the pictures that judge the coders.
-        repeats: Seeds for the stability (0 skips it).
-        stability_maps: At most so many training maps in each of those repetitions.
-        display: "umap" or "pca", for looking only.
+        held_out: Share of the pictures (0..1) on which the coders are judged.
+        repeats: How many seeds the stability is measured with; 0 leaves it out.
+        stability_maps: The largest number of training maps in each repetition.
+        display: "umap" or "pca", the layout to look at; it does not affect the clusters.
         null: Also place the maps of the same model with shuffled weights.
-        batch_size: Pictures of a batch. Changes no result.
-        seed: Of the draw of the maps.
-        checkpoint: A folder that keeps every finished part and every finished epoch of training; a run that was
-            stopped goes on from them when it is called again with the same models, pictures and options. Yours to
-            remove afterwards.
-        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
+        batch_size: Pictures in a batch; it changes time and memory, not the result.
+        seed: Seed of the draw of maps.
+        checkpoint: A folder that keeps every finished part and every epoch of training. A run that was stopped
+            continues from it when it is called again with the same models, pictures and options. It is yours to
+            remove.
+        progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
-        The atlas, which can be saved and can place further pictures.
+        The atlas, which can be saved and in which further pictures can be placed.
 
     Raises:
-        HeadsError: unknown options, numbers out of bounds, or fewer than two pictures.
-        PictureError: a picture that cannot be read.
+        HeadsError: Unknown options, numbers out of bounds, or fewer than two pictures.
+        PictureError: A picture that cannot be read.
 
     Example:
-        ``vs.heads.patterns(vit, "photos", checkpoint="unfinished").save("atlas")``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(3, seed=1).images()
+        >>> quick = vs.heads.AutoencoderOptions(epochs=1, width=1)
+        >>> atlas = vs.heads.patterns(vit, pictures, per_head=2, k=2, repeats=0, display="pca", options=quick)
+        >>> len(atlas.patterns), len(atlas.heads)
+        (2, 24)
+
+    Source: attention patterns by an autoencoder, Li et al., TVCG 2023, arXiv 2303.13731.
     """
     vits: list[Vit] = [vit] if isinstance(vit, Vit) else list(vit)
     samples = [

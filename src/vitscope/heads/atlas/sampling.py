@@ -38,11 +38,31 @@ PLACES = ("model", "picture", "block", "head", "rank")
 
 @dataclass(repr=False)
 class MapSample(HasOrigin):
-    """n sampled maps: pooled (n, 49, 49) and offsets (n, 27, 27) float16 roots, features (n, 12) at native
-    resolution, and for each map its model (index), picture, block, head and rank in the draw.
+    """Attention maps of many pictures in canonical form: some of every head, and sums over all pictures.
 
-    picture_names: the keys of all pictures, sorted. means[m]: sums over *all* pictures of model m's root maps, for
-    content dependence. per_head: at most so many maps of a head, those with the smallest ranks.
+    Made by :func:`collect_maps`.
+
+    Args:
+        pooled: (n, 49, 49) float16, square roots of maps pooled to a 7 x 7 grid.
+        offsets: (n, 27, 27) float16, square roots of maps by relative offset.
+        features: (n, 12) float32, numbers at the model's own resolution by which clusters are named.
+        model: (n,) index into ``models``.
+        picture: (n,) index into ``picture_names``.
+        block: (n,) block of each map, from 0.
+        head: (n,) head of each map, from 0.
+        rank: (n,) rank in the draw: each head keeps the maps with the smallest ranks.
+        picture_names: The keys of all pictures, sorted.
+        models: What is kept of each model.
+        means: For each model, sums over all pictures of its maps.
+        per_head: The largest number of maps of a head.
+        origin: The recipe, content ids and skipped pictures.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> sample = vs.heads.collect_maps(vit, vs.worlds.world("shapes").sample(3, seed=1).images(), per_head=2)
+        >>> len(sample), tuple(sample.form("offset").shape)
+        (48, (48, 27, 27))
     """
 
     pooled: Tensor
@@ -64,34 +84,51 @@ class MapSample(HasOrigin):
 
     @checked(HeadsError)
     def form(self, name: Form) -> Tensor:
-        """The maps that are coded: "pooled" or "offset"."""
+        """The maps in one canonical form.
+
+        Args:
+            name: "pooled" or "offset".
+
+        Returns:
+            (n, 49, 49) or (n, 27, 27) float16.
+
+        Raises:
+            HeadsError: Another name.
+        """
         return self.pooled if name == "pooled" else self.offsets
 
     def uniform_features(self) -> NDArray[np.float32]:
-        """(models, 12)."""
+        """The features of uniform attention on each model's grid, (models, 12) float32."""
         return np.stack([uniform_features(record.grid).numpy() for record in self.models]).astype(np.float32)
 
     @checked(HeadsError)
     def merge(self, *others: MapSample) -> MapSample:
-        """The sample of these pictures and those of other shards: the same maps as one of all pictures.
+        """Join the samples of shards of a data set: the same maps as a sample of all pictures.
+
+        Args:
+            others: Samples of other pictures.
+
+        Returns:
+            The joint sample.
 
         Raises:
-            RecipeError: the samples were not made alike; the message says what differs.
-            HeadsError: a picture is in two of them.
-
-        Example:
-            ``vs.heads.fit_atlas(first.merge(second))``
+            RecipeError: They were made in different ways; the message says what differs.
+            HeadsError: A picture is in two of them, or they are of other models.
         """
         require_same_kind(self, others)
         return merge_samples([self, *others])
 
     def join(self, *others: MapSample) -> MapSample:
-        """Samples of several models (other grids, other numbers of heads) as one; pictures of equal key are one.
+        """Join the samples of several models (other grids, other numbers of heads); pictures of equal key are one.
 
-        Raises RecipeError for something else than a sample.
+        Args:
+            others: Samples of other models.
 
-        Example:
-            ``vs.heads.fit_atlas(small.join(large))``
+        Returns:
+            A sample with all models.
+
+        Raises:
+            RecipeError: Something that is no sample.
         """
         require_same_kind(self, others)
         if not others:
@@ -102,7 +139,7 @@ class MapSample(HasOrigin):
         return _together(samples, bases, records, self.origin.join(*(other.origin for other in others)))
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per map: model, picture, block, head, rank in the draw."""
+        """Where the maps come from, one row per map: model, picture, block, head, rank (in the draw)."""
         return pd.DataFrame(
             {
                 "model": [self.models[m].name for m in self.model],
@@ -122,28 +159,55 @@ class MapSample(HasOrigin):
 
     @checked(OutputError)
     def save(self, path: FilePath) -> Path:
-        """Write everything to one safetensors file (ending added when missing); returns its path."""
+        """Write everything to one safetensors file.
+
+        Args:
+            path: The file; ``.safetensors`` is added when missing.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         return tensors.save(path, KIND, arrays_of(self), note_of(self))
 
     @classmethod
     def load(cls, path: str | Path) -> MapSample:
-        """Read what `save` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
+        """Read what :meth:`save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The sample.
+
+        Raises:
+            StorageError: The file is damaged, or of another kind or version.
+        """
         arrays, note = tensors.load(path, KIND)
         with decoding(path, KIND):
             return sample_from(arrays, note)
 
     def bottom(self) -> MapSample:
-        """Each head's maps with the smallest ranks, head by head, smallest first."""
+        """The maps with the smallest ranks of each head, at most ``per_head``, head by head."""
         return self.take(self.bottom_places())
 
     def bottom_places(self) -> NDArray[np.int64]:
-        """The indices of those maps, in their order."""
+        """The indices of the maps with the smallest ranks of each head, head by head, (m,) int64."""
         heads = np.stack([self.model, self.block, self.head], 1)
         _, groups = np.unique(heads, axis=0, return_inverse=True)
         return smallest(groups.reshape(-1).astype(np.int64), self.rank, self.per_head)
 
     def take(self, chosen: NDArray[np.int64]) -> MapSample:
-        """The maps with these indices, in this order."""
+        """The maps with these indices, in this order.
+
+        Args:
+            chosen: (m,) int64.
+
+        Returns:
+            A sample of m maps.
+        """
         where = torch.from_numpy(chosen)
         return replace(
             self,

@@ -1,7 +1,7 @@
 """Profiles of one attention tensor by spatial distance: pure functions, one value per picture and head.
 
-Formulas: sheet "Visual analytics of attention", 2; Li et al. 2023. All take rows of an attention after softmax and
-may be called on a slice of the queries, so that the N x N matrix never has to exist whole.
+The formulas are those of attention strength in Li et al., TVCG 2023, arXiv 2303.13731. All take rows of an attention
+after softmax and may be called on a slice of the queries, so that the N x N matrix never has to exist in full.
 """
 
 from __future__ import annotations

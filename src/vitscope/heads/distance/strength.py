@@ -1,8 +1,8 @@
 """How far heads look: attention strength by spatial distance, streamed over any number of pictures.
 
-Sheet "Visual analytics of attention", 2 (Li et al. 2023). Per picture the profiles of `profiles.py`; over pictures the
-sums that mean and spread need, so memory does not grow with the pictures, and attention is only ever held in query
-chunks.
+Attention strength of Li et al., TVCG 2023, arXiv 2303.13731. The profiles of each picture are those of `profiles.py`;
+over pictures only the sums for mean and spread are kept, so memory does not grow with the pictures, and attention is
+held in chunks of queries only.
 """
 
 from __future__ import annotations
@@ -41,14 +41,36 @@ KIND = "strength profile"
 
 @dataclass(frozen=True, repr=False)
 class StrengthProfile(HasOrigin):
-    """Mean and spread over pictures of every profile, first axes (L, H); L counts the blocks that were profiled.
+    """How far each head looks: mean and spread over pictures of its attention by distance on the patch grid.
 
-    moments[name]: count, sum and sum of squares over pictures, from which ``values`` and ``spreads`` come: mass (K),
-    strength (K), offsets (2h-1, 2w-1), to_prefix and from_prefix (prefix), prefix_self, prefix_entropy,
-    expected_distance, patch_distance, entropy; see `PictureProfiles` for their meaning.
-    uniform[name]: the same for uniform attention, without the first axes. blocks: block index of each row.
-    scalars[name]: (n, L, H) per picture for the three scalars: a few bytes a head, kept for `agreement`.
-    pictures: the key of each picture. origin: recipe, content ids and skipped pictures.
+    Profiles by name, each (L, H, ...) with L the profiled blocks: ``mass`` (K), attention summed over the ring at
+    each hop count, mean over queries; ``strength`` (K), mass divided by the number of patches in the ring;
+    ``offsets`` (2h−1, 2w−1), attention by relative offset; ``expected_distance`` and ``patch_distance`` (hops);
+    ``entropy`` (bits); ``to_prefix``, ``from_prefix``, ``prefix_self``, ``prefix_entropy``, attention to and from
+    each prefix token.
+
+    Args:
+        moments: By name, count, sum and sum of squares over pictures, from which ``values`` and ``spreads`` come.
+        uniform: By name, the same profile for uniform attention, without the first two axes.
+        scalars: By name, (n, L, H) float32 per picture of the three scalars.
+        blocks: The block index of each row, from 0.
+        prefix: Names of the prefix tokens.
+        grid: Height and width of the patch grid.
+        distance: How hops are counted.
+        pictures: The key of each picture.
+        metadata: Model and options, as plain JSON values.
+        origin: The recipe, content ids and skipped pictures.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> profile = vs.heads.strength(vit, vs.worlds.world("shapes").sample(2, seed=1).images())
+        >>> profile
+        <StrengthProfile: 6 blocks x 4 heads, 12 hops on 12x12, 2 pictures>
+        >>> profile["mass"].shape, profile.uniform["mass"].shape
+        ((6, 4, 12), (12,))
+        >>> vs.heads.StrengthProfile.load(profile.save("strength")).blocks
+        (0, 1, 2, 3, 4, 5)
     """
 
     moments: Mapping[str, Moments]
@@ -64,23 +86,26 @@ class StrengthProfile(HasOrigin):
 
     @cached_property
     def values(self) -> Mapping[str, NDArray[np.float64]]:
-        """Mean over pictures of every profile, (L, H, ...)."""
+        """Mean over pictures of every profile by name, (L, H, ...)."""
         return {name: moments.mean.numpy() for name, moments in self.moments.items()}
 
     @cached_property
     def spreads(self) -> Mapping[str, NDArray[np.float64]]:
-        """Standard deviation over pictures (n - 1) of every profile; NaN for one picture."""
+        """Standard deviation over pictures (with n − 1) of every profile by name, (L, H, ...); NaN for one picture."""
         return {name: moments.spread().numpy() for name, moments in self.moments.items()}
 
     def merge(self, *others: StrengthProfile) -> StrengthProfile:
-        """The profile of these pictures and those of other shards: means and spreads are those of the whole.
+        """Join the profiles of shards of a data set: means and spreads are those of the whole.
+
+        Args:
+            others: Profiles of other pictures.
+
+        Returns:
+            The profile of all pictures.
 
         Raises:
-            RecipeError: the profiles were not made alike; the message says what differs.
-            HeadsError: a picture is in two of them.
-
-        Example:
-            ``first.merge(second).spreads["mass"]``
+            RecipeError: They were made in different ways; the message says what differs.
+            HeadsError: A picture is in two of them, or they are of other blocks or grids.
         """
         require_same_kind(self, others)
         parts = (self, *others)
@@ -116,6 +141,7 @@ class StrengthProfile(HasOrigin):
         return f"<StrengthProfile: {L} blocks x {H} heads, {K} hops on {grid}, {len(self.pictures)} pictures>"
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
+        """The mean over pictures of one profile, (L, H, ...). Raises HeadsError when there is none of this name."""
         if name not in self.values:
             raise HeadsError(
                 f"expected one of {', '.join(self.values)}, got {name!r}; name a profile of this record"
@@ -123,7 +149,12 @@ class StrengthProfile(HasOrigin):
         return self.values[name]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per head and hop k: mass, strength, their spread, the uniform baseline, and the head's scalars."""
+        """The profiles by distance as a table, one row per head and hop count k.
+
+        Returns:
+            Columns: block, head, k, n, and for mass and strength the mean, NAME_std and NAME_uniform (uniform
+            attention).
+        """
         L, H, K = self["mass"].shape
         columns: dict[str, Any] = {
             "block": np.repeat(np.asarray(self.blocks), H * K),
@@ -138,7 +169,13 @@ class StrengthProfile(HasOrigin):
         return pd.DataFrame(columns)
 
     def summary(self) -> pd.DataFrame:
-        """One row per head: scalars with spread, mass given and taken by every prefix token, and the uniform value."""
+        """One number per head and quantity, one row per head.
+
+        Returns:
+            Columns: block, head, n; for expected_distance, patch_distance (hops) and entropy (bits) the mean,
+            NAME_std and NAME_uniform; for each prefix token the attention mass it gives to patches and takes from
+            them, with spread.
+        """
         L, H = self["expected_distance"].shape
         columns: dict[str, Any] = {
             "block": np.repeat(np.asarray(self.blocks), H),
@@ -157,7 +194,12 @@ class StrengthProfile(HasOrigin):
         return pd.DataFrame(columns)
 
     def trend(self) -> pd.DataFrame:
-        """One row per block: mean over heads of each scalar, its smallest and largest head."""
+        """How the distances change with depth, one row per block.
+
+        Returns:
+            Columns: block, and for expected_distance, patch_distance (hops) and entropy (bits) the mean over heads,
+            NAME_low and NAME_high (the smallest and the largest head).
+        """
         rows = []
         for index, block in enumerate(self.blocks):
             row: dict[str, Any] = {"block": block}
@@ -168,11 +210,20 @@ class StrengthProfile(HasOrigin):
         return pd.DataFrame(rows)
 
     def trend_correlation(self, name: str = "expected_distance") -> float:
-        """Spearman's rho between block number and the block's mean of a scalar: above 0, later blocks look further."""
+        """Spearman's correlation between block number and the block's mean of a scalar.
+
+        Above 0, later blocks look further.
+
+        Args:
+            name: "expected_distance", "patch_distance" or "entropy".
+
+        Returns:
+            The correlation, in [−1, 1].
+        """
         return spearman(np.asarray(self.blocks, dtype=np.float64), self.values[name].mean(1))
 
     def nearest_and_furthest(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The (block, head) that looks the shortest and the longest way, by patch_distance."""
+        """The heads with the smallest and with the largest patch_distance, as (block, head) pairs from 0."""
         values = self.values["patch_distance"]
         low, high = (
             np.unravel_index(int(pick(values)), values.shape) for pick in (np.nanargmin, np.nanargmax)
@@ -180,7 +231,17 @@ class StrengthProfile(HasOrigin):
         return (self.blocks[low[0]], int(low[1])), (self.blocks[high[0]], int(high[1]))
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one safetensors file (ending added when missing); returns its path."""
+        """Write everything to one safetensors file.
+
+        Args:
+            path: The file; ``.safetensors`` is added when missing.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         arrays: dict[str, Any] = {}
         for name, moments in self.moments.items():
             arrays |= moments.tensors(f"moments.{name}")
@@ -200,7 +261,17 @@ class StrengthProfile(HasOrigin):
 
     @classmethod
     def load(cls, path: str | Path) -> StrengthProfile:
-        """Read what `save` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
+        """Read what :meth:`save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The profile.
+
+        Raises:
+            StorageError: The file is damaged, or of another kind or version.
+        """
         arrays, note = tensors.load(path, KIND)
         with decoding(path, KIND):
             pictures = tuple(str(key) for key in note["pictures"])
@@ -239,27 +310,32 @@ def strength(
     checkpoint: Folder | None = None,
     progress: Progress | None = None,
 ) -> StrengthProfile:
-    """Profiles of every head over pictures: how far it looks.
+    """How far every head looks: attention strength by distance on the patch grid, over pictures.
 
     Args:
         vit: The opened model.
-        images: Pictures in any form that ``vitscope.pictures.picture_source`` takes.
-        distance: chebyshev (the paper's hops), manhattan or euclidean.
-        batch_size: Pictures of a batch. Changes no result.
-        checkpoint: A folder that keeps every finished part; a run that was stopped goes on from them when it is called
-            again with the same model, pictures and options. Yours to remove afterwards.
-        progress: Told how far it is, and asked whether to stop; see :mod:`vitscope.progress`.
+        images: Pictures in any form that :func:`vitscope.pictures.picture_source` takes.
+        distance: How hops are counted: "chebyshev" (as in the paper), "manhattan" or "euclidean".
+        batch_size: Pictures in a batch; it changes time and memory, not the result.
+        checkpoint: A folder that keeps every finished part. A run that was stopped continues from it when it is called
+            again with the same model, pictures and options. It is yours to remove.
+        progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
-        The profile. Memory holds one traced batch (q, k, v) and sums, however many the pictures. Profiles of shards
-        are put together by ``merge``.
+        The profile. Memory holds one traced batch and sums, whatever the number of pictures.
 
     Raises:
-        HeadsError: an unknown distance, a model without a patch grid or without patch-to-patch attention.
-        PictureError: a picture that cannot be read.
+        HeadsError: An unknown distance, or a model without a patch grid or without attention between patches.
+        PictureError: A picture that cannot be read.
 
     Example:
-        ``vs.heads.strength(vit, "photos", checkpoint="unfinished").save("strength")``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> profile = vs.heads.strength(vit, vs.worlds.world("shapes").sample(2, seed=1).images())
+        >>> profile.trend()["block"].tolist()
+        [0, 1, 2, 3, 4, 5]
+
+    Source: attention strength, Li et al., TVCG 2023, arXiv 2303.13731.
     """
     source = picture_source(images)
     made = heads_recipe(vit, source, "strength", {"distance": distance})

@@ -58,7 +58,7 @@ def joint_effect(
         progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
     Returns:
-        The effect on each picture; its table has one row per output metric. ``merge`` joins the effects of shards.
+        The change of every output metric, (n,) for n pictures: together, and summed over the heads alone.
 
     Raises:
         HeadsError: A head that does not exist, or no head.
@@ -68,8 +68,7 @@ def joint_effect(
         >>> import vitscope as vs
         >>> vit = vs.open_model("bundled/shapes")
         >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
-        >>> found = vs.heads.joint_effect(vit, pictures, [(0, 1), (3, 2)])
-        >>> found.to_pandas().columns.tolist()
+        >>> vs.heads.joint_effect(vit, pictures, [(0, 1), (3, 2)]).to_pandas().columns.tolist()
         ['metric', 'joint', 'sum_of_singles', 'interaction', 'interaction_std', 'n']
     """
     check_replacement(vit, replacement)

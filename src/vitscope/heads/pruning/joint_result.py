@@ -28,8 +28,26 @@ Values = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, repr=False)
 class JointEffect(HasOrigin):
-    """joint[metric]: (n,) the change of each picture without the heads. singles[metric]: (n,) the sum of the changes
-    without each head alone. heads: (block, head) pairs. pictures: the key of each picture.
+    """What removing a set of heads together does to each picture, beside the sum of removing each alone.
+
+    Made by :func:`joint_effect`.
+
+    Args:
+        heads: (block, head) pairs, both from 0.
+        joint: By the name of each metric, (n,) float32: the change without all the heads.
+        singles: By the name of each metric, (n,) float32: the sum of the changes without each head alone.
+        pictures: The key of each picture.
+        origin: The recipe, content ids and skipped pictures.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
+        >>> found = vs.heads.joint_effect(vit, pictures, [(0, 1), (3, 2)])
+        >>> found
+        <JointEffect of 2 heads: 6 metrics, 2 pictures>
+        >>> vs.heads.JointEffect.load(found.save("joint")).heads
+        ((0, 1), (3, 2))
     """
 
     heads: tuple[tuple[int, int], ...]
@@ -47,10 +65,11 @@ class JointEffect(HasOrigin):
         return list(self.joint)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per output metric: metric, joint, sum_of_singles, interaction, interaction_std, n.
+        """The means over pictures, one row per metric.
 
-        All means over pictures. interaction is joint minus sum: above 0 the heads stand in for each other, below 0 they
-        share one effect; interaction_std is its standard deviation over pictures.
+        Returns:
+            Columns: metric, joint, sum_of_singles, interaction (joint minus sum; above 0 the heads stand in for
+            each other, below 0 they share one effect), interaction_std (over pictures), n.
         """
         rows = []
         for name in self.metrics:
@@ -71,7 +90,7 @@ class JointEffect(HasOrigin):
         return pd.DataFrame(rows)
 
     def per_picture(self) -> pd.DataFrame:
-        """One row per picture and metric: picture, metric, joint, sum_of_singles."""
+        """All values, one row per picture and metric: picture, metric, joint, sum_of_singles."""
         frames = [
             pd.DataFrame(
                 {
@@ -89,14 +108,18 @@ class JointEffect(HasOrigin):
         return as_table(self, self.to_pandas())
 
     def merge(self, *others: JointEffect) -> JointEffect:
-        """The effect on these pictures and on those of other shards.
+        """Join the effects of shards of a data set.
+
+        Args:
+            others: Effects on other pictures.
+
+        Returns:
+            The effect on all pictures.
 
         Raises:
-            RecipeError: they were not made alike (other heads, replacement, model); the message says what differs.
-            HeadsError: a picture is in two of them, or they have other metrics.
-
-        Example:
-            ``first.merge(second).to_pandas()``
+            RecipeError: They were made in different ways (other heads, replacement, model); the message says what
+                differs.
+            HeadsError: A picture is in two of them, or their metrics differ.
         """
         require_same_kind(self, others)
         parts = (self, *others)
@@ -113,8 +136,17 @@ class JointEffect(HasOrigin):
 
     @checked(OutputError)
     def save(self, path: FilePath) -> Path:
-        """Write everything to one safetensors file (ending added when missing), or the table alone as .csv or .parquet
-        for other programs; returns its path."""
+        """Write everything to one safetensors file, or the table alone as .csv or .parquet.
+
+        Args:
+            path: The file; ``.safetensors`` is added when there is no ending.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         if Path(path).suffix in (".csv", tables.ENDING):
             return write_frame(self.to_pandas(), Path(path))
         arrays: dict[str, Any] = {f"joint.{name}": value for name, value in self.joint.items()}
@@ -124,7 +156,17 @@ class JointEffect(HasOrigin):
 
     @classmethod
     def load(cls, path: str | Path) -> JointEffect:
-        """Read what `save` wrote as .safetensors. Raises StorageError for a damaged file, or one of another kind."""
+        """Read what :meth:`save` wrote as .safetensors.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The effect.
+
+        Raises:
+            StorageError: The file is damaged, or of another kind.
+        """
         arrays, note = tensors.load(path, KIND)
         with decoding(path, KIND):
             sides: dict[str, dict[str, NDArray[np.float32]]] = {"joint": {}, "singles": {}}

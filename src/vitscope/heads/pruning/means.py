@@ -134,9 +134,8 @@ def mean_outputs(
         model: The model's part of the recipe, when it is known already.
 
     Returns:
-        The means, for ``replacement=`` of :func:`importance`; ``.means`` is (L, H, d), or (L, H, N, d) with
-        ``per_query``, float32 on the CPU. The values are bit-identical in any order of the pictures. Memory does not
-        grow with the pictures. ``merge`` joins the means of shards.
+        The means, (L, H, d) or, with ``per_query``, (L, H, N, d); pass them as ``replacement=`` to :func:`importance`.
+        Memory does not grow with the pictures.
 
     Raises:
         HeadsError: Blocks have different heads or widths, so that one tensor cannot hold their means.
@@ -145,7 +144,8 @@ def mean_outputs(
     Example:
         >>> import vitscope as vs
         >>> vit = vs.open_model("bundled/shapes")
-        >>> tuple(vs.heads.mean_outputs(vit, vs.worlds.world("shapes").sample(2, seed=1).images()).means.shape)
+        >>> outputs = vs.heads.mean_outputs(vit, vs.worlds.world("shapes").sample(2, seed=1).images())
+        >>> tuple(outputs.means.shape)
         (6, 4, 32)
     """
     source = picture_source(images)

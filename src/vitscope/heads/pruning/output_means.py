@@ -28,10 +28,23 @@ KIND = "mean head outputs"
 
 @dataclass(frozen=True, repr=False)
 class MeanOutputs(HasOrigin):
-    """Sums over pictures of the outputs T_lh of every head, and so their means.
+    """The mean output of every head over pictures: what can stand in for a head that is removed.
 
-    sums: (L, H, d), or (L, H, N, d) with one mean per query. pictures: the key of each picture. origin: recipe, content
-    ids and skipped pictures.
+    Made by :func:`mean_outputs`.
+
+    Args:
+        sums: Sums over pictures, (L, H, d), or (L, H, N, d) with one mean per query.
+        pictures: The key of each picture.
+        origin: The recipe, content ids and skipped pictures.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> outputs = vs.heads.mean_outputs(vit, vs.worlds.world("shapes").sample(2, seed=1).images())
+        >>> outputs
+        <MeanOutputs: 6x4x32 over 2 pictures>
+        >>> vs.heads.MeanOutputs.load(outputs.save("means")).means.equal(outputs.means)
+        True
     """
 
     sums: ExactSum
@@ -44,18 +57,21 @@ class MeanOutputs(HasOrigin):
 
     @cached_property
     def means(self) -> Tensor:
-        """(L, H, d) or (L, H, N, d), float32 on the CPU; the same bits in whatever order the pictures came."""
+        """(L, H, d) or (L, H, N, d), float32 on the CPU; bit-identical in any order of the pictures."""
         return (self.sums.value() / max(1, len(self.pictures))).float()
 
     def merge(self, *others: MeanOutputs) -> MeanOutputs:
-        """The means over these pictures and those of other shards: the bits of the whole, in any order.
+        """Join the means of shards of a data set, bit-identical to those of the whole.
+
+        Args:
+            others: Mean outputs over other pictures.
+
+        Returns:
+            The means over all pictures.
 
         Raises:
-            RecipeError: they were not made alike; the message says what differs.
-            HeadsError: a picture is in two of them.
-
-        Example:
-            ``first.merge(second).means``
+            RecipeError: They were made in different ways; the message says what differs.
+            HeadsError: A picture is in two of them, or their shapes differ.
         """
         require_same_kind(self, others)
         parts = (self, *others)
@@ -71,7 +87,7 @@ class MeanOutputs(HasOrigin):
         return MeanOutputs(sums, tuple(key for part in parts for key in part.pictures), origin)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per head, or per head and query: block, head, (query,) and norm, the length of its mean output."""
+        """The length of each mean output, one row per head (and query): block, head, (query,) norm."""
         norms = self.means.double().norm(dim=-1)
         names = ("block", "head", "query")[: norms.dim()]
         places = np.indices(tuple(norms.shape)).reshape(norms.dim(), -1)
@@ -83,8 +99,17 @@ class MeanOutputs(HasOrigin):
 
     @checked(OutputError)
     def save(self, path: FilePath) -> Path:
-        """Write everything to one safetensors file (ending added when missing), or the table alone as .csv or .parquet
-        for other programs; returns its path."""
+        """Write everything to one safetensors file, or the table alone as .csv or .parquet.
+
+        Args:
+            path: The file; ``.safetensors`` is added when there is no ending.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         if Path(path).suffix in (".csv", tables.ENDING):
             return write_frame(self.to_pandas(), Path(path))
         arrays = {"high": self.sums.high, "low": self.sums.low}
@@ -92,7 +117,17 @@ class MeanOutputs(HasOrigin):
 
     @classmethod
     def load(cls, path: str | Path) -> MeanOutputs:
-        """Read what `save` wrote as .safetensors. Raises StorageError for a damaged file, or one of another kind."""
+        """Read what :meth:`save` wrote as .safetensors.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The means.
+
+        Raises:
+            StorageError: The file is damaged, or of another kind.
+        """
         arrays, note = tensors.load(path, KIND)
         with decoding(path, KIND):
             sums = ExactSum(arrays["high"], arrays["low"])
