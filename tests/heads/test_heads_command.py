@@ -13,8 +13,9 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+import vitscope as vs
 from vitscope import heads
 from vitscope.cli.application import run
 
@@ -196,6 +197,31 @@ def test_prune_writes_a_model_that_opens_again(
     beside = tmp_path / "small-heads"
     assert len(pd.read_csv(beside / "heads.csv")) == len(pd.read_parquet(beside / "heads.parquet")) > 0
     assert "What was pruned" in (beside / "pruned.html").read_text() and (beside / "importance.png").exists()
+
+
+def test_prune_puts_the_mean_of_removed_heads_into_the_bias(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = options(folder, tmp_path / "masked.safetensors")
+    more = ["--keep", 0.7, "--write", "masked", "--replacement", "mean", "--json"]
+    code, out, err = call(capsys, "heads", "prune", *arguments, *more)
+    assert code == 0, err
+    removed = [tuple(map(int, name.split("."))) for name in json.loads(out)["removed"]]
+    before, after = load_file(folder / "weights.safetensors"), load_file(tmp_path / "masked.safetensors")
+    vit = vs.open_model(MODEL, weights=folder / "weights.safetensors")
+    pictures = [folder / f"picture{i}.png" for i in range(4)]
+    sites = vit.trace(pictures, gradient=False).sites
+    assert removed
+    for block in {block for block, _ in removed}:
+        output = sites[block].output.double().mean((0, 2))  # (heads, width) over pictures and queries
+        weight, bias = (before[f"blocks.{block}.attn.proj.{part}"].double() for part in ("weight", "bias"))
+        for head in (head for place, head in removed if place == block):
+            columns = slice(head * output.shape[1], (head + 1) * output.shape[1])
+            bias = bias + weight[:, columns] @ output[head]
+            assert not after[f"blocks.{block}.attn.proj.weight"][:, columns].any()
+        torch.testing.assert_close(
+            after[f"blocks.{block}.attn.proj.bias"].double(), bias, atol=1e-5, rtol=1e-4
+        )
 
 
 def test_a_bad_picture_is_skipped_and_the_exit_code_says_so(
