@@ -33,11 +33,14 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 SOURCE = REPOSITORY / "src" / "vitscope"
 LINES = 300
-LONGER: set[str] = {
-    "methods/registry.py", "heads/pruning/prune_model.py", "heads/table.py",
-    "heads/rankings/agreement.py",
-    "methods/explaining/explanation.py", "methods/explaining/explain.py", "reports/explanations/markup.py",
-}  # fmt: skip
+LONGER = {
+    "heads/pruning/prune_model.py",
+    "heads/table.py",
+    "methods/explaining/explain.py",
+    "methods/explaining/explanation.py",
+    "methods/registry.py",
+    "reports/explanations/markup.py",
+}
 """Files that are still to be cut by idea."""
 CIRCLES: list[set[str]] = []
 """Circles that are still to be opened."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin
-from vitscope.heads.rankings.correlation import STATISTICS, Correlation, interval, rank_heads
+from vitscope.heads.rankings.bootstrap import Resample, correlations, head_means, resampled_means
+from vitscope.heads.rankings.correlation import STATISTICS, Correlation, rank_heads, rank_ranges
 from vitscope.heads.table import HeadTable, write_frame
 from vitscope.options.bounds import Count, Names, Seed
 from vitscope.options.door import check, checked
@@ -27,8 +28,6 @@ from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import require_same_kind
 
 KIND = "agreement"
-Resample = Literal["pictures", "heads"]
-"""What a bootstrap draws again."""
 SIDES = ("value", "low", "high")
 
 
@@ -148,30 +147,14 @@ class Agreement(HasOrigin):
             names: Which scores; None takes all.
 
         Returns:
-            Columns: block, head, range, highest and lowest (the scores that rank it so), then the rank by every
-                score (1 is
-            the most important head).
+            Columns: block, head, range, highest and lowest (the scores that rank it so), then the rank by every score
+            (1 is the most important head).
 
         Raises:
             HeadsError: There is no such score.
         """
         chosen = [self._index(name) for name in (names or self.names)]
-        ranks = self.ranks[chosen]
-        rows = []
-        for block, head in np.ndindex(*ranks.shape[1:]):
-            column = ranks[:, block, head]
-            if np.isfinite(column).sum() < 2:
-                continue
-            row = {
-                "block": block,
-                "head": head,
-                "range": float(np.nanmax(column) - np.nanmin(column)),
-                "highest": self.names[chosen[int(np.nanargmax(column))]],
-                "lowest": self.names[chosen[int(np.nanargmin(column))]],
-            }
-            row.update({self.names[m]: float(self.ranks[m, block, head]) for m in chosen})
-            rows.append(row)
-        return pd.DataFrame(rows).sort_values("range", ascending=False, ignore_index=True)
+        return rank_ranges(self.ranks[chosen], [self.names[place] for place in chosen])
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one safetensors file (ending added when missing), or the pairs alone as .csv or .parquet
@@ -296,20 +279,11 @@ def agree(
     )
     values = np.stack([table[name] for name in names]).astype(np.float64)  # (M, n, L, H)
     flat = values.reshape(len(names), values.shape[1], -1)
-    means = _means(flat, None)
-    random = np.random.default_rng(seed)
-    draws = []
     pairs = len(names) * (len(names) - 1) // 2
     stage = CountedStage(progress, "rank correlations", rounds + pairs * len(STATISTICS), unit="steps")
-    for _ in range(rounds):
-        stage.check()
-        if resample == "pictures":
-            weights = np.bincount(random.integers(0, flat.shape[1], flat.shape[1]), minlength=flat.shape[1])
-            draws.append(_means(flat, weights))
-        else:
-            draws.append(means[:, random.integers(0, means.shape[1], means.shape[1])])
-        stage.advance()
-    matrices = {statistic: _matrix(means, draws, statistic, stage) for statistic in STATISTICS}
+    means = head_means(flat)
+    draws = resampled_means(flat, resample, rounds, seed, stage)
+    matrices = {statistic: correlations(means, draws, statistic, stage) for statistic in STATISTICS}
     ranks = np.stack([rank_heads(row) for row in means])
     return Agreement(
         names,
@@ -323,30 +297,3 @@ def agree(
         rounds,
         seed,
     )
-
-
-def _means(flat: NDArray[np.float64], weights: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """(M, n, heads) -> (M, heads): mean over pictures (weighted by how often each was drawn), NaN left out."""
-    finite = np.isfinite(flat)
-    w = np.ones(flat.shape[1]) if weights is None else weights.astype(np.float64)
-    total = np.einsum("mnh,n->mh", np.where(finite, flat, 0.0), w)
-    count = np.einsum("mnh,n->mh", finite.astype(np.float64), w)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        result: NDArray[np.float64] = np.where(count > 0, total / count, np.nan)
-    return result
-
-
-def _matrix(
-    means: NDArray[np.float64], draws: list[NDArray[np.float64]], statistic: str, stage: CountedStage
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    count = len(means)
-    value, low, high = np.eye(count), np.eye(count), np.eye(count)
-    measure = STATISTICS[statistic]
-    for i, j in combinations(range(count), 2):
-        stage.check()
-        value[i, j] = value[j, i] = measure(means[i], means[j])
-        samples = np.array([measure(draw[i], draw[j]) for draw in draws])
-        low[i, j], high[i, j] = interval(samples)
-        low[j, i], high[j, i] = low[i, j], high[i, j]
-        stage.advance()
-    return value, low, high

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -64,3 +67,31 @@ def rank_heads(scores: Scores) -> Scores:
     if keep.sum() > 1:
         ranks[keep] = (rankdata(scores[keep]) - 1) / (keep.sum() - 1)
     return ranks
+
+
+def rank_ranges(ranks: Scores, names: Sequence[str]) -> pd.DataFrame:
+    """Heads by how differently several scores rank them, the largest range of ranks first.
+
+    Args:
+        ranks: (M, L, H), from 0 to 1, NaN where a score has none.
+        names: The M scores.
+
+    Returns:
+        Columns: block, head, range, highest and lowest (the scores that rank it so), then the rank by every score.
+        Heads that fewer than two scores rank are left out.
+    """
+    rows = []
+    for block, head in np.ndindex(*ranks.shape[1:]):
+        column = ranks[:, block, head]
+        if np.isfinite(column).sum() < 2:
+            continue
+        row: dict[str, Any] = {
+            "block": block,
+            "head": head,
+            "range": float(np.nanmax(column) - np.nanmin(column)),
+            "highest": names[int(np.nanargmax(column))],
+            "lowest": names[int(np.nanargmin(column))],
+        }
+        row.update({name: float(rank) for name, rank in zip(names, column, strict=True)})
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("range", ascending=False, ignore_index=True)

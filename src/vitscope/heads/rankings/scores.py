@@ -19,7 +19,8 @@ from vitscope.heads.per_picture import PerPicture, Rows, go_through
 from vitscope.heads.pruning.first_order import first_order_scores
 from vitscope.heads.pruning.importance import importance
 from vitscope.heads.pruning.means import Replacement, first_sites
-from vitscope.heads.rankings.agreement import Agreement, Resample, agree
+from vitscope.heads.rankings.agreement import Agreement, agree
+from vitscope.heads.rankings.bootstrap import Resample
 from vitscope.heads.table import HeadTable
 from vitscope.methods.daam import daam, daam_sites
 from vitscope.methods.gmar import head_weights

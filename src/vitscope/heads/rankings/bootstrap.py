@@ -1,0 +1,83 @@
+"""Mean scores of heads over resampled pictures or heads, and rank correlations between them with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitscope.heads.rankings.correlation import STATISTICS, Scores, interval
+from vitscope.progress import CountedStage
+
+Resample = Literal["pictures", "heads"]
+"""What a bootstrap draws again."""
+
+
+def head_means(scores: Scores, weights: NDArray[np.int64] | None = None) -> Scores:
+    """Mean over pictures, NaN left out.
+
+    Args:
+        scores: (M, n, heads), M scores of n pictures.
+        weights: (n,) how often each picture was drawn; once each by default.
+
+    Returns:
+        (M, heads), NaN where no picture has a value.
+    """
+    finite = np.isfinite(scores)
+    drawn = np.ones(scores.shape[1]) if weights is None else weights.astype(np.float64)
+    total = np.einsum("mnh,n->mh", np.where(finite, scores, 0.0), drawn)
+    count = np.einsum("mnh,n->mh", finite.astype(np.float64), drawn)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: Scores = np.where(count > 0, total / count, np.nan)
+    return means
+
+
+def resampled_means(
+    scores: Scores, resample: Resample, rounds: int, seed: int, stage: CountedStage
+) -> list[Scores]:
+    """The means of each bootstrap sample, (M, heads) each: of drawn pictures, or of drawn heads.
+
+    Args:
+        scores: (M, n, heads).
+        resample: What is drawn.
+        rounds: How many samples.
+        seed: Of the draws.
+        stage: Counts the samples.
+    """
+    means, count = head_means(scores), scores.shape[1]
+    random = np.random.default_rng(seed)
+    draws = []
+    for _ in range(rounds):
+        stage.check()
+        if resample == "pictures":
+            weights = np.bincount(random.integers(0, count, count), minlength=count)
+            draws.append(head_means(scores, weights))
+        else:
+            draws.append(means[:, random.integers(0, means.shape[1], means.shape[1])])
+        stage.advance()
+    return draws
+
+
+def correlations(
+    means: Scores, draws: Sequence[Scores], statistic: str, stage: CountedStage
+) -> tuple[Scores, Scores, Scores]:
+    """The rank correlation of every pair of scores, and both ends of its 95 % interval over the draws, (M, M) each.
+
+    Args:
+        means: (M, heads).
+        draws: The same of bootstrap samples.
+        statistic: "spearman" or "kendall".
+        stage: Counts the pairs.
+    """
+    value, low, high = (np.eye(len(means)) for _ in range(3))
+    measure = STATISTICS[statistic]
+    for i, j in combinations(range(len(means)), 2):
+        stage.check()
+        value[i, j] = value[j, i] = measure(means[i], means[j])
+        low[i, j], high[i, j] = interval(np.array([measure(draw[i], draw[j]) for draw in draws]))
+        low[j, i], high[j, i] = low[i, j], high[i, j]
+        stage.advance()
+    return value, low, high
