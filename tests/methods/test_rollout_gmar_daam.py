@@ -232,29 +232,20 @@ def test_two_blocks_by_hand_fix_the_order_of_the_product():
 
     With the product the other way round the class row would miss a."""
     from vitscope.methods.chain import rollout_rows, step
-    from vitscope.models.anatomy import TokenLayout
+    from vitscope.models.anatomy import SiteInfo, TokenLayout
+    from vitscope.tracing.site import AttentionSite, EagerInputs
 
-    class Site:
-        def __init__(self, matrix: list[list[float]]) -> None:
-            self.matrix = torch.tensor(matrix, dtype=torch.float32)[None, None]
-            self.info = type("Info", (), {"kind": "self"})()
-            self.queries = self.keys = 3
-            self.batch = self.heads = 1
-            self.fused = object()
-            self.raw_output = self.matrix
-
-        def chunks(self):
-            return iter([slice(0, 3)])
-
-        def attention(self, queries=slice(None)):
-            return self.matrix[:, :, queries]
+    def site_of(block: int, rows: list[list[float]]) -> AttentionSite:
+        matrix, v = torch.tensor([[rows]]), torch.zeros(1, 1, 3, 2)
+        info = SiteInfo(block, "x", "self", block, 1, 2, 3, 3, False)
+        return AttentionSite(info, None, EagerInputs(matrix, matrix.log(), v), matrix @ v)
 
     class Trace:
         def readout(self):
             return torch.tensor([[1.0, 0.0, 0.0]])
 
-    first = Site([[1, 0, 0], [0, 1, 0], [0, 1, 0]])  # token 2 takes from token 1
-    second = Site([[0, 0, 1], [0, 1, 0], [0, 0, 1]])  # the class token takes from token 2
+    first = site_of(0, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # token 2 takes from token 1
+    second = site_of(1, [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # the class token takes from token 2
     sites = [first, second]
     layout = TokenLayout(("class",), (1, 2))
     rows = rollout_rows(Trace(), sites, lambda r, i: step(r, sites[i], layout, None, 1.0))

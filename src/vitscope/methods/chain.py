@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vitscope.models.anatomy import TokenLayout
 from vitscope.tracing import AttentionSite, Trace
+from vitscope.tracing.site import span_of
 
 Fusion = Literal["mean", "max", "min"]
 FUSIONS: dict[Fusion, Callable[[Tensor], Tensor]] = {
@@ -66,10 +67,16 @@ def rows_times(rows: Tensor, site: AttentionSite, layout: TokenLayout, weights: 
     asked = key_slice(site, layout)
     part = rows[..., query_slice(site, layout)]
     out = torch.zeros_like(rows)
-    for queries in site.chunks():
-        weighted = part[:, None, :, queries] * weights[:, :, None, None]
-        out[..., asked] += (weighted @ site.attention(queries)).sum(1)
+    found = out[..., asked]
+    for heads, queries, attention in site.attention_tiles(_asking(part)):
+        weighted = part[:, None, :, queries] * weights[:, heads, None, None]
+        found += (weighted @ attention).sum(1)
     return out
+
+
+def _asking(rows: Tensor) -> slice:
+    """The queries that rows (B, R, Nq) take anything of: of one row from the class token, that token alone."""
+    return span_of((rows != 0).flatten(0, 1).any(0)) if rows.shape[1] == 1 else slice(None)
 
 
 def row_sums(site: AttentionSite, weights: Tensor) -> Tensor:
@@ -111,7 +118,7 @@ def step_fused_heads(
     out = rows.clone()
     out[..., here] = 0
     positions = torch.arange(layout.tokens, device=rows.device)[here]
-    for queries in site.chunks():
+    for queries in site.strips(_asking(part)):
         fused = fused_rows(queries)
         if discard > 0:
             fused = discard_smallest(fused, discard)
@@ -128,14 +135,26 @@ def rows_through(
     asked = key_slice(site, layout)
     part = rows[..., query_slice(site, layout)]
     out = torch.zeros_like(rows)
-    for queries in site.chunks():
+    for queries in site.strips(_asking(part)):
         out[..., asked] += part[..., queries] @ matrix(queries)
     return out
 
 
 def positive_gradient_attention(site: AttentionSite, queries: slice) -> Tensor:
     """mean_h relu(G_h * A_h) for some queries, (B, q, Nk): clamped per head, then the mean."""
-    return (site.attention(queries) * site.attention_gradient(queries)).clamp_min(0).mean(1)
+    name = f"mean relu(G A), queries {queries.start} to {queries.stop}"
+    if site.shared is not None and name in site.shared:
+        return site.shared[name]
+    total = torch.zeros(site.batch, queries.stop - queries.start, site.keys, device=site.raw_output.device)
+    tiles = zip(site.attention_tiles(queries), site.attention_gradient_tiles(queries), strict=True)
+    for (_, rows, attention), (_, _, gradient) in tiles:
+        here = slice(rows.start - queries.start, rows.stop - queries.start)
+        for positive in gradient.mul_(attention).clamp_min_(0).unbind(1):
+            total[:, here] += positive
+    total.div_(site.heads)
+    if site.shared is not None and site.is_small:
+        site.shared[name] = total
+    return total
 
 
 def rollout_rows(
@@ -145,11 +164,12 @@ def rollout_rows(
 
     The chain runs from the last site to the first; the row of each shorter product joins on its way, so every
     attention matrix is rebuilt once. ``advance(rows, index)`` carries rows (B, R, N) through one site."""
-    rows = trace.readout()[:, None]
+    start = trace.readout()[:, None]
+    rows = start
     for index in range(len(sites) - 1, -1, -1):
         rows = advance(rows, index)
         if index:
-            rows = torch.cat([rows, trace.readout()[:, None]], 1)
+            rows = torch.cat([rows, start], 1)
     return rows.flip(1)
 
 

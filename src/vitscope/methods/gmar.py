@@ -56,9 +56,9 @@ def head_weights(
 
 def _positive_norm(site: AttentionSite, order: int) -> Tensor:
     total = torch.zeros(site.batch, site.heads, device=site.raw_output.device)
-    for queries in site.chunks():
-        gradient = site.attention_gradient(queries).clamp_min(0)
-        total += (gradient if order == 1 else gradient.square()).sum((-2, -1))
+    for heads, _, gradient in site.attention_gradient_tiles():
+        positive = gradient.clamp_min_(0)
+        total[:, heads] += (positive if order == 1 else positive.square_()).sum((-2, -1))
     return total if order == 1 else total.sqrt()
 
 

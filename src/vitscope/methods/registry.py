@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from vitscope.errors import MethodError, nearest
@@ -343,6 +343,7 @@ def register(
     return add
 
 
+@cache
 def _load_all() -> None:
     package = importlib.import_module("vitscope.methods")
     for module in pkgutil.iter_modules(package.__path__):

@@ -16,10 +16,12 @@ from vitscope.errors import TraceError
 from vitscope.models.anatomy import SiteInfo
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.changes.ablation import EntryAblation
-from vitscope.tracing.interception.attention_call import EagerInputs, FusedInputs
+from vitscope.tracing.interception.attention_call import ALL, EagerInputs, FusedInputs
 
 CHUNK_ELEMENTS = 2**24
 """Rebuilt attention is made in query chunks of at most this many elements where only a reduction is needed."""
+CACHED_ELEMENTS = 2**19
+"""On a CPU one step of such a reduction is of at most this many (2 MB of float32), which then stay in the cache."""
 
 
 @dataclass
@@ -37,6 +39,8 @@ class AttentionSite:
     class_query: int | None = None
     raw_gradient: Tensor | None = field(default=None, repr=False)
     entries: tuple[EntryAblation, ...] = ()
+    shared: dict[str, Tensor] | None = field(default=None, repr=False, compare=False)
+    """What one method found and others can use, by name, while several run on this trace; None for one alone."""
 
     def __repr__(self) -> str:
         i = self.info
@@ -94,30 +98,19 @@ class AttentionSite:
 
     # ---- matrices --------------------------------------------------------------------------------------------
     @unaffected
-    def attention_logits(self, queries: slice | None = None) -> Tensor:
-        """What the softmax was given: q k^T, scaled and masked, (B, H, q, Nk) float32."""
-        rows = queries or slice(None)
-        if self.fused is not None:
-            with torch.no_grad():
-                return self._four(self.fused.attention_logits(rows).detach())
-        assert self.eager is not None
-        return self._four(self.eager.attention_logits.detach())[:, :, rows].float()
+    def attention_logits(self, queries: slice | None = None, heads: slice | None = None) -> Tensor:
+        """What the softmax was given: q k^T, scaled and masked, (B, h, q, Nk) float32, of the chosen heads and queries."""
+        return self._logits(queries or ALL, heads or ALL)
 
     @unaffected
-    def attention(self, queries: slice | None = None) -> Tensor:
-        """A = softmax(attention logits), the matrix that multiplies v: (B, H, q, Nk) float32, q the chosen queries."""
-        if self.eager is not None:
-            return self._four(self.eager.attention.detach())[:, :, queries or slice(None)].float()
-        attention = torch.softmax(self.attention_logits(queries), dim=-1)
-        for entry in self.entries:
-            attention = entry.apply(attention, queries)
-        return attention
+    def attention(self, queries: slice | None = None, heads: slice | None = None) -> Tensor:
+        """A = softmax(logits), what multiplies v: (B, h, q, Nk) float32, of the chosen heads and queries."""
+        return self._attention(queries or ALL, heads or ALL)
 
     @unaffected
-    def attention_gradient(self, queries: slice | None = None) -> Tensor:
-        """G = dT v^T, the exact gradient of the summed scores at A: (B, H, q, Nk) float32."""
-        gradient = self._gradient()[:, :, queries or slice(None)].float()
-        return gradient @ self.v.float().transpose(-2, -1)
+    def attention_gradient(self, queries: slice | None = None, heads: slice | None = None) -> Tensor:
+        """G = dT v^T, the exact gradient of the summed scores at A: (B, h, q, Nk) float32, a tensor of its own."""
+        return self._attention_gradient(queries or ALL, heads or ALL)
 
     @unaffected
     def row(self, query: int) -> Tensor:
@@ -148,6 +141,30 @@ class AttentionSite:
         for start in range(0, Nq, step):
             yield slice(start, min(Nq, start + step))
 
+    def strips(self, queries: slice = ALL) -> Iterator[slice]:
+        """Slices of these queries (without a stride), of which one head's rows are few enough for one step."""
+        B, _, Nq, Nk = self._matrix_shape()
+        start, stop, _ = queries.indices(Nq)
+        step = max(1, self._at_once() // max(1, B * Nk))
+        for first in range(start, stop, step):
+            yield slice(first, min(stop, first + step))
+
+    @property
+    def is_small(self) -> bool:
+        """True when one head's matrices can be worked on at once; what is made of them can be kept (2 MB on a CPU)."""
+        B, _, Nq, Nk = self._matrix_shape()
+        return B * Nq * Nk <= min(CACHED_ELEMENTS, CHUNK_ELEMENTS)
+
+    def attention_tiles(self, queries: slice = ALL) -> Iterator[tuple[slice, slice, Tensor]]:
+        """A for these queries in parts to be worked on at once: (heads, queries, A (B, h, q, Nk) float32)."""
+        for rows, heads in self._tiles(queries):
+            yield heads, rows, self._attention(rows, heads)
+
+    def attention_gradient_tiles(self, queries: slice = ALL) -> Iterator[tuple[slice, slice, Tensor]]:
+        """G in the parts of ``attention_tiles``, each a tensor of its own."""
+        for rows, heads in self._tiles(queries):
+            yield heads, rows, self._attention_gradient(rows, heads)
+
     # ---- reductions of G that never hold G -------------------------------------------------------------------
     @unaffected
     def gradient_norm(self, order: int = 1) -> Tensor:
@@ -161,8 +178,8 @@ class AttentionSite:
         if order != 1:
             raise TraceError(f"expected order 1 or 2 for the norm of the attention gradient, got {order}")
         total = torch.zeros(self.batch, self.heads, device=self.raw_output.device)
-        for queries in self.chunks():
-            total += self.attention_gradient(queries).abs().sum((-2, -1))
+        for heads, _, gradient in self.attention_gradient_tiles(self._reached()):
+            total[:, heads] += gradient.abs_().sum((-2, -1))
         return total
 
     @unaffected
@@ -175,6 +192,36 @@ class AttentionSite:
         return total
 
     # ---- inside ----------------------------------------------------------------------------------------------
+    def _logits(self, queries: slice, heads: slice) -> Tensor:
+        if self.fused is not None:
+            with torch.no_grad():
+                return self._four(self.fused.attention_logits(queries, heads))
+        assert self.eager is not None
+        return self._four(self.eager.attention_logits.detach())[:, heads, queries].float()
+
+    def _attention(self, queries: slice, heads: slice) -> Tensor:
+        if self.eager is not None:
+            return self._four(self.eager.attention.detach())[:, heads, queries].float()
+        attention = torch.softmax(self._logits(queries, ALL if self.entries else heads), dim=-1)
+        for entry in self.entries:
+            attention = entry.apply(attention, queries)
+        return attention[:, heads] if self.entries else attention
+
+    def _attention_gradient(self, queries: slice, heads: slice) -> Tensor:
+        gradient = self._gradient()[:, heads, queries].float()
+        v = self.v[:, heads] if self.fused is None else self._four(self.fused.of_heads(self.fused.v.detach(), heads))
+        if gradient.shape[1] > 1:  # see FusedInputs.attention_logits
+            gradient, v = gradient.contiguous(), v.contiguous()
+        return gradient @ v.float().transpose(-2, -1)
+
+    def _tiles(self, queries: slice) -> Iterator[tuple[slice, slice]]:
+        """(queries, heads) of parts of the matrix that are small enough to be worked on at once."""
+        B, H, _, Nk = self._matrix_shape()
+        for rows in self.strips(queries):
+            step = max(1, self._at_once() // max(1, B * Nk * (rows.stop - rows.start)))
+            for first in range(0, H, step):
+                yield rows, slice(first, min(H, first + step))
+
     def _fused(self, what: str) -> FusedInputs:
         if self.fused is None:
             raise TraceError(
@@ -188,6 +235,18 @@ class AttentionSite:
         if gradient is None:
             raise TraceError("this trace has no gradient; take it with gradient=True")
         return gradient
+
+    def _reached(self) -> slice:
+        """The queries whose output the score depends on: in the last block of a class-token model that token alone."""
+        gradient = self._gradient()
+        if bool(gradient[:, :, -1:].any()):
+            return ALL
+        return span_of(gradient.transpose(1, 2).flatten(2).any(-1).any(0))
+
+    def _at_once(self) -> int:
+        """Elements of a matrix to work on at once."""
+        on_cpu = self.raw_output.device.type == "cpu"
+        return min(CACHED_ELEMENTS, CHUNK_ELEMENTS) if on_cpu else CHUNK_ELEMENTS
 
     def _class_query(self) -> int:
         if self.class_query is None:
@@ -209,3 +268,9 @@ class AttentionSite:
         if tensor.dim() == 3:
             return tensor.reshape(-1, max(1, self.info.heads), *tensor.shape[-2:])
         return tensor.flatten(0, tensor.dim() - 4) if tensor.dim() > 4 else tensor
+
+
+def span_of(taken: Tensor) -> slice:
+    """From the first to the last True of a mask (N,); empty where there is none."""
+    places = taken.nonzero()[:, 0].tolist()
+    return slice(places[0], places[-1] + 1) if places else slice(0, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -158,6 +160,17 @@ class Trace(KeptTensors):
         return require_way_back(
             self.model.source, self.target.describe(), self.sites, self.batch, self._gradients.logits
         )
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Let methods that run meanwhile take from each other what several of them make of a site's matrices."""
+        for site in self._sites.values():
+            site.shared = {}
+        try:
+            yield
+        finally:
+            for site in self._sites.values():
+                site.shared = None
 
     # ---- attention -------------------------------------------------------------------------------------------
     @property

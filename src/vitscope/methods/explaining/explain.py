@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -15,11 +15,11 @@ from vitscope.errors import AnswerError, MethodError, PictureError, TraceError
 from vitscope.interruption import released
 from vitscope.methods.explaining import diagnostics
 from vitscope.methods.explaining.default import default_method
-from vitscope.methods.explaining.explanation import Explanation, as_uint8, concatenate
+from vitscope.methods.explaining.explanation import Explanation, concatenate
 from vitscope.methods.explaining.recipe import explanation_recipe, own_targets
 from vitscope.methods.registry import MethodInfo, get_method
 from vitscope.methods.relevance import Needs, Relevance
-from vitscope.models.preparing.inputs import to_pictures
+from vitscope.models.preparing.inputs import drawable
 from vitscope.options.bounds import BatchSize, Names, Precision
 from vitscope.options.door import checked
 from vitscope.pictures import Images
@@ -169,11 +169,11 @@ def _drawable(shown: Tensor, frames: int, vit: Vit) -> Tensor | None:
     (B, t, H, W, 3); uint8."""
     pictures = shown.detach().float().cpu()
     if pictures.dim() == 4:
-        return as_uint8(to_pictures(pictures, vit.preprocessor))
+        return torch.stack([drawable(picture, vit.preprocessor) for picture in pictures])
     if not frames:
         return None
     first = [-(-frame * pictures.shape[1] // frames) for frame in range(frames)]
-    drawn = as_uint8(to_pictures(pictures[:, first].flatten(0, 1), vit.preprocessor))
+    drawn = torch.stack([drawable(frame, vit.preprocessor) for frame in pictures[:, first].flatten(0, 1)])
     return drawn.reshape(len(shown), frames, *drawn.shape[1:])
 
 
@@ -281,9 +281,8 @@ def explain_batch(
             note = trace.note_on_gradient()
         if diagnosed and anatomy.layout is not None:
             seen.sinks = diagnostics.sink_masses(trace)
-        for info, needs in members:
-            with _refused_by_name(info, vit):
-                relevance = info.run(trace, request[info.name])
+        relevances = _run(vit, trace, [info for info, _ in members], request)
+        for (info, needs), relevance in zip(members, relevances, strict=True):
             explanation = to_explanation(trace, info, relevance, request[info.name])
             if note is not None and needs.gradient:
                 if note != FLAT:
@@ -294,6 +293,16 @@ def explain_batch(
                 explanation = dataclasses.replace(explanation, metadata={**explanation.metadata, **records})
             made[info.name] = diagnostics.clean(explanation, seen.outliers) if clean else explanation
     return {name: made[name] for name in request}
+
+
+def _run(vit: Vit, trace: Trace, infos: Sequence[MethodInfo], request: Request) -> list[Relevance]:
+    """Each method on one trace; several take from each other what they have in common."""
+    found = []
+    with trace.shared() if len(infos) > 1 else nullcontext():
+        for info in infos:
+            with _refused_by_name(info, vit):
+                found.append(info.run(trace, request[info.name]))
+    return found
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def bit_sums(value: Tensor) -> Tensor:
     Two sums modulo 2^64 of the bytes, eight at a time, each times an odd number that depends on its position: so any
     change of one place is seen for certain, and swapped places, which plain sums do not see, as well.
     """
-    raw = _bytes(value)
+    raw = _bytes(value).reshape(-1)
     total = torch.zeros(2, dtype=torch.int64, device=raw.device)
     for start in range(0, raw.numel(), _AT_ONCE):
         chunk = raw[start : start + _AT_ONCE]
@@ -108,4 +108,6 @@ def _head(name: str, value: Tensor) -> bytes:
 
 def _bytes(value: Tensor) -> Tensor:
     """The raw bytes of a tensor, one after the other, where it lies."""
+    if value.dim() and value.is_contiguous() and value.stride(-1) == 1:
+        return value.view(torch.uint8)
     return value.contiguous().reshape(-1).view(torch.uint8)

@@ -13,7 +13,7 @@ from vitscope.errors import ModelError, PictureError
 from vitscope.models.preparing.preprocessor import Preprocessor
 from vitscope.pictures.bands import Bands, shown_channels
 from vitscope.pictures.forms import take_apart
-from vitscope.pictures.memory import check_tensor
+from vitscope.pictures.memory import check_tensors
 from vitscope.pictures.read import MAX_PIXELS
 from vitscope.pictures.source import PictureSource
 
@@ -32,8 +32,7 @@ def to_batch(images: Any, preprocessor: Preprocessor | None, *, max_pixels: int 
     if isinstance(images, Tensor) and images.ndim == 2 and not images.is_floating_point():
         return images
     if isinstance(images, Tensor) and images.ndim in (4, 5) and images.is_floating_point():
-        for image in images if images.ndim == 4 else images.flatten(0, 1):
-            check_tensor(image)
+        check_tensors(images if images.ndim == 4 else images.flatten(0, 1))
         if len(images):
             return images
     ready = [
@@ -72,9 +71,12 @@ def drawable(image: Tensor, preprocessor: Preprocessor | None) -> Tensor:
     known = preprocessor is not None and preprocessor.channels == image.shape[0]
     unit = preprocessor.denormalise(image) if known and preprocessor is not None else None
     shown = list(shown_channels(image.shape[0]))
-    unit = _stretched(image[shown]) if unit is None else unit[shown]
-    values = unit.mul(255).round().clamp(0, 255).to("cpu", torch.uint8)
-    return values.expand(3, -1, -1).permute(1, 2, 0).contiguous()
+    if unit is None:
+        unit = _stretched(image[shown])
+    elif len(shown) < len(unit):
+        unit = unit[shown]
+    values = unit.mul_(255).round_().clamp_(0, 255).to("cpu", torch.uint8)
+    return torch.stack(list(values.expand(3, -1, -1)), -1)
 
 
 def _opened(

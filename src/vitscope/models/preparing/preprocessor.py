@@ -104,7 +104,7 @@ class Preprocessor:
     def denormalise(self, images: Tensor) -> Tensor:
         """Inputs (B, C, H, W) or (C, H, W) back to values in 0..1, same shape and device, float32."""
         mean, std = self.mean_std()
-        return (images.float() * std.to(images.device) + mean.to(images.device)).clamp(0, 1)
+        return (images.float() * std.to(images.device)).add_(mean.to(images.device)).clamp_(0, 1)
 
     def mean_std(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, each (C, 1, 1), float32."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+ALL = slice(None)
+"""All heads, or all queries."""
+
 
 @dataclass
 class FusedInputs:
@@ -37,12 +40,25 @@ class FusedInputs:
         heads, own = self.q.shape[-3], which.shape[-3]
         return which if heads == own else which.repeat_interleave(heads // own, dim=-3)
 
-    def attention_logits(self, queries: slice) -> Tensor:
-        """Scaled and masked logits before softmax, float32, (..., H, q, Nk)."""
-        q = self.q[..., queries, :].float()
-        logits = (q * self.scale) @ self.repeated(self.k).float().transpose(-2, -1)
+    def of_heads(self, which: Tensor, heads: slice) -> Tensor:
+        """Keys or values of some query heads, one copy each."""
+        total, own = self.q.shape[-3], which.shape[-3]
+        if total == own:
+            return which[..., heads, :, :]
+        groups = torch.arange(total, device=which.device)[heads] // (total // own)
+        return which.index_select(which.dim() - 3, groups)
+
+    def attention_logits(self, queries: slice, heads: slice = ALL) -> Tensor:
+        """Scaled and masked logits before softmax, float32, (..., h, q, Nk)."""
+        q = self.q[..., heads, queries, :].float()
+        k = self.of_heads(self.k, heads).float()
+        if q.shape[-3] > 1:  # a product over several heads would copy them all the same, and the keys transposed
+            q, k = q.contiguous(), k.contiguous()
+        logits = (q * self.scale) @ k.transpose(-2, -1)
         if self.mask is not None:
             mask = self.mask
+            if mask.dim() > 2 and mask.shape[-3] != 1:
+                mask = mask[..., heads, :, :]
             if mask.shape[-2] != 1:
                 mask = mask[..., queries, :]
             logits = (

@@ -60,10 +60,13 @@ class EagerTracker:
 
     def __init__(self) -> None:
         self._origin: Any = WeakIdKeyDictionary()
+        self.follows = False
+        """False until the first softmax: nothing can descend from one."""
 
     def start(self, probabilities: Tensor, logits: Tensor, axis: int) -> None:
         """``probabilities`` came out of a softmax over ``axis`` (from the end); ``logits`` have keys last."""
         self._origin[probabilities] = SoftmaxOrigin(logits, axis)
+        self.follows = True
 
     def origin(self, tensor: Any) -> SoftmaxOrigin | None:
         """The softmax behind a tensor, None when there is none."""

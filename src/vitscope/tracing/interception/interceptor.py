@@ -28,6 +28,9 @@ from vitscope.tracing.interception.eager import (
 from vitscope.tracing.interception.function_modes import PassMode
 from vitscope.tracing.interception.multihead import FUSED, call_arguments, inner_attention
 
+ATTENTION: frozenset[Any] = frozenset({FUSED, F.multi_head_attention_forward}) | SOFTMAX
+"""Where an attention begins."""
+
 
 class Surgeon(Protocol):
     """What is done at each attention call, and which other functions get another form."""
@@ -48,12 +51,15 @@ class Surgeon(Protocol):
 
 
 class Interceptor(PassMode):
-    """Routes attention calls of the code under ``with`` to a surgeon."""
+    """Routes attention calls of the code under ``with`` to a surgeon.
 
-    def __init__(self, surgeon: Surgeon) -> None:
+    ``attention_alone``: the surgeon's ``other`` would run every function as it is, so it is not asked."""
+
+    def __init__(self, surgeon: Surgeon, *, attention_alone: bool = False) -> None:
         super().__init__()
         self.surgeon = surgeon
         self.tracker = EagerTracker()
+        self.attention_alone = attention_alone
 
     def __torch_function__(
         self,
@@ -62,6 +68,8 @@ class Interceptor(PassMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if self.attention_alone and func not in ATTENTION and not self.tracker.follows:
+            return func(*args, **kwargs) if kwargs else func(*args)
         kwargs = kwargs or {}
         if func is FUSED:
             return self._fused(*args, **kwargs)

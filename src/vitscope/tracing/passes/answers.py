@@ -75,8 +75,10 @@ def require_way_back(
         gradient = site.raw_gradient
         if gradient is None or site.info.block is None:
             continue
-        rows = gradient.reshape(batch, -1) if gradient.shape[0] % batch == 0 else gradient.reshape(1, -1)
-        reached = rows.any(1).expand(batch)
+        pictures = batch if gradient.shape[0] % batch == 0 else 1
+        reached = gradient[..., :1, :].reshape(pictures, -1).any(1).expand(batch)  # one query tells of nearly all
+        if not bool(reached.all()):
+            reached = gradient.reshape(pictures, -1).any(1).expand(batch)
         block = site.info.block
         by_block[block] = by_block[block] | reached if block in by_block else reached
     if not by_block:

@@ -155,7 +155,7 @@ def run_pass(
             stack.enter_context(watch_stages(model, asked.stages, gradient, record_.stages))
         if asked.skip:
             stack.enter_context(skip_blocks(model, asked.skip))
-        stack.enter_context(Interceptor(surgeon))
+        stack.enter_context(Interceptor(surgeon, attention_alone=surgeon.attention_alone))
         record_.output = _call(model, given, removal)
     if removal is not None and removal.mode == "mask" and "mean" in anatomy.pooling and not surgeon.pooled:
         raise TraceError(

@@ -65,6 +65,12 @@ class PassSurgeon:
         if self.book:
             self.book.leave_block(whole)
 
+    @property
+    def attention_alone(self) -> bool:
+        """True when no rule, capture or removal looks at anything but attention."""
+        masks = self.removal is not None and self.removal.mode == "mask"
+        return not (self.book or self.grid_tap or self.keep_norms or masks)
+
     # ---- the interceptor's calls -----------------------------------------------------------------------------
     def attention_logits(self, logits: Tensor) -> Tensor:
         """An eager softmax's input: removed tokens get minus infinity as keys.
