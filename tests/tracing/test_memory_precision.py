@@ -52,8 +52,8 @@ def test_reductions_never_hold_the_matrix(monkeypatch: pytest.MonkeyPatch) -> No
     rows: list[int] = []
     logits = FusedInputs.attention_logits
 
-    def counted(self: FusedInputs, queries: slice) -> Tensor:
-        result = logits(self, queries)
+    def counted(self: FusedInputs, queries: slice, heads: slice = slice(None)) -> Tensor:
+        result = logits(self, queries, heads)
         rows.append(result.shape[-2])
         return result
 
@@ -64,6 +64,52 @@ def test_reductions_never_hold_the_matrix(monkeypatch: pytest.MonkeyPatch) -> No
     rows.clear()
     site.gradient_norm(2), site.cls_gradient(), site.cls_attention()
     assert rows == [1]
+
+
+@pytest.mark.parametrize("limit", [1, 40, 80, 1000, 2**19])
+@pytest.mark.parametrize("name", ["timm-vit", "hf-vit-eager", "timm-cait"])
+def test_the_parts_of_a_matrix_are_the_matrix(name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever part is worked on at once: every entry once, at its place, and sums over them as over the whole."""
+    from vitscope.tracing import site as module
+
+    for site in open_zoo(name).trace(pictures(name), 1).sites:
+        whole = site.attention(), site.attention_gradient()
+        monkeypatch.setattr(module, "CACHED_ELEMENTS", limit)
+        for queries in (slice(None), slice(0, 1)):
+            for expected, tiles in zip(
+                whole, (site.attention_tiles(queries), site.attention_gradient_tiles(queries)), strict=True
+            ):
+                found = torch.full_like(expected, float("nan"))
+                for heads, rows, part in tiles:
+                    assert found[:, heads, rows].isnan().all() and part.shape == found[:, heads, rows].shape
+                    found[:, heads, rows] = part
+                torch.testing.assert_close(found[:, :, queries], expected[:, :, queries])
+                assert found[:, :, queries.stop :].isnan().all() if queries.stop else True
+        torch.testing.assert_close(site.gradient_norm(1), whole[1].abs().sum((-2, -1)))
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("heads", [slice(0, 1), slice(1, 3), slice(3, 4)])
+@pytest.mark.parametrize("mask", ["none", "per head", "per picture", "causal"])
+def test_logits_of_some_heads_are_those_of_all(heads: slice, mask: str) -> None:
+    """Two query heads on each of two key heads, with masks of every form."""
+    q, k = torch.randn(2, 4, 5, 3), torch.randn(2, 2, 6, 3)
+    if mask == "causal":
+        k = k[:, :, :5]
+    given = {
+        "per head": torch.randn(4, 5, 6),
+        "per picture": torch.rand(2, 1, 1, 6) > 0.3,
+    }.get(mask)
+    inputs = FusedInputs(q, k, k, given, 0.7, mask == "causal")
+    expected = torch.einsum("bhqd,bhkd->bhqk", q * 0.7, k[:, [0, 0, 1, 1]])
+    if mask == "per head":
+        expected = expected + given
+    if mask == "per picture":
+        expected = expected.masked_fill(~given, float("-inf"))
+    if mask == "causal":
+        expected = expected.masked_fill(torch.ones(5, 5).triu(1).bool(), float("-inf"))
+    rows = slice(1, 4)
+    torch.testing.assert_close(inputs.attention_logits(rows, heads), expected[:, heads, rows])
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
