@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -410,8 +409,3 @@ def concatenate(parts: list[Explanation]) -> Explanation:
         first.method, maps, join("flow"), first.target, join("classes"), scores, join("logits"), first.layout,
         first.options, metadata, extras, join("pictures"), first.class_names, first.made,
     )  # fmt: skip
-
-
-def as_uint8(pictures: list[Image.Image]) -> Tensor:
-    """Pillow pictures of one size as (B, H, W, 3) uint8."""
-    return torch.from_numpy(np.stack([np.asarray(picture.convert("RGB")) for picture in pictures]))

@@ -110,6 +110,8 @@ def _stretched(values: Tensor) -> Tensor:
 def _stacked(items: list[Tensor]) -> Tensor:
     """Tensors (C, H, W) of one shape as a batch, which lies in memory as they do: channels last stays channels last."""
     first = items[0]
+    if (whole := _rows_of_one(items)) is not None:
+        return whole
     strides, dense = first.stride(), torch.empty_like(first).stride()
     if first.is_contiguous() or strides != dense or any(item.stride() != strides for item in items):
         return torch.stack(items)
@@ -117,3 +119,20 @@ def _stacked(items: list[Tensor]) -> Tensor:
     for row, item in zip(batch, items, strict=True):
         row.copy_(item)
     return batch
+
+
+def _rows_of_one(items: list[Tensor]) -> Tensor | None:
+    """The tensor (B, C, H, W) whose rows in their order these are, without a copy; None when they are of several."""
+    first, size = items[0], items[0].element_size()
+    if first.layout != torch.strided or first.requires_grad or len(items) == 1:
+        return None
+    step = (items[1].data_ptr() - first.data_ptr()) // size
+    base = first.untyped_storage().data_ptr()
+    for place, item in enumerate(items):
+        here = item.data_ptr() == first.data_ptr() + place * step * size
+        alike = item.stride() == first.stride() and item.dtype == first.dtype and not item.requires_grad
+        if not (here and alike and item.untyped_storage().data_ptr() == base):
+            return None
+    if step < first.numel():  # repeated or overlapping rows
+        return None
+    return first.as_strided((len(items), *first.shape), (step, *first.stride()))
