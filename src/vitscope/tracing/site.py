@@ -99,7 +99,7 @@ class AttentionSite:
     # ---- matrices --------------------------------------------------------------------------------------------
     @unaffected
     def attention_logits(self, queries: slice | None = None, heads: slice | None = None) -> Tensor:
-        """What the softmax was given: q k^T, scaled and masked, (B, h, q, Nk) float32, of the chosen heads and queries."""
+        """What the softmax was given: q k^T, scaled and masked, (B, h, q, Nk) float32, of some heads and queries."""
         return self._logits(queries or ALL, heads or ALL)
 
     @unaffected
