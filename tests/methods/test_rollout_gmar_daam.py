@@ -245,7 +245,9 @@ def test_two_blocks_by_hand_fix_the_order_of_the_product():
             return torch.tensor([[1.0, 0.0, 0.0]])
 
     first = site_of(0, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # token 2 takes from token 1
-    second = site_of(1, [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # the class token takes from token 2
+    second = site_of(
+        1, [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    )  # the class token takes from token 2
     sites = [first, second]
     layout = TokenLayout(("class",), (1, 2))
     rows = rollout_rows(Trace(), sites, lambda r, i: step(r, sites[i], layout, None, 1.0))

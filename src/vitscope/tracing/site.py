@@ -209,7 +209,11 @@ class AttentionSite:
 
     def _attention_gradient(self, queries: slice, heads: slice) -> Tensor:
         gradient = self._gradient()[:, heads, queries].float()
-        v = self.v[:, heads] if self.fused is None else self._four(self.fused.of_heads(self.fused.v.detach(), heads))
+        v = (
+            self.v[:, heads]
+            if self.fused is None
+            else self._four(self.fused.of_heads(self.fused.v.detach(), heads))
+        )
         if gradient.shape[1] > 1:  # see FusedInputs.attention_logits
             gradient, v = gradient.contiguous(), v.contiguous()
         return gradient @ v.float().transpose(-2, -1)

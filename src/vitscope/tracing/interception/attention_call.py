@@ -52,7 +52,9 @@ class FusedInputs:
         """Scaled and masked logits before softmax, float32, (..., h, q, Nk)."""
         q = self.q[..., heads, queries, :].float()
         k = self.of_heads(self.k, heads).float()
-        if q.shape[-3] > 1:  # a product over several heads would copy them all the same, and the keys transposed
+        if (
+            q.shape[-3] > 1
+        ):  # a product over several heads would copy them all the same, and the keys transposed
             q, k = q.contiguous(), k.contiguous()
         logits = (q * self.scale) @ k.transpose(-2, -1)
         if self.mask is not None:

@@ -76,7 +76,9 @@ def require_way_back(
         if gradient is None or site.info.block is None:
             continue
         pictures = batch if gradient.shape[0] % batch == 0 else 1
-        reached = gradient[..., :1, :].reshape(pictures, -1).any(1).expand(batch)  # one query tells of nearly all
+        reached = (
+            gradient[..., :1, :].reshape(pictures, -1).any(1).expand(batch)
+        )  # one query tells of nearly all
         if not bool(reached.all()):
             reached = gradient.reshape(pictures, -1).any(1).expand(batch)
         block = site.info.block
