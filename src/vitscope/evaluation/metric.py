@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import EvaluationError, nearest
+from vitscope.options.door import checked
 
 if TYPE_CHECKING:
     from vitscope.evaluation.case import Subject
@@ -89,6 +90,7 @@ FILES = (
 _METRICS: dict[str, MetricInfo] = {}
 
 
+@checked(EvaluationError)
 def register_metric(
     name: str,
     *,
@@ -171,6 +173,7 @@ def all_metrics() -> list[MetricInfo]:
     return list(_METRICS.values())
 
 
+@checked(EvaluationError)
 def get_metric(name: str) -> MetricInfo:
     """The registered metric of a name.
 

@@ -14,6 +14,7 @@ from vitscope.errors import MethodError, nearest
 from vitscope.methods.relevance import Applies, Needs, NeedsOf, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.declared import Option, declared_options, short
+from vitscope.options.door import checked
 from vitscope.options.kinds import Refused, Switch
 from vitscope.tracing import Trace, Vit, constant_gate
 from vitscope.tracing.calls.calling import Inputs
@@ -112,8 +113,8 @@ class MethodInfo:
         Raises:
             MethodError: An option that this method or this model does not take.
         """
-        checked = {**self.options, **self.check_options(options, vit.probe_for(inputs).anatomy)}
-        return self.resolve(vit, inputs, checked) if self.resolve is not None else checked
+        whole = {**self.options, **self.check_options(options, vit.probe_for(inputs).anatomy)}
+        return self.resolve(vit, inputs, whole) if self.resolve is not None else whole
 
     def needs_for(self, vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Needs:
         """What the trace must hold for these inputs and options. Raises MethodError as :meth:`resolved` does."""
@@ -147,18 +148,18 @@ class MethodInfo:
         Raises:
             MethodError: An option that the method does not have, or a value that it does not accept.
         """
-        checked = {}
+        strict = {}
         for name, value in options.items():
             option = self._option(name)
             try:
-                checked[name] = option.check(value, anatomy)
+                strict[name] = option.check(value, anatomy)
             except Refused:
                 near = option.nearest(value)
                 hint = f"; nearest: '{near}'" if near else ""
                 raise MethodError(
                     f"option '{name}' of '{self.name}' is {option.accepts(anatomy)}, got {short(value)}{hint}"
                 ) from None
-        return checked
+        return strict
 
     def read_option(self, name: str, text: str) -> Any:
         """The value of an option from text, as on a command line or in ``gmar:norm=l1``.
@@ -189,6 +190,7 @@ class MethodInfo:
 _METHODS: dict[str, MethodInfo] = {}
 
 
+@checked(MethodError)
 def token_methods(anatomy: Anatomy) -> str | None:
     """Whether methods apply that need attention between the tokens of one patch grid.
 
@@ -223,6 +225,7 @@ def row_methods(anatomy: Anatomy) -> str | None:
     return reason
 
 
+@checked(MethodError)
 def chained_methods(anatomy: Anatomy) -> str | None:
     """Whether methods apply that multiply the attention of all blocks, such as attention rollout.
 
@@ -242,6 +245,7 @@ def chained_methods(anatomy: Anatomy) -> str | None:
     return anatomy.why_no_row()
 
 
+@checked(MethodError)
 def pictures_only(anatomy: Anatomy) -> str | None:
     """Whether methods apply that change the pixels of the input: they need a model that takes pictures.
 
@@ -265,6 +269,7 @@ def pictures_only(anatomy: Anatomy) -> str | None:
     )
 
 
+@checked(MethodError)
 def register(
     name: str,
     *,
@@ -367,6 +372,7 @@ def methods() -> list[MethodInfo]:
     return sorted(_METHODS.values(), key=lambda info: (info.family, info.name))
 
 
+@checked(MethodError)
 def get_method(name: str) -> MethodInfo:
     """The registered method of a name.
 

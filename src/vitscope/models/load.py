@@ -20,9 +20,11 @@ from vitscope.models.preparing.published import as_preprocessor, pair
 from vitscope.models.sources import checkpoint_folder
 from vitscope.models.sources.module import from_module
 from vitscope.models.sources.registry import Request, Weights, sources
+from vitscope.options.door import checked
 from vitscope.storage.paths import typed_path
 
 
+@checked(ModelError)
 def load_model(
     name_or_module: str | os.PathLike[str] | nn.Module,
     *,
@@ -73,6 +75,7 @@ def load_model(
     return loaded
 
 
+@checked(ModelError)
 def model_names(prefix: str | None = None) -> list[str]:
     """Names that ``load_model`` accepts, of one source or of all whose library is installed."""
     found = sources()

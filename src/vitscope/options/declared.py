@@ -30,7 +30,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from vitscope.options.annotations import annotation_of
 from vitscope.options.bounds import File, Items, Parts, Place, Range, ReadLater
 from vitscope.options.kinds import Choice, Instance, Kind, Nothing, Number, Refused, Switch, Text, Whole
-from vitscope.options.objects import Anything, Fixed, Function, Named, Object, Several, accepted
+from vitscope.options.objects import ANY_NUMBER, Anything, Fixed, Function, Named, Object, Several, accepted
 
 NO_DEFAULT: Any = inspect.Parameter.empty
 """The default of an argument that has none."""
@@ -170,11 +170,11 @@ def _structure(hint: Any, origin: Any, inner: tuple[Any, ...], marker: Any) -> K
         return Object(hint)
     if origin is tuple and Ellipsis not in inner:
         return Fixed(tuple(kinds_of(each, marker) for each in inner))
+    items, each = (marker, None) if isinstance(marker, Items) else (ANY_NUMBER, marker)
     if issubclass(origin, Mapping):
         key, item = inner if len(inner) == 2 else (Any, Any)
-        return Named(kinds_of(key), kinds_of(item, marker))
+        return Named(kinds_of(key), kinds_of(item, each), items)
     if origin in (Iterable, Collection) or issubclass(origin, Sequence):
-        items = marker if isinstance(marker, Items) else Items()
-        item = kinds_of(inner[0], None if isinstance(marker, Items) else marker)
-        return Several(item, items, lazy=origin in (Iterable, Collection), fixed=origin is tuple)
+        lazy = origin in (Iterable, Collection)
+        return Several(kinds_of(inner[0], each), items, lazy=lazy, fixed=origin is tuple)
     return Object(origin)

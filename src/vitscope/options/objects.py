@@ -61,9 +61,11 @@ class Several(Structure):
             return value
         if not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
             raise Refused
-        if hasattr(value, "dtype"):
-            self._check_array(value)
-            value = value.tolist() if self.fixed else value
+        if hasattr(value, "dtype"):  # an array or a tensor
+            if not getattr(value, "ndim", 0):
+                raise Refused
+            if not any(isinstance(kind, Anything) for kind in self.item):
+                value = value.tolist()
         if len(value) < self.items.least:
             raise Refused
         if not isinstance(value, list | tuple):
@@ -72,13 +74,6 @@ class Several(Structure):
         if self.items.distinct and any(each in strict[:place] for place, each in enumerate(strict)):
             raise Refused
         return (*strict, *value[LONGEST:]) if self.fixed else value
-
-    def _check_array(self, value: Any) -> None:
-        texts = any(
-            kind.name in ("text", "choice") for kind in self.item
-        )  # an array of numbers is no list of names
-        if not getattr(value, "ndim", 0) or texts != (getattr(value.dtype, "kind", "f") == "U"):
-            raise Refused
 
     def describe(self, anatomy: Parts | None) -> str:
         of = " or ".join(dict.fromkeys(filter(None, (kind.several() for kind in self.item))))
@@ -120,10 +115,11 @@ class Named(Structure):
 
     key: tuple[Kind, ...]
     item: tuple[Kind, ...]
+    items: Items = ANY_NUMBER
     name = "mapping"
 
     def check(self, value: Any, anatomy: Parts | None) -> Any:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or len(value) < self.items.least:
             raise Refused
         for key, each in list(value.items())[:LONGEST]:
             accepted(key, self.key, anatomy)
@@ -131,7 +127,7 @@ class Named(Structure):
         return value
 
     def describe(self, anatomy: Parts | None) -> str:
-        return "a mapping"
+        return "a mapping, not an empty one" if self.items.least else "a mapping"
 
 
 @dataclass(frozen=True)

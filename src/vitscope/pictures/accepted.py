@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitscope.errors import DataError, PictureError
+from vitscope.options.door import checked
 from vitscope.pictures.forms import Images, take_apart
 from vitscope.pictures.identity import drawn_by, key_of_path, told_apart
 from vitscope.pictures.read import MAX_PIXELS
@@ -17,6 +18,7 @@ from vitscope.pictures.truth import Labels, check_boxes, check_count, check_labe
 from vitscope.storage.paths import typed_path
 
 
+@checked(PictureError)
 def picture_source(
     images: Images,
     *,

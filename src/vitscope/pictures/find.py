@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vitscope.errors import PictureError
+from vitscope.options.door import checked
 from vitscope.pictures.formats import is_picture_name
 from vitscope.storage.paths import typed_path
 
@@ -27,6 +28,7 @@ class Listing:
     closed: dict[Path, str] = field(default_factory=dict)
 
 
+@checked(PictureError)
 def find_pictures(paths: Paths) -> list[Path]:
     """Find the picture files that paths, globs (``*``, ``?``, ``[...]``, ``**``) and folders name.
 

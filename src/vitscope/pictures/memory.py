@@ -10,12 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from vitscope.errors import PictureError, brief
+from vitscope.options.door import checked
 from vitscope.pictures.modes import deep_to_bytes, to_rgb, upright
 from vitscope.pictures.read import MAX_PIXELS, check_size
 
 EXPECTED = "expected a path, a Pillow image, an array (H, W, 3) or a tensor (3, H, W), or several of one kind"
 
 
+@checked(PictureError)
 def as_picture(value: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Turn one Pillow image, array or uint8 tensor into an upright 8-bit RGB image; the value itself is not changed.
 

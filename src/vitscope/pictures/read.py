@@ -11,6 +11,7 @@ from typing import IO
 from PIL import Image
 
 from vitscope.errors import PictureError, brief
+from vitscope.options.door import checked
 from vitscope.pictures.formats import identify
 from vitscope.pictures.modes import to_rgb, upright
 from vitscope.storage.paths import typed_path
@@ -19,6 +20,7 @@ MAX_PIXELS = 200_000_000
 """Most pixels that a picture may have by default: the largest phone cameras, and 600 MB in memory."""
 
 
+@checked(PictureError)
 def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Open one picture file: RGB, 8 bits, upright (its EXIF rotation applied), first frame of an animation.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -11,6 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitscope.errors import DataError
+from vitscope.options.bounds import Count, Range, Seed
+from vitscope.options.door import checked
+
+Side = Annotated[int, Range(1, 64)]
+"""Cells along a side of a mosaic."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class MosaicPlan:
         return self.members[self.cell]
 
 
-def plan_mosaics(labels: Sequence[int], side: int = 2, seed: int = 0) -> list[MosaicPlan]:
+@checked(DataError)
+def plan_mosaics(labels: Sequence[int], side: Side = 2, seed: Seed = 0) -> list[MosaicPlan]:
     """Plan a mosaic for each picture: itself in a random cell, pictures of other classes in the other cells.
 
     No class is in a mosaic twice, so only the target's cell holds evidence for its class. The plans are the same
@@ -83,7 +90,8 @@ def plan_mosaics(labels: Sequence[int], side: int = 2, seed: int = 0) -> list[Mo
     return plans
 
 
-def tile(tiles: Tensor, side: int) -> Tensor:
+@checked(DataError)
+def tile(tiles: Tensor, side: Side) -> Tensor:
     """Shrink side² pictures given as tensors, row by row, into one of the same size.
 
     Args:
@@ -117,7 +125,8 @@ def tile(tiles: Tensor, side: int) -> Tensor:
     return canvas
 
 
-def cell_masks(size: tuple[int, int], side: int) -> Tensor:
+@checked(DataError)
+def cell_masks(size: tuple[Count, Count], side: Side) -> Tensor:
     """Masks of the cells of a mosaic, row by row.
 
     Args:

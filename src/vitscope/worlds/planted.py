@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vitscope.errors import DataError, nearest
+from vitscope.options.bounds import Count, Seed
+from vitscope.options.door import checked
 from vitscope.worlds.painting import MARKS
 from vitscope.worlds.scenes import SIZE, Draws, Recipe, draw_scenes
 from vitscope.worlds.silhouettes import OBJECTS
@@ -135,7 +137,8 @@ class World:
         same = np.array([[mine == other for other in shown] for mine in shown])
         return same[labels]
 
-    def sample(self, count: int, seed: int = 0) -> Sample:
+    @checked(DataError)
+    def sample(self, count: Count, seed: Seed = 0) -> Sample:
         """Draw pictures with their truth: the same for the same seed on every machine.
 
         A longer sample begins with the pictures of a shorter one. Labels are balanced: every run of len(classes)
@@ -235,6 +238,7 @@ def worlds() -> tuple[str, ...]:
     return tuple(_WORLDS)
 
 
+@checked(DataError)
 def world(name: str) -> World:
     """The planted-evidence world of a name.
 
@@ -259,7 +263,8 @@ def world(name: str) -> World:
     return _WORLDS[name]
 
 
-def demo_pictures(count: int = 6, seed: int = 11) -> Sample:
+@checked(DataError)
+def demo_pictures(count: Count = 6, seed: Seed = 11) -> Sample:
     """A few pictures of the shapes world, of different classes as long as there are enough classes.
 
     Args:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from vitscope.errors import EvaluationError
 from vitscope.evaluation.board.comparison import LEVEL
 from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.board.paired_test import pictures_needed
 from vitscope.evaluation.board.statistics import Difference, rank_correlation
 from vitscope.evaluation.metric import get_metric
+from vitscope.options.door import checked
 
 
+@checked(EvaluationError)
 def protocol_rank_correlation(boards: Mapping[str, Leaderboard], metric: str) -> pd.DataFrame:
     """Kendall's τ-b between the rankings by one metric under several protocols: does the winner stay the same?
 
@@ -77,6 +80,7 @@ class Claim:
         )
 
 
+@checked(EvaluationError)
 def claim(
     boards: Mapping[str, Leaderboard],
     metric: str,

@@ -12,9 +12,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vitscope.errors import EvaluationError
 from vitscope.evaluation.board.poisson_bootstrap import RESAMPLES as POISSON_RESAMPLES
 from vitscope.evaluation.board.poisson_bootstrap import poisson_sums
 from vitscope.evaluation.metric import Finalise
+from vitscope.options.door import checked
 
 RESAMPLES = 2000
 EXACT = 100_000
@@ -140,6 +142,7 @@ def kendall(first: Sequence[float], second: Sequence[float]) -> float:
     return float((a * b).sum()) / scale if scale > 0 else float("nan")
 
 
+@checked(EvaluationError)
 def rank_correlation(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """Kendall's τ-b between several rankings of the same things.
 

@@ -16,6 +16,7 @@ from vitscope.errors import DataError, EvaluationError, PictureError
 from vitscope.evaluation.case import Box
 from vitscope.models.preparing.cells import Cells
 from vitscope.models.preparing.inputs import drawable
+from vitscope.options.door import checked
 from vitscope.pictures import MAX_PIXELS, Batch, Images, Labels, PictureSource, picture_source
 from vitscope.pictures.identity import id_of_stream
 from vitscope.pictures.read import open_file
@@ -201,6 +202,7 @@ class EvaluationSet:
             self.skipped.update(source.skipped)
 
 
+@checked(EvaluationError)
 def evaluation_set(
     images: Images,
     labels: Labels | None = None,

@@ -20,7 +20,7 @@ from vitscope.heads.pruning.cumulative_parts import ANSWERS, CumulativeSums, Hea
 from vitscope.heads.pruning.means import Replacement, check_replacement, replacement_means
 from vitscope.heads.spatial_sites import head_grid
 from vitscope.heads.table import HeadTable, merged_metadata, write_frame
-from vitscope.options.bounds import BatchSize, Count, Folder, Names, Range, Seed
+from vitscope.options.bounds import BatchSize, Count, Folder, Items, Names, Range, Seed
 from vitscope.options.door import checked
 from vitscope.pictures import Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
@@ -190,7 +190,7 @@ class CumulativePruning(HasOrigin):
 def cumulative_pruning(
     vit: Vit,
     images: Images,
-    orders: Mapping[str, Sequence[Head]] | HeadTable,
+    orders: Annotated[Mapping[str, Sequence[Head]], Items(1)] | HeadTable,
     labels: Labels | None = None,
     *,
     metrics: Names | None = None,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from vitscope.errors import MethodError
 from vitscope.methods.registry import get_method
 from vitscope.models.anatomy import Anatomy
+from vitscope.options.door import checked
 
 DEFAULT_METHOD, ITS_STAND_IN = "dart", "daam"
 
 
+@checked(MethodError)
 def default_method(anatomy: Anatomy) -> str:
     """What explains a model when no method is named: DART where it applies, else DAAM, which has a form for CNNs, too.
 

@@ -97,11 +97,8 @@ class Explanation:
     @checked(PlaceError)
     def __getitem__(self, index: int) -> Explanation:
         """The explanation of one picture, with a batch axis of one. Raises PlaceError when there is no such picture."""
-        if not -len(self) <= index < len(self):
-            raise PlaceError(
-                f"expected a picture from 0 to {len(self) - 1}, got {index}; pictures are counted from 0"
-            )
-        pick = slice(index % len(self), index % len(self) + 1)
+        place = self._place(index)
+        pick = slice(place, place + 1)
 
         def part(value: Tensor | None) -> Tensor | None:
             return None if value is None else value[pick]
@@ -112,6 +109,14 @@ class Explanation:
             part(self.classes), self.scores[pick], part(self.logits), self.layout, self.options, metadata,
             {k: v[pick] for k, v in self.extras.items()}, part(self.pictures), self.class_names, self.made,
         )  # fmt: skip
+
+    def _place(self, index: int) -> int:
+        """The place of a picture from the front. Raises PlaceError where there is none."""
+        if not -len(self) <= index < len(self):
+            raise PlaceError(
+                f"expected a picture from 0 to {len(self) - 1}, got {index}; pictures are counted from 0"
+            )
+        return index % len(self)
 
     @property
     def recipe(self) -> Recipe | None:
@@ -202,7 +207,7 @@ class Explanation:
         """
         if self.classes is None:
             return ""
-        number = int(self.classes[index])
+        number = int(self.classes[self._place(index)])
         return (
             self.class_names[number] if self.class_names and number < len(self.class_names) else str(number)
         )

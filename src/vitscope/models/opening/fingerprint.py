@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vitscope.errors import ModelError
 from vitscope.models.opening.wrappers import unwrapped
+from vitscope.options.door import checked
 
 _MIX = (-7046029254386353131, -4417276706812531889)
 """Odd 64-bit numbers (SplitMix64's increment and a multiplier of xxHash, as signed) that spread a position over all
@@ -19,6 +20,7 @@ _AT_ONCE = 1 << 24
 """Bytes whose checksum is made at once on a device."""
 
 
+@checked(ModelError)
 def fingerprint(module: nn.Module) -> str:
     """16 hexadecimal digits over names, dtypes, shapes and exact values of the state dict (BLAKE2b, 64 bits).
 

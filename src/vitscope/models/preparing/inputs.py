@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vitscope.errors import ModelError, PictureError
 from vitscope.models.preparing.preprocessor import Preprocessor
+from vitscope.options.door import checked
 from vitscope.pictures.bands import Bands, shown_channels
 from vitscope.pictures.forms import take_apart
 from vitscope.pictures.memory import check_tensors
@@ -18,6 +19,7 @@ from vitscope.pictures.read import MAX_PIXELS
 from vitscope.pictures.source import PictureSource
 
 
+@checked(ModelError)
 def to_batch(images: Any, preprocessor: Preprocessor | None, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Pictures as the model's input (B, C, H, W), float32, on the CPU or where they were.
 
@@ -47,6 +49,7 @@ def to_batch(images: Any, preprocessor: Preprocessor | None, *, max_pixels: int 
     return _stacked(ready)
 
 
+@checked(ModelError)
 def to_pictures(
     images: Any, preprocessor: Preprocessor | None, *, max_pixels: int = MAX_PIXELS
 ) -> list[Image.Image]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vitscope.errors import ModelError, nearest
 from vitscope.models.preparing.preprocessor import Preprocessor, ResizeRule
+from vitscope.options.door import checked
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -24,6 +25,7 @@ PRESETS = {"imagenet": IMAGENET, "clip": CLIP, "half": HALF}
 _KEYS = ("size", "mean", "std", "interpolation", "crop_pct", "crop_mode", "fill")
 
 
+@checked(ModelError)
 def as_preprocessor(value: Any, size: tuple[int, int] | None = None) -> Preprocessor:
     """Whatever a user may hand over as ``preprocess=``.
 

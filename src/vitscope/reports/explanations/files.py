@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
 
+from vitscope.errors import RenderingError
 from vitscope.methods import Explanation
+from vitscope.options.bounds import Range
+from vitscope.options.door import checked
 from vitscope.rendering.files import save_png
 from vitscope.reports import words
 from vitscope.reports.explanations.contents import by_method, kept_picture
@@ -24,6 +27,7 @@ PLAIN = Looks()
 """How maps are drawn where nothing else is asked for."""
 
 
+@checked(RenderingError)
 def write_maps(
     explanations: Mapping[str, Explanation],
     stem: Path,
@@ -79,6 +83,7 @@ def write_maps(
     return record
 
 
+@checked(RenderingError)
 def write_flow(
     explanation: Explanation,
     stem: Path,
@@ -86,7 +91,7 @@ def write_flow(
     picture: Image.Image | None = None,
     looks: Looks = PLAIN,
     suffix: str = ".gif",
-    seconds_per_frame: float = 0.5,
+    seconds_per_frame: Annotated[float, Range(0, 60, above=True)] = 0.5,
     strip: bool = True,
 ) -> dict[str, Any]:
     """Write the flow of one picture as an animation, and all its blocks as one PNG; returns the files by kind.

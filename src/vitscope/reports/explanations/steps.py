@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from PIL import Image
 
 from vitscope.errors import MethodError, RenderingError
 from vitscope.methods import Explanation
+from vitscope.options.bounds import Range
 from vitscope.options.door import checked
 from vitscope.rendering.maps import animation as animations
 from vitscope.rendering.maps import flow as flows
@@ -121,7 +122,7 @@ def animation(
     index: int,
     path: str | os.PathLike[str],
     *,
-    seconds_per_frame: float = 0.5,
+    seconds_per_frame: Annotated[float, Range(0, 60, above=True)] = 0.5,
     **looks: Any,
 ) -> Path:
     """Write the pictures that :func:`frames` draws as .gif, .webp or .mp4; returns the path.

@@ -10,10 +10,12 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from vitscope.errors import RenderingError
 from vitscope.evaluation.board import gallery
 from vitscope.evaluation.board.paired_test import p_in_words
 from vitscope.evaluation.board.statistics import quantiles, resampled_sums
 from vitscope.evaluation.metric import get_metric
+from vitscope.options.door import checked
 from vitscope.rendering.maps.overlay import overlay
 from vitscope.rendering.pages.page import Column, Measure, Page
 from vitscope.rendering.plots.charts import bars, curves
@@ -34,6 +36,7 @@ _HOW_TO_READ = (
 )
 
 
+@checked(RenderingError)
 def leaderboard_page(board: Leaderboard, path: str | os.PathLike[str] | None = None) -> str:
     """A leaderboard as one self-contained page: table, intervals, curves, rank correlation, worst and best pictures.
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Annotated
 
+from vitscope.errors import RenderingError
 from vitscope.evaluation import Leaderboard, get_metric, protocol_rank_correlation
+from vitscope.options.bounds import Items
+from vitscope.options.door import checked
 from vitscope.rendering.pages.page import Column, Page
 from vitscope.reports.leaderboard.cells import best_end, measured
 
 
-def protocols_page(boards: Mapping[str, Leaderboard], path: str | os.PathLike[str] | None = None) -> str:
+@checked(RenderingError)
+def protocols_page(
+    boards: Annotated[Mapping[str, Leaderboard], Items(1)], path: str | os.PathLike[str] | None = None
+) -> str:
     """One heat map per metric of how far the rankings agree over the protocols, and the values beside each other.
 
     Args:

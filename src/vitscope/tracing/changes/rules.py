@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitscope.errors import TraceError
+from vitscope.options.door import checked
+
 
 @dataclass(frozen=True)
 class AttentionRule:
@@ -61,6 +64,7 @@ class Rules:
         return self.mlp_scale != 1.0 or self.residual is not None
 
 
+@checked(TraceError)
 def constant_gate(mlp_scale: float = 1.0) -> Rules:
     """The constant-gate gradients of DART and Libra: std, attention and gates constant."""
     return Rules("constant-std", "gate", "gate", CONSTANT_ATTENTION, mlp_scale)

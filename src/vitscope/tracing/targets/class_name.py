@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vitscope.errors import TargetError, nearest
+from vitscope.errors import TargetError, TraceError, nearest
+from vitscope.options.door import checked
 from vitscope.tracing.targets.classes import ClassIndex
 from vitscope.tracing.targets.each_its_own import EachItsOwn
 from vitscope.tracing.targets.quantity import Quantity, as_quantity
@@ -59,6 +60,7 @@ class ClassName(Target):
         return f"class:{self.text}"
 
 
+@checked(TraceError)
 def by_number(target: Target, names: Sequence[str] | None, source: str = "this model") -> Target:
     """The same target with a class's name replaced by its number; other targets as they are."""
     if isinstance(target, EachItsOwn):
