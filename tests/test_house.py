@@ -36,7 +36,6 @@ LINES = 300
 LONGER = {
     "heads/pruning/prune_model.py",
     "heads/table.py",
-    "methods/explaining/explain.py",
     "methods/explaining/explanation.py",
     "methods/registry.py",
     "reports/explanations/markup.py",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from vitscope.errors import AnswerError, MethodError
-from vitscope.methods.explaining.explain import input_batches
+from vitscope.methods.explaining.inputs import input_batches
 from vitscope.methods.explaining.recipe import sizes_of
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, default_kappa

@@ -14,7 +14,7 @@ from vitscope.errors import EvaluationError
 from vitscope.evaluation.case import Case, Explainer, Subject
 from vitscope.methods import Explanation, MethodInfo, default_method, get_method
 from vitscope.methods import methods as registered
-from vitscope.methods.explaining.explain import explain_batch, resolved
+from vitscope.methods.explaining.batch import explain_batch, resolved
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import ClassIndex, Vit
 
