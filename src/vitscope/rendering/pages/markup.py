@@ -1,66 +1,27 @@
-"""HTML elements that escape whatever they are given, and pictures as data URIs."""
+"""What markup holds besides text: pictures as data URIs, and data for a page's script."""
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
+from vitscope.rendering.pages.templating import part
 
-class Html(str):
-    """Text that is markup already and is not escaped again."""
-
-
-Child = str | int | float | Html | Iterable["Child"] | None
-
-_EMPTY = frozenset({"img", "input", "meta", "link", "br", "hr", "source"})
+HERE = "vitscope.rendering.pages"
 
 
-def element(tag: str, /, *children: Child, **attributes: Any) -> Html:
-    """``<tag attributes>children</tag>``; every child that is not ``Html``, and every attribute, is escaped.
-
-    Attribute names: ``class_`` for class, ``_`` for a hyphen. ``True`` writes a bare attribute, ``None`` and
-    ``False`` write none.
-    """
-    parts = [tag]
-    for key, value in attributes.items():
-        if value is None or value is False:
-            continue
-        label = key.rstrip("_").replace("_", "-")
-        parts.append(label if value is True else f'{label}="{html.escape(str(value), quote=True)}"')
-    head = f"<{' '.join(parts)}>"
-    if tag in _EMPTY:
-        return Html(head)
-    return Html(f"{head}{join(children)}</{tag}>")
-
-
-def join(children: Iterable[Child]) -> Html:
-    """Children one after the other, escaped where they are not markup; ``None`` is nothing."""
-    parts = []
-    for child in children:
-        if child is None:
-            continue
-        if isinstance(child, Html):
-            parts.append(str(child))
-        elif isinstance(child, (str, int, float)):
-            parts.append(html.escape(str(child), quote=True))
-        else:
-            parts.append(join(child))
-    return Html("".join(parts))
-
-
-def json_block(data: Any, **attributes: Any) -> Html:
+def json_block(data: Any, class_: str | None = None) -> Markup:
     """Data for the page's script, in a block that a browser never runs; ``<`` cannot end it early."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return element("script", Html(text), type="application/json", **attributes)
+    return part(HERE, "parts.html", "json_block", Markup(text), class_)
 
 
 def short_numbers(values: Any, digits: int = 4) -> Any:

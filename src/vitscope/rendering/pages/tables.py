@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import check_colour, colourise, css_gradient, default_colour, ink_on, to_hex
-from vitscope.rendering.pages.markup import Child, Html, element
+from vitscope.rendering.pages.markup import HERE
+from vitscope.rendering.pages.templating import part
 from vitscope.rendering.typography import fixed, numeral
 
 
@@ -41,7 +43,7 @@ def table(
     *,
     caption: str = "",
     sortable: bool = True,
-) -> Html:
+) -> Markup:
     """See ``Page.table``. Raises ``RenderingError`` when a row's length differs from the columns'."""
     heads = [Column(column) if isinstance(column, str) else column for column in columns]
     for row in rows:
@@ -51,47 +53,8 @@ def table(
             )
     spans = [_span([row[index] for row in rows]) for index in range(len(heads))]
     best = [_best_value(head, [row[index] for row in rows]) for index, head in enumerate(heads)]
-    header = []
-    for head in heads:
-        label: Child = head.title
-        if sortable:
-            arrow = element("span", class_="arrow", aria_hidden="true")
-            label = element("button", head.title, arrow, type="button", title=head.hint or None)
-        classes = "number" if head.numeric else None
-        header.append(
-            element("th", label, scope="col", class_=classes, title=None if sortable else head.hint or None)
-        )
-    body = []
-    for row in rows:
-        cells = []
-        for index, cell in enumerate(row):
-            value = _number(cell)
-            classes = " ".join(
-                word
-                for word, wanted in (
-                    ("number", heads[index].numeric),
-                    ("best", value is not None and value == best[index]),
-                )
-                if wanted
-            )
-            tag, scope = ("th", "row") if index == 0 else ("td", None)
-            content = _cell(cell, spans[index])
-            cells.append(element(tag, content, class_=classes or None, data_value=value, scope=scope))
-        body.append(element("tr", cells))
-    return element(
-        "div",
-        element(
-            "table",
-            element("caption", caption) if caption else None,
-            element("thead", element("tr", header)),
-            element("tbody", body),
-            class_="data sortable" if sortable else "data",
-        ),
-        class_="table-scroll",
-        tabindex="0",
-        role="region",
-        aria_label=caption or "Table",
-    )
+    body = [[_cell(cell, heads[i], spans[i], best[i]) for i, cell in enumerate(row)] for row in rows]
+    return part(HERE, "tables.html", "table", heads, body, caption, sortable)
 
 
 def heat_table(
@@ -103,7 +66,7 @@ def heat_table(
     corner: str = "",
     signed: bool = False,
     colour: str | None = None,
-) -> Html:
+) -> Markup:
     """See ``Page.heat_map``. ``signed`` takes diverging colours with zero in the middle. The largest value of each row
     is marked; cells without a value are hatched."""
     matrix = np.asarray(values, dtype=np.float64)
@@ -123,63 +86,39 @@ def heat_table(
     for index, row_name in enumerate(row_names):
         row = matrix[index]
         top = np.nanmax(np.where(np.isfinite(row), row, -np.inf)) if row.size else np.nan
-        cells = [element("th", row_name, scope="row")]
+        cells: list[dict[str, Any] | None] = []
         for place, value in enumerate(row):
             if not math.isfinite(value):
-                cells.append(element("td", "–", class_="none", title="no value"))
+                cells.append(None)
                 continue
             shade = shades[index, place]
-            paint = f"background:{to_hex(shade)};color:{to_hex(ink_on(shade))}"
-            peak = "peak" if value == top and len(column_names) > 1 else None
             cells.append(
-                element("td", numeral(float(value), 2), style=paint, class_=peak, title=f"{value:.6g}")
+                {
+                    "paper": to_hex(shade),
+                    "ink": to_hex(ink_on(shade)),
+                    "peak": value == top and len(column_names) > 1,
+                    "title": f"{value:.6g}",
+                    "text": numeral(float(value), 2),
+                }
             )
-        rows.append(element("tr", cells))
-    head = element("tr", element("td", corner), [element("th", name, scope="col") for name in column_names])
-    return element(
-        "div",
-        element(
-            "table",
-            element("caption", caption) if caption else None,
-            element("thead", head),
-            element("tbody", rows),
-            class_="heat",
-        ),
-        colour_bar(name, numeral(low), numeral((low + high) / 2), numeral(high)),
-        class_="heat-block table-scroll",
-        tabindex="0",
-        role="region",
-        aria_label=caption or "Heat map",
-    )
+        rows.append({"name": row_name, "cells": cells})
+    bar = colour_bar(name, numeral(low), numeral((low + high) / 2), numeral(high))
+    return part(HERE, "tables.html", "heat", rows, list(column_names), caption, corner, bar)
 
 
-def colour_bar(name: str, low: str, middle: str, high: str) -> Html:
+def colour_bar(name: str, low: str, middle: str, high: str) -> Markup:
     """A horizontal colour bar with three labels."""
-    return element(
-        "div",
-        element("div", class_="ramp", style=f"background:{css_gradient(name)}"),
-        element("div", element("span", low), element("span", middle), element("span", high), class_="ends"),
-        class_="colour-bar",
-    )
+    return part(HERE, "tables.html", "colour_bar", css_gradient(name), low, middle, high)
 
 
-def share_bars(entries: Sequence[tuple[str, float]], *, marked: str | None = None) -> Html:
+def share_bars(entries: Sequence[tuple[str, float]], *, marked: str | None = None) -> Markup:
     """Names with shares between 0 and 1 as bars with percentages; the ``marked`` name is emphasised."""
     rows = []
     for name, share in entries:
         length = min(1.0, max(0.0, share)) if math.isfinite(share) else 0.0
         words = f"{100 * share:.1f} %".replace("-", "−") if math.isfinite(share) else "no value"
-        fill = element("span", class_="fill", style=f"width:{100 * length:.2f}%")
-        rows.append(
-            element(
-                "li",
-                element("span", name, class_="name"),
-                element("span", words, class_="share"),
-                element("span", fill, class_="track", aria_hidden="true"),
-                class_="marked" if name == marked else None,
-            )
-        )
-    return element("ol", rows, class_="shares")
+        rows.append({"name": name, "words": words, "width": f"{100 * length:.2f}", "marked": name == marked})
+    return part(HERE, "tables.html", "shares", rows)
 
 
 def _number(cell: Any) -> float | None:
@@ -204,17 +143,19 @@ def _span(cells: Sequence[Any]) -> float:
     return max(sizes) if min(sizes) >= max(sizes) / 500 else 0.0
 
 
-def _cell(cell: Any, span: float) -> Child:
+def _cell(cell: Any, column: Column, span: float, best: float | None) -> dict[str, Any]:
+    """What the template shows of a cell: its text (None for no value), interval, number to sort by, classes."""
+    value = _number(cell)
+    found = [("number", column.numeric), ("best", value is not None and value == best)]
+    classes = " ".join(word for word, wanted in found if wanted) or None
+    shown: dict[str, Any] = {"value": value, "classes": classes, "interval": None, "measure": False}
     if isinstance(cell, Measure):
-        interval = None
         low, high = cell.low, cell.high
         if low is not None and high is not None and math.isfinite(low) and math.isfinite(high):
-            words = f"{fixed(low, span)} to {fixed(high, span)}"
-            interval = element("span", words, class_="interval")
-        return [element("span", fixed(cell.value, span)), interval]
-    number = _number(cell)
-    if number is not None:
-        return str(cell) if isinstance(cell, (int, np.integer)) else fixed(number, span)
+            shown["interval"] = f"{fixed(low, span)} to {fixed(high, span)}"
+        return {**shown, "text": fixed(cell.value, span), "measure": True}
+    if value is not None:
+        return {**shown, "text": str(cell) if isinstance(cell, (int, np.integer)) else fixed(value, span)}
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return element("span", "–", title="no value")
-    return cell if isinstance(cell, Html) else str(cell)
+        return {**shown, "text": None}
+    return {**shown, "text": cell if isinstance(cell, Markup) else str(cell)}

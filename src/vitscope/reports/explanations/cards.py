@@ -89,6 +89,7 @@ def _flow(method: str, explanation: Explanation, index: int) -> CardFlow:
         words.step_places(kind, count, first),
         scaling=words.flow_scaling(method),
         extent=explanation.extent,
+        step=kind,
     )
 
 

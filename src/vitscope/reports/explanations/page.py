@@ -13,11 +13,15 @@ from PIL import Image
 from vitscope.errors import RenderingError
 from vitscope.methods import Explanation
 from vitscope.options.door import checked
-from vitscope.rendering.pages.markup import Html, element, photo_uri
-from vitscope.rendering.pages.page import Page, metadata_list
+from vitscope.rendering.pages.markup import photo_uri
+from vitscope.rendering.pages.page import Page
+from vitscope.rendering.pages.templating import part
+from vitscope.reports.explanations.card_markup import card_markup
 from vitscope.reports.explanations.cards import card, method_summaries, model_facts
 from vitscope.reports.explanations.contents import by_method
 from vitscope.reports.explanations.records import Card, MethodSummary
+
+HERE, TEMPLATE = "vitscope.reports", "explanations.html"
 
 
 @dataclass(frozen=True)
@@ -71,20 +75,18 @@ class Report:
 
     def page(self) -> Page:
         """The report as a page under construction."""
-        from vitscope.reports.explanations.markup import picture_card
-
         page = Page(self.title, self.subtitle, styles=["report.css"], scripts=["report.js"], contents=False)
         if self.notes:
-            page.add(element("ul", [element("li", note) for note in self.notes], class_="notes"))
+            page.add(part(HERE, TEMPLATE, "notes", self.notes))
         if self.metadata:
-            page.add(metadata_list(self.metadata))
-        page.add(_toolbar(), _index(self.pictures))
-        for number, picture in enumerate(self.pictures, start=1):
-            page.add(picture_card(picture, number))
+            page.metadata(self.metadata)
+        page.add(part(HERE, TEMPLATE, "toolbar"))
+        if len(self.pictures) > 1:
+            page.add(part(HERE, TEMPLATE, "index", [_link(each) for each in self.pictures]))
+        for number, each in enumerate(self.pictures):
+            page.add(card_markup(each, number))
         if self.methods:
-            page.section("Methods").add(
-                element("div", [_method(method) for method in self.methods], class_="methods")
-            )
+            page.section("Methods").add(part(HERE, TEMPLATE, "methods", self.methods))
         if self.commands:
             page.section("Commands that made this report").commands(list(self.commands))
         if self.next_steps:
@@ -143,60 +145,7 @@ def page(
     return Report.of(cards, given, first, title=title, subtitle=subtitle).page().finish(path)
 
 
-def _toolbar() -> Html:
-    """How all maps of the page are shown; hidden where no script runs."""
-    views = [("overlay", "Overlay"), ("map", "Map"), ("photo", "Picture")]
-    radios = [
-        element(
-            "label",
-            element("input", type="radio", name="view", value=value, checked=value == "overlay"),
-            element("span", words),
-        )
-        for value, words in views
-    ]
-    return element(
-        "form",
-        element("fieldset", element("legend", "View"), radios, class_="segments"),
-        element(
-            "label",
-            "Strength",
-            element("input", type="range", name="strength", min=10, max=100, value=65, step=5),
-            class_="strength",
-        ),
-        element("label", element("input", type="checkbox", name="smooth"), "Smooth", class_="smooth"),
-        element("span", "Point at a map to read its values.", class_="hint"),
-        class_="toolbar",
-        aria_label="How maps are shown",
-    )
-
-
-def _index(pictures: Sequence[Card]) -> Html | None:
-    if len(pictures) < 2:
-        return None
-    links = [
-        element(
-            "li",
-            element(
-                "a",
-                element("img", src=photo_uri(entry.picture, 96), alt="", width=48, height=48),
-                element("span", entry.predictions[0][0] if entry.predictions else entry.name),
-                href=f"#picture-{number}",
-                title=entry.name,
-            ),
-        )
-        for number, entry in enumerate(pictures, start=1)
-    ]
-    return element("nav", element("ol", links), class_="index", aria_label="Pictures")
-
-
-def _method(method: MethodSummary) -> Html:
-    details = [
-        element("div", element("dt", key), element("dd", str(value))) for key, value in method.details.items()
-    ]
-    name = element("code", method.name) if method.name != method.title else None
-    return element(
-        "article",
-        element("h3", method.title, " ", name),
-        element("p", method.description) if method.description else None,
-        element("dl", details) if details else None,
-    )
+def _link(entry: Card) -> dict[str, str]:
+    """What the index of the page shows of a card."""
+    words = entry.predictions[0][0] if entry.predictions else entry.name
+    return {"name": entry.name, "words": words, "source": photo_uri(entry.picture, 96)}

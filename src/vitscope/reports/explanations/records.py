@@ -34,7 +34,8 @@ class CardMap:
 class CardFlow:
     """One method's map after every block: ``values`` (L, h, w) raw.
 
-    ``labels`` name the steps and ``places`` also say among which they are ("block 3 of 0–11"), one per step.
+    ``step`` is what a map stands for ("block", "stage"), ``labels`` name the steps and ``places`` also say among which
+    they are ("block 3 of 0–11"), one per step.
     ``accumulated`` says that each map holds all steps so far, so that what a step adds can be shown as a share.
     """
 
@@ -47,6 +48,7 @@ class CardFlow:
     accumulated: bool = True
     note: str = ""
     extent: Extent = WHOLE
+    step: str = "block"
 
 
 @dataclass(frozen=True)
