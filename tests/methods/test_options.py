@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import pytest
@@ -17,9 +15,6 @@ from tests.methods.written import small_vit
 from tests.zoo import inputs, open_zoo
 from vitscope.errors import MethodError
 from vitscope.methods import get_method
-from vitscope.options.bounds import Block, Head, Patch, Range
-from vitscope.options.declared import declared_options
-from vitscope.options.kinds import Refused
 
 INFOS = {info.name: info for info in vs.methods()}
 OPTIONS = [(name, option) for name, info in INFOS.items() for option in info.declared]
@@ -232,38 +227,6 @@ def test_the_outermost_accepted_values_give_finite_maps(vit, images):
                     given = {**quick, option: value}
                     maps = vs.explain(vit, images, name, 3, keep_pictures=False, **given).maps
                     assert torch.isfinite(maps).all(), (name, option, value)
-
-
-def test_a_method_of_ones_own_declares_as_the_package_does():
-    def own(
-        trace: vs.Trace,
-        *,
-        sharpness: Annotated[float, Range(0, 4)] = 1.0,
-        block: Annotated[int, Block(from_end=True)] = -1,
-        head: Annotated[int, Head()] | None = None,
-        patch: Annotated[int, Patch()] = 0,
-        mode: Literal["soft", "hard"] = "soft",
-        plain=3,
-        rate: float = 1.0,
-        anything: Path | None = None,
-    ) -> vs.Relevance:
-        raise NotImplementedError
-
-    found = declared_options(own)
-    assert {name: option.accepts() for name, option in found.items()} == {
-        "sharpness": "a number from 0 to 4",
-        "block": "a block of the model, from 0, negative from the end",
-        "head": "a head of the model, from 0 or None",
-        "patch": "a patch of the picture, row by row, from 0",
-        "mode": "'soft' or 'hard'",
-        "plain": "a whole number",
-        "rate": "a finite number",
-        "anything": "a Path or None",
-    }
-    assert found["rate"].check(-3) == -3.0 and found["anything"].check(Path("x")) == Path("x")
-    for value in (float("inf"), float("nan"), 10**400, "1"):
-        with pytest.raises(Refused):
-            found["rate"].check(value)
 
 
 def test_options_of_several_methods_go_to_those_that_have_them(vit, images):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ import numpy as np
 import pytest
 import torch
 
+import vitscope as vs
 from tests.options.calls import BASES, NOT_CALLED, SLOW, Given, given
+from vitscope import heads
 from vitscope.errors import VitscopeError
+from vitscope.methods.memory_bank import MemoryBank
 from vitscope.options.declared import option_of
 from vitscope.options.kinds import Refused
 
@@ -95,3 +99,26 @@ def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> str | None
     except Exception as error:
         return f"raw {type(error).__name__}: {error}"
     return None
+
+
+RESULTS = (
+    vs.Explanation, vs.Leaderboard, heads.HeadTable, heads.Agreement, heads.StrengthProfile, heads.PartialPruning,
+    heads.CumulativePruning, heads.PatternAtlas, heads.PatternMapping, heads.MapSample, MemoryBank,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", RESULTS, ids=lambda kind: kind.__name__)
+def test_results_are_saved_loaded_and_merged_with_what_fits(kind: Any) -> None:
+    empty = object.__new__(kind)  # a wrong argument is refused before the result is looked at
+    for value in (None, 5, 1.5, "", b"x", [], object(), ["x"]):
+        for name, call in (("save", partial(kind.save, empty)), ("load", kind.load)):
+            said = _call(call, {next(iter(inspect.signature(call).parameters)): value})
+            assert said is not None and not said.startswith("raw") and f"{name}() expected" in said, (
+                name,
+                value,
+            )
+        if hasattr(kind, "merge"):
+            with pytest.raises(
+                VitscopeError, match=rf"merge\(\) expected others as an? {kind.__name__}, got"
+            ):
+                kind.merge(empty, value)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vitscope.errors import OutputError, nearest
+from vitscope.errors import OutputError, StorageError, nearest
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.heads.pruning.change_metrics import METRICS
@@ -299,6 +299,7 @@ class HeadTable(HasOrigin):
         origin = self.origin.join(*(other.origin for other in others))
         return HeadTable(values, self.pictures, {**metadata, **self.metadata}, origin)
 
+    @checked(HeadsError)
     def merge(self, *others: HeadTable) -> HeadTable:
         """Join the tables of shards of a data set.
 
@@ -357,7 +358,8 @@ class HeadTable(HasOrigin):
         return write_frame(self.per_picture() if long else self.to_pandas(), path, self.metadata)
 
     @classmethod
-    def load(cls, path: str | Path) -> HeadTable:
+    @checked(StorageError)
+    def load(cls, path: FilePath) -> HeadTable:
         """Read a per-picture Parquet file that :meth:`save` wrote; its rows may be in any order.
 
         Args:
@@ -407,7 +409,7 @@ def _nan_mean(values: NDArray[Any]) -> NDArray[np.float64]:
     return result
 
 
-def write_frame(frame: pd.DataFrame, path: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
+def write_frame(frame: pd.DataFrame, path: FilePath, metadata: Mapping[str, Any] | None = None) -> Path:
     """Write a table about heads for other programs: .parquet, with its metadata as note, or .csv; returns its path."""
     return tables.export(path, frame, {"metadata": metadata or {}})
 

@@ -8,7 +8,6 @@ kept: what is explained later does not know of it unless it is passed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vitscope.errors import AnswerError, MethodError
+from vitscope.errors import AnswerError, MethodError, OutputError, StorageError
 from vitscope.methods.explaining.inputs import input_batches
 from vitscope.methods.explaining.recipe import sizes_of
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, default_kappa
-from vitscope.options.bounds import BatchSize
+from vitscope.options.bounds import BatchSize, FilePath
 from vitscope.options.door import checked
 from vitscope.pictures import Images
 from vitscope.progress import CountedStage, Progress
@@ -90,13 +89,15 @@ class Calibration:
     def _repr_html_(self) -> str:
         return as_table(self.describe(), self.to_pandas())
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    @checked(OutputError)
+    def save(self, path: FilePath) -> Path:
         """Write it to one JSON file; returns its path. Raises OutputError when it cannot be written."""
         numbers = {name: getattr(self, name) for name in ("kappa", "relevance", "score", "pictures")}
         return documents.save(path, KIND, {**numbers, "recipe": self.recipe.to_dict()})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Calibration:
+    @checked(StorageError)
+    def load(cls, path: FilePath) -> Calibration:
         """Read what :meth:`save` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
         note = documents.load(path, KIND)
         with decoding(path, KIND):

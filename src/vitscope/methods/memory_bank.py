@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vitscope.errors import AnswerError, MethodError, OutputError, RecipeError
+from vitscope.errors import AnswerError, MethodError, OutputError, RecipeError, StorageError
 from vitscope.options.bounds import BatchSize, FilePath
 from vitscope.options.door import checked
 from vitscope.pictures import Images, Labels, picture_source
@@ -65,6 +64,7 @@ class MemoryBank:
         names = ("features", "labels", "label_names", "fingerprint")
         return {name: getattr(self, name) for name in names}
 
+    @checked(RecipeError)
     def merge(self, *others: MemoryBank) -> MemoryBank:
         """The bank of these pictures and those of the others, one after the other.
 
@@ -161,7 +161,8 @@ class MemoryBank:
         return tensors.save(path, KIND, arrays, note)
 
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> MemoryBank:
+    @checked(StorageError)
+    def load(path: FilePath) -> MemoryBank:
         """Read what ``save`` wrote. Raises StorageError for a damaged file, or one of another kind or version."""
         arrays, note = tensors.load(path, KIND)
         with decoding(path, KIND):

@@ -70,4 +70,9 @@ def open_model(
         output=None if output is None else parse_path(output),
         probability=probability,
     )
-    return Vit(loaded, device=device, precision=precision, overrides=overrides)
+    vit = Vit(loaded, device=device, precision=precision, overrides=overrides)
+    if pooling is not None and not set(pooling.split("+")) <= {"class", "distillation", "mean", "attention"}:
+        vit.anatomy_for(
+            vit.image_size
+        )  # a name of prefix tokens: refused now where there are none of that name
+    return vit

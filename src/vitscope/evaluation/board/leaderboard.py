@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from vitscope.errors import EvaluationError, OutputError, StorageError
 from vitscope.evaluation.board import encoding, merging
 from vitscope.evaluation.board.comparison import Comparison
 from vitscope.evaluation.board.intervals import Intervals
 from vitscope.evaluation.board.records import Board, unknown
 from vitscope.evaluation.board.statistics import Difference, Interval, rank_correlation
 from vitscope.evaluation.metric import get_metric
+from vitscope.options.bounds import Folder
+from vitscope.options.door import checked
 from vitscope.shown import drawn_by
 from vitscope.storage import files, folders, tables
 from vitscope.storage.recipe import require_same_kind
@@ -226,6 +229,7 @@ class Leaderboard(Board):
         require_same_kind(self, others)
         return reduce(merging.join, others, self)
 
+    @checked(EvaluationError)
     def merge(self, *others: Leaderboard) -> Leaderboard:
         """The leaderboard of several shards of one data set: equal to that of the whole. Merge many at once.
 
@@ -243,7 +247,8 @@ class Leaderboard(Board):
         require_same_kind(self, others)
         return merging.merge((self, *others))
 
-    def save(self, folder: str | Path) -> Path:
+    @checked(OutputError)
+    def save(self, folder: Folder) -> Path:
         """Write the board into a folder, with leaderboard.parquet and per_image.parquet for other programs.
 
         A board that is there is replaced.
@@ -265,7 +270,8 @@ class Leaderboard(Board):
         return folders.save(place, encoding.KIND, parts, note)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Leaderboard:
+    @checked(StorageError)
+    def load(cls, folder: Folder) -> Leaderboard:
         """Read a board that :meth:`save` wrote, without pictures and maps.
 
         Args:

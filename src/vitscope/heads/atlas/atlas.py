@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitscope.errors import OutputError, StorageError
 from vitscope.heads.atlas.autoencoder import MapAutoencoder
 from vitscope.heads.atlas.canonical import from_hellinger
 from vitscope.heads.atlas.clustering import Clustering
@@ -223,7 +224,8 @@ class PatternAtlas(HasOrigin):
         """The sampled maps as a table, see ``maps``."""
         return self.maps.copy()
 
-    def save(self, folder: str | Path) -> Path:
+    @checked(OutputError)
+    def save(self, folder: Folder) -> Path:
         """Write the atlas into a folder; an atlas that is there is replaced.
 
         Args:
@@ -266,7 +268,8 @@ class PatternAtlas(HasOrigin):
         return folders.save(folder, KIND, parts, note)
 
     @classmethod
-    def load(cls, folder: str | Path) -> PatternAtlas:
+    @checked(StorageError)
+    def load(cls, folder: Folder) -> PatternAtlas:
         """Read an atlas that :meth:`save` wrote.
 
         Args:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from vitscope.errors import OutputError
+from vitscope.errors import OutputError, StorageError
 from vitscope.heads.atlas.mixing import head_mixes
 from vitscope.heads.atlas.sampling import MapSample, arrays_of, merged_places, note_of, sample_from
 from vitscope.heads.errors import HeadsError
@@ -91,6 +91,7 @@ class PatternMapping(HasOrigin):
     def _repr_html_(self) -> str:
         return as_table(self, self.heads)
 
+    @checked(HeadsError)
     def merge(self, *others: PatternMapping) -> PatternMapping:
         """Join the mappings of shards of a data set: the same maps as a mapping of all pictures.
 
@@ -137,7 +138,8 @@ class PatternMapping(HasOrigin):
         return tensors.save(path, KIND, arrays, {"patterns": self.names, **note_of(self.sample)})
 
     @classmethod
-    def load(cls, path: str | Path) -> PatternMapping:
+    @checked(StorageError)
+    def load(cls, path: FilePath) -> PatternMapping:
         """Read what :meth:`save` wrote as .safetensors.
 
         Args:

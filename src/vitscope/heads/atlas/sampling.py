@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitscope.errors import OutputError
+from vitscope.errors import OutputError, StorageError
 from vitscope.heads.atlas.bottom_k import smallest
 from vitscope.heads.atlas.features import uniform_features
 from vitscope.heads.atlas.records import HeadMeans, ModelRecord
@@ -173,7 +173,8 @@ class MapSample(HasOrigin):
         return tensors.save(path, KIND, arrays_of(self), note_of(self))
 
     @classmethod
-    def load(cls, path: str | Path) -> MapSample:
+    @checked(StorageError)
+    def load(cls, path: FilePath) -> MapSample:
         """Read what :meth:`save` wrote.
 
         Args:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vitscope.errors import OutputError, StorageError
 from vitscope.heads.distance.hops import Distance, grid_geometry
 from vitscope.heads.distance.profiles import uniform_profiles
 from vitscope.heads.distance.strength_parts import SCALARS, StrengthSums
@@ -26,7 +27,7 @@ from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, heads_recip
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.rankings.correlation import spearman
 from vitscope.heads.table import merged_metadata
-from vitscope.options.bounds import BatchSize, Folder
+from vitscope.options.bounds import BatchSize, FilePath, Folder
 from vitscope.options.door import checked
 from vitscope.pictures import Images, picture_source
 from vitscope.progress import CountedStage, Progress
@@ -94,6 +95,7 @@ class StrengthProfile(HasOrigin):
         """Standard deviation over pictures (with n − 1) of every profile by name, (L, H, ...); NaN for one picture."""
         return {name: moments.spread().numpy() for name, moments in self.moments.items()}
 
+    @checked(HeadsError)
     def merge(self, *others: StrengthProfile) -> StrengthProfile:
         """Join the profiles of shards of a data set: means and spreads are those of the whole.
 
@@ -230,7 +232,8 @@ class StrengthProfile(HasOrigin):
         )
         return (self.blocks[low[0]], int(low[1])), (self.blocks[high[0]], int(high[1]))
 
-    def save(self, path: str | Path) -> Path:
+    @checked(OutputError)
+    def save(self, path: FilePath) -> Path:
         """Write everything to one safetensors file.
 
         Args:
@@ -260,7 +263,8 @@ class StrengthProfile(HasOrigin):
         return tensors.save(path, KIND, arrays, note)
 
     @classmethod
-    def load(cls, path: str | Path) -> StrengthProfile:
+    @checked(StorageError)
+    def load(cls, path: FilePath) -> StrengthProfile:
         """Read what :meth:`save` wrote.
 
         Args:

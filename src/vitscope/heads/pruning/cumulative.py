@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, check_labels_of, heads_recipe
@@ -20,7 +21,7 @@ from vitscope.heads.pruning.cumulative_parts import ANSWERS, CumulativeSums, Hea
 from vitscope.heads.pruning.means import Replacement, check_replacement, replacement_means
 from vitscope.heads.spatial_sites import head_grid
 from vitscope.heads.table import HeadTable, merged_metadata, write_frame
-from vitscope.options.bounds import BatchSize, Count, Folder, Items, Names, Range, Seed
+from vitscope.options.bounds import BatchSize, Count, FilePath, Folder, Items, Names, Range, Seed
 from vitscope.options.door import checked
 from vitscope.pictures import Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
@@ -71,6 +72,7 @@ class CumulativePruning(HasOrigin):
     sums: ExactSum = field(default_factory=ExactSum)
     origin: Origin = field(default_factory=Origin)
 
+    @checked(HeadsError)
     def merge(self, *others: CumulativePruning) -> CumulativePruning:
         """Join the curves of shards of a data set.
 
@@ -134,7 +136,8 @@ class CumulativePruning(HasOrigin):
             )
         return pd.DataFrame(rows).sort_values("area", ascending=False, ignore_index=True)
 
-    def save(self, path: str | Path) -> Path:
+    @checked(OutputError)
+    def save(self, path: FilePath) -> Path:
         """Write the curves as .parquet (can be loaded, with the orders) or as .csv.
 
         Args:
@@ -159,7 +162,8 @@ class CumulativePruning(HasOrigin):
         return tables.save(path, self.curves, KIND, note)
 
     @classmethod
-    def load(cls, path: str | Path) -> CumulativePruning:
+    @checked(StorageError)
+    def load(cls, path: FilePath) -> CumulativePruning:
         """Read a .parquet file that :meth:`save` wrote.
 
         Args:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vitscope.errors import OutputError
+from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.heads.table import write_frame
@@ -107,6 +107,7 @@ class JointEffect(HasOrigin):
     def _repr_html_(self) -> str:
         return as_table(self, self.to_pandas())
 
+    @checked(HeadsError)
     def merge(self, *others: JointEffect) -> JointEffect:
         """Join the effects of shards of a data set.
 
@@ -155,7 +156,8 @@ class JointEffect(HasOrigin):
         return tensors.save(path, KIND, arrays, note)
 
     @classmethod
-    def load(cls, path: str | Path) -> JointEffect:
+    @checked(StorageError)
+    def load(cls, path: FilePath) -> JointEffect:
         """Read what :meth:`save` wrote as .safetensors.
 
         Args:

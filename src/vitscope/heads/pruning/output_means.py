@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from vitscope.errors import OutputError
+from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
@@ -60,6 +60,7 @@ class MeanOutputs(HasOrigin):
         """(L, H, d) or (L, H, N, d), float32 on the CPU; bit-identical in any order of the pictures."""
         return (self.sums.value() / max(1, len(self.pictures))).float()
 
+    @checked(HeadsError)
     def merge(self, *others: MeanOutputs) -> MeanOutputs:
         """Join the means of shards of a data set, bit-identical to those of the whole.
 
@@ -116,7 +117,8 @@ class MeanOutputs(HasOrigin):
         return tensors.save(path, KIND, arrays, {"pictures": self.pictures, **self.origin.note()})
 
     @classmethod
-    def load(cls, path: str | Path) -> MeanOutputs:
+    @checked(StorageError)
+    def load(cls, path: FilePath) -> MeanOutputs:
         """Read what :meth:`save` wrote as .safetensors.
 
         Args:

@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.heads.table import check_once, merged_metadata, picture_rows, write_frame
+from vitscope.options.bounds import FilePath
+from vitscope.options.door import checked
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import require_same_kind
@@ -55,6 +58,7 @@ class PartialPruning(HasOrigin):
     metadata: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
 
+    @checked(HeadsError)
     def merge(self, *others: PartialPruning) -> PartialPruning:
         """Join the curves of shards of a data set.
 
@@ -148,7 +152,8 @@ class PartialPruning(HasOrigin):
         }
         return pd.DataFrame({**columns, **{name: array.reshape(-1) for name, array in self.values.items()}})
 
-    def save(self, path: str | Path) -> Path:
+    @checked(OutputError)
+    def save(self, path: FilePath) -> Path:
         """Write .parquet (per picture; can be loaded) or .csv (the curves).
 
         Args:
@@ -173,7 +178,8 @@ class PartialPruning(HasOrigin):
         return tables.save(path, self.per_picture(), KIND, note)
 
     @classmethod
-    def load(cls, path: str | Path) -> PartialPruning:
+    @checked(StorageError)
+    def load(cls, path: FilePath) -> PartialPruning:
         """Read a .parquet file that :meth:`save` wrote; its rows may be in any order.
 
         Args:

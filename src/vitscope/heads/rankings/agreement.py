@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin
 from vitscope.heads.rankings.bootstrap import Resample, correlations, head_means, resampled_means
 from vitscope.heads.rankings.correlation import STATISTICS, Correlation, rank_heads, rank_ranges
 from vitscope.heads.table import HeadTable, write_frame
-from vitscope.options.bounds import Count, Names, Seed
+from vitscope.options.bounds import Count, FilePath, Names, Seed
 from vitscope.options.door import check, checked
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tables, tensors
@@ -74,6 +75,7 @@ class Agreement(HasOrigin):
         """The recipe, content ids and skipped pictures of the scores."""
         return Origin() if self.table is None else self.table.origin
 
+    @checked(HeadsError)
     def merge(self, *others: Agreement) -> Agreement:
         """Join the agreements of shards of a data set; correlations and intervals are computed again.
 
@@ -156,7 +158,8 @@ class Agreement(HasOrigin):
         chosen = [self._index(name) for name in (names or self.names)]
         return rank_ranges(self.ranks[chosen], [self.names[place] for place in chosen])
 
-    def save(self, path: str | Path) -> Path:
+    @checked(OutputError)
+    def save(self, path: FilePath) -> Path:
         """Write everything to one safetensors file (ending added when missing), or the pairs alone as .csv or .parquet
         for other programs; returns its path."""
         if Path(path).suffix in (".csv", tables.ENDING):
@@ -183,7 +186,8 @@ class Agreement(HasOrigin):
         return tensors.save(path, KIND, arrays, note)
 
     @classmethod
-    def load(cls, path: str | Path) -> Agreement:
+    @checked(StorageError)
+    def load(cls, path: FilePath) -> Agreement:
         """Read what :meth:`save` wrote as .safetensors.
 
         Raises StorageError for a damaged file, or one of another kind.

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitscope.errors import OutputError, PlaceError, RecipeError
+from vitscope.errors import OutputError, PlaceError, RecipeError, StorageError
 from vitscope.models.anatomy import TokenLayout
 from vitscope.models.preparing.cells import Cells
 from vitscope.options.bounds import FilePath
@@ -132,6 +132,7 @@ class Explanation:
             truth["targets"] = truth_digest(keys, self.metadata["targets"])
         return replace(self.made, pictures=pictures_digest(keys, ids), count=len(self), truth=truth)
 
+    @checked(RecipeError)
     def merge(self, *others: Explanation) -> Explanation:
         """Join explanations of different pictures that were made in the same way, in the given order.
 
@@ -337,7 +338,8 @@ class Explanation:
         return tensors.save(path, KIND, arrays, note)
 
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> Explanation:
+    @checked(StorageError)
+    def load(path: FilePath) -> Explanation:
         """Read an explanation that :meth:`save` wrote.
 
         Args:
