@@ -183,3 +183,13 @@ def test_json_is_the_only_thing_on_standard_output(shell: Shell, shapes: list[Pa
     result = shell("explain", shapes[0], *MODEL, "--method", "rollout", "--out", tmp_path, "--json")
     assert json.loads(result.out)["weights"]
     assert result.out.startswith("{") and result.out.rstrip().endswith("}")
+
+
+def test_shell_and_python_draw_the_same(shell: Shell, shapes: list[Path], tmp_path: Path) -> None:
+    given = (*MODEL, "--method", "dart", "--out", tmp_path, "--json")
+    drawn = shell("explain", shapes[0], *given).document["pictures"][0]
+    moved = shell("flow", shapes[0], *given).document["pictures"][0]
+    mine = vs.explain(vs.open_model("bundled/shapes"), shapes[0], "dart")
+    with Image.open(drawn["maps"]["dart"]["overlay"]) as overlay, Image.open(moved["strip"]) as strip:
+        assert np.array_equal(np.asarray(overlay), np.asarray(mine.overlay()))
+        assert np.array_equal(np.asarray(strip), np.asarray(mine.strip()))

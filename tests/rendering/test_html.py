@@ -55,7 +55,7 @@ def test_any_text_comes_back_as_it_was(reader: type, text: str, key: str) -> Non
     read = reader(table([Column(text, hint=text)], [[text]]))
     [head], [cell] = (read.of(tag) for tag in ("button", "tbody"))
     if "\0" not in text and "\r" not in text:
-        assert head["title"] == text or not text
+        assert head.get("title", "") == text
         assert text in read.texts or not text
     assert not cell and len(read.of("th")) == 2
     block = json_block({key: [text, "</script>"]})

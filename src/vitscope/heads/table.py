@@ -17,6 +17,7 @@ from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.heads.pruning.change_metrics import METRICS
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
+from vitscope.shown import drawn_by
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import require_same_kind
@@ -71,6 +72,10 @@ class HeadTable(HasOrigin):
         L, H = self.shape
         metrics = f"{len(self.values)} metric{'s' * (len(self.values) != 1)}"
         return f"<HeadTable: {L} blocks x {H} heads, {metrics}, {len(self.pictures)} pictures>"
+
+    def _repr_html_(self) -> str:
+        text: str = drawn_by("heads.notebook", "table_html")(self)
+        return text
 
     @property
     def metrics(self) -> list[str]:

@@ -299,6 +299,5 @@ class Leaderboard(Board):
         return text
 
     def _repr_html_(self) -> str:
-        wide = self.to_pandas().pivot(index="method", columns="metric", values="value")
-        table = wide.reindex(index=self.names, columns=self.metrics)
-        return str(table.to_html(na_rep="n/a", float_format="{:.3g}".format))
+        text: str = drawn_by("leaderboard.notebook", "leaderboard_html")(self)
+        return text

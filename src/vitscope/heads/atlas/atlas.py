@@ -29,6 +29,7 @@ from vitscope.options.bounds import BatchSize, Count, Folder, Seed
 from vitscope.options.door import checked
 from vitscope.pictures import Images
 from vitscope.progress import Progress
+from vitscope.shown import drawn_by
 from vitscope.storage import folders, tables, tensors
 from vitscope.storage.notes import decoding
 from vitscope.tracing import Vit
@@ -116,6 +117,10 @@ class PatternAtlas(HasOrigin):
 
     def __repr__(self) -> str:
         return f"<PatternAtlas: {len(self.codes)} maps in {len(self.patterns)} patterns, coded by {self.coder_name}>"
+
+    def _repr_html_(self) -> str:
+        text: str = drawn_by("heads.notebook", "atlas_html")(self)
+        return text
 
     @property
     def verdict(self) -> str:

@@ -31,6 +31,7 @@ from vitscope.options.bounds import BatchSize, FilePath, Folder
 from vitscope.options.door import checked
 from vitscope.pictures import Images, picture_source
 from vitscope.progress import CountedStage, Progress
+from vitscope.shown import drawn_by
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import require_same_kind
@@ -141,6 +142,10 @@ class StrengthProfile(HasOrigin):
         L, H, K = self["mass"].shape
         grid = "x".join(map(str, self.grid))
         return f"<StrengthProfile: {L} blocks x {H} heads, {K} hops on {grid}, {len(self.pictures)} pictures>"
+
+    def _repr_html_(self) -> str:
+        text: str = drawn_by("heads.notebook", "strength_html")(self)
+        return text
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         """The mean over pictures of one profile, (L, H, ...). Raises HeadsError when there is none of this name."""

@@ -25,6 +25,7 @@ from vitscope.options.bounds import BatchSize, Count, FilePath, Folder, Items, N
 from vitscope.options.door import checked
 from vitscope.pictures import Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
+from vitscope.shown import drawn_by
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import require_same_kind
@@ -71,6 +72,10 @@ class CumulativePruning(HasOrigin):
     pictures: tuple[str, ...] = ()
     sums: ExactSum = field(default_factory=ExactSum)
     origin: Origin = field(default_factory=Origin)
+
+    def _repr_html_(self) -> str:
+        text: str = drawn_by("heads.notebook", "cumulative_html")(self)
+        return text
 
     @checked(HeadsError)
     def merge(self, *others: CumulativePruning) -> CumulativePruning:

@@ -17,6 +17,7 @@ from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.heads.table import check_once, merged_metadata, picture_rows, write_frame
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
+from vitscope.shown import drawn_by
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import require_same_kind
@@ -57,6 +58,10 @@ class PartialPruning(HasOrigin):
     pictures: tuple[str, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
+
+    def _repr_html_(self) -> str:
+        text: str = drawn_by("heads.notebook", "partial_html")(self)
+        return text
 
     @checked(HeadsError)
     def merge(self, *others: PartialPruning) -> PartialPruning:

@@ -24,6 +24,7 @@ from vitscope.heads.table import HeadTable, write_frame
 from vitscope.options.bounds import Count, FilePath, Names, Seed
 from vitscope.options.door import check, checked
 from vitscope.progress import CountedStage, Progress
+from vitscope.shown import drawn_by
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import require_same_kind
@@ -107,6 +108,10 @@ class Agreement(HasOrigin):
     def __repr__(self) -> str:
         statistics = ", ".join(self.matrices)
         return f"<Agreement of {len(self.names)} head scores: {statistics}, {self.pictures} pictures>"
+
+    def _repr_html_(self) -> str:
+        text: str = drawn_by("heads.notebook", "agreement_html")(self)
+        return text
 
     def correlation(self, first: str, second: str, statistic: str = "spearman") -> Correlation:
         """One rank correlation with its 95 % interval.

@@ -20,7 +20,7 @@ from vitscope.rendering.maps.overlay import overlay
 from vitscope.rendering.pages.page import Column, Measure, Page
 from vitscope.rendering.plots.charts import bars, curves
 from vitscope.reports import words
-from vitscope.reports.leaderboard.cells import best_end, measured
+from vitscope.reports.leaderboard.cells import best_end, ends, measured
 
 if TYPE_CHECKING:
     from vitscope.evaluation.board.leaderboard import Leaderboard
@@ -130,14 +130,14 @@ def _metric(made: Page, board: Leaderboard, metric: str) -> None:
         return
     best, controls = board.best(metric), [record.name for record in board.methods if record.control]
     values = [intervals[name].value for name in shown]
-    ends = [_ends(intervals[name]) for name in shown]
+    between = [ends(intervals[name]) for name in shown]
 
     def draw(theme: str) -> Figure:
         return bars(
             shown,
             values,
-            [low for low, _ in ends],
-            [high for _, high in ends],
+            [low for low, _ in between],
+            [high for _, high in between],
             title=metric,
             label={True: "higher is better", False: "lower is better", None: "described, not ranked"}[
                 info.higher_is_better
@@ -237,13 +237,6 @@ def _pictures(made: Page, board: Leaderboard) -> None:
             caption = f"{title}: {key}, {metric} {values[key]:.3g}"
             entries.append((drawn, f"map of {name} on {key}", caption))
         made.figures(entries)
-
-
-def _ends(interval: Any) -> tuple[float, float]:
-    """Interval ends that hold the value: a percentile interval of a skewed sample may just miss it."""
-    if interval.low != interval.low:
-        return interval.value, interval.value
-    return min(interval.low, interval.value), max(interval.high, interval.value)
 
 
 def _mean(curve: CurveRecord) -> np.ndarray:
