@@ -18,8 +18,11 @@ from vitscope.evaluation.metric_state import Metric
 from vitscope.heads.atlas.atlas import Pattern
 from vitscope.heads.atlas.autoencoder import MapAutoencoder
 from vitscope.heads.atlas.clustering import Clustering
+from vitscope.heads.atlas.mapping import without_maps
 from vitscope.heads.atlas.principal import PrincipalCoder
-from vitscope.heads.moments import Moments
+from vitscope.heads.atlas.records import HeadMeans, ModelRecord
+from vitscope.heads.moments import ExactSum, Moments
+from vitscope.methods.calibration import Calibration
 from vitscope.methods.memory_bank import MemoryBank
 from vitscope.models.anatomy import TokenLayout
 from vitscope.models.preparing.cells import Cells
@@ -170,6 +173,44 @@ def board() -> Leaderboard:
     )  # fmt: skip
 
 
+def calibration() -> Calibration:
+    made = Recipe("calibrate", {"fingerprint": "0123"}, {"way": "by hand"}, "top1", count=16)
+    return Calibration(0.53, 3.25, 1 / 3, 16, made)
+
+
+def joint() -> heads.JointEffect:
+    sides = [
+        {
+            name: floats(3, seed=seed + i).astype(np.float32)
+            for i, name in enumerate(("js_divergence", "flip"))
+        }
+        for seed in (0, 5)
+    ]
+    return heads.JointEffect(((0, 1), (2, 0)), sides[0], sides[1], ("c", "a", "b"))
+
+
+def means() -> heads.MeanOutputs:
+    sums = ExactSum(torch.from_numpy(floats(2, 3, 4)), torch.from_numpy(floats(2, 3, 4, seed=1)) * 1e-17)
+    return heads.MeanOutputs(sums, ("c", "a", "b"))
+
+
+def sample() -> heads.MapSample:
+    root = torch.from_numpy(np.abs(floats(2, 5, 5)))
+    return heads.MapSample(
+        torch.from_numpy(floats(3, 5, 5)).half(), torch.from_numpy(floats(3, 4, 4)).half(),
+        floats(3, 12).astype(np.float32), np.array([0, 0, 0]), np.array([1, 0, 1]), np.array([0, 0, 1]),
+        np.array([0, 0, 0]), np.array([5, 9, -(2**62)]), ("a", "b"), (ModelRecord("m", "0123", (2, 3), (0, 1), 1, 2),),
+        (HeadMeans(np.array([0, 1]), np.array([0, 0]), ExactSum(root, root * 1e-17), 2),), 2,
+    )  # fmt: skip
+
+
+def mapping() -> heads.PatternMapping:
+    codes, distances = floats(3, 2).astype(np.float32), np.abs(floats(3)).astype(np.float32)
+    return heads.PatternMapping(
+        without_maps(sample()), np.array([0, 1, 1]), distances, codes, ("row", "column")
+    )
+
+
 def pruned() -> torch.nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -188,6 +229,11 @@ def save_pruned(module: torch.nn.Module, folder: Path) -> Path:
 KINDS = [
     SavedKind("explanation", explanation, lambda e, p: e.save(p / "e"), Explanation.load),
     SavedKind("memory bank", bank, lambda b, p: b.save(p / "b"), MemoryBank.load),
+    SavedKind("calibration", calibration, lambda c, p: c.save(p / "c.json"), Calibration.load),
+    SavedKind("joint effect", joint, lambda j, p: j.save(p / "j"), heads.JointEffect.load),
+    SavedKind("mean head outputs", means, lambda m, p: m.save(p / "m"), heads.MeanOutputs.load),
+    SavedKind("sample of maps", sample, lambda s, p: s.save(p / "s"), heads.MapSample.load),
+    SavedKind("pattern mapping", mapping, lambda m, p: m.save(p / "m"), heads.PatternMapping.load),
     SavedKind("head table", table, lambda t, p: t.save(p / "t.parquet"), heads.HeadTable.load),
     SavedKind("strength profile", strength, lambda s, p: s.save(p / "s"), heads.StrengthProfile.load),
     SavedKind("agreement", agreement, lambda a, p: a.save(p / "a"), heads.Agreement.load),

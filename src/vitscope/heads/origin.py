@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vitscope.heads.errors import HeadsError
 from vitscope.pictures import PictureSource
+from vitscope.shown import as_table
 from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
 from vitscope.tracing import Vit
 from vitscope.tracing.recipe import library_versions, model_identity
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,14 @@ class HasOrigin:
     """A result that knows what it was made of."""
 
     origin: Origin
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The result as a table."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows where nothing better is drawn: the first rows of the table."""
+        return as_table(self, self.to_pandas())
 
     @property
     def recipe(self) -> Recipe:

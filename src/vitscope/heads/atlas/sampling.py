@@ -22,7 +22,6 @@ from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
-from vitscope.shown import as_table
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import require_same_kind
@@ -101,7 +100,6 @@ class MapSample(HasOrigin):
         """The features of uniform attention on each model's grid, (models, 12) float32."""
         return np.stack([uniform_features(record.grid).numpy() for record in self.models]).astype(np.float32)
 
-    @checked(HeadsError)
     def merge(self, *others: MapSample) -> MapSample:
         """Join the samples of shards of a data set: the same maps as a sample of all pictures.
 
@@ -153,9 +151,6 @@ class MapSample(HasOrigin):
     def __repr__(self) -> str:
         models = ", ".join(record.name for record in self.models)
         return f"<MapSample: {len(self)} maps of {len(self.picture_names)} pictures by {models}>"
-
-    def _repr_html_(self) -> str:
-        return as_table(self, self.to_pandas())
 
     @checked(OutputError)
     def save(self, path: FilePath) -> Path:
@@ -334,8 +329,9 @@ def sample_from(arrays: Mapping[str, Tensor], note: Mapping[str, Any]) -> MapSam
     counts = {len(pooled), len(offsets), len(features), *map(len, places)}
     if len(counts) > 1:
         raise ValueError("it has not one row per map")
-    if len(means) != len(records):
-        raise ValueError("it has not the means of every model")
+    shapes = [(len(m.block), len(m.head), len(m.total.high), len(m.total.low)) for m in means]
+    if len(means) != len(records) or any(len(set(shape)) > 1 for shape in shapes):
+        raise ValueError("it has not the means of every head")
     if len(places[0]) and (_most(places[0]) >= len(records) or _most(places[1]) >= len(names)):
         raise ValueError("it has maps of other models or pictures")
     model, picture, block, head, rank = places

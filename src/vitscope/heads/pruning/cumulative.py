@@ -39,7 +39,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CumulativePruning(HasOrigin):
     """What remains of the model's answers while more and more heads are removed.
 
@@ -108,6 +108,12 @@ class CumulativePruning(HasOrigin):
         curves = _with_means(self.curves, sums, len(pictures))
         metadata = merged_metadata(*(part.metadata for part in parts))
         return CumulativePruning(curves, self.orders, metadata, pictures, sums, origin)
+
+    def __repr__(self) -> str:
+        orders = ", ".join(dict.fromkeys(self.curves["order"]))
+        return (
+            f"<CumulativePruning: orders {orders}, {len(self.curves)} steps, {len(self.pictures)} pictures>"
+        )
 
     def to_pandas(self) -> pd.DataFrame:
         """The curves: one row per order, repetition and number of removed heads."""

@@ -17,7 +17,6 @@ from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.heads.table import write_frame
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
-from vitscope.shown import as_table
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import require_same_kind
@@ -103,9 +102,6 @@ class JointEffect(HasOrigin):
             for name in self.metrics
         ]
         return pd.concat(frames, ignore_index=True)
-
-    def _repr_html_(self) -> str:
-        return as_table(self, self.to_pandas())
 
     @checked(HeadsError)
     def merge(self, *others: JointEffect) -> JointEffect:

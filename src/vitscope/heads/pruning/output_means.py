@@ -18,7 +18,6 @@ from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.heads.table import write_frame
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
-from vitscope.shown import as_table
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import require_same_kind
@@ -94,9 +93,6 @@ class MeanOutputs(HasOrigin):
         places = np.indices(tuple(norms.shape)).reshape(norms.dim(), -1)
         columns: dict[str, Any] = dict(zip(names, places, strict=True))
         return pd.DataFrame({**columns, "norm": norms.flatten().numpy()})
-
-    def _repr_html_(self) -> str:
-        return as_table(self, self.to_pandas())
 
     @checked(OutputError)
     def save(self, path: FilePath) -> Path:

@@ -27,7 +27,7 @@ PLACE = ("picture", "step", "part", "k")
 """Columns that say whose numbers a row holds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PartialPruning(HasOrigin):
     """What changes when parts of one head's attention are removed, per picture.
 
@@ -94,6 +94,13 @@ class PartialPruning(HasOrigin):
             tuple(key for part in parts for key in part.pictures),
             merged_metadata(*(part.metadata for part in parts)),
             origin,
+        )
+
+    def __repr__(self) -> str:
+        metrics, pictures = len(self.values), len(self.pictures)
+        return (
+            f"<PartialPruning of head {self.block}.{self.head}: {len(self.steps)} steps, {metrics} metrics, "
+            f"{pictures} pictures>"
         )
 
     def curve(self, part: str, metric: str) -> pd.DataFrame:

@@ -6,7 +6,7 @@ Compared are pruning metrics, GMAR weights, DAAM's share per head, first-order s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -283,9 +283,11 @@ def agree(
         raise HeadsError(f"expected at least two scores to compare, got {len(names)}; name two or more")
     # Bootstrap draws are positions: sorted by key, they are of the same pictures in any order.
     ordered = table.only(sorted(table.pictures)) if len(set(table.pictures)) == len(table.pictures) else table
-    table = HeadTable(
-        {name: ordered[name] for name in names}, ordered.pictures, table.metadata, ordered.origin
-    )
+    how = {"scores": list(names), "resample": resample, "rounds": rounds, "seed": seed}
+    made = ordered.recipe
+    recipe = replace(made, analysis="agreement", options={**made.options, **how})
+    values_of = {name: ordered[name] for name in names}
+    table = HeadTable(values_of, ordered.pictures, table.metadata, replace(ordered.origin, recipe=recipe))
     values = np.stack([table[name] for name in names]).astype(np.float64)  # (M, n, L, H)
     flat = values.reshape(len(names), values.shape[1], -1)
     pairs = len(names) * (len(names) - 1) // 2
