@@ -20,7 +20,6 @@ from vitscope.options.door import checked
 from vitscope.shown import drawn_by
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import require_same_kind
 
 KIND = "head table"
 PLACE = ("picture", "block", "head")
@@ -273,6 +272,7 @@ class HeadTable(HasOrigin):
         values = {name: array[chosen] for name, array in self.values.items()}
         return HeadTable(values, tuple(wanted), self.metadata, replace(self.origin, ids=ids))
 
+    @checked(HeadsError)
     def join(self, *others: HeadTable) -> HeadTable:
         """Join tables of other metrics of the same pictures, side by side.
 
@@ -283,10 +283,8 @@ class HeadTable(HasOrigin):
             A table of all metrics, the pictures in this table's order.
 
         Raises:
-            RecipeError: Something that is no head table.
             HeadsError: A table of other pictures or heads, or a metric that is in two of them.
         """
-        require_same_kind(self, others)
         values = dict(self.values)
         for other in others:
             if set(other.pictures) != set(self.pictures) or other.shape != self.shape:
@@ -318,7 +316,6 @@ class HeadTable(HasOrigin):
             RecipeError: The tables were made in different ways; the message says what differs.
             HeadsError: A picture is in two of them, or their metrics differ.
         """
-        require_same_kind(self, others)
         parts = (self, *others)
         origin = self.origin.merge(*(other.origin for other in others), what="head tables")
         check_disjoint((part.pictures for part in parts), "head tables")

@@ -19,7 +19,7 @@ from vitscope.progress import CountedStage, Progress
 from vitscope.shown import as_table
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import Recipe, pictures_digest, require_same_kind
+from vitscope.storage.recipe import Recipe, pictures_digest
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import library_versions, model_identity
@@ -75,7 +75,6 @@ class MemoryBank:
         Example:
             ``first.merge(second).save("bank")``
         """
-        require_same_kind(self, others)
         parts = (self, *others)
         made = [part.made for part in parts if part.made is not None]
         if len(made) < len(parts) or any(len(part.keys) != len(part) for part in parts):

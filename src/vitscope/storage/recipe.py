@@ -141,17 +141,6 @@ class Recipe:
             )
 
 
-def require_same_kind(result: object, others: Iterable[object]) -> None:
-    """Raise RecipeError unless all results are of one kind, so that they can be merged or joined."""
-    for other in others:
-        if type(other) is not type(result):
-            shown = repr(other)
-            raise RecipeError(
-                f"expected another {type(result).__name__}, got {shown if len(shown) <= 60 else shown[:57] + '...'} "
-                f"({type(other).__name__}); results of one kind go together"
-            )
-
-
 def pictures_digest(keys: Iterable[str], contents: Iterable[str]) -> str:
     """Digest of a set of pictures by their names and content ids, in any order; those of disjoint sets add up.
 

@@ -20,7 +20,6 @@ from vitscope.options.bounds import Folder
 from vitscope.options.door import checked
 from vitscope.shown import drawn_by
 from vitscope.storage import files, folders, tables
-from vitscope.storage.recipe import require_same_kind
 
 
 @dataclass(repr=False)
@@ -213,6 +212,7 @@ class Leaderboard(Board):
         ranked = [m for m in (metrics or self.metrics) if get_metric(m).higher_is_better is not None]
         return rank_correlation({metric: self.by(metric).oriented() for metric in ranked})
 
+    @checked(EvaluationError)
     def join(self, *others: Leaderboard) -> Leaderboard:
         """Other methods or metrics of the same pictures under the same protocol, in one table.
 
@@ -224,9 +224,7 @@ class Leaderboard(Board):
 
         Raises:
             EvaluationError: The protocols differ, or a score is in two of them.
-            RecipeError: Something that is no leaderboard.
         """
-        require_same_kind(self, others)
         return reduce(merging.join, others, self)
 
     @checked(EvaluationError)
@@ -242,9 +240,7 @@ class Leaderboard(Board):
         Raises:
             EvaluationError: Protocols differ in more than the pictures, methods or metrics differ, or a picture is
                 in two shards.
-            RecipeError: Something that is no leaderboard.
         """
-        require_same_kind(self, others)
         return merging.merge((self, *others))
 
     @checked(OutputError)

@@ -23,7 +23,6 @@ from vitscope.options.door import checked
 from vitscope.shown import as_table
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import require_same_kind
 
 KIND = "pattern mapping"
 
@@ -105,7 +104,6 @@ class PatternMapping(HasOrigin):
             RecipeError: Another atlas, model or other options; the message says what differs.
             HeadsError: A picture is in two of them.
         """
-        require_same_kind(self, others)
         parts = (self, *others)
         together, chosen = merged_places([part.sample for part in parts], "pattern mappings")
         if any(part.names != self.names for part in others):

@@ -24,7 +24,6 @@ from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import require_same_kind
 
 KIND = "sample of maps"
 Form = Literal["pooled", "offset"]
@@ -100,6 +99,7 @@ class MapSample(HasOrigin):
         """The features of uniform attention on each model's grid, (models, 12) float32."""
         return np.stack([uniform_features(record.grid).numpy() for record in self.models]).astype(np.float32)
 
+    @checked(HeadsError)
     def merge(self, *others: MapSample) -> MapSample:
         """Join the samples of shards of a data set: the same maps as a sample of all pictures.
 
@@ -113,9 +113,9 @@ class MapSample(HasOrigin):
             RecipeError: They were made in different ways; the message says what differs.
             HeadsError: A picture is in two of them, or they are of other models.
         """
-        require_same_kind(self, others)
         return merge_samples([self, *others])
 
+    @checked(HeadsError)
     def join(self, *others: MapSample) -> MapSample:
         """Join the samples of several models (other grids, other numbers of heads); pictures of equal key are one.
 
@@ -128,7 +128,6 @@ class MapSample(HasOrigin):
         Raises:
             RecipeError: Something that is no sample.
         """
-        require_same_kind(self, others)
         if not others:
             return self
         samples = (self, *others)

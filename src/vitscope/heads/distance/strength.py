@@ -34,7 +34,6 @@ from vitscope.progress import CountedStage, Progress
 from vitscope.shown import drawn_by
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import require_same_kind
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 
@@ -110,7 +109,6 @@ class StrengthProfile(HasOrigin):
             RecipeError: They were made in different ways; the message says what differs.
             HeadsError: A picture is in two of them, or they are of other blocks or grids.
         """
-        require_same_kind(self, others)
         parts = (self, *others)
         origin = self.origin.merge(*(other.origin for other in others), what="strength profiles")
         check_disjoint((part.pictures for part in parts), "strength profiles")

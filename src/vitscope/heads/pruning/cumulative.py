@@ -28,7 +28,6 @@ from vitscope.progress import CountedStage, Progress
 from vitscope.shown import drawn_by
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import require_same_kind
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity
@@ -92,7 +91,6 @@ class CumulativePruning(HasOrigin):
                 differs.
             HeadsError: A picture is in two of them, or one has no pictures.
         """
-        require_same_kind(self, others)
         parts = (self, *others)
         origin = self.origin.merge(*(other.origin for other in others), what="cumulative prunings")
         check_disjoint((part.pictures for part in parts), "cumulative prunings")

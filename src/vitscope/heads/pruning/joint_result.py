@@ -19,7 +19,6 @@ from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import require_same_kind
 
 KIND = "joint effect"
 Values = Mapping[str, NDArray[np.float32]]
@@ -118,7 +117,6 @@ class JointEffect(HasOrigin):
                 differs.
             HeadsError: A picture is in two of them, or their metrics differ.
         """
-        require_same_kind(self, others)
         parts = (self, *others)
         origin = self.origin.merge(*(other.origin for other in others), what="joint effects")
         check_disjoint((part.pictures for part in parts), "joint effects")

@@ -20,7 +20,6 @@ from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import require_same_kind
 
 KIND = "mean head outputs"
 
@@ -73,7 +72,6 @@ class MeanOutputs(HasOrigin):
             RecipeError: They were made in different ways; the message says what differs.
             HeadsError: A picture is in two of them, or their shapes differ.
         """
-        require_same_kind(self, others)
         parts = (self, *others)
         origin = self.origin.merge(*(other.origin for other in others), what=KIND)
         check_disjoint((part.pictures for part in parts), KIND)

@@ -20,7 +20,6 @@ from vitscope.options.door import checked
 from vitscope.shown import drawn_by
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import require_same_kind
 
 KIND = "partial pruning"
 PLACE = ("picture", "step", "part", "k")
@@ -77,7 +76,6 @@ class PartialPruning(HasOrigin):
             RecipeError: They were made in different ways; the message says what differs.
             HeadsError: A picture is in two of them, or they are of other heads, steps or metrics.
         """
-        require_same_kind(self, others)
         parts = (self, *others)
         origin = self.origin.merge(*(other.origin for other in others), what="dissections of a head")
         check_disjoint((part.pictures for part in parts), "dissections")

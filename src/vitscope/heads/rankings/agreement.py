@@ -27,7 +27,6 @@ from vitscope.progress import CountedStage, Progress
 from vitscope.shown import drawn_by
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import require_same_kind
 
 KIND = "agreement"
 SIDES = ("value", "low", "high")
@@ -90,7 +89,6 @@ class Agreement(HasOrigin):
             RecipeError: The scores were made in different ways; the message says what differs.
             HeadsError: A picture is in two of them, scores or bootstrap differ, or scores per picture were not kept.
         """
-        require_same_kind(self, others)
         tables = [part.table for part in (self, *others) if part.table is not None]
         if len(tables) <= len(others):
             raise HeadsError(

@@ -21,7 +21,7 @@ from vitscope.options.door import checked
 from vitscope.shown import drawn_by
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
-from vitscope.storage.recipe import Recipe, pictures_digest, require_same_kind, truth_digest
+from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
 from vitscope.tracing import ClassIndex
 
 if TYPE_CHECKING:
@@ -146,7 +146,6 @@ class Explanation:
             RecipeError: They differ in model, method, option or target (the message names it), or a picture is in
                 two of them.
         """
-        require_same_kind(self, others)
         parts = (self, *others)
         recipes = [part.recipe for part in parts]
         if any(recipe is None for recipe in recipes):
