@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
@@ -20,13 +20,20 @@ from vitscope.models.preparing.published import as_preprocessor, pair
 from vitscope.models.sources import checkpoint_folder
 from vitscope.models.sources.module import from_module
 from vitscope.models.sources.registry import Request, Weights, sources
+from vitscope.options.bounds import File
 from vitscope.options.door import checked
 from vitscope.storage.paths import typed_path
+
+NamedModel = Annotated[
+    str | os.PathLike[str] | nn.Module,
+    File("the name of a model such as timm/NAME, the path of its folder or file, or an nn.Module"),
+]
+"""What :func:`load_model` opens."""
 
 
 @checked(ModelError)
 def load_model(
-    name_or_module: str | os.PathLike[str] | nn.Module,
+    name_or_module: NamedModel,
     *,
     weights: Weights | None = None,
     image_size: int | tuple[int, int] | None = None,

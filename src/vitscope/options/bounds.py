@@ -119,7 +119,7 @@ class Patch(Place):
 
 @dataclass(frozen=True)
 class File:
-    """A path, or an object of the annotated class in its place; an empty text is none."""
+    """A path or a name, or an object of the annotated class in its place; an empty text is none."""
 
     what: str
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitscope.errors import ModelError
-from vitscope.models.load import load_model
+from vitscope.models.load import NamedModel, load_model
 from vitscope.options.bounds import Precision
 from vitscope.options.door import checked
 from vitscope.tracing.calls.callers_switches import unaffected
@@ -22,7 +22,7 @@ from vitscope.tracing.vit import Vit
 @checked(ModelError)
 @unaffected
 def open_model(
-    model: str | os.PathLike[str] | nn.Module,
+    model: NamedModel,
     *,
     weights: str | os.PathLike[str] | Mapping[str, Tensor] | None = None,
     image_size: int | tuple[int, int] | None = None,

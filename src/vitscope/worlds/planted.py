@@ -7,14 +7,14 @@ else varies (size, place, turn, colour, ground, number and kinds of distractors)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from vitscope.errors import DataError, nearest
-from vitscope.options.bounds import Count, Seed
+from vitscope.options.bounds import Count, Range, Seed
 from vitscope.options.door import checked
 from vitscope.worlds.painting import MARKS
 from vitscope.worlds.scenes import SIZE, Draws, Recipe, draw_scenes
@@ -138,7 +138,7 @@ class World:
         return same[labels]
 
     @checked(DataError)
-    def sample(self, count: Count, seed: Seed = 0) -> Sample:
+    def sample(self, count: Count, seed: Annotated[int, Range(0, 2**63 - 1)] = 0) -> Sample:
         """Draw pictures with their truth: the same for the same seed on every machine.
 
         A longer sample begins with the pictures of a shorter one. Labels are balanced: every run of len(classes)
@@ -154,10 +154,6 @@ class World:
         Raises:
             DataError: count below 1, or a negative seed.
         """
-        if count < 1 or seed < 0:
-            raise DataError(
-                f"A sample needs count >= 1 and seed >= 0, not count={count}, seed={seed}; give other numbers"
-            )
         draws = Draws(tuple(_WORLDS).index(self.name), seed)
         rounds = -(-count // len(self.classes))
         order = draws.random("order", rounds, len(self.classes)).argsort(axis=1, kind="stable")

@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from vitscope.errors import EvaluationError
 from vitscope.evaluation.board.poisson_bootstrap import RESAMPLES as POISSON_RESAMPLES
 from vitscope.evaluation.board.poisson_bootstrap import poisson_sums
 from vitscope.evaluation.metric import Finalise
+from vitscope.options.bounds import ReadLater
 from vitscope.options.door import checked
 
 RESAMPLES = 2000
@@ -142,8 +144,11 @@ def kendall(first: Sequence[float], second: Sequence[float]) -> float:
     return float((a * b).sum()) / scale if scale > 0 else float("nan")
 
 
+Value = Annotated[float, ReadLater("a number, NaN where there is none")]
+
+
 @checked(EvaluationError)
-def rank_correlation(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+def rank_correlation(scores: Mapping[str, Mapping[str, Value]]) -> pd.DataFrame:
     """Kendall's τ-b between several rankings of the same things.
 
     Args:
