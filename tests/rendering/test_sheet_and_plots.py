@@ -80,12 +80,15 @@ def test_matplotlib_state_of_the_process_is_not_used() -> None:
 
 def test_head_matrix_paints_each_head_where_it_is() -> None:
     values = np.array([[0.0, 1.0, 2.0], [3.0, 4.0, 8.0]])
-    figure = head_matrix(values, numbers=False)
+    figure = head_matrix(values, numbers=False, block_labels=["0", "1"], head_labels=["0", "1", "2"])
     [picture] = figure.axes[0].images
     shown = np.asarray(picture.get_array())
     for (row, column), value in np.ndenumerate(values):
         assert shown[row, column].tolist() == lookup_table("viridis")[round(255 * value / 8)].tolist()
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["1", "2"]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["0", "1"]
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["0", "1", "2"]
+    with pytest.raises(RenderingError, match="3 labels"):
+        head_matrix(values, head_labels=["0"])
     assert {"0", "4", "8"} <= set(texts(figure))  # the colour bar's ends and middle
 
 

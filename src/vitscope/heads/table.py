@@ -73,8 +73,7 @@ class HeadTable(HasOrigin):
         return f"<HeadTable: {L} blocks x {H} heads, {metrics}, {len(self.pictures)} pictures>"
 
     def _repr_html_(self) -> str:
-        text: str = drawn_by("heads.notebook", "table_html")(self)
-        return text
+        return str(drawn_by("heads.notebook", "table_html")(self))
 
     @property
     def metrics(self) -> list[str]:

@@ -295,5 +295,4 @@ class Leaderboard(Board):
         return text
 
     def _repr_html_(self) -> str:
-        text: str = drawn_by("leaderboard.notebook", "leaderboard_html")(self)
-        return text
+        return str(drawn_by("leaderboard.notebook", "leaderboard_html")(self))

@@ -119,8 +119,7 @@ class PatternAtlas(HasOrigin):
         return f"<PatternAtlas: {len(self.codes)} maps in {len(self.patterns)} patterns, coded by {self.coder_name}>"
 
     def _repr_html_(self) -> str:
-        text: str = drawn_by("heads.notebook", "atlas_html")(self)
-        return text
+        return str(drawn_by("heads.notebook", "atlas_html")(self))
 
     @property
     def verdict(self) -> str:

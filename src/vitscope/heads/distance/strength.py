@@ -142,8 +142,7 @@ class StrengthProfile(HasOrigin):
         return f"<StrengthProfile: {L} blocks x {H} heads, {K} hops on {grid}, {len(self.pictures)} pictures>"
 
     def _repr_html_(self) -> str:
-        text: str = drawn_by("heads.notebook", "strength_html")(self)
-        return text
+        return str(drawn_by("heads.notebook", "strength_html")(self))
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         """The mean over pictures of one profile, (L, H, ...). Raises HeadsError when there is none of this name."""

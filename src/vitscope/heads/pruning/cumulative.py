@@ -73,8 +73,7 @@ class CumulativePruning(HasOrigin):
     origin: Origin = field(default_factory=Origin)
 
     def _repr_html_(self) -> str:
-        text: str = drawn_by("heads.notebook", "cumulative_html")(self)
-        return text
+        return str(drawn_by("heads.notebook", "cumulative_html")(self))
 
     @checked(HeadsError)
     def merge(self, *others: CumulativePruning) -> CumulativePruning:

@@ -59,8 +59,7 @@ class PartialPruning(HasOrigin):
     origin: Origin = field(default_factory=Origin)
 
     def _repr_html_(self) -> str:
-        text: str = drawn_by("heads.notebook", "partial_html")(self)
-        return text
+        return str(drawn_by("heads.notebook", "partial_html")(self))
 
     @checked(HeadsError)
     def merge(self, *others: PartialPruning) -> PartialPruning:

@@ -108,8 +108,7 @@ class Agreement(HasOrigin):
         return f"<Agreement of {len(self.names)} head scores: {statistics}, {self.pictures} pictures>"
 
     def _repr_html_(self) -> str:
-        text: str = drawn_by("heads.notebook", "agreement_html")(self)
-        return text
+        return str(drawn_by("heads.notebook", "agreement_html")(self))
 
     def correlation(self, first: str, second: str, statistic: str = "spearman") -> Correlation:
         """One rank correlation with its 95 % interval.

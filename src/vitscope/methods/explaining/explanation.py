@@ -302,8 +302,7 @@ class Explanation:
         return text
 
     def _repr_html_(self) -> str:
-        text: str = drawn_by("explanations.notebook", "explanation_html")(self)
-        return text
+        return str(drawn_by("explanations.notebook", "explanation_html")(self))
 
     # ---- on disk ---------------------------------------------------------------------------------------------
     @checked(OutputError)
