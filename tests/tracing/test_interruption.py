@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -31,11 +32,13 @@ PLACES = int(os.environ.get("VITSCOPE_TEST_PLACES", "40"))
 DELICATE = tuple(
     f"/vitscope/{name}.py"
     for name in (
-        "interruption", "tracing/guard", "tracing/scope", "tracing/exclusion", "tracing/caller", "tracing/multihead",
-        "tracing/function_modes", "tracing/recomputing", "evaluation/footprint",
+        "interruption", "tracing/calls/guard", "tracing/calls/scope", "tracing/calls/exclusion",
+        "tracing/calls/callers_switches", "tracing/interception/multihead",
+        "tracing/interception/function_modes", "tracing/calls/recomputing", "evaluation/running/footprint",
     )
 )  # fmt: skip
 """Where things are set up and put back."""
+assert all((Path(vs.__file__).parent / name.removeprefix("/vitscope/")).is_file() for name in DELICATE)
 
 WATCHED = (
     "/vitscope/",
@@ -120,7 +123,7 @@ class _AtLine:
         return "went through"
 
 
-FOOTPRINT = ("/evaluation/footprint.py",)
+FOOTPRINT = ("/evaluation/running/footprint.py",)
 """A thread that watches the memory begins and ends there."""
 
 
