@@ -23,6 +23,7 @@ RUNNABLE = [
     REPOSITORY / "docs" / "text-encoders.md",
     REPOSITORY / "docs" / "files.md",
     REPOSITORY / "docs" / "pictures.md",
+    REPOSITORY / "docs" / "reports.md",
 ]
 NEEDS = {
     "examples/text_encoder.py": "transformers",
