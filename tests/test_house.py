@@ -32,10 +32,9 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCE = REPOSITORY / "src" / "vitscope"
-LINES = 300
+LINES = 315
+"""About 300 lines."""
 LONGER = {
-    "heads/pruning/prune_model.py",
-    "heads/table.py",
     "methods/explaining/explanation.py",
     "methods/registry.py",
 }

@@ -36,6 +36,7 @@ ALLOWED = {
     "class_names.py:_imagenet_table": PURE,
     "registry.py:_SOURCES": REGISTRIES,
     "colour.py:lookup_table": PURE,
+    "templating.py:environment": PURE,
     "typography.py:font": PURE,
     "exclusion.py:_waiting": "who waits for a model that another thread uses",
     "exclusion.py:_working": "which models are in use",

@@ -15,10 +15,10 @@ import torch
 from vitscope import Explanation, Leaderboard, Protocol, heads
 from vitscope.evaluation.board.records import CurveRecord, MethodRecord
 from vitscope.evaluation.metric_state import Metric
-from vitscope.heads.atlas.atlas import Pattern
 from vitscope.heads.atlas.autoencoder import MapAutoencoder
 from vitscope.heads.atlas.clustering import Clustering
 from vitscope.heads.atlas.mapping import without_maps
+from vitscope.heads.atlas.pattern_names import Pattern
 from vitscope.heads.atlas.principal import PrincipalCoder
 from vitscope.heads.atlas.records import HeadMeans, ModelRecord
 from vitscope.heads.moments import ExactSum, Moments

@@ -6,15 +6,17 @@ any ViT, and the agreement between head scores.
 
 from __future__ import annotations
 
-from vitscope.heads.atlas.atlas import Pattern, PatternAtlas
+from vitscope.heads.atlas.atlas import PatternAtlas
 from vitscope.heads.atlas.autoencoder import AutoencoderOptions
 from vitscope.heads.atlas.collecting import collect_maps
 from vitscope.heads.atlas.fitting import fit_atlas
 from vitscope.heads.atlas.mapping import PatternMapping
+from vitscope.heads.atlas.pattern_names import Pattern
 from vitscope.heads.atlas.patterns import patterns
 from vitscope.heads.atlas.sampling import MapSample
 from vitscope.heads.atlas.shuffled_weights import null_mixes, shuffled_module
-from vitscope.heads.distance.strength import StrengthProfile, strength
+from vitscope.heads.distance.strength import strength
+from vitscope.heads.distance.strength_profile import StrengthProfile
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.pruning.change_metrics import METRICS, MetricInfo
 from vitscope.heads.pruning.cumulative import CumulativePruning, cumulative_pruning
@@ -26,13 +28,8 @@ from vitscope.heads.pruning.means import mean_outputs
 from vitscope.heads.pruning.output_means import MeanOutputs
 from vitscope.heads.pruning.partial import partial_pruning
 from vitscope.heads.pruning.partial_curves import PartialPruning
-from vitscope.heads.pruning.prune_model import (
-    attention_modules,
-    heads_to_remove,
-    load_pruned,
-    prune_module,
-    save_pruned,
-)
+from vitscope.heads.pruning.prune_model import attention_modules, heads_to_remove, prune_module
+from vitscope.heads.pruning.pruned_file import load_pruned, save_pruned
 from vitscope.heads.rankings.agreement import Agreement, agree
 from vitscope.heads.rankings.scores import SCORES, agreement, head_scores
 from vitscope.heads.table import HeadTable

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from vitscope.errors import OutputError, StorageError, nearest
+from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
+from vitscope.heads.frames import check_once, merged_metadata, picture_rows, write_frame
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.heads.pruning.change_metrics import METRICS
+from vitscope.heads.values import HeadValues, Values
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
 from vitscope.shown import drawn_by
@@ -24,11 +25,10 @@ from vitscope.storage.notes import decoding
 KIND = "head table"
 PLACE = ("picture", "block", "head")
 """Columns that say whose numbers a row holds."""
-Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True, repr=False)
-class HeadTable(HasOrigin):
+class HeadTable(HeadValues, HasOrigin):
     """Numbers for every (block, head), per picture and aggregated, with how they were made.
 
     Args:
@@ -53,19 +53,8 @@ class HeadTable(HasOrigin):
         (1, 2, 2)
     """
 
-    values: Mapping[str, Values]
-    pictures: tuple[str, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
-
-    def __post_init__(self) -> None:
-        shapes = {array.shape[1:] for array in self.values.values()}
-        counts = {array.shape[0] for array in self.values.values()}
-        if not self.values or len(shapes) != 1 or counts != {len(self.pictures)}:
-            raise HeadsError(
-                f"expected arrays (pictures, blocks, heads) of one shape for {len(self.pictures)} pictures, got "
-                f"{sorted({a.shape for a in self.values.values()})}; build the table from one sweep"
-            )
 
     def __repr__(self) -> str:
         L, H = self.shape
@@ -74,108 +63,6 @@ class HeadTable(HasOrigin):
 
     def _repr_html_(self) -> str:
         return str(drawn_by("heads.notebook", "table_html")(self))
-
-    @property
-    def metrics(self) -> list[str]:
-        """The names of the metrics."""
-        return list(self.values)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The number of blocks L and of heads H."""
-        array = next(iter(self.values.values()))
-        return int(array.shape[1]), int(array.shape[2])
-
-    @checked(HeadsError)
-    def __getitem__(self, metric: str) -> Values:
-        """The values of one metric, (n, L, H) float32.
-
-        Raises HeadsError with the nearest names when there is no such metric.
-        """
-        if metric not in self.values:
-            near = ", ".join(nearest(metric, self.values))
-            raise HeadsError(f"expected a metric of this table, got {metric!r}; the nearest names are {near}")
-        return self.values[metric]
-
-    @checked(HeadsError)
-    def mean(self, metric: str) -> NDArray[np.float64]:
-        """Mean over pictures, (L, H) in the metric's own unit, NaN where nothing was measured.
-
-        Args:
-            metric: A metric of this table.
-
-        Raises:
-            HeadsError: There is no such metric.
-        """
-        return _nan_mean(self[metric])
-
-    @checked(HeadsError)
-    def spread(self, metric: str) -> NDArray[np.float64]:
-        """Standard deviation over pictures (with n − 1), (L, H); NaN for fewer than two pictures.
-
-        Args:
-            metric: A metric of this table.
-
-        Raises:
-            HeadsError: There is no such metric.
-        """
-        values = self[metric].astype(np.float64)
-        count = np.isfinite(values).sum(0)
-        squares = np.nansum((values - _nan_mean(values)) ** 2, axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            result: NDArray[np.float64] = np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
-        return result
-
-    @checked(HeadsError)
-    def counted(self, metric: str) -> NDArray[np.int64]:
-        """How many pictures were measured, (L, H).
-
-        Args:
-            metric: A metric of this table.
-
-        Raises:
-            HeadsError: There is no such metric.
-        """
-        measured: NDArray[np.int64] = np.isfinite(self[metric]).sum(0).astype(np.int64)
-        return measured
-
-    @checked(HeadsError)
-    def interval(self, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The 95 % normal interval of the mean over pictures.
-
-        Args:
-            metric: A metric of this table.
-
-        Returns:
-            (low, high), each (L, H).
-
-        Raises:
-            HeadsError: There is no such metric.
-        """
-        mean, half = (
-            self.mean(metric),
-            1.96 * self.spread(metric) / np.sqrt(np.maximum(1, self.counted(metric))),
-        )
-        return mean - half, mean + half
-
-    @checked(HeadsError)
-    def order(self, metric: str, *, most_important_first: bool = True) -> list[tuple[int, int]]:
-        """The heads sorted by the mean of a metric; heads that were not measured are left out.
-
-        Args:
-            metric: A metric of this table.
-            most_important_first: True sorts from the largest mean to the smallest.
-
-        Returns:
-            (block, head) pairs, both from 0.
-
-        Raises:
-            HeadsError: There is no such metric.
-        """
-        mean = self.mean(metric)
-        blocks, heads = np.nonzero(np.isfinite(mean))
-        ranked = sorted(zip(blocks.tolist(), heads.tolist(), strict=True), key=lambda head: -mean[head])
-        return ranked if most_important_first else ranked[::-1]
 
     def to_pandas(self) -> pd.DataFrame:
         """The aggregated table, one row per head.
@@ -385,51 +272,3 @@ class HeadTable(HasOrigin):
                     array[index] = frame[name].to_numpy(np.float32)
                     values[str(name)] = array
             return cls(values, pictures, dict(note["metadata"]), Origin.from_note(note))
-
-
-COUNTED = ("pictures", "full_forwards", "seconds")
-"""What adds up over shards, in metadata."""
-
-
-def merged_metadata(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of several shards together; what holds of some only is left out."""
-    found: dict[str, Any] = {}
-    for name, value in first.items():
-        if name in COUNTED and all(name in other for other in others):
-            found[name] = sum((other[name] for other in others), value)
-        elif all(other.get(name) == value for other in others):
-            found[name] = value
-    return found
-
-
-def _nan_mean(values: NDArray[Any]) -> NDArray[np.float64]:
-    count = np.isfinite(values).sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        total = np.nansum(values.astype(np.float64), axis=0)
-        result: NDArray[np.float64] = np.where(count > 0, total / np.maximum(1, count), np.nan)
-    return result
-
-
-def write_frame(frame: pd.DataFrame, path: FilePath, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write a table about heads for other programs: .parquet, with its metadata as note, or .csv; returns its path."""
-    return tables.export(path, frame, {"metadata": metadata or {}})
-
-
-def picture_rows(frame: pd.DataFrame, place: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """(pictures in their order, index of the picture of every row) of a table with one row per picture and ``place``.
-
-    Two pictures may have one name: the rows of the second come after those of the first."""
-    names = frame["picture"].astype(str)
-    repeat = frame.groupby(["picture", *place], sort=False).cumcount()
-    index, unique = pd.factorize(pd.MultiIndex.from_arrays([names, repeat]))
-    return tuple(str(name) for name, _ in unique), index.astype(np.int64)
-
-
-def check_once(index: tuple[NDArray[np.int64], ...], shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless the rows of a table fill an array, each place once."""
-    if any(part.min(initial=0) < 0 for part in index):
-        raise ValueError("it counts from below 0")
-    filled = np.zeros(shape, bool)
-    filled[index] = True
-    if len(index[0]) != filled.size or not filled.all():
-        raise ValueError("it has not every row once")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitscope.errors import OutputError, StorageError
-from vitscope.heads.atlas.autoencoder import MapAutoencoder
-from vitscope.heads.atlas.canonical import from_hellinger
+from vitscope.heads.atlas.autoencoder import MapAutoencoder, autoencoder_from
+from vitscope.heads.atlas.canonical import FORMS, Form
 from vitscope.heads.atlas.clustering import Clustering
-from vitscope.heads.atlas.coding import CODERS, AutoencoderCoder, Coder
+from vitscope.heads.atlas.coding import CODERS, AutoencoderCoder, Coder, decoded
 from vitscope.heads.atlas.collecting import collect_maps
 from vitscope.heads.atlas.mapping import KIND as KIND_OF_MAPPING
 from vitscope.heads.atlas.mapping import PatternMapping, without_maps
+from vitscope.heads.atlas.pattern_names import Pattern, unique_names
 from vitscope.heads.atlas.principal import PrincipalCoder
-from vitscope.heads.atlas.sampling import FORMS, Form, MapSample
+from vitscope.heads.atlas.sampling import MapSample
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import HasOrigin, Origin
 from vitscope.options.bounds import BatchSize, Count, Folder, Seed
@@ -37,31 +38,6 @@ from vitscope.tracing import Vit
 KIND = "pattern atlas"
 MAP_COLUMNS = ("model", "picture", "block", "head", "cluster", "pattern", "distance")
 HEAD_COLUMNS = ("model", "block", "head", "pattern", "purity", "content_dependence")
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """One attention pattern of an atlas: a cluster of maps, with a name given by rule.
-
-    Args:
-        cluster: Index of the cluster, from 0.
-        name: Its name, such as "local ring" or "uniform".
-        because: The numbers that gave it this name.
-        maps: How many sampled maps are in it.
-        content_dependence: In [0, 1]: 0 for maps that are the same on every picture, towards 1 for maps that follow
-            the content.
-
-    Example:
-        >>> from vitscope.heads import Pattern
-        >>> Pattern(0, "uniform", "entropy 99% of the largest", maps=12, content_dependence=0.0).name
-        'uniform'
-    """
-
-    cluster: int
-    name: str
-    because: str
-    maps: int
-    content_dependence: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -296,7 +272,7 @@ class PatternAtlas(HasOrigin):
             if note["coder"] not in CODERS or note["form"] not in FORMS:
                 raise ValueError("unknown coder or form")
             return cls(
-                _autoencoder(note["autoencoder"], arrays),
+                autoencoder_from(note["autoencoder"], arrays),
                 PrincipalCoder(
                     int(note["autoencoder"]["side"]), arrays["principal.mean"], arrays["principal.directions"]
                 ),
@@ -314,36 +290,3 @@ class PatternAtlas(HasOrigin):
                 dict(note["metadata"]),
                 Origin.from_note(note),
             )
-
-
-def _autoencoder(sizes: Mapping[str, int], arrays: Mapping[str, Tensor]) -> MapAutoencoder:
-    """The autoencoder of these sizes with these weights. Raises ValueError when they do not fit together."""
-    own = "autoencoder."
-    state = {name.removeprefix(own): value for name, value in arrays.items() if name.startswith(own)}
-    # Without memory first: sizes that a file claims may be of any size.
-    with torch.device("meta"):
-        model = MapAutoencoder(int(sizes["side"]), int(sizes["latent"]), int(sizes["width"]))
-    if {name: value.shape for name, value in model.state_dict().items()} != {
-        n: v.shape for n, v in state.items()
-    }:
-        raise ValueError("its autoencoder is not of the size that it says")
-    model.load_state_dict(state, assign=True)
-    return model.eval().requires_grad_(False)
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """Names made unique by numbers: uniform, row, row 2, …"""
-    counts: dict[str, int] = {}
-    result = []
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-        result.append(name if counts[name] == 1 else f"{name} {counts[name]}")
-    return result
-
-
-def decoded(coder: Coder, codes: NDArray[np.float32], form: str) -> Tensor:
-    """Codes as distributions: rows sum to 1 (pooled), or the map does (offset)."""
-    roots = coder.decode(torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32)))
-    return (
-        from_hellinger(roots) if form == "pooled" else from_hellinger(roots.flatten(1)).reshape(roots.shape)
-    )

@@ -8,6 +8,7 @@ thing linearly: the two are comparable on held-out pictures.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -146,3 +147,18 @@ def mean_error(model: MapAutoencoder, maps: Tensor, batch_size: int = 512) -> fl
         for part in _batches(len(maps), batch_size)
     )
     return total / max(1, len(maps))
+
+
+def autoencoder_from(sizes: Mapping[str, int], arrays: Mapping[str, Tensor]) -> MapAutoencoder:
+    """The autoencoder of these sizes with these weights. Raises ValueError when they do not fit together."""
+    own = "autoencoder."
+    state = {name.removeprefix(own): value for name, value in arrays.items() if name.startswith(own)}
+    # Without memory first: sizes that a file claims may be of any size.
+    with torch.device("meta"):
+        model = MapAutoencoder(int(sizes["side"]), int(sizes["latent"]), int(sizes["width"]))
+    if {name: value.shape for name, value in model.state_dict().items()} != {
+        n: v.shape for n, v in state.items()
+    }:
+        raise ValueError("its autoencoder is not of the size that it says")
+    model.load_state_dict(state, assign=True)
+    return model.eval().requires_grad_(False)

@@ -8,6 +8,7 @@ distance. The maps take the place of the resampled attention maps of Li et al., 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from torch import Tensor
 from vitscope.heads.distance.hops import grid_geometry
 from vitscope.heads.errors import HeadsError
 
+Form = Literal["pooled", "offset"]
+"""Canonical forms of a map: pooled, 49 x 49 by position; offset, 27 x 27 by relative offset."""
+FORMS: tuple[Form, ...] = get_args(Form)
 POOLED_SIDE = 7
 OFFSET_SIDE = 27
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitscope.heads.atlas.autoencoder import AutoencoderOptions, MapAutoencoder, decode, encode, mean_error
+from vitscope.heads.atlas.canonical import from_hellinger
 from vitscope.heads.atlas.clustering import Labels, fit_clusters, mean_adjusted_rand_index
 from vitscope.heads.atlas.principal import fit_principal
 from vitscope.heads.atlas.training import train_autoencoder, training_file, with_seed
@@ -181,4 +182,12 @@ def verdict(autoencoder: CoderReport, principal: CoderReport) -> tuple[str, str]
     return (
         winner,
         f"{names[winner]}: {reason}.{remark} ({numbers}; {autoencoder.latent} code dimensions each.)",
+    )
+
+
+def decoded(coder: Coder, codes: NDArray[np.float32], form: str) -> Tensor:
+    """Codes as distributions: rows sum to 1 (pooled), or the map does (offset)."""
+    roots = coder.decode(torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32)))
+    return (
+        from_hellinger(roots) if form == "pooled" else from_hellinger(roots.flatten(1)).reshape(roots.shape)
     )

@@ -13,15 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitscope.heads.atlas.atlas import Pattern, PatternAtlas, decoded, unique_names
+from vitscope.heads.atlas.atlas import PatternAtlas
 from vitscope.heads.atlas.autoencoder import AutoencoderOptions
-from vitscope.heads.atlas.canonical import from_hellinger
+from vitscope.heads.atlas.canonical import Form, from_hellinger
 from vitscope.heads.atlas.clustering import choose_clusters, fit_clusters
 from vitscope.heads.atlas.coding import (
     CODERS,
     AutoencoderCoder,
     Coder,
     CoderReport,
+    decoded,
     fit_coder,
     float_mean,
     split_pictures,
@@ -30,11 +31,12 @@ from vitscope.heads.atlas.coding import (
     verdict,
 )
 from vitscope.heads.atlas.display import Display, layout_codes
+from vitscope.heads.atlas.features import uniform_features
 from vitscope.heads.atlas.mapping import map_frame
 from vitscope.heads.atlas.mixing import cluster_content_dependence, head_mixes
-from vitscope.heads.atlas.pattern_names import name_pattern
+from vitscope.heads.atlas.pattern_names import Pattern, name_pattern, unique_names
 from vitscope.heads.atlas.principal import PrincipalCoder
-from vitscope.heads.atlas.sampling import Form, MapSample
+from vitscope.heads.atlas.sampling import MapSample
 from vitscope.heads.errors import HeadsError
 from vitscope.options.bounds import Count, Folder, Range
 from vitscope.options.door import checked
@@ -224,7 +226,8 @@ def _errors(
 
 def _name_clusters(sample: MapSample, labels: NDArray[np.int64], k: int) -> list[Pattern]:
     dependence = cluster_content_dependence(sample, labels, k)
-    uniform = sample.uniform_features()
+    grids = [uniform_features(record.grid).numpy() for record in sample.models]
+    uniform = np.stack(grids).astype(np.float32)  # (models, 12)
     named = []
     for cluster in range(k):
         members = labels == cluster

@@ -16,8 +16,8 @@ from vitscope.errors import OutputError, StorageError
 from vitscope.heads.atlas.mixing import head_mixes
 from vitscope.heads.atlas.sampling import MapSample, arrays_of, merged_places, note_of, sample_from
 from vitscope.heads.errors import HeadsError
+from vitscope.heads.frames import write_frame
 from vitscope.heads.origin import HasOrigin, Origin
-from vitscope.heads.table import write_frame
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
 from vitscope.shown import as_table

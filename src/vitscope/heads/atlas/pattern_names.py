@@ -7,6 +7,7 @@ says why it fired; the first rule that fires gives the name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,31 @@ from numpy.typing import NDArray
 from vitscope.heads.atlas.features import FEATURES
 
 DIRECTIONS = {"left": "right", "right": "left", "up": "down", "down": "up"}
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One attention pattern of an atlas: a cluster of maps, with a name given by rule.
+
+    Args:
+        cluster: Index of the cluster, from 0.
+        name: Its name, such as "local ring" or "uniform".
+        because: The numbers that gave it this name.
+        maps: How many sampled maps are in it.
+        content_dependence: In [0, 1]: 0 for maps that are the same on every picture, towards 1 for maps that follow
+            the content.
+
+    Example:
+        >>> from vitscope.heads import Pattern
+        >>> Pattern(0, "uniform", "entropy 99% of the largest", maps=12, content_dependence=0.0).name
+        'uniform'
+    """
+
+    cluster: int
+    name: str
+    because: str
+    maps: int
+    content_dependence: float
 
 
 @dataclass(frozen=True)
@@ -86,3 +112,13 @@ def name_pattern(
         f"no rule fires: row entropy {value['row_entropy']:.0%} of the largest, {times('self', 'ring'):.1f} x uniform "
         f"within one hop, similarity of the queries' rows {value['stripe']:.2f}",
     )
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names made unique by numbers: uniform, row, row 2, …"""
+    counts: dict[str, int] = {}
+    result = []
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+        result.append(name if counts[name] == 1 else f"{name} {counts[name]}")
+    return result

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from vitscope.heads.atlas.atlas import PatternAtlas
 from vitscope.heads.atlas.autoencoder import AutoencoderOptions
+from vitscope.heads.atlas.canonical import Form
 from vitscope.heads.atlas.collecting import collect_maps
 from vitscope.heads.atlas.display import Display
 from vitscope.heads.atlas.fitting import ChosenCoder, OpenShare, fit_atlas
-from vitscope.heads.atlas.sampling import Form
 from vitscope.heads.errors import HeadsError
 from vitscope.options.bounds import BatchSize, Count, Folder, Items, Range, Seed
 from vitscope.options.door import checked

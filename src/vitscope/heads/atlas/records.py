@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,28 @@ class ModelRecord:
     blocks: tuple[int, ...]
     heads: int
     pictures: int
+
+    @classmethod
+    def from_note(cls, note: Mapping[str, Any]) -> ModelRecord:
+        """The record of these plain values. Raises KeyError, TypeError or ValueError for others."""
+        return cls(
+            str(note["name"]),
+            str(note["fingerprint"]),
+            (int(note["grid"][0]), int(note["grid"][1])),
+            tuple(int(block) for block in note["blocks"]),
+            int(note["heads"]),
+            int(note["pictures"]),
+        )
+
+
+def merged_models(first: tuple[ModelRecord, ...], second: tuple[ModelRecord, ...]) -> tuple[ModelRecord, ...]:
+    """The records of two shards together. Raises HeadsError when they are of other models."""
+    if [replace(record, pictures=0) for record in first] != [
+        replace(record, pictures=0) for record in second
+    ]:
+        raise HeadsError("expected samples of the same models, heads and grids, got others; make both alike")
+    pairs = zip(first, second, strict=True)
+    return tuple(replace(record, pictures=record.pictures + more.pictures) for record, more in pairs)
 
 
 @dataclass(frozen=True)
@@ -56,3 +80,13 @@ class HeadMeans:
         total.merge(self.total)
         total.merge(other.total)
         return HeadMeans(self.block, self.head, total, self.count + other.count)
+
+    def arrays(self) -> dict[str, Tensor | NDArray[np.int64]]:
+        """All that is kept but the count, by name."""
+        return {"block": self.block, "head": self.head, "high": self.total.high, "low": self.total.low}
+
+    @classmethod
+    def from_arrays(cls, prefix: str, arrays: Mapping[str, Tensor], count: int) -> HeadMeans:
+        """What ``arrays`` gave, back; ``prefix`` stands before its names. Raises KeyError where one is missing."""
+        block, head, high, low = (arrays[f"{prefix}{name}"] for name in ("block", "head", "high", "low"))
+        return cls(block.numpy(), head.numpy(), ExactSum(high, low), count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,9 @@ from torch import Tensor
 
 from vitscope.errors import OutputError, StorageError
 from vitscope.heads.atlas.bottom_k import smallest
-from vitscope.heads.atlas.features import uniform_features
-from vitscope.heads.atlas.records import HeadMeans, ModelRecord
+from vitscope.heads.atlas.canonical import Form
+from vitscope.heads.atlas.records import HeadMeans, ModelRecord, merged_models
 from vitscope.heads.errors import HeadsError
-from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
@@ -26,9 +25,6 @@ from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 
 KIND = "sample of maps"
-Form = Literal["pooled", "offset"]
-"""Canonical forms of a map: pooled, 49 x 49 by position; offset, 27 x 27 by relative offset."""
-FORMS: tuple[Form, ...] = get_args(Form)
 MAPS = ("pooled", "offsets")
 PLACES = ("model", "picture", "block", "head", "rank")
 """Whole numbers of each map: where it comes from."""
@@ -94,10 +90,6 @@ class MapSample(HasOrigin):
             HeadsError: Another name.
         """
         return self.pooled if name == "pooled" else self.offsets
-
-    def uniform_features(self) -> NDArray[np.float32]:
-        """The features of uniform attention on each model's grid, (models, 12) float32."""
-        return np.stack([uniform_features(record.grid).numpy() for record in self.models]).astype(np.float32)
 
     @checked(HeadsError)
     def merge(self, *others: MapSample) -> MapSample:
@@ -184,10 +176,6 @@ class MapSample(HasOrigin):
         with decoding(path, KIND):
             return sample_from(arrays, note)
 
-    def bottom(self) -> MapSample:
-        """The maps with the smallest ranks of each head, at most ``per_head``, head by head."""
-        return self.take(self.bottom_places())
-
     def bottom_places(self) -> NDArray[np.int64]:
         """The indices of the maps with the smallest ranks of each head, head by head, (m,) int64."""
         heads = np.stack([self.model, self.block, self.head], 1)
@@ -203,18 +191,9 @@ class MapSample(HasOrigin):
         Returns:
             A sample of m maps.
         """
-        where = torch.from_numpy(chosen)
-        return replace(
-            self,
-            pooled=self.pooled[where],
-            offsets=self.offsets[where],
-            features=self.features[chosen],
-            model=self.model[chosen],
-            picture=self.picture[chosen],
-            block=self.block[chosen],
-            head=self.head[chosen],
-            rank=self.rank[chosen],
-        )
+        kept = {name: getattr(self, name)[torch.from_numpy(chosen)] for name in MAPS}
+        kept |= {name: getattr(self, name)[chosen] for name in ("features", *PLACES)}
+        return replace(self, **kept)
 
 
 def merge_samples(samples: Sequence[MapSample]) -> MapSample:
@@ -230,17 +209,9 @@ def merged_places(samples: Sequence[MapSample], what: str) -> tuple[MapSample, N
     origin = first.origin.merge(*(other.origin for other in samples[1:]), what=what)
     check_disjoint((each.picture_names for each in samples), what)
     for other in samples[1:]:
-        same = [replace(record, pictures=0) for record in records] == [
-            replace(record, pictures=0) for record in other.models
-        ]
-        if not same or first.per_head != other.per_head:
-            raise HeadsError(
-                "expected samples of the same models, heads and grids, got others; make both alike"
-            )
-        records = tuple(
-            replace(record, pictures=record.pictures + more.pictures)
-            for record, more in zip(records, other.models, strict=True)
-        )
+        records = merged_models(records, other.models)
+        if first.per_head != other.per_head:
+            raise HeadsError("expected samples of as many maps a head, got others; make both alike")
         means = tuple(mine.merge(theirs) for mine, theirs in zip(means, other.means, strict=True))
     joined = _together(samples, [0] * len(samples), records, origin)
     joined.means = means
@@ -278,12 +249,7 @@ def arrays_of(sample: MapSample) -> dict[str, Tensor | NDArray[Any]]:
     arrays: dict[str, Tensor | NDArray[Any]] = {name: getattr(sample, name) for name in ("features", *PLACES)}
     arrays |= {name: maps for name in MAPS if (maps := getattr(sample, name)).numel()}
     for index, means in enumerate(sample.means):
-        arrays |= {
-            f"means.{index}.block": means.block,
-            f"means.{index}.head": means.head,
-            f"means.{index}.high": means.total.high,
-            f"means.{index}.low": means.total.low,
-        }
+        arrays |= {f"means.{index}.{name}": array for name, array in means.arrays().items()}
     return arrays
 
 
@@ -300,24 +266,9 @@ def note_of(sample: MapSample) -> dict[str, Any]:
 
 def sample_from(arrays: Mapping[str, Tensor], note: Mapping[str, Any]) -> MapSample:
     """The sample of these arrays and this note. Raises KeyError, TypeError or ValueError for others."""
-    records = tuple(
-        ModelRecord(
-            str(model["name"]),
-            str(model["fingerprint"]),
-            (int(model["grid"][0]), int(model["grid"][1])),
-            tuple(int(block) for block in model["blocks"]),
-            int(model["heads"]),
-            int(model["pictures"]),
-        )
-        for model in note["models"]
-    )
+    records = tuple(ModelRecord.from_note(model) for model in note["models"])
     means = tuple(
-        HeadMeans(
-            arrays[f"means.{index}.block"].numpy(),
-            arrays[f"means.{index}.head"].numpy(),
-            ExactSum(arrays[f"means.{index}.high"], arrays[f"means.{index}.low"]),
-            int(count),
-        )
+        HeadMeans.from_arrays(f"means.{index}.", arrays, int(count))
         for index, count in enumerate(note["counts"])
     )
     places: list[NDArray[np.int64]] = [arrays[name].numpy() for name in PLACES]

@@ -13,14 +13,15 @@ import torch
 
 from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
+from vitscope.heads.frames import merged_metadata, write_frame
 from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, check_labels_of, heads_recipe
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.pruning.change_metrics import class_count
-from vitscope.heads.pruning.cumulative_parts import ANSWERS, CumulativeSums, Head
+from vitscope.heads.pruning.cumulative_parts import ANSWERS, CumulativeSums, Head, with_means
 from vitscope.heads.pruning.means import Replacement, check_replacement, replacement_means
 from vitscope.heads.spatial_sites import head_grid
-from vitscope.heads.table import HeadTable, merged_metadata, write_frame
+from vitscope.heads.table import HeadTable
 from vitscope.options.bounds import BatchSize, Count, FilePath, Folder, Items, Names, Range, Seed
 from vitscope.options.door import checked
 from vitscope.pictures import Images, Labels, picture_source
@@ -33,9 +34,7 @@ from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity
 
 KIND = "cumulative pruning"
-COLUMNS = (
-    "order", "repeat", "removed", "kept_share", "probability", "accuracy", "same_prediction", "js_divergence",
-)  # fmt: skip
+COLUMNS = ("order", "repeat", "removed", "kept_share", *ANSWERS)
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,7 +101,7 @@ class CumulativePruning(HasOrigin):
         for part in parts:
             sums.merge(part.sums)
         pictures = tuple(key for part in parts for key in part.pictures)
-        curves = _with_means(self.curves, sums, len(pictures))
+        curves = with_means(self.curves, sums, len(pictures))
         metadata = merged_metadata(*(part.metadata for part in parts))
         return CumulativePruning(curves, self.orders, metadata, pictures, sums, origin)
 
@@ -296,7 +295,7 @@ def cumulative_pruning(
         ]
     )
     return CumulativePruning(
-        _with_means(place, sums, len(found.keys)),
+        with_means(place, sums, len(found.keys)),
         named,
         {
             "analysis": "cumulative pruning",
@@ -310,9 +309,3 @@ def cumulative_pruning(
         sums,
         Origin(made, tuple(found.ids), dict(source.skipped)),
     )
-
-
-def _with_means(place: pd.DataFrame, sums: ExactSum, pictures: int) -> pd.DataFrame:
-    """The rows with the mean over pictures of each answer."""
-    means = (sums.value() / pictures).numpy()
-    return place.assign(**{name: means[:, column] for column, name in enumerate(ANSWERS)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -136,3 +137,9 @@ def answers(full: Tensor, logits: Tensor, labels: Tensor | None) -> Tensor:
     return torch.stack(
         [probability, accuracy, (predicted == full.argmax(-1)).double(), js_bits(p_log, q_log)], 1
     )
+
+
+def with_means(place: pd.DataFrame, sums: ExactSum, pictures: int) -> pd.DataFrame:
+    """The rows with the mean over pictures of each answer."""
+    means = (sums.value() / pictures).numpy()
+    return place.assign(**{name: means[:, column] for column, name in enumerate(ANSWERS)})

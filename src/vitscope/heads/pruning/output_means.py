@@ -13,9 +13,9 @@ from torch import Tensor
 
 from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
+from vitscope.heads.frames import write_frame
 from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
-from vitscope.heads.table import write_frame
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
 from vitscope.storage import tables, tensors

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
+from vitscope.heads.frames import check_once, merged_metadata, picture_rows, write_frame
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
-from vitscope.heads.table import check_once, merged_metadata, picture_rows, write_frame
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
 from vitscope.shown import drawn_by

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
+from vitscope.heads.frames import write_frame
 from vitscope.heads.origin import HasOrigin, Origin
 from vitscope.heads.rankings.bootstrap import Resample, correlations, head_means, resampled_means
 from vitscope.heads.rankings.correlation import STATISTICS, Correlation, rank_heads, rank_ranges
-from vitscope.heads.table import HeadTable, write_frame
+from vitscope.heads.table import HeadTable
 from vitscope.options.bounds import Count, FilePath, Names, Seed
 from vitscope.options.door import check, checked
 from vitscope.progress import CountedStage, Progress

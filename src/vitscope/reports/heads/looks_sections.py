@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vitscope.heads.atlas.atlas import PatternAtlas
 from vitscope.heads.atlas.mapping import PatternMapping
-from vitscope.heads.distance.strength import StrengthProfile
+from vitscope.heads.distance.strength_profile import StrengthProfile
 from vitscope.rendering.pages.page import Column, Page
 from vitscope.reports import words
 from vitscope.reports.heads import plots

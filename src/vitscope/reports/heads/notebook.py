@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vitscope.heads.atlas.atlas import PatternAtlas
-from vitscope.heads.distance.strength import StrengthProfile
+from vitscope.heads.distance.strength_profile import StrengthProfile
 from vitscope.heads.pruning.cumulative import CumulativePruning
 from vitscope.heads.pruning.entries import HOP_PARTS
 from vitscope.heads.pruning.partial_curves import PartialPruning

@@ -14,13 +14,14 @@ import pandas as pd
 
 from vitscope.heads.atlas.atlas import PatternAtlas
 from vitscope.heads.atlas.mapping import PatternMapping
-from vitscope.heads.distance.strength import StrengthProfile
+from vitscope.heads.distance.strength_profile import StrengthProfile
+from vitscope.heads.frames import write_frame
 from vitscope.heads.pruning.cumulative import CumulativePruning
 from vitscope.heads.pruning.joint_result import JointEffect
 from vitscope.heads.pruning.partial_curves import PartialPruning
 from vitscope.heads.rankings.agreement import Agreement
 from vitscope.heads.rankings.correlation import spearman
-from vitscope.heads.table import HeadTable, write_frame
+from vitscope.heads.table import HeadTable
 from vitscope.rendering import save_figure
 from vitscope.rendering.pages.page import Column, Page
 from vitscope.reports import words

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vitscope.heads.atlas.atlas import PatternAtlas
 from vitscope.heads.atlas.mapping import PatternMapping
-from vitscope.heads.distance.strength import StrengthProfile
+from vitscope.heads.distance.strength_profile import StrengthProfile
 from vitscope.rendering.plots.charts import curves, scatter
 from vitscope.rendering.plots.figure import new_figure, style_axes, theme_of
 from vitscope.reports import words
