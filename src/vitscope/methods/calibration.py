@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vitscope.errors import AnswerError, MethodError, OutputError, StorageError
+from vitscope.errors import AnswerError, MethodError, PictureError, OutputError, StorageError
 from vitscope.methods.explaining.inputs import input_batches
 from vitscope.methods.explaining.recipe import sizes_of
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
@@ -24,6 +24,7 @@ from vitscope.methods.kappa import HIGHEST, default_kappa
 from vitscope.options.bounds import BatchSize, FilePath
 from vitscope.options.door import checked
 from vitscope.pictures import Images
+from vitscope.pictures import PictureSource
 from vitscope.progress import CountedStage, Progress
 from vitscope.shown import as_table
 from vitscope.storage import documents
@@ -141,7 +142,11 @@ def calibrate(
         >>> vs.explain(vit, pictures, "dart", kappa=found.kappa).options["kappa"] == found.kappa
         True
     """
-    first = next(input_batches(vit, images, batch_size))
+    first = next(input_batches(vit, images, batch_size), None)
+    if first is None:
+        if isinstance(images, PictureSource):
+            images.refuse_all_skipped()
+        raise PictureError("expected at least one picture to calibrate on, got none")
     anatomy = vit.probe_for(first.inputs).anatomy
     reason = stream_methods(anatomy)
     if reason is not None:
