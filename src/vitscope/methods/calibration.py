@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vitscope.errors import AnswerError, MethodError, PictureError, OutputError, StorageError
+from vitscope.errors import AnswerError, MethodError, OutputError, PictureError, StorageError
 from vitscope.methods.explaining.inputs import input_batches
 from vitscope.methods.explaining.recipe import sizes_of
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, default_kappa
 from vitscope.options.bounds import BatchSize, FilePath
 from vitscope.options.door import checked
-from vitscope.pictures import Images
-from vitscope.pictures import PictureSource
+from vitscope.pictures import Images, PictureSource
 from vitscope.progress import CountedStage, Progress
 from vitscope.shown import as_table
 from vitscope.storage import documents
