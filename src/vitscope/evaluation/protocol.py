@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from vitscope.errors import EvaluationError
 from vitscope.options.bounds import Count, Range, Seed
@@ -14,7 +14,6 @@ from vitscope.tracing.targets.quantity import Quantity
 
 Removal = Literal["mask", "drop", "mean", "blur", "zero", "black"]
 """How a patch is taken away."""
-REMOVALS: tuple[Removal, ...] = get_args(Removal)
 Aim = Literal["top1", "label"] | Annotated[int, Range(0, 2**31 - 1)]
 """Which class of a picture is explained: the predicted one, the true one, or a given one."""
 Colour = Annotated[float, Range(0, 1)]

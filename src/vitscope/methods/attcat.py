@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
+from vitscope.methods.applicability import row_methods
 from vitscope.methods.chain import (
     chain_sites,
     key_slice,
@@ -18,7 +19,7 @@ from vitscope.methods.chain import (
     rows_through,
 )
 from vitscope.methods.raw_attention import site_row, spread
-from vitscope.methods.registry import register, row_methods
+from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import AttentionSite, Capture, Trace

@@ -11,8 +11,9 @@ from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from vitscope.methods.applicability import chained_methods
 from vitscope.methods.chain import chain_sites, key_slice, query_slice
-from vitscope.methods.registry import chained_methods, register
+from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
 from vitscope.options.bounds import Range

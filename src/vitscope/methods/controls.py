@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitscope.methods.registry import pictures_only, register
+from vitscope.methods.applicability import pictures_only
+from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import Trace

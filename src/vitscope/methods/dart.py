@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
+from vitscope.methods.applicability import chained_methods
 from vitscope.methods.chain import chain_sites, key_slice, rollout_rows, rows_through, token_sites
 from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, resolve_kappa
-from vitscope.methods.registry import chained_methods, register
+from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
 from vitscope.options.bounds import Range, Seed

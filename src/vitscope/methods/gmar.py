@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vitscope.methods.applicability import chained_methods
 from vitscope.methods.chain import (
     chain_sites,
     rollout_rows,
@@ -20,7 +21,7 @@ from vitscope.methods.chain import (
     token_sites,
     uniform_heads,
 )
-from vitscope.methods.registry import chained_methods, register
+from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.bounds import Share, StartBlock, Weight

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import MethodError
+from vitscope.methods.applicability import row_methods, token_methods
 from vitscope.methods.chain import chain_sites, key_slice, reads_class_token
 from vitscope.methods.raw_attention import site_row
-from vitscope.methods.registry import register, row_methods, token_methods
+from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import TokenLayout
 from vitscope.options.bounds import Block

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vitscope.errors import MethodError, TargetError, VitscopeError, brief
 from vitscope.interruption import held, released
-from vitscope.methods.registry import pictures_only, register
+from vitscope.methods.applicability import pictures_only
+from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.opening.optional import require
 from vitscope.models.preparing.cells import Cells

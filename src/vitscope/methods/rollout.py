@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from vitscope.methods.applicability import chained_methods
 from vitscope.methods.chain import (
     FUSIONS,
     Fusion,
@@ -12,7 +13,7 @@ from vitscope.methods.chain import (
     step,
     step_fused_heads,
 )
-from vitscope.methods.registry import chained_methods, register
+from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.options.bounds import Share, StartBlock, Weight
 from vitscope.tracing import Trace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from vitscope.methods import registry, relevance
+from vitscope.methods import applicability, method_info, registry, relevance
 from vitscope.methods.explaining import default, explanation
 from vitscope.methods.explaining import explain as explaining
 
@@ -16,18 +16,18 @@ class MethodsRoom(ModuleType):
     """
 
     Explanation = explanation.Explanation
-    MethodInfo = registry.MethodInfo
+    MethodInfo = method_info.MethodInfo
     Needs = relevance.Needs
     Relevance = relevance.Relevance
-    chained_methods = staticmethod(registry.chained_methods)
+    chained_methods = staticmethod(applicability.chained_methods)
     default_method = staticmethod(default.default_method)
     explain = staticmethod(explaining.explain)
     get_method = staticmethod(registry.get_method)
     methods = staticmethod(registry.methods)
-    pictures_only = staticmethod(registry.pictures_only)
+    pictures_only = staticmethod(applicability.pictures_only)
     register = staticmethod(registry.register)
-    token_methods = staticmethod(registry.token_methods)
+    token_methods = staticmethod(applicability.token_methods)
 
-    def __call__(self) -> list[registry.MethodInfo]:
+    def __call__(self) -> list[method_info.MethodInfo]:
         """Every registered method, by family and name."""
         return registry.methods()

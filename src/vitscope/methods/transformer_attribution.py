@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from vitscope.errors import MethodError
+from vitscope.methods.applicability import chained_methods
 from vitscope.methods.chain import chain_sites, rollout_rows, rows_through
-from vitscope.methods.registry import chained_methods, register
+from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.bounds import StartBlock

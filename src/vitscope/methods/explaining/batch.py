@@ -14,7 +14,8 @@ from vitscope.errors import MethodError, TraceError
 from vitscope.interruption import released
 from vitscope.methods.explaining import diagnostics
 from vitscope.methods.explaining.explanation import Explanation
-from vitscope.methods.registry import MethodInfo, get_method
+from vitscope.methods.method_info import MethodInfo
+from vitscope.methods.registry import get_method
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.options.bounds import Precision
 from vitscope.pictures.bands import describe_shown

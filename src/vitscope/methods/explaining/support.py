@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitscope.methods.daam import by_tokens
-from vitscope.methods.registry import MethodInfo, methods
+from vitscope.methods.method_info import MethodInfo
+from vitscope.methods.registry import methods
 from vitscope.models.anatomy import Anatomy
 
 READOUTS = {
