@@ -16,7 +16,7 @@ from vitscope.rendering.typography import numeral
 
 ROWS = 6
 """Rows of a table that are shown; the rest is counted."""
-_DOTS, _COLOURS = 60, 32
+_DOTS, _COLOURS = 72, 64
 """Dots per inch of a small plot, and how many colours it keeps."""
 
 

@@ -95,7 +95,7 @@ def correlation_matrix(
     look = theme_of(theme)
     name = check_colour(colour or default_colour(True), True)
     count = len(names)
-    figure, axes = new_figure(2.6 + 0.55 * count, 1.7 + 0.42 * count, look)
+    figure, axes = new_figure(max(4.8, 2.6 + 0.55 * count), 1.7 + 0.42 * count, look)
     _heat(axes, matrix, -1.0, 1.0, name, look, count <= _MOST_NUMBERED, digits=2)
     axes.set_xticks(range(count), list(names), rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(count), list(names))
