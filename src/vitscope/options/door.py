@@ -51,7 +51,10 @@ def checked(problem: type[VitscopeError]) -> Callable[[Callable[P, R]], Callable
 
         @functools.wraps(function)
         def door(*positional: P.args, **named: P.kwargs) -> R:
-            bound = signature.bind(*positional, **named)
+            try:
+                bound = signature.bind(*positional, **named)
+            except TypeError:  # Python itself says best what is wrong with such a call
+                return function(*positional, **named)
             for name, value in bound.arguments.items():
                 parameter = signature.parameters[name]
                 if name in ("self", "cls") or parameter.kind is VAR_KEYWORD or value is parameter.default:
