@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import vitscope as vs
+from vitscope.errors import EvaluationError
 from vitscope.evaluation import Leaderboard, MethodRecord, claim
 from vitscope.evaluation.metric_state import Metric, statistics_of
 from vitscope.storage.recipe import Recipe
@@ -165,3 +166,11 @@ def test_claims() -> None:
     assert verdict(six, six, six) == "holds"
     assert verdict(six, six, six, tied, tied) == "undecided"
     assert math.isclose(claim({"a": board_of(six)}, "srg", "m01", "m00").differences["a"].p, 1 / 32)
+
+
+def test_names_that_a_board_has_not_are_told() -> None:
+    board = board_of(ladder(2, 8, 10))
+    with pytest.raises(EvaluationError, match="no method 'm02'; did you mean m0"):
+        board.difference("m00", "m02", "srg")
+    with pytest.raises(EvaluationError, match="no metric 'mass'"):
+        board.best("mass")
