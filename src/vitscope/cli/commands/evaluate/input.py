@@ -44,7 +44,7 @@ class Job:
     """One model on one set of pictures under one or several protocols. name: of the world, empty for pictures."""
 
     name: str
-    vit: Any
+    vit: Vit
     data: EvaluationSet
     protocols: dict[str, Protocol]
     metrics: list[str]
