@@ -21,8 +21,9 @@ import vitscope as vs
 from tests.watching import Recorder
 from vitscope import heads
 from vitscope import progress as progress_room
-from vitscope.errors import Cancelled, VitscopeError
+from vitscope.errors import AnswerError, Cancelled, VitscopeError
 from vitscope.evaluation import evaluate_world
+from vitscope.heads.measuring import measured
 from vitscope.methods.memory_bank import build_bank
 from vitscope.pictures import PictureSource, picture_source
 from vitscope.progress import CountedStage
@@ -318,6 +319,20 @@ def test_a_picture_without_an_answer_is_not_counted_twice() -> None:
     table = heads.importance(VIT, source, gradient=False, batch_size=2, progress=(seen := Recorder()))
     seen.check_whole()
     assert table.pictures == ("a", "c", "d") and [stage.total for stage in seen.stages] == [24]
+    tried: list[list[str]] = []
+
+    def measure(batch: Any) -> int:
+        tried.append(batch.keys)
+        stage.advance(3)
+        if "b" in batch.keys:
+            raise AnswerError("no number for", (batch.keys.index("b"),), "")
+        stage.advance(3)
+        return len(batch)
+
+    stage = CountedStage(seen := Recorder(), "by hand", pictures=4, each=3)
+    assert list(measured(VIT, source, 2, measure, stage)) == [1, 2]
+    seen.check_whole()
+    assert tried == [["a", "b"], ["a"], ["c", "d"]] and seen.stages[0].advanced == [3, 3, 3, 3]
 
 
 def test_steps_done_again_are_told_once() -> None:

@@ -57,7 +57,7 @@ def some(places: list[int]) -> PictureSource:
 
 
 ATLAS = heads.fit_atlas(
-    heads.collect_maps(VIT, PIXELS, per_head=3), k=2, options=QUICK, repeats=0, display="pca"
+    heads.collect_maps(VIT, PIXELS, per_head=3), k=6, options=QUICK, repeats=0, display="pca"
 )
 
 
