@@ -34,10 +34,6 @@ REPOSITORY = Path(__file__).parents[1]
 SOURCE = REPOSITORY / "src" / "vitscope"
 LINES = 315
 """About 300 lines."""
-LONGER = {
-    "methods/explaining/explanation.py",
-}
-"""Files that are still to be cut by idea."""
 NAMES = {
     "saved",
     "null",
@@ -175,7 +171,7 @@ def test_files_are_small() -> None:
         for path in modules().values()
         if (count := len(path.read_text().splitlines())) > LINES
     }
-    assert {name: count for name, count in long.items() if name not in LONGER} == {}, "cut it by idea"
+    assert long == {}, "cut it by idea"
 
 
 def test_names_of_files_say_what_is_in_them() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -36,6 +37,17 @@ class TokenLayout:
     grid: tuple[int, int]
     cells: Cells | None = field(default=None, compare=False)
     frames: int | None = None
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> TokenLayout:
+        """What ``dataclasses.asdict`` made of a layout, back; raises KeyError or ValueError for anything else."""
+        height, width = (int(size) for size in record["grid"])
+        cells, frames = record["cells"], record["frames"]
+        if cells is not None:
+            rows, columns = (int(size) for size in cells["size"])
+            cells = Cells((rows, columns), tuple(cells["rows"]), tuple(cells["columns"]))
+        prefix = tuple(str(name) for name in record["prefix"])
+        return TokenLayout(prefix, (height, width), cells, None if frames is None else int(frames))
 
     @property
     def prefix_count(self) -> int:

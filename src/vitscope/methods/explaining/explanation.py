@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -10,15 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from vitscope.errors import OutputError, PlaceError, RecipeError, StorageError
+from vitscope.methods.explaining.drawable import Drawable
 from vitscope.models.anatomy import TokenLayout
-from vitscope.models.preparing.cells import Cells
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
-from vitscope.shown import drawn_by
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
@@ -35,7 +32,7 @@ PER_PICTURE = ("prefix_share", "diagnostics", "keys", "ids", "targets")
 
 
 @dataclass(frozen=True, repr=False)
-class Explanation:
+class Explanation(Drawable):
     """Maps of one method for B pictures, with everything that made them.
 
     Maps are raw float32 on the model's patch grid: no min-max, no upsampling. Prefix tokens (class, distillation,
@@ -218,92 +215,6 @@ class Explanation:
         top, left, bottom, right = self.metadata.get("extent", (0.0, 0.0, 1.0, 1.0))
         return float(top), float(left), float(bottom), float(right)
 
-    # ---- drawing ---------------------------------------------------------------------------------------------
-    def overlay(self, index: int = 0, **options: Any) -> Image.Image:
-        """Draw the map of one picture over it.
-
-        Args:
-            index: The picture, from 0.
-            options: Those of :func:`vitscope.reports.overlay`.
-
-        Returns:
-            An RGB image.
-
-        Raises:
-            PictureError: The explanation holds no pictures (explain with ``keep_pictures=True``), or is of films.
-        """
-        drawn: Image.Image = drawn_by("explanations.single", "overlay")(self, index, **options)
-        return drawn
-
-    def strip(self, index: int = 0, **options: Any) -> Image.Image:
-        """Draw one picture's flow in a row, block by block, with one colour bar; of a film, one map for each time step.
-
-        Args:
-            index: The picture, from 0.
-            options: Those of :func:`vitscope.reports.strip`.
-
-        Returns:
-            An RGB image.
-
-        Raises:
-            MethodError: The method has no flow.
-        """
-        drawn: Image.Image = drawn_by("explanations.steps", "strip")(self, index, **options)
-        return drawn
-
-    def frames(self, index: int = 0, **options: Any) -> list[Image.Image]:
-        """Draw one picture's flow, or one film, as images of one size, one for each block or time step.
-
-        Args:
-            index: The picture, from 0.
-            options: Those of :func:`vitscope.reports.frames`.
-
-        Returns:
-            The images, RGB.
-
-        Raises:
-            MethodError: The method has no flow.
-        """
-        drawn: list[Image.Image] = drawn_by("explanations.steps", "frames")(self, index, **options)
-        return drawn
-
-    def animation(
-        self, index: int, path: str | os.PathLike[str], *, seconds_per_frame: float = 0.5, **options: Any
-    ) -> Path:
-        """Write the frames of one picture's flow, or of one film, as an animation.
-
-        Args:
-            index: The picture, from 0.
-            path: A file that ends in .gif, .webp or .mp4.
-            seconds_per_frame: How long each frame is shown.
-            options: Those of :func:`vitscope.reports.frames`.
-
-        Returns:
-            The path of the file.
-
-        Raises:
-            MethodError: The method has no flow.
-        """
-        animation = drawn_by("explanations.steps", "animation")
-        made: Path = animation(self, index, path, seconds_per_frame=seconds_per_frame, **options)
-        return made
-
-    def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str:
-        """A self-contained page with a card for each picture; written to ``path`` when one is given.
-
-        Args:
-            path: Where to write it; None writes nothing.
-            options: Those of :func:`vitscope.reports.page`, which can show several methods on one page.
-
-        Returns:
-            The HTML text.
-        """
-        text: str = drawn_by("explanations.page", "page")(self, path, **options)
-        return text
-
-    def _repr_html_(self) -> str:
-        return str(drawn_by("explanations.notebook", "explanation_html")(self))
-
     # ---- on disk ---------------------------------------------------------------------------------------------
     @checked(OutputError)
     def save(self, path: FilePath) -> Path:
@@ -355,7 +266,7 @@ class Explanation:
             found = Explanation(
                 str(note["method"]), arrays["maps"], arrays.get("flow"), str(note["target"]), arrays.get("classes"),
                 arrays["scores"], arrays.get("logits"),
-                _layout(note["layout"]),
+                None if note["layout"] is None else TokenLayout.from_dict(note["layout"]),
                 dict(note["options"]), dict(note["metadata"]),
                 {k.removeprefix("extras."): v for k, v in arrays.items() if k.startswith("extras.")},
                 arrays.get("pictures"), tuple(names) if names else None,
@@ -366,23 +277,6 @@ class Explanation:
             if found.recipe is not None and found.recipe != Recipe.from_dict(note["recipe"]):
                 raise ValueError("its pictures are not those of its recipe")
             return found
-
-
-def _layout(note: Mapping[str, Any] | None) -> TokenLayout | None:
-    """The layout of a saved explanation."""
-    if note is None:
-        return None
-    cells = note["cells"]
-    found = (
-        None if cells is None else Cells(_pair(cells["size"]), tuple(cells["rows"]), tuple(cells["columns"]))
-    )
-    frames = None if note["frames"] is None else int(note["frames"])
-    return TokenLayout(tuple(str(name) for name in note["prefix"]), _pair(note["grid"]), found, frames)
-
-
-def _pair(values: list[int]) -> tuple[int, int]:
-    height, width = values
-    return int(height), int(width)
 
 
 def _target_of(target: str, index: int) -> str:
