@@ -232,7 +232,8 @@ def test_two_blocks_by_hand_fix_the_order_of_the_product():
 
     With the product the other way round the class row would miss a."""
     from vitscope.methods.chain import rollout_rows, step
-    from vitscope.models.anatomy import SiteInfo, TokenLayout
+    from vitscope.models.anatomy import SiteInfo
+    from vitscope.models.token_layout import TokenLayout
     from vitscope.tracing.site import AttentionSite, EagerInputs
 
     def site_of(block: int, rows: list[list[float]]) -> AttentionSite:

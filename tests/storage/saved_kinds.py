@@ -24,8 +24,8 @@ from vitscope.heads.atlas.records import HeadMeans, ModelRecord
 from vitscope.heads.moments import ExactSum, Moments
 from vitscope.methods.calibration import Calibration
 from vitscope.methods.memory_bank import MemoryBank
-from vitscope.models.anatomy import TokenLayout
 from vitscope.models.preparing.cells import Cells
+from vitscope.models.token_layout import TokenLayout
 from vitscope.storage.recipe import Recipe, digest_of
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vitscope.heads.errors import HeadsError
-from vitscope.models.anatomy import Anatomy, TokenLayout
+from vitscope.models.anatomy import Anatomy
+from vitscope.models.token_layout import TokenLayout
 from vitscope.tracing import AttentionSite
 
 

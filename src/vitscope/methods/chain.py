@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vitscope.models.anatomy import TokenLayout
+from vitscope.models.token_layout import TokenLayout
 from vitscope.tracing import AttentionSite, Trace
 from vitscope.tracing.site import span_of
 

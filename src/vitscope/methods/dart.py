@@ -21,7 +21,7 @@ from vitscope.methods.fullgrad import STREAMS, stream_methods, stream_relevance
 from vitscope.methods.kappa import HIGHEST, resolve_kappa
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
-from vitscope.models.anatomy import TokenLayout
+from vitscope.models.token_layout import TokenLayout
 from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import AttentionSite, Target, TokenRemoval, Trace, Vit, constant_gate
 from vitscope.tracing.calls.calling import Inputs

@@ -14,7 +14,7 @@ from vitscope.methods.chain import chain_sites, key_slice, reads_class_token
 from vitscope.methods.raw_attention import site_row
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
-from vitscope.models.anatomy import TokenLayout
+from vitscope.models.token_layout import TokenLayout
 from vitscope.options.bounds import Block
 from vitscope.tracing import Capture, Trace
 

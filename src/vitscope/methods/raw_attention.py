@@ -12,7 +12,7 @@ from vitscope.methods.applicability import row_methods
 from vitscope.methods.chain import chain_sites, key_slice, query_slice, reads_class_token
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
-from vitscope.models.anatomy import TokenLayout
+from vitscope.models.token_layout import TokenLayout
 from vitscope.options.bounds import Block, Head, Patch
 from vitscope.tracing import AttentionSite, Trace
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
+from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo
 from vitscope.models.load import load_model, model_names
 from vitscope.models.opening.class_names import imagenet_names
 from vitscope.models.opening.fingerprint import fingerprint
@@ -11,6 +11,7 @@ from vitscope.models.preparing.geometry import Geometry
 from vitscope.models.preparing.inputs import to_batch, to_pictures
 from vitscope.models.preparing.preprocessor import Preprocessor
 from vitscope.models.preparing.published import as_preprocessor
+from vitscope.models.token_layout import TokenLayout
 
 __all__ = [
     "Anatomy",

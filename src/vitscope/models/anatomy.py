@@ -1,15 +1,13 @@
-"""What is known of a model: records only, no torch modules and no learning (see ``tracing.probe`` for that)."""
+"""What is known of a model: records only, no torch modules and no learning (see ``tracing.probing`` for that)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
-from vitscope.errors import ModelError
-from vitscope.models.preparing.cells import Cells
+from vitscope.models.token_layout import TokenLayout
 
 SiteKind = Literal["self", "class", "pool", "window", "cross-covariance", "reduced", "other"]
 """How queries and keys of one attention call relate to the tokens.
@@ -23,84 +21,6 @@ channels (XCiT). ``reduced``: queries and keys are different token sets (PVT, Tw
 
 TokenForm = Literal["sequence", "tokens-first", "channels-last", "channels-first"]
 """How a block takes its tokens: (B, N, D), (N, B, D), (B, h, w, D) or, in hybrids with convolutions, (B, D, h, w)."""
-
-
-@dataclass(frozen=True)
-class TokenLayout:
-    """Where each token of the sequence lies: named prefix tokens, then the patch grid in row-major order.
-
-    cells: which pixels of the model's input each patch covers; None for texts, and where no picture size is known.
-    frames: in films, how many such grids follow each other in time (a patch may span several frames of the film); None
-    for pictures."""
-
-    prefix: tuple[str, ...]
-    grid: tuple[int, int]
-    cells: Cells | None = field(default=None, compare=False)
-    frames: int | None = None
-
-    @staticmethod
-    def from_dict(record: Mapping[str, Any]) -> TokenLayout:
-        """What ``dataclasses.asdict`` made of a layout, back; raises KeyError or ValueError for anything else."""
-        height, width = (int(size) for size in record["grid"])
-        cells, frames = record["cells"], record["frames"]
-        if cells is not None:
-            rows, columns = (int(size) for size in cells["size"])
-            cells = Cells((rows, columns), tuple(cells["rows"]), tuple(cells["columns"]))
-        prefix = tuple(str(name) for name in record["prefix"])
-        return TokenLayout(prefix, (height, width), cells, None if frames is None else int(frames))
-
-    @property
-    def prefix_count(self) -> int:
-        """Number of tokens before the patches."""
-        return len(self.prefix)
-
-    @property
-    def patches(self) -> int:
-        """Number of patch tokens, h * w, in films t * h * w."""
-        return self.grid[0] * self.grid[1] * (self.frames or 1)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The form of a map: (h, w), in films (t, h, w)."""
-        return self.grid if self.frames is None else (self.frames, *self.grid)
-
-    @property
-    def tokens(self) -> int:
-        """Length N of the whole sequence."""
-        return self.prefix_count + self.patches
-
-    @property
-    def patch_slice(self) -> slice:
-        """Slice of the patch tokens in the sequence."""
-        return slice(self.prefix_count, self.tokens)
-
-    @property
-    def class_index(self) -> int | None:
-        """Position of the class token, None when the model has none."""
-        return self.prefix.index("class") if "class" in self.prefix else None
-
-    def to_grid(self, values: Tensor) -> Tensor:
-        """Fold the last axis, N tokens or P patches, into the grid: (..., N | P) -> (..., h, w) or (..., t, h, w)."""
-        if values.shape[-1] == self.tokens and self.prefix_count:
-            values = values[..., self.patch_slice]
-        if values.shape[-1] != self.patches:
-            raise ModelError(
-                f"expected {self.tokens} tokens or {self.patches} patches on the last axis, "
-                f"got {values.shape[-1]}; pass grid=(h, w) and prefix= to open_model if the layout is wrong"
-            )
-        return values.reshape(*values.shape[:-1], *self.shape)
-
-    def cells_at(self, size: tuple[int, int]) -> Cells:
-        """The cells on pictures of ``size`` (H, W): as they were seen, even ones for a size that was not."""
-        if self.cells is not None and self.cells.size == tuple(size):
-            return self.cells
-        return Cells.even(self.grid, (int(size[0]), int(size[1])))
-
-    def describe(self) -> str:
-        """One line: ``class + 14x14 patches = 197 tokens``."""
-        head = " + ".join(self.prefix)
-        grid = f"{'x'.join(map(str, self.shape))} patches"
-        return f"{head} + {grid} = {self.tokens} tokens" if head else f"{grid} = {self.tokens} tokens"
 
 
 @dataclass(frozen=True)
@@ -149,17 +69,36 @@ class BlockInfo:
 
 @dataclass(frozen=True, repr=False)
 class Anatomy:
-    """Everything a probe learned about one model at one input size.
+    """Everything a probe learned about one model at one input size. Read from ``Vit.anatomy``.
 
-    pooling: ``class``, ``class+distillation``, ``mean``, ``class+mean``, ``mean of all tokens``, ``attention``,
-    ``other``, or ``none`` where no tokens were found. readout: the weight of each token in it (N,), None where it
-    depends on the picture. convolves: patches also mix in convolutions after the first block, so that a token which
-    no attention sees is still not gone. trailing: tokens that
-    follow the patches, which is not supported (layout is None then). asunder: why the blocks are no one chain, None
-    when each is read by the next and the last one leads to the output. misplaced: why token i cannot be taken for patch
-    i, None when it was seen to be so. output: the way to the scores in what the model returns, None where none are
-    known. film: it takes films (B, T, C, H, W). probability: how logits become probabilities, over all classes or each
-    by itself."""
+    Attributes:
+        family: The architecture's short name; ``source`` is the name that the model was opened by.
+        image_size: (H, W) in pixels that this holds for, None for texts.
+        layout: Where the tokens lie, None where they lie on no single grid.
+        blocks: The transformer blocks in order, and ``sites`` their attention calls.
+        pooling: ``class``, ``class+distillation``, ``mean``, ``class+mean``, ``mean of all tokens``, ``attention``,
+            ``other``, or ``none`` where no tokens were found.
+        pool_site: The attention call of an attention pooling, None without one.
+        classifier: The path of the last linear layer, ``classes`` how many it tells apart; None for an embedding.
+        parameters: How many numbers the model has.
+        readout: The weight of each token in the pooling, (N,); None where it depends on the picture.
+        post_norm: Whether blocks norm after they add.
+        convolves: Whether patches also mix in convolutions after the first block, so that a token which no attention
+            sees is still not gone.
+        trailing: Tokens that follow the patches, which is not supported (``layout`` is None then).
+        asunder: Why the blocks are no one chain; None when each is read by the next and the last leads to the output.
+        misplaced: Why token i cannot be taken for patch i; None when it was seen to be so.
+        output: The way to the logits in what the model returns, None where none are known.
+        probability: How logits become probabilities, over all classes (``softmax``) or each by itself (``sigmoid``).
+        film: Whether it takes films (B, T, C, H, W).
+        notes: Remarks worth showing, one line each.
+
+    Example:
+        >>> import vitscope as vs
+        >>> anatomy = vs.open_model("bundled/shapes").anatomy
+        >>> anatomy.layout.grid, anatomy.pooling, anatomy.classes, anatomy.blocks[0].path
+        ((12, 12), 'class', 10, 'blocks.0')
+    """
 
     family: str
     source: str

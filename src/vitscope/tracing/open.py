@@ -41,17 +41,41 @@ def open_model(
 ) -> Vit:
     """Open a vision transformer by name or instance.
 
-    ``model``: ``timm/NAME``, ``hf/FOLDER-OR-ID``, ``torchvision/NAME``, ``open_clip/NAME``, ``bundled/shapes``,
-    the path of a folder or file with a fine-tuned checkpoint that says which model it is, or any ``nn.Module``.
-    ``weights``: a safetensors or plain tensor file. ``image_size``: pixels, one side or (H, W). ``preprocess``: a
-    Preprocessor or a transform. ``precision``: float32, bf16 or fp16 (autocast; rebuilt attention stays float32).
-    ``blocks`` (module paths), ``grid`` (h, w), ``prefix`` (names), ``pooling`` and ``classes``
-    override what the probe would find. ``output``: which part of what the model returns are its scores, a key
-    (``"head.cls"``) or a position, where it returns several. ``probability``: whether its logits are classes that
-    exclude each other (``softmax``) or labels of their own (``sigmoid``); without it the model's configuration says so,
-    one logit means sigmoid, and several softmax. ``options`` go to the source's own constructor.
+    Args:
+        model: ``timm/NAME``, ``hf/FOLDER-OR-ID``, ``torchvision/NAME``, ``open_clip/NAME``, ``bundled/shapes``, the
+            path of a folder or file with a fine-tuned checkpoint that says which model it is, or any ``nn.Module``,
+            which is never changed.
+        weights: A safetensors or plain tensor file, or a state dict; then nothing is fetched.
+        image_size: Input size in pixels, one side or (H, W), where the model allows another than its own.
+        preprocess: A Preprocessor, or the transform that the model was trained with; None takes the model's own.
+        class_names: One name per class, a mapping from numbers, or a file of them; None takes the model's own.
+        device: Where the model is put; None leaves a module where it is, and takes the CPU for a name.
+        precision: ``float32``, ``bf16`` or ``fp16`` (autocast; rebuilt attention stays float32).
+        blocks: Module paths of the blocks. This and the next four override what the probe would find.
+        grid: The patch grid (h, w).
+        prefix: The names of the tokens before the patches, such as ``class``.
+        pooling: What the classifier reads, such as ``class`` or ``mean``.
+        classes: Number of classes, 0 for an embedding.
+        output: Which part of what the model returns are its logits, a key (``"head.cls"``) or a position.
+        probability: Whether its logits are classes that exclude each other (``softmax``) or labels of their own
+            (``sigmoid``). Without it the model's configuration says so; one logit means sigmoid, several softmax.
+        **options: For the source's own constructor, such as ``num_classes``.
 
-    Raises ModelError or WeightsError with one line that says what mends it."""
+    Returns:
+        The opened model. Its anatomy is learned when it is first needed.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be looked at.
+        WeightsError: The weights do not belong to the model.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> vit
+        Vit('bundled/shapes', vit, float32 on cpu)
+        >>> vit.anatomy.layout.describe()
+        'class + 12x12 patches = 145 tokens'
+    """
     loaded = load_model(
         model,
         weights=weights,

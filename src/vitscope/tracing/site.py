@@ -7,16 +7,14 @@ A_h = softmax(scale * q_h k_h^T + mask), and the gradient of the score with resp
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from vitscope.errors import TraceError
-from vitscope.models.anatomy import SiteInfo
+from vitscope.tracing.attention_tensors import AttentionTensors
 from vitscope.tracing.calls.callers_switches import unaffected
-from vitscope.tracing.changes.ablation import EntryAblation
-from vitscope.tracing.interception.attention_call import ALL, EagerInputs, FusedInputs
+from vitscope.tracing.interception.attention_call import ALL
 
 CHUNK_ELEMENTS = 2**24
 """Rebuilt attention is made in query chunks of at most this many elements where only a reduction is needed."""
@@ -24,97 +22,66 @@ CACHED_ELEMENTS = 2**19
 """On a CPU one step of such a reduction is of at most this many (2 MB of float32), which then stay in the cache."""
 
 
-@dataclass
-class AttentionSite:
+class AttentionSite(AttentionTensors):
     """One attention call of one forward pass.
 
     Shapes: q (B, H, Nq, d), k and v (B, H, Nk, d), output T (B, H, Nq, d) before any head ablation,
-    ``output_gradient`` the same as T. ``class_query`` is the row of the class token among the queries.
+    ``output_gradient`` the same as T. ``class_query`` is the row of the class token among the queries. "Keys" are
+    attention keys here, never the names of pictures.
+
+    Example:
+        >>> import vitscope as vs
+        >>> trace = vs.open_model("bundled/shapes").trace(vs.worlds.world("shapes").sample(2, seed=1).pictures)
+        >>> site = trace.sites[0]
+        >>> site
+        AttentionSite('blocks.0.attn', self, heads=4, queries=145, keys=145)
+        >>> (site.attention() @ site.v).allclose(site.output, atol=1e-4)
+        True
     """
-
-    info: SiteInfo
-    fused: FusedInputs | None
-    eager: EagerInputs | None
-    raw_output: Tensor
-    class_query: int | None = None
-    raw_gradient: Tensor | None = field(default=None, repr=False)
-    entries: tuple[EntryAblation, ...] = ()
-    shared: dict[str, Tensor] | None = field(default=None, repr=False, compare=False)
-    """What one method found and others can use, by name, while several run on this trace; None for one alone."""
-
-    def __repr__(self) -> str:
-        i = self.info
-        return f"AttentionSite({i.path!r}, {i.kind}, heads={self.heads}, queries={self.queries}, keys={self.keys})"
-
-    # ---- tensors ---------------------------------------------------------------------------------------------
-    @property
-    def q(self) -> Tensor:
-        """Queries after q/k-norm and rotary embedding, (B, H, Nq, d); only fused calls show them."""
-        return self._four(self._fused("queries").q.detach())
-
-    @property
-    def k(self) -> Tensor:
-        """Keys, (B, H, Nk, d), repeated over query groups; only fused calls show them."""
-        fused = self._fused("keys")
-        return self._four(fused.repeated(fused.k).detach())
-
-    @property
-    def v(self) -> Tensor:
-        """Values, (B, H, Nk, d)."""
-        if self.fused is not None:
-            return self._four(self.fused.repeated(self.fused.v).detach())
-        assert self.eager is not None
-        return self._four(self.eager.v.detach())
-
-    @property
-    def output(self) -> Tensor:
-        """T = A v, (B, H, Nq, d), before any head ablation."""
-        return self._four(self.raw_output.detach())
-
-    @property
-    def output_gradient(self) -> Tensor | None:
-        """dT, the gradient of the summed scores at T, (B, H, Nq, d); None before a backward."""
-        return None if self.raw_gradient is None else self._four(self.raw_gradient)
-
-    @property
-    def heads(self) -> int:
-        """Number of query heads H."""
-        return self._matrix_shape()[1]
-
-    @property
-    def queries(self) -> int:
-        """Number of queries Nq."""
-        return self._matrix_shape()[2]
-
-    @property
-    def keys(self) -> int:
-        """Number of keys Nk."""
-        return self._matrix_shape()[3]
-
-    @property
-    def batch(self) -> int:
-        """Leading size; the pictures' batch for every kind but ``window``."""
-        return self._matrix_shape()[0]
 
     # ---- matrices --------------------------------------------------------------------------------------------
     @unaffected
     def attention_logits(self, queries: slice | None = None, heads: slice | None = None) -> Tensor:
-        """What the softmax was given: q k^T, scaled and masked, (B, h, q, Nk) float32, of some heads and queries."""
+        """Rebuild what the softmax was given: q k^T, scaled, minus infinity where a mask forbids a key.
+
+        Args:
+            queries: Which query rows; None takes all. The same for ``heads``.
+
+        Returns:
+            (B, h, q, Nk), float32, of the chosen heads and queries.
+        """
         return self._logits(queries or ALL, heads or ALL)
 
     @unaffected
     def attention(self, queries: slice | None = None, heads: slice | None = None) -> Tensor:
-        """A = softmax(logits), what multiplies v: (B, h, q, Nk) float32, of the chosen heads and queries."""
+        """Rebuild the attention A = softmax(attention logits), the matrix that multiplies v.
+
+        Args:
+            queries: Which query rows; None takes all. The same for ``heads``.
+
+        Returns:
+            (B, h, q, Nk), float32, of the chosen heads and queries; rows add up to one unless entries were ablated.
+        """
         return self._attention(queries or ALL, heads or ALL)
 
     @unaffected
     def attention_gradient(self, queries: slice | None = None, heads: slice | None = None) -> Tensor:
-        """G = dT v^T, the exact gradient of the summed scores at A: (B, h, q, Nk) float32, a tensor of its own."""
+        """Rebuild G = dT v^T, the exact gradient of the summed scores with respect to A.
+
+        Args:
+            queries: Which query rows; None takes all. The same for ``heads``.
+
+        Returns:
+            (B, h, q, Nk), float32, a tensor of its own, of the chosen heads and queries.
+
+        Raises:
+            TraceError: The trace has no gradient.
+        """
         return self._attention_gradient(queries or ALL, heads or ALL)
 
     @unaffected
     def row(self, query: int) -> Tensor:
-        """One query's attention, (B, H, Nk) float32."""
+        """One query's attention, (B, H, Nk) float32; ``query`` counts from 0, from the end when negative."""
         start = query % self.queries
         return self.attention(slice(start, start + 1))[:, :, 0]
 
@@ -125,13 +92,25 @@ class AttentionSite:
         return self.attention_gradient(slice(start, start + 1))[:, :, 0]
 
     def cls_attention(self) -> Tensor:
-        """The class token's attention, (B, H, Nk) float32, without building the matrix.
+        """Rebuild the class token's attention alone, without the rest of the matrix.
 
-        Raises TraceError when the class token is not among this site's queries."""
+        Returns:
+            (B, H, Nk), float32.
+
+        Raises:
+            TraceError: The class token is not among this site's queries.
+        """
         return self.row(self._class_query())
 
     def cls_gradient(self) -> Tensor:
-        """The class token's row of G, (B, H, Nk) float32."""
+        """Rebuild the class token's row of G alone.
+
+        Returns:
+            (B, H, Nk), float32.
+
+        Raises:
+            TraceError: The class token is not among this site's queries, or the trace has no gradient.
+        """
         return self.row_gradient(self._class_query())
 
     def chunks(self) -> Iterator[slice]:
@@ -168,9 +147,18 @@ class AttentionSite:
     # ---- reductions of G that never hold G -------------------------------------------------------------------
     @unaffected
     def gradient_norm(self, order: int = 1) -> Tensor:
-        """Per-head norm of G, (B, H) float32: sum|G| (order 1) or the Frobenius norm (order 2).
+        """Norm of G per head, without holding G.
 
-        Order 2 uses ||dT V^T||^2 = <dT^T dT, V^T V>, O(N d^2); order 1 goes through query chunks."""
+        Args:
+            order: 1 for the sum of |G|, through chunks of queries; 2 for the Frobenius norm, by
+                ||dT V^T||^2 = <dT^T dT, V^T V> in O(N d^2).
+
+        Returns:
+            (B, H), float32.
+
+        Raises:
+            TraceError: Another order, or the trace has no gradient.
+        """
         if order == 2:
             gradient, v = self._gradient().double(), self.v.double()
             square = (gradient.transpose(-2, -1) @ gradient * (v.transpose(-2, -1) @ v)).sum((-2, -1))
@@ -226,20 +214,6 @@ class AttentionSite:
             for first in range(0, H, step):
                 yield rows, slice(first, min(H, first + step))
 
-    def _fused(self, what: str) -> FusedInputs:
-        if self.fused is None:
-            raise TraceError(
-                f"{what} of '{self.info.path}' are not seen, it computes its softmax eagerly; "
-                'load the model with attn_implementation="sdpa", or use attention_logits() and attention()'
-            )
-        return self.fused
-
-    def _gradient(self) -> Tensor:
-        gradient = self.output_gradient
-        if gradient is None:
-            raise TraceError("this trace has no gradient; take it with gradient=True")
-        return gradient
-
     def _reached(self) -> slice:
         """The queries whose output the score depends on: in the last block of a class-token model that token alone."""
         gradient = self._gradient()
@@ -258,20 +232,6 @@ class AttentionSite:
                 f"'{self.info.path}' has no class token among its queries; use trace.readout() and attention()"
             )
         return self.class_query
-
-    def _matrix_shape(self) -> tuple[int, int, int, int]:
-        if self.fused is not None:
-            q = self._four(self.fused.q)
-            return q.shape[0], q.shape[1], q.shape[2], self.fused.k.shape[-2]
-        assert self.eager is not None
-        shape = self._four(self.eager.attention).shape
-        return shape[0], shape[1], shape[2], shape[3]
-
-    def _four(self, tensor: Tensor) -> Tensor:
-        """A tensor of this site as (B, H, rows, columns), whatever way the model folded batch and heads."""
-        if tensor.dim() == 3:
-            return tensor.reshape(-1, max(1, self.info.heads), *tensor.shape[-2:])
-        return tensor.flatten(0, tensor.dim() - 4) if tensor.dim() > 4 else tensor
 
 
 def span_of(taken: Tensor) -> slice:

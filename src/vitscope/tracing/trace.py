@@ -39,11 +39,27 @@ class ExplainedScore:
 
 
 class Trace(KeptTensors):
-    """What one pass over a batch showed.
+    """What one pass over a batch showed. Made by ``Vit.trace``.
 
-    ``logits`` (B, C) float32, ``classes`` (B,) the explained classes or None, ``scores`` (B,), ``sites`` one
-    AttentionSite per block in order (several where a block has several), ``pool`` the pooling's own site or None.
-    Block tensors and gradients are there when the capture asked for them; asking otherwise raises TraceError."""
+    Block tensors and their gradients are there when the capture asked for them; asking otherwise raises TraceError.
+
+    Attributes:
+        logits: (B, C), float32, of the pass.
+        target: What is explained; ``resolved`` is the same, made definite on this batch.
+        anatomy: The model's anatomy at the size of these inputs.
+        model: The opened model as this trace knows it.
+        request: What the pass was asked to keep and to change.
+
+    Example:
+        >>> import vitscope as vs
+        >>> trace = vs.open_model("bundled/shapes").trace(vs.worlds.world("shapes").sample(2, seed=1).pictures)
+        >>> trace
+        <Trace of 2 inputs through bundled/shapes: 6 sites, gradient of top1>
+        >>> trace.classes.tolist(), [round(score, 1) for score in trace.scores.tolist()]
+        ([7, 4], [9.3, 2.7])
+        >>> trace.layout.to_grid(trace.sites[-1].cls_attention()).shape  # (B, heads, h, w)
+        torch.Size([2, 4, 12, 12])
+    """
 
     def __init__(
         self,
@@ -152,9 +168,14 @@ class Trace(KeptTensors):
         return self._gradients is not None
 
     def note_on_gradient(self) -> str | None:
-        """What has to be said of a gradient that does not reach every block, None when nothing.
+        """Say which blocks the gradient does not reach; None when it reaches all.
 
-        Raises AnswerError, naming the pictures, when it reaches none although the score has one."""
+        Returns:
+            One line, or None.
+
+        Raises:
+            AnswerError: It reaches no block at all although the score has one; the pictures are named.
+        """
         if self._gradients is None or self.target is None:
             return None
         return require_way_back(
@@ -191,7 +212,7 @@ class Trace(KeptTensors):
         return len(self.anatomy.blocks) - 1 if found is None else found.block
 
     def describe_readout(self) -> str | None:
-        """What the score reads in words, None when it is what the classifier reads or cannot be told."""
+        """Say in words which tokens the score reads; None when the classifier's own, or when it cannot be found out."""
         try:
             found = self._read.of_target()
         except TraceError:
@@ -199,12 +220,23 @@ class Trace(KeptTensors):
         return None if found is None else found.describe(self.anatomy, self.layout)
 
     def readout(self) -> Tensor:
-        """The row a rollout starts from, (B, N): what the score reads, per picture.
+        """Weigh the tokens that the score reads, per picture: the row a rollout starts from.
 
         For a class it is what the classifier reads: one-hot for a class token, half each for class and distillation
         token, uniform over the patches for mean pooling, the pooling's attention (mean over heads and queries) for
-        attention pooling. For any other target, and for inputs with masks of their own, it comes from where the
-        target's gradient enters the stream.
+        attention pooling. For any other target, and for inputs with attention masks of their own, it comes from where
+        the target's gradient enters the residual stream.
 
-        Raises TraceError when it cannot be told, or when the target reads the tokens after several blocks."""
+        Returns:
+            Weights (B, N), which add up to one over the tokens.
+
+        Raises:
+            TraceError: It cannot be found out, or the target reads the tokens after several blocks.
+
+        Example:
+            >>> import vitscope as vs
+            >>> trace = vs.open_model("bundled/shapes").trace(vs.worlds.world("shapes").sample(2, seed=1).pictures)
+            >>> trace.readout()[0, :3].tolist()  # the class token alone
+            [1.0, 0.0, 0.0]
+        """
         return self._read.weights()

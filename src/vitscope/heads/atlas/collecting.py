@@ -21,7 +21,7 @@ from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import Origin, heads_recipe
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.spatial_sites import prefix_of, spatial_sites
-from vitscope.models.anatomy import TokenLayout
+from vitscope.models.token_layout import TokenLayout
 from vitscope.options.bounds import BatchSize, Count, Folder, Seed
 from vitscope.options.door import checked
 from vitscope.pictures import Batch, Images, PictureSource, picture_source

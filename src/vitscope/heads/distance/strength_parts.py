@@ -15,7 +15,7 @@ from vitscope.heads.measuring import measured
 from vitscope.heads.moments import Moments
 from vitscope.heads.per_picture import FILE, Rows
 from vitscope.heads.spatial_sites import prefix_of, spatial_sites
-from vitscope.models.anatomy import TokenLayout
+from vitscope.models.token_layout import TokenLayout
 from vitscope.pictures import Batch, PictureSource
 from vitscope.progress import CountedStage
 from vitscope.storage import tensors

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vitscope.heads.distance.hops import grid_geometry
 from vitscope.heads.errors import HeadsError
-from vitscope.models.anatomy import TokenLayout
+from vitscope.models.token_layout import TokenLayout
 
 HopPart = Literal["at", "within", "beyond"]
 FixedPart = Literal["class_query", "patch_queries", "class_key", "whole_head"]

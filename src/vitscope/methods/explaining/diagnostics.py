@@ -25,7 +25,8 @@ from torch.nn.functional import pad
 
 from vitscope.errors import MethodError
 from vitscope.methods.explaining.explanation import Explanation
-from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
+from vitscope.models.anatomy import Anatomy, BlockInfo
+from vitscope.models.token_layout import TokenLayout
 from vitscope.tracing import Trace
 from vitscope.tracing.calls.blocks import first_tensor
 from vitscope.tracing.calls.scope import own

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vitscope.errors import OutputError, PlaceError, RecipeError, StorageError
 from vitscope.methods.explaining.drawable import Drawable
-from vitscope.models.anatomy import TokenLayout
+from vitscope.models.token_layout import TokenLayout
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
 from vitscope.storage import tensors

@@ -15,11 +15,26 @@ from vitscope.options.door import check_fields
 
 @dataclass(frozen=True)
 class HeadAblation:
-    """Whole heads: T_lh <- keep * T_lh + (1 - keep) * replacement.
+    """Whole heads that are switched off: T_lh <- keep * T_lh + (1 - keep) * replacement.
 
-    ``keep`` (B or 1, L, H): 1 leaves a head as it is, 0 takes it away; one row per batch item, so that many
-    ablations are one batch. ``replacement`` None means zero; (L, H, d) one vector for all queries, or
-    (L, H, Nq, d) one per query (mean ablation). L counts blocks."""
+    Args:
+        keep: (B or 1, L, H) for L blocks and H heads: 1 leaves a head as it is, 0 takes it away; one row per picture of
+            the batch, so that many ablations are one batch.
+        replacement: What a head gives instead: None means zero; (L, H, d) one vector for all queries, or (L, H, Nq, d)
+            one per query (mean ablation).
+
+    Raises:
+        TraceError: ``keep`` of another shape; when it is used, one that does not fit the model.
+
+    Example:
+        >>> import torch, vitscope as vs
+        >>> keep = torch.ones(1, 6, 4)
+        >>> keep[0, 2, 1] = 0  # head 1 of block 2
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).pictures
+        >>> tuple(vit.forward(pictures, ablation=vs.HeadAblation(keep)).shape)
+        (2, 10)
+    """
 
     keep: Tensor
     replacement: Tensor | None = None
@@ -70,10 +85,27 @@ class HeadAblation:
 
 @dataclass(frozen=True)
 class EntryAblation:
-    """Entries of one block's attention: those where ``zero`` is True become 0 after the softmax.
+    """Single entries of one block's attention that become 0 after the softmax.
 
-    ``zero`` is boolean, broadcastable to (B, Nq, Nk). ``head`` None means every head. With ``renormalise`` the
-    rows that lost entries sum to one again; by default they do not."""
+    Args:
+        block: The block, from 0.
+        head: The head in it, from 0; None means every head.
+        zero: Boolean (Nq, Nk) or (B, Nq, Nk), True where an entry is taken away; axes of length 1 stand for all.
+        renormalise: Whether rows that lost entries sum to one again.
+
+    Raises:
+        TraceError: ``zero`` is not boolean or of another shape; when it is used, block or head do not exist.
+
+    Example:
+        >>> import torch, vitscope as vs
+        >>> zero = torch.zeros(145, 145, dtype=torch.bool)
+        >>> zero[0, 1:] = True  # the class token attends to no patch
+        >>> trace = vs.open_model("bundled/shapes").trace(
+        ...     vs.worlds.world("shapes").sample(2, seed=1).pictures, ablation=vs.EntryAblation(5, None, zero)
+        ... )
+        >>> float(trace.sites[5].cls_attention()[:, :, 1:].sum())
+        0.0
+    """
 
     block: int
     head: int | None

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitscope.models.anatomy import TokenLayout
+from vitscope.models.token_layout import TokenLayout
 from vitscope.tracing.changes.removal import TokenRemoval
 
 _MEAN = (torch.mean, Tensor.mean)

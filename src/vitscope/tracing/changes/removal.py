@@ -9,18 +9,34 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import TraceError
-from vitscope.models.anatomy import Anatomy, TokenLayout
+from vitscope.models.anatomy import Anatomy
+from vitscope.models.token_layout import TokenLayout
 from vitscope.options.door import check_fields
 
 
 @dataclass(frozen=True)
 class TokenRemoval:
-    """Patches that no longer exist.
+    """Patches that no longer exist for the model.
 
-    ``keep`` is boolean (B, P), patches in row-major order of the grid. Mode ``mask``: the keys of removed patches
-    get minus infinity in every attention, so nobody can attend to them, and they leave a pooling over patches.
-    Mode ``drop``: the sequence is shortened before the first block; every picture of the batch must then keep
-    the same number of patches, and the model must not add positions inside its attention."""
+    Args:
+        keep: Boolean (B or 1, P), True for the patches that stay, in row-major order of the grid.
+        mode: ``mask``: the attention keys of removed patches get minus infinity before every softmax, so that no query
+            can attend to them, and they leave a pooling over patches. ``drop``: the sequence is shortened before the
+            first block; every picture of the batch must then keep the same number of patches, and the model must not
+            add positions inside its attention.
+
+    Raises:
+        TraceError: ``keep`` is not boolean or of another shape, or pictures keep different numbers under ``drop``; when
+            it is used, it does not fit the model.
+
+    Example:
+        >>> import torch, vitscope as vs
+        >>> keep = torch.arange(144)[None] >= 72  # the upper half of a 12 x 12 grid is gone
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).pictures
+        >>> tuple(vit.forward(pictures, removal=vs.TokenRemoval(keep)).shape)
+        (2, 10)
+    """
 
     keep: Tensor
     mode: Literal["mask", "drop"] = "mask"

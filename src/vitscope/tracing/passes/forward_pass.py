@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitscope.errors import TraceError
-from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
+from vitscope.models.anatomy import Anatomy, BlockInfo
+from vitscope.models.token_layout import TokenLayout
 from vitscope.tracing.calls.blocks import first_tensor, is_tokens, replace_first, skip_blocks, watch_blocks
 from vitscope.tracing.calls.calling import Inputs as Inputs
 from vitscope.tracing.calls.calling import batch_of as batch_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from vitscope.errors import TraceError
-from vitscope.models.anatomy import Anatomy, BlockInfo, TokenLayout
+from vitscope.models.anatomy import Anatomy, BlockInfo
+from vitscope.models.token_layout import TokenLayout
 from vitscope.tracing.passes.backward import Gradients
 from vitscope.tracing.passes.forward_pass import PassRecord, compose_tokens
 from vitscope.tracing.passes.request import PassRequest

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import TraceError
-from vitscope.models.anatomy import Anatomy, TokenLayout
+from vitscope.models.anatomy import Anatomy
+from vitscope.models.token_layout import TokenLayout
 from vitscope.tracing.calls.calling import Inputs, batch_of
 from vitscope.tracing.passes.backward import Gradients
 from vitscope.tracing.site import AttentionSite

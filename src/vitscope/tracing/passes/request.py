@@ -14,11 +14,24 @@ from vitscope.tracing.passes.stages import Stage
 
 @dataclass(frozen=True)
 class Capture:
-    """What a trace keeps beside the attention sites.
+    """What a trace keeps beside the attention sites. Two are joined by ``|``.
 
-    streams: what enters and leaves every block. norms: the output of each block's first norm. embedding: the patch
-    embedding before positions are added. image: the gradient on the pixels. stages: the last feature map at each
-    resolution (CNNs and hierarchical models)."""
+    Args:
+        streams: What enters and leaves every block.
+        norms: The output of each block's first norm.
+        embedding: The patch embedding before positions are added.
+        image: The gradient on the pixels.
+        stages: The last feature map at each resolution (CNNs and hierarchical models).
+
+    Example:
+        >>> import vitscope as vs
+        >>> from vitscope.tracing import Capture
+        >>> trace = vs.open_model("bundled/shapes").trace(
+        ...     vs.worlds.world("shapes").sample(2, seed=1).pictures, capture=Capture(streams=True)
+        ... )
+        >>> len(trace.block_outputs), tuple(trace.block_outputs[0].shape)
+        (6, (2, 145, 128))
+    """
 
     streams: bool = False
     norms: bool = False

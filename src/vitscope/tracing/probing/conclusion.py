@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vitscope.errors import ModelError
-from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo, TokenLayout
+from vitscope.models.anatomy import Anatomy, BlockInfo, SiteInfo
+from vitscope.models.token_layout import TokenLayout
 from vitscope.tracing.calls.calling import Inputs, batch_of, order_of_patches, pictures_of
 from vitscope.tracing.calls.outputs import choose, leaves, scores_of
 from vitscope.tracing.interception.provenance import reads_of, sites_in

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from vitscope.errors import ModelError
-from vitscope.models.anatomy import TokenLayout
 from vitscope.models.preparing.cells import Cells, Window, edges_of
+from vitscope.models.token_layout import TokenLayout
 
 MOST_PREFIX_TOKENS = 64
 

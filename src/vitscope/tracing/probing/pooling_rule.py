@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import ModelError
-from vitscope.models.anatomy import BlockInfo, TokenLayout
+from vitscope.models.anatomy import BlockInfo
+from vitscope.models.token_layout import TokenLayout
 
 POOLINGS = ("class", "class+distillation", "mean", "class+mean", "attention", "other")
 

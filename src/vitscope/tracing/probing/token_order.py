@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitscope.models.anatomy import Anatomy, TokenLayout
+from vitscope.models.anatomy import Anatomy
 from vitscope.models.preparing.cells import Cells
+from vitscope.models.token_layout import TokenLayout
 from vitscope.tracing.calls.blocks import get_module, is_tokens
 from vitscope.tracing.calls.calling import Inputs, call_model, with_pictures
 from vitscope.tracing.calls.guard import quiet

@@ -18,7 +18,21 @@ from vitscope.tracing.targets.target import Target
 
 @dataclass(frozen=True)
 class TopK(Target):
-    """The k-th most likely class of each picture (k = 1: the prediction)."""
+    """The k-th most likely class of each picture.
+
+    Args:
+        k: 1 for the prediction, 2 for the runner-up.
+        quantity: ``logit``, ``log_probability`` or ``probability`` of the class.
+        probability: How logits become probabilities; set by the model that is explained.
+
+    Raises:
+        TargetError: ``k`` below 1, or an unknown quantity.
+
+    Example:
+        >>> import torch, vitscope as vs
+        >>> vs.TopK(2).resolve(torch.tensor([[0.1, 3.0, 2.0]])).classes.tolist()
+        [2]
+    """
 
     k: Count = 1
     quantity: Quantity = "logit"
@@ -42,7 +56,22 @@ class TopK(Target):
 
 @dataclass(frozen=True)
 class ClassIndex(Target):
-    """One class for all pictures, or one per picture."""
+    """One class for all pictures, or one per picture.
+
+    Args:
+        index: The class, counted from 0, or a tuple with one for each picture.
+        quantity: ``logit``, ``log_probability`` or ``probability`` of the class.
+        probability: How logits become probabilities; set by the model that is explained.
+
+    Raises:
+        TargetError: An unknown quantity; when it is resolved, a class that the model does not have.
+
+    Example:
+        >>> import torch, vitscope as vs
+        >>> target = vs.ClassIndex(1).resolve(torch.tensor([[0.1, 3.0, 2.0]]))
+        >>> target.name, target.score(None, torch.tensor([[0.1, 3.0, 2.0]])).tolist()
+        ('class:1', [3.0])
+    """
 
     index: int | tuple[int, ...]
     quantity: Quantity = "logit"
@@ -82,7 +111,21 @@ class ClassIndex(Target):
 
 @dataclass(frozen=True)
 class LogitDifference(Target):
-    """Logit of ``a`` minus logit of ``b``: why this class and not that one. ``b`` None means the runner-up."""
+    """Logit of one class minus logit of another: why this class and not that one.
+
+    Args:
+        a: A class, counted from 0; None for each picture's prediction.
+        b: The class it is held against; None for the most likely other one.
+
+    Raises:
+        TargetError: Twice the same class; when it is resolved, a class that the model does not have.
+
+    Example:
+        >>> import torch, vitscope as vs
+        >>> logits = torch.tensor([[0.5, 3.0, 2.0]])
+        >>> vs.LogitDifference(1, 0).resolve(logits).score(None, logits).tolist()
+        [2.5]
+    """
 
     a: int | None
     b: int | None = None

@@ -17,10 +17,24 @@ from vitscope.tracing.targets.target import Target
 
 @dataclass(frozen=True)
 class Custom(Target):
-    """Any function of the model's raw output that gives one number per picture, (B,).
+    """Any function of the model's raw output that gives one number per picture.
 
-    by_row: the function must give a picture the same wherever it stands in a batch. So it is asked when pictures come
-    in several batches, and it is tested: one that holds something of each picture would take it for another's.
+    Args:
+        function: From the model's output to scores (B,), differentiable where a gradient is wanted.
+        name: What it is called in results.
+        by_row: The function must give a picture the same wherever it stands in a batch. So it is asked when pictures
+            come in several batches, and it is tested: one that holds something of each picture would take it for
+            another's.
+
+    Raises:
+        TargetError: When it is scored: the function fails, or does not give one number per picture.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> target = vs.Custom(lambda logits: logits[:, :3].sum(1), "first three")
+        >>> tuple(vit.trace(vs.worlds.world("shapes").sample(2, seed=1).pictures, target).scores.shape)
+        (2,)
     """
 
     function: Callable[[Any], Tensor]

@@ -42,12 +42,28 @@ _TEXT_FORMS: dict[str, Callable[[str], Target]] = {"class:": ClassName, "text:":
 
 
 def parse_target(target: TargetLike) -> Target:
-    """A target from its loose form.
+    """Make a target from its loose form.
 
-    None or ``"top1"``, ``"top3"``; a class index, ``"207"`` or ``"class:207"``; a class's name, ``"class:NAME"`` (all
-    digits are an index); a sequence or tensor with one index per picture; ``"difference:3,5"``; ``"logit"``,
-    ``"probability"``, ``"log_probability"`` of the prediction; the quantity as a suffix (``"top1:probability"``); a
-    callable on the model's output; a list with a target of any kind for each picture. Raises TargetError."""
+    Args:
+        target: None or ``"top1"``, ``"top3"``; a class index, ``"207"`` or ``"class:207"``; a class's name,
+            ``"class:NAME"`` (all digits are an index); a sequence or tensor with one index per picture;
+            ``"difference:3,5"``; ``"logit"``, ``"probability"``, ``"log_probability"`` of the prediction; the quantity
+            as a suffix (``"top1:probability"``); ``"text: a photo of a dog"`` and ``"picture:FILE"``; a callable on the
+            model's output; a list with a target of any kind for each picture.
+
+    Returns:
+        The target, not yet bound to a model.
+
+    Raises:
+        TargetError: It is none of these.
+
+    Example:
+        >>> from vitscope.tracing import parse_target
+        >>> parse_target("top2"), parse_target("class:3:probability").describe()
+        (TopK(k=2, quantity='logit'), 'class:3:probability')
+        >>> parse_target([1, 2])
+        ClassIndex(index=(1, 2), quantity='logit')
+    """
     if target is None:
         return TopK()
     if isinstance(target, Target):
