@@ -25,20 +25,28 @@ def card(
     picture: Image.Image | None = None,
     label: str | None = None,
 ) -> Card:
-    """All that a page shows of one picture.
+    """Everything that a page shows of one picture.
 
     Args:
         explanations: One for each method, of the same pictures.
-        index: Which of the pictures.
-        name: What the picture is called; None: as the explanations know it.
-        picture: What the model saw; None: what the explanations keep.
+        index: Which of the pictures, from 0.
+        name: What the picture is called; None takes its key.
+        picture: What the model saw; None takes what the explanations keep.
         label: Its true class, where it is known.
 
     Returns:
-        The card, for :func:`vitscope.reports.explanations.page.page` or ``Report``.
+        The card, for :class:`vitscope.reports.Report`.
 
     Raises:
-        PictureError: explanations of other pictures, or no picture to show.
+        PictureError: Explanations of different pictures, or no picture to show.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> explained = vs.explain(vit, vs.worlds.world("shapes").sample(1, seed=1).images())
+        >>> card = vs.reports.card(explained, name="first")
+        >>> card.name, card.target
+        ('first', 'heart')
     """
     given = by_method(explanations)
     first = next(iter(given.values()))

@@ -35,19 +35,28 @@ def write_maps(
     picture: Image.Image | None = None,
     looks: Looks | None = PLAIN,
 ) -> dict[str, Any]:
-    """Write one picture's raw maps, overlays and, of several methods, a sheet.
+    """Write one picture's raw maps and overlays and, for several methods, a sheet.
 
     Args:
-        explanations: One for each method, of one picture.
+        explanations: One for each method by name, of one picture.
         stem: The path without an ending.
-        picture: What to draw on; None: what the explanations keep.
-        looks: How maps are drawn; None writes raw maps alone.
+        picture: What to draw on; None takes what the explanations keep.
+        looks: How maps are drawn; None writes raw maps only.
 
     Returns:
-        A record of plain values: what was explained, the predictions, and for each method its files and its range.
+        Plain values: what was explained, the predictions, and for each method its files and the range of its values.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: A file cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> explained = vs.explain(vit, vs.worlds.world("shapes").sample(1, seed=1).images(), ["rollout"])
+        >>> written = vs.reports.write_maps(explained, Path("shape"))
+        >>> written["maps"]["rollout"]["overlay"]
+        'shape.rollout.png'
     """
     given = by_method(explanations)
     first = next(iter(given.values()))
@@ -94,16 +103,31 @@ def write_flow(
     seconds_per_frame: Annotated[float, Range(0, 60, above=True)] = 0.5,
     strip: bool = True,
 ) -> dict[str, Any]:
-    """Write the flow of one picture as an animation, and all its blocks as one PNG; returns the files by kind.
+    """Write the flow of one picture as an animation, and all its blocks as one PNG.
 
     Args:
         explanation: Of one picture, by a method that has a flow.
-        stem: The path without an ending. suffix: .gif, .webp or .mp4.
-        picture: What to draw on; None: what the explanation keeps.
+        stem: The path without an ending.
+        picture: What to draw on; None takes what the explanation keeps.
+        looks: How maps are drawn.
+        suffix: Ending of the animation: .gif, .webp or .mp4.
+        seconds_per_frame: How long each image is shown.
+        strip: True also writes the PNG with all blocks.
+
+    Returns:
+        The files by kind, and the number of blocks.
 
     Raises:
-        MethodError: the method has no flow.
-        OutputError: a file cannot be written.
+        MethodError: The method has no flow.
+        OutputError: A file cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> explained = vs.explain(vit, vs.worlds.world("shapes").sample(1, seed=1).images(), "daam")
+        >>> vs.reports.write_flow(explained, Path("shape"))["strip"]
+        'shape.daam.strip.png'
     """
     name = explanation.method
     place = animation(

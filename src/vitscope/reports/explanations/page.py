@@ -26,7 +26,25 @@ HERE, TEMPLATE = "vitscope.reports", "explanations.html"
 
 @dataclass(frozen=True)
 class Report:
-    """The whole report; ``commands`` and ``next_steps`` are (command, note) pairs."""
+    """A page of explanations, put together from cards.
+
+    Args:
+        title: Printed above.
+        pictures: A card for each picture, see :func:`vitscope.reports.card`.
+        subtitle: Printed below the title.
+        methods: What a reader should know of each method.
+        commands: (command, note) pairs: what made the report.
+        next_steps: (command, note) pairs: what to try next.
+        metadata: Facts about the model, by name.
+        notes: Sentences printed above the cards.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> explained = vs.explain(vit, vs.worlds.world("shapes").sample(1, seed=1).images(), "rollout")
+        >>> "One shape" in vs.reports.Report("One shape", [vs.reports.card(explained)]).html()
+        True
+    """
 
     title: str
     pictures: Sequence[Card]
@@ -63,14 +81,14 @@ class Report:
         )
 
     def html(self) -> str:
-        """The report as one self-contained page.
+        """The report as one self-contained HTML page.
 
-        Raises ``RenderingError`` when a record's arrays have wrong shapes or a name is unknown.
+        Raises RenderingError for arrays of wrong shapes or an unknown name.
         """
         return self.page().html()
 
     def write(self, path: str | Path) -> Path:
-        """Write the report, whole or not at all; raises ``OutputError`` when the place cannot be written."""
+        """Write the report atomically; returns its path. Raises OutputError when it cannot be written."""
         return self.page().write(path)
 
     def page(self) -> Page:
@@ -105,26 +123,30 @@ def page(
     pictures: Sequence[Image.Image] | None = None,
     labels: Sequence[str] | None = None,
 ) -> str:
-    """Explanations as one self-contained page with a card for each picture.
+    """Explanations as one self-contained HTML page, with a card for each picture.
 
     Args:
-        explanations: One for each method, of the same pictures, such as ``vs.explain`` gives for several methods.
-        path: Where to write the page, whole or not at all; None writes nothing.
-        title: None: how many pictures were explained.
-        subtitle: None: by which methods.
-        names: What the pictures are called; None: as the explanations know them.
-        pictures: What the model saw, one for each; None: what the explanations keep.
-        labels: The true class of each picture, where they are known.
+        explanations: One for each method, of the same pictures, as ``vs.explain`` gives for several methods.
+        path: Where to write the page, atomically; None writes nothing.
+        title: None is the number of explained pictures.
+        subtitle: None is the methods.
+        names: What the pictures are called; None takes their keys.
+        pictures: What the model saw, one for each; None takes what the explanations keep.
+        labels: The true class of each picture, where known.
 
     Returns:
-        The page's text.
+        The HTML text.
 
     Raises:
-        PictureError: explanations of other pictures, or no pictures to show.
-        OutputError: the file cannot be written.
+        PictureError: Explanations of different pictures, or no pictures to show.
+        OutputError: The file cannot be written.
 
     Example:
-        ``vs.reports.page(vs.explain(vit, "photos", ["gmar", "dart"]), "report.html")``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> explained = vs.explain(vit, vs.worlds.world("shapes").sample(1, seed=1).images(), "rollout")
+        >>> "rollout" in vs.reports.page(explained, "report.html")
+        True
     """
     given = by_method(explanations)
     first = next(iter(given.values()))

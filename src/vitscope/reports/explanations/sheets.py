@@ -34,23 +34,35 @@ def sheet(
     title: str = "",
     caption: str | None = None,
 ) -> Image.Image:
-    """The maps of several methods side by side: a row per picture, a column per method, seven methods in a row.
+    """Draw the maps of several methods side by side: a row per picture, a column per method, at most seven in a row.
 
     Args:
-        explanations: One for each method, of the same pictures, such as ``vs.explain`` gives for several methods.
-        rows: Which of the pictures; None: all.
-        pictures: What to draw on, one for each row; None: what the explanations keep.
-        names: What each row is called; None: what is explained on the picture.
-        caption: None: the model and its weights.
+        explanations: One for each method, of the same pictures, as ``vs.explain`` gives for several methods.
+        rows: Which of the pictures, from 0; None takes all.
+        pictures: What to draw on, one for each row; None takes what the explanations keep.
+        names: Names of the rows; None takes what is explained on each picture.
+        style: How map and picture are combined, as for :func:`vitscope.reports.overlay`.
+        scaling: How values become colours, likewise.
+        colour: A colour map, likewise.
+        upsampling: How maps are enlarged, likewise.
+        opacity: Opacity of the maps, 0 to 1.
+        size: 1, 2 or 4 times the usual size.
+        title: Printed above; an empty text leaves it out.
+        caption: None is the model with its weights.
 
-    The other arguments are those of :func:`vitscope.reports.overlay`.
+    Returns:
+        An RGB image.
 
     Raises:
-        PictureError: explanations of other pictures, films, or no pictures to draw on.
-        RenderingError: an unknown name or a number out of bounds.
+        PictureError: Explanations of different pictures, films, or no pictures to draw on.
+        RenderingError: An unknown name, or a number out of bounds.
 
     Example:
-        ``vs.reports.sheet(vs.explain(vit, "photos", ["gmar", "dart"])).save("sheet.png")``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
+        >>> vs.reports.sheet(vs.explain(vit, pictures, ["dart", "rollout"])).mode
+        'RGB'
     """
     given = by_method(explanations)
     first = next(iter(given.values()))

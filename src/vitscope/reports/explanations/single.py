@@ -29,32 +29,36 @@ def overlay(
     colour_bar: bool = True,
     notes: bool = True,
 ) -> Image.Image:
-    """The map of one picture drawn over it, with a colour bar of its raw values.
+    """Draw the map of one picture over it, with a colour bar of the raw values.
 
     Args:
         explanation: Maps of pictures.
-        index: Which of its pictures.
-        picture: What to draw on; None: what the model saw, which the explanation keeps.
+        index: Which of its pictures, from 0.
+        picture: What to draw on; None takes what the model saw, which the explanation keeps.
         style: "alpha", "contour", "spotlight", "side-by-side" or "map".
-        scaling: How values become colours; None: what suits the method, zero in the middle for signed maps.
-        colour: A colour map; None: the one that suits the scaling.
-        upsampling: "nearest" shows the model's own cells.
-        opacity: Of the map over the picture, 0 to 1.
+        scaling: How values become colours; None takes what suits the method, with zero in the middle for signed maps.
+        colour: A colour map; None takes the one that suits the scaling.
+        upsampling: "nearest" shows the model's own patches.
+        opacity: Opacity of the map over the picture, 0 to 1.
         size: 1, 2 or 4 times the usual size.
-        title: None: the method and what it explains; an empty text: none.
-        caption: None: which channels are shown, where that must be said; an empty text: none.
-        colour_bar: Whether the bar is drawn.
-        notes: Whether a line says how the map is displayed.
+        title: None is the method and what it explains; an empty text leaves it out.
+        caption: None says which channels are shown, where that is needed; an empty text leaves it out.
+        colour_bar: True draws the colour bar.
+        notes: True adds a line on how the map is displayed.
 
     Returns:
-        An RGB picture.
+        An RGB image.
 
     Raises:
-        PictureError: no such picture, no picture to draw on, or a film.
-        RenderingError: an unknown name or a number out of bounds.
+        PictureError: There is no such picture, no picture to draw on, or the explanation is of a film.
+        RenderingError: An unknown name, or a number out of bounds.
 
     Example:
-        ``vs.reports.overlay(vs.explain(vit, "heron.jpg"), style="contour").save("heron.png")``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> explained = vs.explain(vit, vs.worlds.world("shapes").sample(1, seed=1).images())
+        >>> vs.reports.overlay(explained, style="contour").mode
+        'RGB'
     """
     index = place_of(explanation, index)
     refuse_film(explanation)

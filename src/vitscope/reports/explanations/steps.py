@@ -37,20 +37,36 @@ def strip(
     title: str | None = None,
     caption: str | None = None,
 ) -> Image.Image:
-    """One picture's flow, block by block, as a row of small maps with one colour bar; of a film its steps in time.
+    """Draw one picture's flow, block by block, as a row of small maps with one colour bar; of a film its time steps.
 
     Args:
-        picture: What to draw on, for a film one picture per step; None: what the explanation keeps.
-        columns: Maps in a row; None: all up to 12, else rows of equal length.
+        explanation: Maps of pictures, by a method that has a flow.
+        index: Which of its pictures, from 0.
+        picture: What to draw on, for a film one image per step; None takes what the explanation keeps.
+        style: How map and picture are combined, as for :func:`vitscope.reports.overlay`.
+        scaling: How values become colours, likewise.
+        colour: A colour map, likewise.
+        upsampling: How maps are enlarged, likewise.
+        opacity: Opacity of the maps, 0 to 1.
+        size: 1, 2 or 4 times the usual size.
+        columns: Maps in a row; None takes all up to 12, else rows of equal length.
+        title: None is the method and what it explains; an empty text leaves it out.
+        caption: None says which channels are shown, where that is needed.
 
-    The other arguments are those of :func:`vitscope.reports.overlay`.
+    Returns:
+        An RGB image.
 
     Raises:
-        MethodError: the method has no flow. PictureError: no such picture.
-        RenderingError: an unknown name or a number out of bounds.
+        MethodError: The method has no flow.
+        PictureError: There is no such picture.
+        RenderingError: An unknown name, or a number out of bounds.
 
     Example:
-        ``vs.reports.strip(vs.explain(vit, "heron.jpg", "daam"))``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> explained = vs.explain(vit, vs.worlds.world("shapes").sample(1, seed=1).images(), "daam")
+        >>> vs.reports.strip(explained).mode
+        'RGB'
     """
     index = place_of(explanation, index)
     values, kind, count, first = _steps(explanation, index)
@@ -87,15 +103,36 @@ def frames(
     title: str | None = None,
     caption: str | None = None,
 ) -> list[Image.Image]:
-    """One picture's flow as pictures of one size, one per block; of a film one per step in time.
+    """Draw one picture's flow as images of one size, one per block; of a film one per time step.
 
     Args:
-        beside_picture: Whether the plain picture stands to the left; None: for a flow, where there is a picture.
+        explanation: Maps of pictures, by a method that has a flow.
+        index: Which of its pictures, from 0.
+        picture: What to draw on, for a film one image per step; None takes what the explanation keeps.
+        style: How map and picture are combined, as for :func:`vitscope.reports.overlay`.
+        scaling: How values become colours, likewise.
+        colour: A colour map, likewise.
+        upsampling: How maps are enlarged, likewise.
+        opacity: Opacity of the maps, 0 to 1.
+        size: 1, 2 or 4 times the usual size.
+        beside_picture: True shows the plain picture to the left; None shows it for a flow, where there is a picture.
+        title: None is the method and what it explains; an empty text leaves it out.
+        caption: None says which channels are shown, where that is needed.
 
-    The other arguments are those of :func:`strip`, and so is what is raised.
+    Returns:
+        The images, RGB.
+
+    Raises:
+        MethodError: The method has no flow.
+        PictureError: There is no such picture.
+        RenderingError: An unknown name, or a number out of bounds.
 
     Example:
-        ``vs.reports.frames(vs.explain(vit, "heron.jpg", "daam"))[-1]``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> explained = vs.explain(vit, vs.worlds.world("shapes").sample(1, seed=1).images(), "daam")
+        >>> len(vs.reports.frames(explained))
+        6
     """
     index = place_of(explanation, index)
     values, kind, count, first = _steps(explanation, index)
@@ -125,19 +162,29 @@ def animation(
     seconds_per_frame: Annotated[float, Range(0, 60, above=True)] = 0.5,
     **looks: Any,
 ) -> Path:
-    """Write the pictures that :func:`frames` draws as .gif, .webp or .mp4; returns the path.
+    """Write the images that :func:`vitscope.reports.frames` draws as an animation.
 
     Args:
-        path: Where to; its ending says the format.
-        seconds_per_frame: How long each picture stays. The last of a flow stays longer, a film goes on at once.
-        looks: The arguments of :func:`frames`.
+        explanation: Maps of pictures, by a method that has a flow.
+        index: Which of its pictures, from 0.
+        path: A file that ends in .gif, .webp or .mp4.
+        seconds_per_frame: How long each image is shown. The last one of a flow is shown longer.
+        looks: Arguments of :func:`vitscope.reports.frames`.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        MissingExtraError: .mp4 is wanted and PyAV is not installed.
-        OutputError: the file cannot be written. Else as :func:`frames`.
+        MissingExtraError: .mp4 was asked for and PyAV is not installed.
+        MethodError: The method has no flow.
+        OutputError: The file cannot be written.
 
     Example:
-        ``vs.reports.animation(vs.explain(vit, "heron.jpg", "daam"), 0, "heron.gif")``
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> explained = vs.explain(vit, vs.worlds.world("shapes").sample(1, seed=1).images(), "daam")
+        >>> vs.reports.animation(explained, 0, "flow.gif").name
+        'flow.gif'
     """
     drawn = frames(explanation, index, **looks)
     return animations.save_animation(

@@ -41,10 +41,30 @@ __all__ = ["HeadsReport", "main_metric", "write_both"]
 
 @dataclass(frozen=True)
 class HeadsReport:
-    """What is known of a model's heads; every part but the model and the number of pictures may be missing.
+    """What is known of a model's heads, as one page with tables and plots; parts that are None are left out.
 
-    placed: maps of other pictures or another model in `atlas`, which is then told of but not written again.
-    pruned: what `vitscope heads prune` changed: name -> (before, after); removed: the heads that went."""
+    Args:
+        model: Name of the model.
+        pictures: Number of pictures.
+        table: Importance of heads.
+        strength: How far heads look.
+        atlas: Attention patterns.
+        placed: Other pictures, or another model, placed in ``atlas``.
+        agreement: Rank correlations between scores.
+        cumulative: Cumulative pruning.
+        joint: Heads removed together.
+        partial: Partial pruning of one head.
+        pruned: What ``vitscope heads prune`` changed: by name, before and after.
+        removed: The (block, head) pairs that were removed, from 0.
+        commands: Commands that made the report.
+
+    Example:
+        >>> import numpy as np
+        >>> import vitscope as vs
+        >>> table = vs.heads.HeadTable({"first_order": np.float32([[[1, 2], [4, 3]]])}, ("cat.png",))
+        >>> vs.reports.HeadsReport("my model", 1, table=table).write("heads.html").name
+        'heads.html'
+    """
 
     model: str
     pictures: int

@@ -38,20 +38,23 @@ _HOW_TO_READ = (
 
 @checked(RenderingError)
 def leaderboard_page(board: Leaderboard, path: str | os.PathLike[str] | None = None) -> str:
-    """A leaderboard as one self-contained page: table, intervals, curves, rank correlation, worst and best pictures.
+    """A leaderboard as one self-contained HTML page: table, intervals, curves, and the worst and best pictures.
 
     Args:
         board: The leaderboard.
-        path: Where to write the page, whole or not at all; None writes nothing.
+        path: Where to write the page, atomically; None writes nothing.
 
     Returns:
-        The page's text.
+        The HTML text.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: The file cannot be written.
 
     Example:
-        ``vs.reports.leaderboard_page(vs.evaluate(vit, "photos", methods=["gmar", "dart"]), "index.html")``
+        >>> import vitscope as vs
+        >>> board = vs.evaluation.evaluate_world("shapes", ["dart"], ["mass"], count=2, controls=("uniform",))
+        >>> "dart" in vs.reports.leaderboard_page(board)
+        True
     """
     protocol = board.protocol
     made = Page("Leaderboard", f"{len(board.names)} methods and controls on {protocol.pictures} pictures")

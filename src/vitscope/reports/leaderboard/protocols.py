@@ -18,17 +18,24 @@ from vitscope.reports.leaderboard.cells import best_end, measured
 def protocols_page(
     boards: Annotated[Mapping[str, Leaderboard], Items(1)], path: str | os.PathLike[str] | None = None
 ) -> str:
-    """One heat map per metric of how far the rankings agree over the protocols, and the values beside each other.
+    """One page on whether rankings agree under several protocols: a heat map per metric, and the values side by side.
 
     Args:
-        boards: One for each protocol, by its name.
-        path: Where to write the page, whole or not at all; None writes nothing.
+        boards: A leaderboard by the name of each protocol.
+        path: Where to write the page, atomically; None writes nothing.
 
     Returns:
-        The page's text.
+        The HTML text.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: The file cannot be written.
+
+    Example:
+        >>> import vitscope as vs
+        >>> boards = {f"seed {seed}": vs.evaluation.evaluate_world(
+        ...     "shapes", ["dart"], ["mass"], count=2, seed=seed, controls=("uniform",)) for seed in (0, 1)}
+        >>> "seed 1" in vs.reports.protocols_page(boards)
+        True
     """
     made = Page("Does the winner survive?", f"Rankings under {', '.join(boards)}")
     for metric in ranked_metrics(boards):
