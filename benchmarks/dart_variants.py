@@ -24,11 +24,10 @@ from dart_srg import curve_areas, end_points, half_width
 from torch import Tensor, nn
 
 import vitscope as vs
+from vitscope.evaluation import EvaluationSet, world_set
 from vitscope.evaluation.board.statistics import holm
 from vitscope.evaluation.rank_statistics import auroc
-from vitscope.evaluation.running.dataset import EvaluationSet
 from vitscope.evaluation.running.mosaics import mosaics_of
-from vitscope.evaluation.running.worlds import world_set
 from vitscope.methods.chain import chain_sites
 from vitscope.methods.dart import half_subsets, key_gate
 from vitscope.methods.fullgrad import stream_relevance

@@ -27,8 +27,8 @@ import timm
 import torch
 
 import vitscope as vs
+from vitscope.evaluation import get_metric
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.metric import get_metric
 from vitscope.evaluation.removal.curves import kept_patches
 from vitscope.evaluation.removal.perturbation import Asking, Perturber
 from vitscope.evaluation.removal.pixels import rise_blur, unit_range

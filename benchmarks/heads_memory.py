@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from vitscope import heads
+from vitscope.heads import MapSample
 from vitscope.heads.atlas.features import FEATURES
 from vitscope.heads.atlas.records import HeadMeans, ModelRecord
-from vitscope.heads.atlas.sampling import MapSample
 from vitscope.heads.moments import ExactSum
 
 

@@ -23,9 +23,9 @@ import torch
 import vitscope as vs
 from vitscope import heads
 from vitscope.pictures.annotations import read_folder
-from vitscope.rendering.plots.figure import save_figure
+from vitscope.rendering import save_figure
+from vitscope.reports import HeadsReport
 from vitscope.reports.heads import plots
-from vitscope.reports.heads.page import HeadsReport
 from vitscope.storage import folders
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 import vitscope as vs
-from vitscope.methods.registry import get_method
+from vitscope.methods import get_method
 from vitscope.tracing import Capture, TokenRemoval, Vit
 
 EIGHT = ["gmar", "daam", "gae", "gradient-rollout", "attention-gradcam", "gradcam", "attcat", "agcam"]

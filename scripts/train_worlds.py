@@ -33,7 +33,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional
 
-from vitscope.worlds.planted import TRAINING_SEEDS, Sample, World, world, worlds
+from vitscope.worlds import Sample, World, world, worlds
+from vitscope.worlds.planted import TRAINING_SEEDS
 
 MEAN, STD = [0.435, 0.435, 0.435], [0.13, 0.13, 0.13]
 PATCH = 8

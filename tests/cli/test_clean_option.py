@@ -9,7 +9,7 @@ import torch
 import vitscope as vs
 from tests.cli.conftest import Shell
 from vitscope.methods import Explanation
-from vitscope.worlds.planted import demo_pictures
+from vitscope.worlds import demo_pictures
 
 
 def test_clean_changes_the_outlier_patches_alone(shell: Shell, tmp_path: Path) -> None:

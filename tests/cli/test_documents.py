@@ -52,7 +52,7 @@ def test_the_method_of_the_contributing_guide_works(
     shell: Shell, repository: Path, in_empty_folder: Path, registry_as_before: None
 ) -> None:
     import vitscope as vs
-    from vitscope.worlds.planted import demo_pictures
+    from vitscope.worlds import demo_pictures
 
     [code] = blocks(repository / "CONTRIBUTING.md", "python")
     registry.get_method("rollout")

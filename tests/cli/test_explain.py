@@ -14,7 +14,7 @@ import vitscope as vs
 from tests.cli.bad_pictures import photograph
 from tests.cli.conftest import Shell
 from vitscope.methods import Explanation
-from vitscope.worlds.planted import demo_pictures
+from vitscope.worlds import demo_pictures
 
 MODEL = ("--model", "bundled/shapes")
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vitscope.errors import DataError
-from vitscope.worlds import demo_pictures, world, worlds
+from vitscope.worlds import Sample, demo_pictures, world, worlds
 from vitscope.worlds.grounds import BRIGHTEST
-from vitscope.worlds.planted import TRAINING_SEEDS, Sample
+from vitscope.worlds.planted import TRAINING_SEEDS
 
 # First bytes of the SHA-256 of 20 pictures of seed 5: the same on every machine.
 FINGERPRINTS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vitscope.methods.registry import methods
+from vitscope.methods import methods
 from vitscope.storage.kinds import MADE_BY
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import vitscope as vs
+from vitscope.evaluation import Protocol
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.removal.perturbation import Asking, Perturber
 from vitscope.models.preparing.cells import Cells
 

@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 
 import vitscope as vs
 from vitscope.errors import EvaluationError
-from vitscope.evaluation import EvaluationSet, Leaderboard, all_metrics
-from vitscope.evaluation.metric import MetricInfo
-from vitscope.evaluation.metric_state import Metric
+from vitscope.evaluation import EvaluationSet, Leaderboard, Metric, MetricInfo, all_metrics
 from vitscope.evaluation.running.checkpoint import Evaluation
 from vitscope.evaluation.running.mosaics import mosaics_of
 from vitscope.evaluation.running.plan import Plan

@@ -16,9 +16,9 @@ from PIL import Image
 import vitscope as vs
 from tests.watching import Recorder
 from vitscope.errors import PictureError
-from vitscope.evaluation import evaluation_set
+from vitscope.evaluation import Metric, evaluation_set
 from vitscope.evaluation.board import gallery
-from vitscope.evaluation.metric_state import Metric, statistics_of
+from vitscope.evaluation.metric_state import statistics_of
 from vitscope.models import fingerprint
 
 from .conftest import random_vit

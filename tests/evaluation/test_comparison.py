@@ -12,8 +12,8 @@ from torch import Tensor
 
 import vitscope as vs
 from vitscope.errors import EvaluationError
-from vitscope.evaluation import Leaderboard, MethodRecord, claim
-from vitscope.evaluation.metric_state import Metric, statistics_of
+from vitscope.evaluation import Leaderboard, MethodRecord, Metric, claim
+from vitscope.evaluation.metric_state import statistics_of
 from vitscope.storage.recipe import Recipe
 
 

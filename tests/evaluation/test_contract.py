@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from vitscope.errors import EvaluationError
-from vitscope.evaluation.metric import all_metrics, get_metric, register_metric
-from vitscope.evaluation.metric_state import Metric, statistics_of
+from vitscope.evaluation import Metric, all_metrics, get_metric, register_metric
+from vitscope.evaluation.metric_state import statistics_of
 
 from .conftest import MakeCase, subject_of
 

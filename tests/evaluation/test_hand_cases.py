@@ -9,15 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from vitscope.evaluation import Protocol, get_metric
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.metric import get_metric
 from vitscope.evaluation.metrics.box_accuracy import best_overlap, boxes_at
 from vitscope.evaluation.metrics.flow import block_reaching_of
 from vitscope.evaluation.metrics.saco import saco_of
 from vitscope.evaluation.metrics.sanity import histogram_entropy
 from vitscope.evaluation.metrics.segmentation import BINS, accuracy_of, mean_iou_of, pxap_of
 from vitscope.evaluation.metrics.single_deletion import cells_of
-from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.rank_statistics import auroc, average_precision, entropy, gini, midranks, spearman
 from vitscope.evaluation.removal.curves import area, mean_rise, removal_order, step_counts
 from vitscope.evaluation.removal.imputation import linear_imputation

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from vitscope.evaluation.metric import get_metric
+from vitscope.evaluation import get_metric
 
 from .conftest import GRID, SIZE, MakeCase, random_vit, subject_of
 

@@ -9,12 +9,11 @@ import pytest
 import torch
 
 import vitscope as vs
-from vitscope.evaluation import Leaderboard, MethodRecord
+from vitscope.evaluation import Leaderboard, MethodRecord, Metric
 from vitscope.evaluation.board import statistics
 from vitscope.evaluation.board.poisson_bootstrap import poisson_sums, poisson_weights
 from vitscope.evaluation.board.statistics import bootstrap, resampled_sums
 from vitscope.evaluation.metric import mean_of
-from vitscope.evaluation.metric_state import Metric
 from vitscope.storage.recipe import Recipe
 
 

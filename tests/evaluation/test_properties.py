@@ -9,9 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vitscope.evaluation import Protocol, all_metrics, get_metric
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.metric import all_metrics, get_metric
-from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.removal.curves import kept_patches, ranks_of, removal_order
 from vitscope.evaluation.removal.perturbation import Perturber
 from vitscope.models.preparing.cells import Cells

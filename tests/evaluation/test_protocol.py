@@ -8,7 +8,7 @@ import json
 import pytest
 
 from vitscope.errors import EvaluationError
-from vitscope.evaluation.protocol import Protocol
+from vitscope.evaluation import Protocol
 from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
 
 MADE = Recipe(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import vitscope as vs
 from vitscope.errors import EvaluationError
-from vitscope.evaluation.protocol import Protocol
+from vitscope.evaluation import Protocol
 from vitscope.evaluation.removal.perturbation import Asking, Perturber
 from vitscope.evaluation.removal.pixels import (
     blurred,

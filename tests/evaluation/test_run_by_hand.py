@@ -10,12 +10,9 @@ import pytest
 import torch
 
 import vitscope as vs
-from vitscope.evaluation import metric
-from vitscope.evaluation.metric import get_metric
+from vitscope.evaluation import get_metric, metric
 from vitscope.evaluation.removal.draws import uniforms
-from vitscope.methods import registry
-from vitscope.methods.registry import register
-from vitscope.methods.relevance import Relevance
+from vitscope.methods import Relevance, register, registry
 from vitscope.tracing import Trace
 
 CLASSES = [3, 0, 4, 1, 3, 2, 0]

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vitscope.heads import HeadsError
 from vitscope.heads.atlas.canonical import from_hellinger, hellinger, offset_map, overlap, pooled_map
 from vitscope.heads.atlas.features import FEATURES, map_features, uniform_features
-from vitscope.heads.errors import HeadsError
 
 
 def random_rows(h: int, w: int, seed: int = 0) -> torch.Tensor:

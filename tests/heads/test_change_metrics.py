@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from vitscope.heads.errors import HeadsError
-from vitscope.heads.pruning.change_metrics import METRICS, class_changes, output_changes, patch_changes
+from vitscope.heads import METRICS, HeadsError
+from vitscope.heads.pruning.change_metrics import class_changes, output_changes, patch_changes
 
 
 def literal(z: list[float], c: list[float], t: int) -> dict[str, float]:

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vitscope.heads import HeadsError
 from vitscope.heads.distance.hops import Distance, grid_geometry, hop_of_offset
 from vitscope.heads.distance.profiles import add_rows, finish, profile_attention, start_sums, uniform_profiles
-from vitscope.heads.errors import HeadsError
 
 DISTANCES = get_args(Distance)
 

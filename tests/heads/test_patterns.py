@@ -16,7 +16,8 @@ import vitscope as vs
 from tests.watching import Recorder
 from vitscope import heads
 from vitscope.errors import StorageError
-from vitscope.heads.atlas.autoencoder import AutoencoderOptions, mean_error, squared_error
+from vitscope.heads import AutoencoderOptions
+from vitscope.heads.atlas.autoencoder import mean_error, squared_error
 from vitscope.heads.atlas.clustering import choose_clusters, fit_clusters, mean_adjusted_rand_index
 from vitscope.heads.atlas.coding import CoderReport, split_pictures, verdict
 from vitscope.heads.atlas.display import layout_codes

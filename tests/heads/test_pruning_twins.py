@@ -12,7 +12,7 @@ import torch
 import vitscope as vs
 from vitscope import heads
 from vitscope.heads.pruning.entries import entry_mask
-from vitscope.models.token_layout import TokenLayout
+from vitscope.models import TokenLayout
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.methods.written import Written, close, small_vit
 from tests.zoo import ROWS, open_zoo, pictures
 from vitscope.errors import MethodError
 from vitscope.methods.explaining.diagnostics import fill_outliers, outlier_patches, sink_masses
-from vitscope.models.token_layout import TokenLayout
+from vitscope.models import TokenLayout
 
 SIZE = (48, 64)
 LOUD = 6

@@ -12,7 +12,7 @@ from torch import Tensor
 import vitscope as vs
 from vitscope.errors import TargetError
 from vitscope.pictures import picture_source
-from vitscope.tracing.targets.similarity import Similarity
+from vitscope.tracing import Similarity
 
 
 @pytest.fixture(scope="module")

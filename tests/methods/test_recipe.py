@@ -15,7 +15,7 @@ from PIL import Image
 
 import vitscope as vs
 from vitscope.errors import RecipeError
-from vitscope.methods.explaining.explanation import Explanation
+from vitscope.methods import Explanation
 from vitscope.models import fingerprint
 
 MODULE = sys.modules["vitscope.models.opening.fingerprint"]

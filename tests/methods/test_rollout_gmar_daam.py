@@ -232,10 +232,9 @@ def test_two_blocks_by_hand_fix_the_order_of_the_product():
 
     With the product the other way round the class row would miss a."""
     from vitscope.methods.chain import rollout_rows, step
-    from vitscope.models.anatomy import SiteInfo
-    from vitscope.models.token_layout import TokenLayout
+    from vitscope.models import SiteInfo, TokenLayout
+    from vitscope.tracing import AttentionSite
     from vitscope.tracing.interception.attention_call import EagerInputs
-    from vitscope.tracing.site import AttentionSite
 
     def site_of(block: int, rows: list[list[float]]) -> AttentionSite:
         matrix, v = torch.tensor([[rows]]), torch.zeros(1, 1, 3, 2)

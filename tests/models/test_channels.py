@@ -15,8 +15,7 @@ from PIL import Image
 
 import vitscope as vs
 from vitscope.errors import MethodError, ModelError, PictureError
-from vitscope.models.preparing.inputs import to_batch, to_pictures
-from vitscope.models.preparing.preprocessor import Preprocessor
+from vitscope.models import Preprocessor, to_batch, to_pictures
 
 
 def vit_of(channels: int) -> Any:

@@ -11,7 +11,8 @@ from torch import nn
 
 import vitscope as vs
 from vitscope.errors import ModelError
-from vitscope.models.opening.fingerprint import CurrentFingerprint, bit_sums, content_check, fingerprint
+from vitscope.models import fingerprint
+from vitscope.models.opening.fingerprint import CurrentFingerprint, bit_sums, content_check
 
 MODULE = sys.modules[
     "vitscope.models.opening.fingerprint"

@@ -16,8 +16,15 @@ import torch
 from safetensors.torch import save_file
 
 from vitscope.errors import MissingExtraError, ModelError, WeightsError
-from vitscope.models import LoadedModel, fingerprint, imagenet_names, load_model, model_names, to_batch
-from vitscope.models.preparing.preprocessor import Preprocessor
+from vitscope.models import (
+    LoadedModel,
+    Preprocessor,
+    fingerprint,
+    imagenet_names,
+    load_model,
+    model_names,
+    to_batch,
+)
 
 DEIT = "timm/deit_tiny_patch16_224"
 

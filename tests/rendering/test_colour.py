@@ -6,17 +6,14 @@ import numpy as np
 import pytest
 
 from vitscope.errors import RenderingError
+from vitscope.rendering import categories, check_colour, colourise, default_colour
 from vitscope.rendering.colour import (
     CATEGORY_COLOURS,
     INVALID_LIGHT,
     MAGNITUDE_COLOURS,
     SIGNED_COLOURS,
-    categories,
-    check_colour,
-    colourise,
     contrast,
     css_gradient,
-    default_colour,
     ink_on,
     lookup_table,
     to_hex,

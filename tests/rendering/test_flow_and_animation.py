@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from vitscope.errors import MissingExtraError, OutputError, RenderingError
+from vitscope.rendering import flow_frames, flow_strip, save_animation
 from vitscope.rendering.colour import lookup_table
-from vitscope.rendering.maps.animation import save_animation
-from vitscope.rendering.maps.flow import THUMB_SIDE, flow_frames, flow_strip, scale_flow
+from vitscope.rendering.maps.flow import THUMB_SIDE, scale_flow
 
 HIGH = lookup_table("viridis")[-1]
 

@@ -17,11 +17,10 @@ from markupsafe import Markup
 from PIL import Image
 
 from vitscope.errors import OutputError, RenderingError
+from vitscope.rendering import Column, Measure, Page, bars
 from vitscope.rendering.pages.markup import json_block, short_numbers
-from vitscope.rendering.pages.page import Column, Measure, Page
 from vitscope.rendering.pages.tables import heat_table, share_bars, table
 from vitscope.rendering.pages.templating import fill
-from vitscope.rendering.plots.charts import bars
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<b>"
 

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from vitscope.errors import RenderingError
+from vitscope.rendering import overlay, scale
 from vitscope.rendering.colour import INVALID_DARK, INVALID_LIGHT, lookup_table
 from vitscope.rendering.maps import colourbar
 from vitscope.rendering.maps.colourbar import bar_labels, draw_bar, draw_prefix
-from vitscope.rendering.maps.overlay import BASE_SIDE, overlay
+from vitscope.rendering.maps.overlay import BASE_SIDE
 from vitscope.rendering.maps.panel import STYLES, draw_panel, fit
 from vitscope.rendering.maps.resample import enlarge
-from vitscope.rendering.maps.scaling import scale
 
 LOW, HIGH = lookup_table("viridis")[0], lookup_table("viridis")[-1]
 

@@ -19,8 +19,7 @@ from PIL import Image
 
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import lookup_table
-from vitscope.reports import words
-from vitscope.reports.explanations.page import Report
+from vitscope.reports import Report, words
 from vitscope.reports.explanations.records import Card, CardFlow, CardHeads, CardMap, MethodSummary
 
 BLOCKS = (words.step_names("block", 3), words.step_places("block", 3))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from vitscope.errors import RenderingError
-from vitscope.rendering.maps.scaling import SCALINGS, SCOPES, scale
+from vitscope.rendering import SCALINGS, scale
+from vitscope.rendering.maps.scaling import SCOPES
 
 FINITE = arrays.arrays(
     np.float32,

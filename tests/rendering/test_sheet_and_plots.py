@@ -15,10 +15,19 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vitscope.errors import RenderingError
+from vitscope.rendering import (
+    bars,
+    correlation_matrix,
+    curves,
+    figure_png,
+    figure_svg,
+    grid,
+    head_matrix,
+    method_sheet,
+    save_figure,
+    scatter,
+)
 from vitscope.rendering.colour import lookup_table
-from vitscope.rendering.maps.sheet import grid, method_sheet
-from vitscope.rendering.plots.charts import bars, correlation_matrix, curves, head_matrix, scatter
-from vitscope.rendering.plots.figure import figure_png, figure_svg, save_figure
 
 
 def texts(figure: Figure) -> list[str]:

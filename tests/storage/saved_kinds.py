@@ -13,19 +13,19 @@ import timm
 import torch
 
 from vitscope import Explanation, Leaderboard, Protocol, heads
-from vitscope.evaluation.board.records import CurveRecord, MethodRecord
-from vitscope.evaluation.metric_state import Metric
+from vitscope.evaluation import MethodRecord, Metric
+from vitscope.evaluation.board.records import CurveRecord
+from vitscope.heads import Pattern
 from vitscope.heads.atlas.autoencoder import MapAutoencoder
 from vitscope.heads.atlas.clustering import Clustering
 from vitscope.heads.atlas.mapping import without_maps
-from vitscope.heads.atlas.pattern_names import Pattern
 from vitscope.heads.atlas.principal import PrincipalCoder
 from vitscope.heads.atlas.records import HeadMeans, ModelRecord
 from vitscope.heads.moments import ExactSum, Moments
 from vitscope.methods.calibration import Calibration
 from vitscope.methods.memory_bank import MemoryBank
+from vitscope.models import TokenLayout
 from vitscope.models.preparing.cells import Cells
-from vitscope.models.token_layout import TokenLayout
 from vitscope.storage.recipe import Recipe, digest_of
 
 

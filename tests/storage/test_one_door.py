@@ -147,7 +147,7 @@ print(len(files), "files")
 
 def test_every_file_that_commands_write_came_through_storage(tmp_path: Path) -> None:
     from vitscope.rendering import save_png
-    from vitscope.worlds.planted import demo_pictures
+    from vitscope.worlds import demo_pictures
 
     for index, picture in enumerate(demo_pictures(2, seed=1).images()):
         save_png(picture, tmp_path / "photos" / f"{index}.png")

@@ -9,8 +9,7 @@ import vitscope as vs
 from tests.zoo import PICTURES, REFUSED, ZOO, build, inputs, open_zoo, pictures
 from tests.zoo.handwritten import HandVit
 from vitscope.errors import MethodError, ModelError, TraceError
-from vitscope.models.anatomy import Anatomy
-from vitscope.models.token_layout import TokenLayout
+from vitscope.models import Anatomy, TokenLayout
 
 
 def anatomy_of(name: str) -> Anatomy:

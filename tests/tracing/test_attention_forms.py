@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitscope.models.anatomy import SiteInfo
+from vitscope.models import SiteInfo
+from vitscope.tracing import AttentionSite
 from vitscope.tracing.calls.guard import quiet
 from vitscope.tracing.interception.attention_call import EagerInputs, FusedInputs
 from vitscope.tracing.interception.interceptor import Interceptor
-from vitscope.tracing.site import AttentionSite
 
 
 class Keep:

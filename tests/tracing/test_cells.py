@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import Dinov2Config, Dinov2ForImageClassification
 
 import vitscope as vs
-from vitscope.rendering.maps.overlay import overlay
+from vitscope.rendering import overlay
 
 # 7 x 9 patches of 14 pixels cover 98 x 126 of 100 x 139 pixels.
 SIZE, GRID, COVERED = (100, 139), (7, 9), (98, 126)

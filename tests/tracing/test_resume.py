@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.zoo import PICTURES, ZOO, fresh, inputs, open_zoo, pictures
 from vitscope.errors import TraceError
-from vitscope.models.anatomy import Anatomy
+from vitscope.models import Anatomy
 from vitscope.tracing import EntryAblation, HeadAblation, TokenRemoval, Vit
 from vitscope.tracing.calls.blocks import first_tensor
 from vitscope.tracing.passes.resume import can_resume
