@@ -86,7 +86,7 @@ FILES = (
     "complexity",
     "flow",
 )
-"""Files of the room ``metrics``, in the order of the formula sheet, which is the order of every list of metrics."""
+"""Files of the room ``metrics``, in the order in which metrics are loaded: faithfulness first."""
 _METRICS: dict[str, MetricInfo] = {}
 
 

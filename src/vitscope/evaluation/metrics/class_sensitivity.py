@@ -30,7 +30,7 @@ def other_classes(case: Case) -> Tensor:
     "class-sensitivity",
     family="class sensitivity",
     title="1 − rank correlation with the map of another class",
-    citation="Chefer et al. 2021; formula sheet 12",
+    citation="Chefer et al. 2021",
     higher_is_better=True,
     requires=("model",),
     chance=0.0,

@@ -9,7 +9,7 @@ from vitscope.evaluation.case import Subject
 from vitscope.evaluation.metric import register_metric
 from vitscope.evaluation.removal.curves import area, removal_order
 
-_CITATION = "formula sheet 17 (vitscope)"
+_CITATION = "vitscope"
 SHARE = 0.9
 
 

@@ -151,7 +151,7 @@ def dissection_section(page: Page, found: PartialPruning, metric: str) -> None:
 
 
 def agreement_section(page: Page, found: Agreement) -> None:
-    """Rank correlations between scores, the heads that they quarrel over, and every pair."""
+    """Rank correlations between scores, the heads they rank most differently, and every pair."""
     frame = found.to_pandas().sort_values("spearman")
     known = frame[frame["spearman"].notna()]
     text = "No two scores could be compared."

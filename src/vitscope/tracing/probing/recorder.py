@@ -27,7 +27,7 @@ OVER_FILMS: frozenset[Any] = frozenset((torch.conv3d, F.conv3d))
 """Convolutions over frames, rows and columns."""
 
 Key = tuple[str, int]
-"""One run of a module: its path, and the how-manieth run it was."""
+"""One run of a module: its path, and which run of the module it was, counted from 0."""
 
 
 @dataclass
