@@ -36,7 +36,7 @@ def fingerprint(module: nn.Module) -> str:
 
 
 class CurrentFingerprint:
-    """The fingerprint of a module's weights as they are at each call, told in a fraction of the time of a forward.
+    """The fingerprint of a module's weights as they are at each call, found in a fraction of the time of a forward.
 
     What was seen last is kept with a checksum of every byte: on the CPU xxh3-128, on another device sums of the raw
     bits, each times a number of its position, made where the weights lie. Only when that changed is the fingerprint

@@ -18,7 +18,7 @@ class LoadedModel:
     """A model ready to be traced.
 
     source: where it came from, such as ``timm/deit_tiny_patch16_224``; family: the architecture's short name;
-    preprocessor: None when nobody said how pictures are prepared; class_names: one per class, None when unknown;
+    preprocessor: None when it is not known how pictures are prepared; class_names: one per class, None when unknown;
     image_size: (H, W) to probe with, None when unknown; output: whether the output's last axis are classes
     (``logits``) or features (``embedding``); weights: ``random``, ``pretrained``, ``given``, or the file's path;
     notes: remarks worth showing, each one line; extras: what only one source has (``text``: a ``TextTower``,

@@ -1,4 +1,4 @@
-"""What a caller has switched on around a call stays outside: a result is the same wherever it was asked for.
+"""Keep the caller's torch switches out of a call: autocast, no_grad and defaults change no result.
 
 Autocast, inference mode, ``no_grad``, a default dtype and a default device change what torch computes without any
 argument saying so. Inside they are as in a fresh process, and afterwards as the caller had them.

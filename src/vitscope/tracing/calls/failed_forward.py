@@ -1,4 +1,4 @@
-"""Why a model does not run on what it was given: the true reason, by what failed, and what mends it."""
+"""Why a forward failed: the reason behind the error, and what mends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose pass is it? A pass, with everything around it, is one scope of one thread; its hooks serve no other.
+"""Which pass a hook belongs to: a pass and all around it is one scope of one thread; its hooks serve no other.
 
 A scope begins where nothing of ours runs on this thread, or inside a model that is running: a hook of the user's that
 calls ``explain`` while its model is being explained begins a scope of its own, in which the outer one's interception

@@ -1,4 +1,4 @@
-"""Attention masks that forbid removed keys without ever leaving a query with no key at all."""
+"""Attention masks that forbid removed keys, and leave every query at least one key."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 def combine_masks(mask: Tensor | None, keep: Tensor, dtype: torch.dtype) -> Tensor:
     """A mask that also forbids where ``keep`` (bool, broadcastable) is False.
 
-    A query that would be left with no key (a removed token under a causal mask) keeps the keys it had: nobody reads
-    what it gathers, but a softmax over nothing would be NaN and spread."""
+    A query that would be left with no key (a removed token under a causal mask) keeps the keys it had: what it gathers
+    is never read, but a softmax over nothing would be NaN and spread."""
     if mask is None:
         return keep
     if mask.dtype == torch.bool:

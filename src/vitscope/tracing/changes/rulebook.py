@@ -65,7 +65,7 @@ class RuleBook:
         self.branches = 0
         """Residual additions whose branch was taken for an MLP so far."""
 
-    # ---- told by the watch over the blocks -------------------------------------------------------------------
+    # ---- called when blocks start and end --------------------------------------------------------------------
     def enter_block(self, inputs: list[Tensor]) -> None:
         """A block starts; ``inputs`` are the token tensors it was given."""
         self._inside, self._site_seen = True, False

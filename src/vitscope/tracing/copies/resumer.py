@@ -1,4 +1,4 @@
-"""Re-run changed copies of a batch from one block on, doing no work whose result nobody reads.
+"""Re-run changed copies of a batch from one block on, without the work whose result is not needed.
 
 The blocks before the changed one give what is cached. Three further savings are tried on the model itself once and
 left out where they do not give the full run's logits:
@@ -63,7 +63,7 @@ class Resumer:
         self.whole = can_resume(clean.anatomy) is not None
         self.stacks = all(block.kind != "window" for block in clean.anatomy.blocks)
         """Whether copies of a picture may lie in one batch: not where windows are laid out as a batch."""
-        self._nobody = torch.ones(1, self.last + 1, clean.anatomy.heads)
+        self._all_kept = torch.ones(1, self.last + 1, clean.anatomy.heads)
         self.savings = savings_of(vit, clean.size) if savings is None else savings
         if self.savings.one_picture is None:
             self._find_savings()
@@ -95,7 +95,7 @@ class Resumer:
             outputs: dict[int, Tensor] = {}
             around = {self.last: self._around(self.last, tokens=prefix, left=outputs.__setitem__)}
             logits = self._fast_pass(
-                self.last, [Given(self._nobody, None, self.last, attended)], index, around
+                self.last, [Given(self._all_kept, None, self.last, attended)], index, around
             )
             at = 0
             for item in group:
@@ -138,7 +138,7 @@ class Resumer:
         }
         stop: list[HeadAblation | EntryAblation] = []
         if short:
-            stop.append(StopAt(self._nobody, None, self.last))
+            stop.append(StopAt(self._all_kept, None, self.last))
             around[self.last] = self._around(self.last, short=True, entered=entered.append)
         elif block < self.last:
             around[self.last] = self._around(self.last, left=outputs.__setitem__)

@@ -4,7 +4,7 @@
 ``multi_head_attention_forward`` and of an eager softmax followed by its product with the values passes through
 a ``Surgeon``. Modules are not replaced and not wrapped; when the ``with`` block ends nothing is left.
 
-What happens at a site is the business of the surgeon (see ``tracing.surgeon``).
+What happens at a site is the business of the surgeon (see ``passes.surgeon``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A function mode sees that call as one; what it computes inside is looked up as ``F.scaled_dot_product_attention``.
 While a call is watched, a dispatcher stands in that place. It serves each thread its own watcher, so passes on
-several threads do not meet, and the original is back as soon as nobody watches.
+several threads do not meet, and the original is back as soon as no pass uses it.
 """
 
 from __future__ import annotations

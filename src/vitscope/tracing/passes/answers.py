@@ -1,4 +1,4 @@
-"""Is there something to explain? A model's answer must be numbers, and its gradient must reach what is looked at."""
+"""Checks before explaining: the output must be finite numbers, and the gradient must reach the attention."""
 
 from __future__ import annotations
 

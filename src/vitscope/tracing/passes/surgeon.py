@@ -1,4 +1,4 @@
-"""What is done at every attention call of one pass: observe, ablate, remove, change the way back; all composable."""
+"""What one pass does at every attention call: record it, ablate heads, remove tokens, change the gradient."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PassSurgeon:
         self.norm_tokens: dict[int, Tensor] = {}
         self._loose_sites = [site for site in anatomy.sites if site.block is None]
 
-    # ---- told by the watch -----------------------------------------------------------------------------------
+    # ---- called when blocks start and end ------------------------------------------------------------------------
     def enter_block(self, block: int, inputs: list[Tensor]) -> None:
         """Block ``block`` starts."""
         self.block, self.order = block, 0

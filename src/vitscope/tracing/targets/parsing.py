@@ -125,7 +125,7 @@ def _parse_text(text: str) -> Target:
     if match := re.fullmatch(r"(?:class:\s*)?([0-9]{1,18}(?:,[0-9]{1,18})*)", plain):
         indices = tuple(int(part) for part in match[1].split(","))
         return ClassIndex(indices[0] if len(indices) == 1 else indices, quantity)
-    # What follows a prefix is anybody's text, in which a colon means nothing.
+    # What follows a prefix is free text, in which a colon means nothing.
     for prefix, kind in _TEXT_FORMS.items():
         if text.startswith(prefix) and text[len(prefix) :].strip():
             return kind(text[len(prefix) :].strip())
