@@ -1,7 +1,7 @@
 """What vitscope raises when it was given something that it cannot use.
 
 Each message is one line: what was expected, what came, and what mends it, as ``cause; remedy``. The command
-line prints that line and nothing else, so whoever raises one writes it for the person at the keyboard.
+line prints that line and nothing else, so it is written for the person at the keyboard.
 """
 
 from __future__ import annotations

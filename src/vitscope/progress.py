@@ -238,7 +238,7 @@ class CountedStage:
         self._begun = False
 
     def begin(self, pictures: int = 0) -> None:
-        """Announce it; so many pictures were done by a stopped run. Only the first call counts."""
+        """Announce it; ``pictures`` were done by a stopped run. Only the first call counts."""
         if not self._begun:
             self._begun = True
             self._told = self._done = pictures * self._each
@@ -262,7 +262,7 @@ class CountedStage:
         self._done = done
 
     def finish_batch(self, before: int, pictures: int) -> None:
-        """A batch of so many pictures that began at ``before`` steps is finished, whatever of it was told by now."""
+        """A batch of ``pictures`` that began at ``before`` steps is finished, whatever of it was reported by now."""
         self.advance(max(0, before + pictures * self._each - self._done))
 
     def reach(self, pictures: int) -> None:

@@ -104,7 +104,7 @@ def _interrupted() -> int:
 
 
 def _unexpected(error: Exception) -> int:
-    """An error that no room foresaw: name it in one line, and give the traceback to who asks for it."""
+    """An error that no room foresaw: name it in one line, and give the traceback on request (VITSCOPE_TRACEBACK=1)."""
     if os.environ.get("VITSCOPE_TRACEBACK") == "1":
         raise error
     cause = " ".join(str(error).split()) or "no message"

@@ -1,4 +1,4 @@
-"""One batch after the other, where a picture that the model has no number for costs that picture only."""
+"""One batch after the other, where a picture that the model has no number for is left out."""
 
 from __future__ import annotations
 

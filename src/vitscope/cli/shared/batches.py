@@ -1,4 +1,4 @@
-"""Many pictures in parts: a bad one is said and skipped, a bad output file is said, and the rest is done."""
+"""Many pictures in parts: a bad one is reported and skipped, a bad output file is reported, and the rest is done."""
 
 from __future__ import annotations
 

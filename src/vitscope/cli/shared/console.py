@@ -42,7 +42,7 @@ def note(line: str) -> None:
 
 @contextmanager
 def busy(words: str) -> Iterator[None]:
-    """A sign of life on stderr while something takes long; nothing where no terminal is."""
+    """A progress note on stderr while something takes long; nothing without a terminal."""
     with err().status(Text(escape(words))):
         yield
 

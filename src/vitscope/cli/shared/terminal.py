@@ -174,7 +174,7 @@ def hold_descriptors() -> None:
 
 
 def leave_quietly() -> None:
-    """Flush the standard streams for the last time; what nobody takes goes nowhere, and nothing is said about it."""
+    """Flush the standard streams for the last time; output that nobody reads any more is dropped silently."""
     for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
             if stream is not None:

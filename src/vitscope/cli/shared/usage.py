@@ -65,7 +65,7 @@ def unused(
 
 
 class Command(TyperCommand):
-    """A command that refuses what it would not use, and is interrupted aloud."""
+    """A command that refuses what it would not use, and reports an interruption."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse repeated and empty values in the words that were typed, then parse as usual."""

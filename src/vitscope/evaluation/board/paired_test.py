@@ -1,4 +1,4 @@
-"""Are two methods told apart? Sign flips of what each picture contributes to their difference.
+"""Do two methods differ significantly? Sign flips of what each picture contributes to their difference.
 
 If neither method is better, each picture could as well have spoken for the other one: the sign of its contribution is
 a coin. p is the share of all 2ⁿ choices of signs whose sum is at least as far from 0 as the one observed, both ways

@@ -22,7 +22,7 @@ from vitscope.options.door import checked
 
 RESAMPLES = 2000
 EXACT = 100_000
-"""Up to so many pictures bootstrap samples draw n of n; beyond, see ``poisson_bootstrap``."""
+"""Up to this number of pictures bootstrap samples draw n of n; beyond, see ``poisson_bootstrap``."""
 LEVEL = 0.95
 BLOCK = 1 << 22
 """Weights (bootstrap samples × pictures) that are held at a time: 32 MiB."""

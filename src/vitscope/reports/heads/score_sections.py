@@ -21,7 +21,7 @@ SHOWN = (
 
 
 def main_metric(table: HeadTable) -> str:
-    """The metric that the story is told by: the Jensen-Shannon divergence, else the first one there is."""
+    """The main metric of the report: the Jensen-Shannon divergence, else the first one there is."""
     return "js_divergence" if "js_divergence" in table.metrics else table.metrics[0]
 
 
