@@ -68,9 +68,12 @@ def rows_times(rows: Tensor, site: AttentionSite, layout: TokenLayout, weights: 
     part = rows[..., query_slice(site, layout)]
     out = torch.zeros_like(rows)
     found = out[..., asked]
-    for heads, queries, attention in site.attention_tiles(_asking(part)):
+    for heads, queries, exponentials, sums in site.exponential_tiles(_asking(part)):
         weighted = part[:, None, :, queries] * weights[:, heads, None, None]
-        found += (weighted @ attention).sum(1)
+        if sums is not None:
+            weighted /= sums[:, :, None]
+        for head in range(weighted.shape[1]):
+            found.baddbmm_(weighted[:, head], exponentials[:, head])
     return out
 
 

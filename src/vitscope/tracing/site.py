@@ -6,6 +6,7 @@ A_h = softmax(scale * q_h k_h^T + mask), and the gradient of the score with resp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -135,14 +136,33 @@ class AttentionSite(AttentionTensors):
         return B * Nq * Nk <= min(CACHED_ELEMENTS, CHUNK_ELEMENTS)
 
     def attention_tiles(self, queries: slice = ALL) -> Iterator[tuple[slice, slice, Tensor]]:
-        """A for these queries in parts to be worked on at once: (heads, queries, A (B, h, q, Nk) float32)."""
+        """A for these queries in parts to be worked on at once: (heads, queries, A (B, h, q, Nk) float32).
+
+        A part may lie where the one before it lay: use it up before the next."""
+        for heads, rows, exponentials, sums in self.exponential_tiles(queries):
+            yield heads, rows, exponentials if sums is None else exponentials.div_(sums[..., None])
+
+    def exponential_tiles(self, queries: slice = ALL) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
+        """The parts of ``attention_tiles`` as (heads, queries, E (B, h, q, Nk), Z (B, h, q)): A = E / Z, or E for None.
+
+        Who multiplies rows with A divides the rows by Z, which is less than to divide E."""
+        memory = _Memory(self.raw_output.device)
         for rows, heads in self._tiles(queries):
-            yield heads, rows, self._attention(rows, heads)
+            if self.fused is None or self.entries:
+                yield heads, rows, self._attention(rows, heads), None
+                continue
+            with torch.no_grad():
+                logits = self._logits(rows, heads, memory.of(self._part_shape(rows, heads)))
+                logits.sub_(logits.amax(-1, keepdim=True)).exp_()
+                sums = logits.sum(-1)
+            yield heads, rows, logits, sums
 
     def attention_gradient_tiles(self, queries: slice = ALL) -> Iterator[tuple[slice, slice, Tensor]]:
-        """G in the parts of ``attention_tiles``, each a tensor of its own."""
+        """G in the parts of ``attention_tiles``, to be changed at will and used up before the next."""
+        memory = _Memory(self.raw_output.device)
         for rows, heads in self._tiles(queries):
-            yield heads, rows, self._attention_gradient(rows, heads)
+            shape = self._part_shape(rows, heads)
+            yield heads, rows, self._attention_gradient(rows, heads, memory.of(shape))
 
     # ---- reductions of G that never hold G -------------------------------------------------------------------
     @unaffected
@@ -180,10 +200,10 @@ class AttentionSite(AttentionTensors):
         return total
 
     # ---- inside ----------------------------------------------------------------------------------------------
-    def _logits(self, queries: slice, heads: slice) -> Tensor:
+    def _logits(self, queries: slice, heads: slice, into: Tensor | None = None) -> Tensor:
         if self.fused is not None:
             with torch.no_grad():
-                return self._four(self.fused.attention_logits(queries, heads))
+                return self._four(self.fused.attention_logits(queries, heads, into))
         assert self.eager is not None
         return self._four(self.eager.attention_logits.detach())[:, heads, queries].float()
 
@@ -195,16 +215,25 @@ class AttentionSite(AttentionTensors):
             attention = entry.apply(attention, queries)
         return attention[:, heads] if self.entries else attention
 
-    def _attention_gradient(self, queries: slice, heads: slice) -> Tensor:
+    def _attention_gradient(self, queries: slice, heads: slice, into: Tensor | None = None) -> Tensor:
         gradient = self._gradient()[:, heads, queries].float()
         v = (
             self.v[:, heads]
             if self.fused is None
             else self._four(self.fused.of_heads(self.fused.v.detach(), heads))
-        )
-        if gradient.shape[1] > 1:  # see FusedInputs.attention_logits
+        ).float()
+        if into is not None and gradient.shape[1] == 1:
+            torch.bmm(gradient[:, 0], v[:, 0].transpose(1, 2), out=into[:, 0])
+            return into
+        if (
+            gradient.shape[1] > 1
+        ):  # a product over several heads would copy them all the same, the values transposed
             gradient, v = gradient.contiguous(), v.contiguous()
-        return gradient @ v.float().transpose(-2, -1)
+        return gradient @ v.transpose(-2, -1)
+
+    def _part_shape(self, queries: slice, heads: slice) -> tuple[int, int, int, int]:
+        """Of a part of the matrix, (B, h, q, Nk)."""
+        return self.batch, heads.stop - heads.start, queries.stop - queries.start, self.keys
 
     def _tiles(self, queries: slice) -> Iterator[tuple[slice, slice]]:
         """(queries, heads) of parts of the matrix that are small enough to be worked on at once."""
@@ -232,6 +261,20 @@ class AttentionSite(AttentionTensors):
                 f"'{self.info.path}' has no class token among its queries; use trace.readout() and attention()"
             )
         return self.class_query
+
+
+class _Memory:
+    """Memory for one part of a matrix after the other."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._flat = torch.empty(0, device=device)
+
+    def of(self, shape: tuple[int, int, int, int]) -> Tensor:
+        """A float32 tensor of this shape, whose values are whatever is there."""
+        size = math.prod(shape)
+        if self._flat.numel() < size:
+            self._flat = self._flat.new_empty(size)
+        return self._flat[:size].view(shape)
 
 
 def span_of(taken: Tensor) -> slice:

@@ -48,15 +48,11 @@ class FusedInputs:
         groups = torch.arange(total, device=which.device)[heads] // (total // own)
         return which.index_select(which.dim() - 3, groups)
 
-    def attention_logits(self, queries: slice, heads: slice = ALL) -> Tensor:
-        """Scaled and masked logits before softmax, float32, (..., h, q, Nk)."""
-        q = self.q[..., heads, queries, :].float()
-        k = self.of_heads(self.k, heads).float()
-        if (
-            q.shape[-3] > 1
-        ):  # a product over several heads would copy them all the same, and the keys transposed
-            q, k = q.contiguous(), k.contiguous()
-        logits = (q * self.scale) @ k.transpose(-2, -1)
+    def attention_logits(self, queries: slice, heads: slice = ALL, into: Tensor | None = None) -> Tensor:
+        """Scaled and masked logits before softmax, float32, (..., h, q, Nk).
+
+        ``into``: memory (B, h, q, Nk) in which they may be made."""
+        logits = self._products(queries, heads, into)
         if self.mask is not None:
             mask = self.mask
             if mask.dim() > 2 and mask.shape[-3] != 1:
@@ -70,8 +66,28 @@ class FusedInputs:
             )
         if self.causal:
             length, keys = self.q.shape[-2], self.k.shape[-2]
-            allowed = torch.ones(length, keys, dtype=torch.bool, device=q.device).tril()[queries]
+            allowed = torch.ones(length, keys, dtype=torch.bool, device=logits.device).tril()[queries]
             logits = logits.masked_fill(~allowed, float("-inf"))
+        return logits
+
+    def _products(self, queries: slice, heads: slice, into: Tensor | None) -> Tensor:
+        """q k^T times the scale, float32, (..., h, q, Nk)."""
+        q = self.q[..., heads, queries, :].float()
+        k = self.of_heads(self.k, heads).float()
+        if q.dim() != 4 or q.device.type != "cpu" or (q.requires_grad and torch.is_grad_enabled()):
+            # one product over several heads copies them all the same, and the keys transposed
+            q, k = (q.contiguous(), k.contiguous()) if q.shape[-3] > 1 else (q, k)
+            return (q * self.scale) @ k.transpose(-2, -1)
+        logits = q.new_empty(*q.shape[:3], k.shape[-2]) if into is None else into
+        for head in range(q.shape[1]):  # of one head nothing is copied
+            torch.baddbmm(
+                logits[:, head],
+                q[:, head],
+                k[:, head].transpose(1, 2),
+                beta=0,
+                alpha=self.scale,
+                out=logits[:, head],
+            )
         return logits
 
 
