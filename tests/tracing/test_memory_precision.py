@@ -11,7 +11,7 @@ from torch import Tensor
 
 import vitscope as vs
 from tests.zoo import fresh, open_zoo, pictures
-from vitscope.tracing import TokenRemoval, Vit, constant_gate
+from vitscope.tracing import Capture, TokenRemoval, Vit, constant_gate
 from vitscope.tracing.interception.attention_call import FusedInputs
 
 
@@ -44,7 +44,7 @@ def test_memory_grows_with_tokens(rules: Any) -> None:
 
 
 def test_reductions_never_hold_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vitscope.tracing import site as module
+    from vitscope.tracing import matrix_parts as module
 
     site = open_zoo("timm-vit").trace(pictures("timm-vit"), 1).sites[0]
     expected = site.gradient_norm(1), site.value_gradient()
@@ -70,7 +70,7 @@ def test_reductions_never_hold_the_matrix(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("name", ["timm-vit", "hf-vit-eager", "timm-cait"])
 def test_the_parts_of_a_matrix_are_the_matrix(name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever part is worked on at once: every entry once, at its place, and sums over them as over the whole."""
-    from vitscope.tracing import site as module
+    from vitscope.tracing import matrix_parts as module
 
     for site in open_zoo(name).trace(pictures(name), 1).sites:
         whole = site.attention(), site.attention_gradient()
@@ -87,6 +87,34 @@ def test_the_parts_of_a_matrix_are_the_matrix(name: str, limit: int, monkeypatch
                 assert found[:, :, queries.stop :].isnan().all() if queries.stop else True
         torch.testing.assert_close(site.gradient_norm(1), whole[1].abs().sum((-2, -1)))
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("name", ["timm-vit", "hf-vit-eager", "timm-cait"])
+def test_outputs_that_were_not_kept_are_made_again(name: str) -> None:
+    """By a trace without a gradient alone: a gradient is taken at the outputs."""
+    vit, x = open_zoo(name), pictures(name)
+    kept = vit.trace(x, gradient=False)
+    for gradient in (False, True):
+        trace = vit.trace(x, gradient=gradient, capture=Capture(outputs=False))
+        for site, expected in zip(trace.sites, kept.sites, strict=True):
+            assert (site.raw_output is None) is not gradient
+            torch.testing.assert_close(site.output, expected.output)
+
+
+def test_methods_that_read_no_outputs_keep_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone; beside a method that asks for them they are kept."""
+    vit, x = open_zoo("timm-vit"), pictures("timm-vit")
+    asked: list[bool] = []
+    real = Vit.trace
+
+    def watched(self: Vit, *args: Any, **options: Any) -> Any:
+        asked.append(options["capture"].outputs)
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Vit, "trace", watched)
+    for methods in ("rollout", "raw-attention", ["rollout", "gmar"]):
+        vs.explain(vit, x, methods)
+    assert asked == [False, False, True]
 
 
 @pytest.mark.parametrize("heads", [slice(0, 1), slice(1, 3), slice(3, 4)])

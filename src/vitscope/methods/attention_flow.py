@@ -17,7 +17,7 @@ from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.token_layout import TokenLayout
 from vitscope.options.bounds import Range
-from vitscope.tracing import AttentionSite, Trace
+from vitscope.tracing import AttentionSite, Capture, Trace
 
 LARGEST_SIDE = 7
 CAPACITY = 1_000_000
@@ -30,7 +30,7 @@ CAPACITY = 1_000_000
     title="Attention flow",
     citation="Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
     class_specific=False,
-    needs=Needs(),
+    needs=Needs(capture=Capture(outputs=False)),
     applies=lambda anatomy: (
         "its flow problem is set up for pictures, not for films" if anatomy.film else chained_methods(anatomy)
     ),
@@ -71,7 +71,7 @@ def attention_flow(
 
 def full_matrix(site: AttentionSite, layout: TokenLayout) -> Tensor:
     """mean_h A in token coordinates, (B, N, N); tokens that do not ask keep themselves."""
-    full = torch.eye(layout.tokens, device=site.raw_output.device).repeat(site.batch, 1, 1)
+    full = torch.eye(layout.tokens, device=site.device).repeat(site.batch, 1, 1)
     queries = query_slice(site, layout)
     rows = torch.zeros(site.batch, site.queries, layout.tokens, device=full.device)
     rows[..., key_slice(site, layout)] = site.attention().mean(1)

@@ -57,7 +57,7 @@ def key_slice(site: AttentionSite, layout: TokenLayout) -> slice:
 
 def uniform_heads(site: AttentionSite) -> Tensor:
     """The same weight for every head, (B, H)."""
-    return torch.full((site.batch, site.heads), 1.0 / site.heads, device=site.raw_output.device)
+    return torch.full((site.batch, site.heads), 1.0 / site.heads, device=site.device)
 
 
 def rows_times(rows: Tensor, site: AttentionSite, layout: TokenLayout, weights: Tensor) -> Tensor:
@@ -148,7 +148,7 @@ def positive_gradient_attention(site: AttentionSite, queries: slice) -> Tensor:
     name = f"mean relu(G A), queries {queries.start} to {queries.stop}"
     if site.shared is not None and name in site.shared:
         return site.shared[name]
-    total = torch.zeros(site.batch, queries.stop - queries.start, site.keys, device=site.raw_output.device)
+    total = torch.zeros(site.batch, queries.stop - queries.start, site.keys, device=site.device)
     tiles = zip(site.attention_tiles(queries), site.attention_gradient_tiles(queries), strict=True)
     for (_, rows, attention), (_, _, gradient) in tiles:
         here = slice(rows.start - queries.start, rows.stop - queries.start)

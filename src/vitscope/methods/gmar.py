@@ -56,7 +56,7 @@ def head_weights(
 
 
 def _positive_norm(site: AttentionSite, order: int) -> Tensor:
-    total = torch.zeros(site.batch, site.heads, device=site.raw_output.device)
+    total = torch.zeros(site.batch, site.heads, device=site.device)
     for heads, _, gradient in site.attention_gradient_tiles():
         positive = gradient.clamp_min_(0)
         total[:, heads] += (positive if order == 1 else positive.square_()).sum((-2, -1))

@@ -52,7 +52,7 @@ def legrad(trace: Trace, *, start_block: StartBlock = 0) -> Relevance:
         trace.model.module, trace.anatomy, trace.inputs, trace.resolved, trace.rules, trace.model.precision
     )
     for site in sites[start_block:]:
-        total = torch.zeros(site.batch, site.keys, device=site.raw_output.device)
+        total = torch.zeros(site.batch, site.keys, device=site.device)
         for queries in site.chunks():
             total += site.attention_gradient(queries).clamp_min(0).sum((1, 2))
         full = total.new_zeros(site.batch, layout.tokens)

@@ -14,7 +14,7 @@ from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.token_layout import TokenLayout
 from vitscope.options.bounds import Block, Head, Patch
-from vitscope.tracing import AttentionSite, Trace
+from vitscope.tracing import AttentionSite, Capture, Trace
 
 
 @register(
@@ -24,7 +24,7 @@ from vitscope.tracing import AttentionSite, Trace
     citation="Caron et al., ICCV 2021 (DINO), arXiv 2104.14294",
     class_specific=False,
     has_flow=True,
-    needs=Needs(),
+    needs=Needs(capture=Capture(outputs=False)),
     applies=row_methods,
 )
 def raw_attention(

@@ -16,7 +16,7 @@ from vitscope.methods.chain import (
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.options.bounds import Share, StartBlock, Weight
-from vitscope.tracing import Trace
+from vitscope.tracing import Capture, Trace
 
 
 @register(
@@ -26,7 +26,7 @@ from vitscope.tracing import Trace
     citation="Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
     class_specific=False,
     has_flow=True,
-    needs=Needs(),
+    needs=Needs(capture=Capture(outputs=False)),
     applies=chained_methods,
 )
 def rollout(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from vitscope.errors import TraceError
@@ -16,12 +17,13 @@ from vitscope.tracing.interception.attention_call import EagerInputs, FusedInput
 class AttentionTensors:
     """What was seen of one attention call, heads on an axis of their own.
 
-    entries: the entries that were ablated. raw_output and raw_gradient: as the model laid them out."""
+    entries: the entries that were ablated. raw_output and raw_gradient: as the model laid them out; an output
+    that was not kept is None."""
 
     info: SiteInfo
     fused: FusedInputs | None
     eager: EagerInputs | None
-    raw_output: Tensor
+    raw_output: Tensor | None
     class_query: int | None = None
     raw_gradient: Tensor | None = field(default=None, repr=False)
     entries: tuple[EntryAblation, ...] = ()
@@ -52,15 +54,20 @@ class AttentionTensors:
         assert self.eager is not None
         return self._four(self.eager.v.detach())
 
-    @property
-    def output(self) -> Tensor:
-        """T = A v, (B, H, Nq, d), before any head ablation."""
-        return self._four(self.raw_output.detach())
+    def with_graph(self) -> Tensor:
+        """The output as the model laid it out, in the graph; every pass with a gradient keeps it."""
+        assert self.raw_output is not None
+        return self.raw_output
 
     @property
     def output_gradient(self) -> Tensor | None:
         """dT, the gradient of the summed scores at T, (B, H, Nq, d); None before a backward."""
         return None if self.raw_gradient is None else self._four(self.raw_gradient)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.v.device if self.fused is None else self.fused.v.device
 
     @property
     def heads(self) -> int:

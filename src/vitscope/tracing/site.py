@@ -6,7 +6,6 @@ A_h = softmax(scale * q_h k_h^T + mask), and the gradient of the score with resp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -16,11 +15,7 @@ from vitscope.errors import TraceError
 from vitscope.tracing.attention_tensors import AttentionTensors
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.interception.attention_call import ALL
-
-CHUNK_ELEMENTS = 2**24
-"""Rebuilt attention is made in query chunks of at most this many elements where only a reduction is needed."""
-CACHED_ELEMENTS = 2**19
-"""On a CPU one step of such a reduction is of at most this many (2 MB of float32), which then stay in the cache."""
+from vitscope.tracing.matrix_parts import MatrixParts
 
 
 class AttentionSite(AttentionTensors):
@@ -39,6 +34,14 @@ class AttentionSite(AttentionTensors):
         >>> (site.attention() @ site.v).allclose(site.output, atol=1e-4)
         True
     """
+
+    @property
+    def output(self) -> Tensor:
+        """T = A v, (B, H, Nq, d), before any head ablation; made again in a trace that kept none."""
+        if self.raw_output is None:
+            v = self.v
+            return torch.cat([(self.attention(q) @ v.float()).to(v.dtype) for q in self.chunks()], 2)
+        return self._four(self.raw_output.detach())
 
     # ---- matrices --------------------------------------------------------------------------------------------
     @unaffected
@@ -115,25 +118,17 @@ class AttentionSite(AttentionTensors):
         return self.row_gradient(self._class_query())
 
     def chunks(self) -> Iterator[slice]:
-        """Query slices small enough that one chunk of the matrix stays below CHUNK_ELEMENTS."""
-        B, H, Nq, Nk = self._matrix_shape()
-        step = max(1, CHUNK_ELEMENTS // max(1, B * H * Nk))
-        for start in range(0, Nq, step):
-            yield slice(start, min(Nq, start + step))
+        """Query slices small enough that one chunk of the matrix can be held."""
+        return self._parts().chunks()
 
     def strips(self, queries: slice = ALL) -> Iterator[slice]:
         """Slices of these queries (without a stride), of which one head's rows are few enough for one step."""
-        B, _, Nq, Nk = self._matrix_shape()
-        start, stop, _ = queries.indices(Nq)
-        step = max(1, self._at_once() // max(1, B * Nk))
-        for first in range(start, stop, step):
-            yield slice(first, min(stop, first + step))
+        return self._parts().strips(queries)
 
     @property
     def is_small(self) -> bool:
         """True when one head's matrices can be worked on at once; what is made of them can be kept (2 MB on a CPU)."""
-        B, _, Nq, Nk = self._matrix_shape()
-        return B * Nq * Nk <= min(CACHED_ELEMENTS, CHUNK_ELEMENTS)
+        return self._parts().of_one_head
 
     def attention_tiles(self, queries: slice = ALL) -> Iterator[tuple[slice, slice, Tensor]]:
         """A for these queries in parts to be worked on at once: (heads, queries, A (B, h, q, Nk) float32).
@@ -146,23 +141,22 @@ class AttentionSite(AttentionTensors):
         """The parts of ``attention_tiles`` as (heads, queries, E (B, h, q, Nk), Z (B, h, q)): A = E / Z, or E for None.
 
         Who multiplies rows with A divides the rows by Z, which is less than to divide E."""
-        memory = _Memory(self.raw_output.device)
-        for rows, heads in self._tiles(queries):
+        parts = self._parts()
+        for rows, heads in parts.tiles(queries):
             if self.fused is None or self.entries:
                 yield heads, rows, self._attention(rows, heads), None
                 continue
             with torch.no_grad():
-                logits = self._logits(rows, heads, memory.of(self._part_shape(rows, heads)))
+                logits = self._logits(rows, heads, parts.memory(rows, heads))
                 logits.sub_(logits.amax(-1, keepdim=True)).exp_()
                 sums = logits.sum(-1)
             yield heads, rows, logits, sums
 
     def attention_gradient_tiles(self, queries: slice = ALL) -> Iterator[tuple[slice, slice, Tensor]]:
         """G in the parts of ``attention_tiles``, to be changed at will and used up before the next."""
-        memory = _Memory(self.raw_output.device)
-        for rows, heads in self._tiles(queries):
-            shape = self._part_shape(rows, heads)
-            yield heads, rows, self._attention_gradient(rows, heads, memory.of(shape))
+        parts = self._parts()
+        for rows, heads in parts.tiles(queries):
+            yield heads, rows, self._attention_gradient(rows, heads, parts.memory(rows, heads))
 
     # ---- reductions of G that never hold G -------------------------------------------------------------------
     @unaffected
@@ -185,7 +179,7 @@ class AttentionSite(AttentionTensors):
             return square.clamp_min(0).sqrt().float()
         if order != 1:
             raise TraceError(f"expected order 1 or 2 for the norm of the attention gradient, got {order}")
-        total = torch.zeros(self.batch, self.heads, device=self.raw_output.device)
+        total = torch.zeros(self.batch, self.heads, device=self.device)
         for heads, _, gradient in self.attention_gradient_tiles(self._reached()):
             total[:, heads] += gradient.abs_().sum((-2, -1))
         return total
@@ -231,17 +225,8 @@ class AttentionSite(AttentionTensors):
             gradient, v = gradient.contiguous(), v.contiguous()
         return gradient @ v.transpose(-2, -1)
 
-    def _part_shape(self, queries: slice, heads: slice) -> tuple[int, int, int, int]:
-        """Of a part of the matrix, (B, h, q, Nk)."""
-        return self.batch, heads.stop - heads.start, queries.stop - queries.start, self.keys
-
-    def _tiles(self, queries: slice) -> Iterator[tuple[slice, slice]]:
-        """(queries, heads) of parts of the matrix that are small enough to be worked on at once."""
-        B, H, _, Nk = self._matrix_shape()
-        for rows in self.strips(queries):
-            step = max(1, self._at_once() // max(1, B * Nk * (rows.stop - rows.start)))
-            for first in range(0, H, step):
-                yield rows, slice(first, min(H, first + step))
+    def _parts(self) -> MatrixParts:
+        return MatrixParts(self._matrix_shape(), self.device)
 
     def _reached(self) -> slice:
         """The queries whose output the score depends on: in the last block of a class-token model that token alone."""
@@ -250,31 +235,12 @@ class AttentionSite(AttentionTensors):
             return ALL
         return span_of(gradient.transpose(1, 2).flatten(2).any(-1).any(0))
 
-    def _at_once(self) -> int:
-        """Elements of a matrix to work on at once."""
-        on_cpu = self.raw_output.device.type == "cpu"
-        return min(CACHED_ELEMENTS, CHUNK_ELEMENTS) if on_cpu else CHUNK_ELEMENTS
-
     def _class_query(self) -> int:
         if self.class_query is None:
             raise TraceError(
                 f"'{self.info.path}' has no class token among its queries; use trace.readout() and attention()"
             )
         return self.class_query
-
-
-class _Memory:
-    """Memory for one part of a matrix after the other."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._flat = torch.empty(0, device=device)
-
-    def of(self, shape: tuple[int, int, int, int]) -> Tensor:
-        """A float32 tensor of this shape, whose values are whatever is there."""
-        size = math.prod(shape)
-        if self._flat.numel() < size:
-            self._flat = self._flat.new_empty(size)
-        return self._flat[:size].view(shape)
 
 
 def span_of(taken: Tensor) -> slice:

@@ -79,7 +79,7 @@ class Trace(KeptTensors):
         for index, site in record.sites.items():
             gradient = gradients.sites.get(index) if gradients else None
             if gradients is not None and gradient is None:
-                gradient = torch.zeros_like(site.raw_output)
+                gradient = torch.zeros_like(site.with_graph())
             self._sites[index] = replace(site, raw_gradient=gradient)
         self._read = TokensRead(
             self.anatomy,

@@ -57,7 +57,7 @@ def explain_batch(
         groups.setdefault((needs.rules, own, needs.precision or vit.precision), []).append((info, needs))
     made: dict[str, Explanation] = {}
     for (rules, _, precision), members in groups.items():
-        capture = Capture()
+        capture = Capture(outputs=False)
         for _, needs in members:
             capture = capture | needs.capture
         aim = members[0][1].target or target
@@ -66,7 +66,7 @@ def explain_batch(
         follows = any(info.follows_rows for info, _ in members)
         seeks = follows and anatomy.layout is not None and reads_for_itself(aim, inputs)
         seeks = seeks and not (aim.needs_classifier and anatomy.classes is None)
-        capture = capture | Capture(streams=seeks)
+        capture = capture | Capture(streams=seeks, outputs=False)
         gradient = seeks or any(needs.gradient for _, needs in members)
         # one hold on the model for the norms and the pass that they belong to
         with (

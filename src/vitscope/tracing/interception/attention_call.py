@@ -74,7 +74,11 @@ class FusedInputs:
         """q k^T times the scale, float32, (..., h, q, Nk)."""
         q = self.q[..., heads, queries, :].float()
         k = self.of_heads(self.k, heads).float()
-        if q.dim() != 4 or q.device.type != "cpu" or (q.requires_grad and torch.is_grad_enabled()):
+        if (
+            q.dim() != 4
+            or q.device.type != "cpu"
+            or (torch.is_grad_enabled() and (q.requires_grad or k.requires_grad))
+        ):
             # one product over several heads copies them all the same, and the keys transposed
             q, k = (q.contiguous(), k.contiguous()) if q.shape[-3] > 1 else (q, k)
             return (q * self.scale) @ k.transpose(-2, -1)

@@ -34,7 +34,7 @@ def backward(record: PassRecord, scores: Tensor, *, scale: float = 1.0, retain: 
     """One ``autograd.grad`` over everything the record holds. The sum over pictures is exact: no cross terms."""
     wanted: list[tuple[str, Any, Tensor]] = []
     for index, site in record.sites.items():
-        wanted.append(("sites", index, site.raw_output))
+        wanted.append(("sites", index, site.with_graph()))
     for block, tensors in record.block_inputs.items():
         wanted += [("block_inputs", (block, i), t) for i, t in enumerate(tensors)]
     for block, tensor in record.block_outputs.items():

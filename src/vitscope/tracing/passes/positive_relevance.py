@@ -282,6 +282,6 @@ def relevance_sites(
     made = {}
     for site in sites:
         index = site.info.index
-        relevance = torch.zeros_like(site.raw_output) if found[index] is None else found[index]
-        made[index] = replace(site, raw_gradient=relevance.reshape(site.raw_output.shape))
+        relevance = torch.zeros_like(site.with_graph()) if found[index] is None else found[index]
+        made[index] = replace(site, raw_gradient=relevance.reshape(site.with_graph().shape))
     return made

@@ -22,6 +22,8 @@ class Capture:
         embedding: The patch embedding before positions are added.
         image: The gradient on the pixels.
         stages: The last feature map at each resolution (CNNs and hierarchical models).
+        outputs: What each attention call gave. With a gradient it is kept in any case; else made again where it is
+            asked for.
 
     Example:
         >>> import vitscope as vs
@@ -38,6 +40,7 @@ class Capture:
     embedding: bool = False
     image: bool = False
     stages: bool = False
+    outputs: bool = True
 
     def __or__(self, other: Capture) -> Capture:
         return Capture(
@@ -46,6 +49,7 @@ class Capture:
             self.embedding or other.embedding,
             self.image or other.image,
             self.stages or other.stages,
+            self.outputs or other.outputs,
         )
 
 

@@ -41,6 +41,7 @@ class PassSurgeon:
         self.heads = [a for a in request.ablations if isinstance(a, HeadAblation)]
         self.entries = [a for a in request.ablations if isinstance(a, EntryAblation)]
         self.keep_norms = request.capture.norms
+        self.keep_outputs = request.gradient or request.capture.outputs
         self.grid_tap = grid_tap
         self.pooled = False
         """True when a pooling left removed tokens out."""
@@ -238,7 +239,7 @@ class PassSurgeon:
         elif info.kind == "self" and self.layout is not None and info.queries == self.layout.tokens:
             class_query = self.layout.class_index
         self.sites[info.index] = AttentionSite(
-            info, fused, eager, output, class_query, entries=tuple(entries)
+            info, fused, eager, output if self.keep_outputs else None, class_query, entries=tuple(entries)
         )
 
 
