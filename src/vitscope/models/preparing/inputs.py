@@ -78,8 +78,11 @@ def drawable(image: Tensor, preprocessor: Preprocessor | None) -> Tensor:
         unit = _stretched(image[shown])
     elif len(shown) < len(unit):
         unit = unit[shown]
-    values = unit.mul_(255).round_().clamp_(0, 255).to("cpu", torch.uint8)
-    return torch.stack(list(values.expand(3, -1, -1)), -1)
+    values = unit.mul_(255).round_().clamp_(0, 255)
+    picture = torch.empty(*values.shape[1:], 3, dtype=torch.uint8)
+    for channel, value in enumerate(values.expand(3, -1, -1)):
+        picture[..., channel].copy_(value)
+    return picture
 
 
 def _opened(
