@@ -8,7 +8,7 @@ import json
 import pytest
 
 from vitscope.errors import EvaluationError
-from vitscope.evaluation import Protocol
+from vitscope.evaluation import Protocol, all_metrics, get_metric
 from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
 
 MADE = Recipe(
@@ -129,3 +129,14 @@ def test_digests_of_shards_add_up() -> None:
     assert merged == part(keys[::-1]) and merged.pictures == 9
     assert part(keys[:4]).images != part(keys[4:]).images
     assert Protocol().merged(Protocol()) == Protocol()
+
+
+def test_metrics_are_listed_alike_whatever_was_imported_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [info.name for info in all_metrics()]
+    assert names[:3] == ["srg", "mif", "lif"] and names[-1] == "flow-block-90"
+    registered = {name: get_metric(name) for name in sorted(names)}
+    monkeypatch.setattr("vitscope.evaluation.metric._METRICS", registered)
+    families = [info.function.__module__ for info in all_metrics()]
+    assert list(dict.fromkeys(families)) == list(
+        dict.fromkeys(get_metric(n).function.__module__ for n in names)
+    )

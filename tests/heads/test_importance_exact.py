@@ -280,7 +280,7 @@ def test_tables_survive_a_round_trip_and_shards_join(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"screen": 1.5}, "screen as a number above 0 to 1"),
-        ({"replacement": "median"}, "'zero', 'mean', 'mean-per-query' or a Tensor"),
+        ({"replacement": "median"}, "'zero', 'mean', 'mean-per-query', a Tensor or a MeanOutputs"),
         ({"labels": [1]}, "one for each"),
         ({"labels": [1, 99, 2]}, "0 ... 6, got 99"),
         ({"representation": "some"}, "'standard', 'all' or 'none'"),

@@ -66,6 +66,7 @@ class MetricInfo:
     chance: float | None
 
 
+ROOM = "vitscope.evaluation.metrics"
 FILES = (
     "removal_curves",
     "insertion_deletion",
@@ -159,7 +160,7 @@ def register_metric(
 
 
 def all_metrics() -> list[MetricInfo]:
-    """All registered metrics.
+    """All registered metrics: ours in the order of ``FILES``, then those that a user registered.
 
     Returns:
         What is known of each metric: name, family, citation, what it requires.
@@ -170,7 +171,8 @@ def all_metrics() -> list[MetricInfo]:
         ['auroc', 'average-precision', 'mass']
     """
     _load()
-    return list(_METRICS.values())
+    places = {f"{ROOM}.{file}": place for place, file in enumerate(FILES)}
+    return sorted(_METRICS.values(), key=lambda info: places.get(info.function.__module__, len(places)))
 
 
 @checked(EvaluationError)
@@ -201,4 +203,4 @@ def get_metric(name: str) -> MetricInfo:
 
 def _load() -> None:
     for file in FILES:
-        importlib.import_module(f"vitscope.evaluation.metrics.{file}")
+        importlib.import_module(f"{ROOM}.{file}")

@@ -66,7 +66,7 @@ def plan_mosaics(labels: Sequence[int], side: Side = 2, seed: Seed = 0) -> list[
         >>> len(plans), [plan.target for plan in plans]
         (5, [0, 1, 2, 3, 4])
 
-    Source: the grid pointing game, Böhle et al., CVPR 2021, §4.
+    Source: the grid pointing game, Böhle et al., CVPR 2021.
     """
     cells, classes = side * side, len(set(labels))
     if side < 2 or classes < cells:
