@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -85,6 +86,10 @@ def distance_trend(profile: StrengthProfile) -> Drawn:
     return draw
 
 
+LETTERS_PER_INCH = 10
+"""How many letters of a bold title of 11 points are sure to fit."""
+
+
 def image_grid(
     images: NDArray[np.float64],
     titles: Sequence[str],
@@ -113,7 +118,8 @@ def image_grid(
                     images[index], cmap=colour, vmin=0, vmax=top if top > 0 else 1, interpolation="nearest"
                 )
                 axes.set_title(titles[index], fontsize=7.5, color=look.ink)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=look.ink)
+        lines = textwrap.fill(title, max(12, int(size * columns * LETTERS_PER_INCH)))
+        figure.suptitle(lines, x=0.01, ha="left", fontsize=11, fontweight="bold", color=look.ink)
         return figure
 
     return draw
