@@ -26,10 +26,10 @@ from vitscope.tracing import Capture, TokenRemoval, Vit
 EIGHT = ["gmar", "daam", "gae", "gradient-rollout", "attention-gradcam", "gradcam", "attcat", "agcam"]
 BARS = {
     "rollout / forward": 1.25,
-    "gmar / (forward + backward)": 1.25,
-    "daam / (forward + backward)": 1.25,
-    "gae / (forward + backward)": 1.25,
-    "eight methods / (forward + backward)": 1.6,
+    "gmar / (forward + backward)": 1.10,
+    "daam / (forward + backward)": 1.10,
+    "gae / (forward + backward)": 1.10,
+    "eight methods / (forward + backward)": 1.4,
 }
 
 
