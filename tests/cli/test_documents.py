@@ -54,7 +54,7 @@ def test_the_method_of_the_contributing_guide_works(
     import vitscope as vs
     from vitscope.worlds import demo_pictures
 
-    [code] = blocks(repository / "CONTRIBUTING.md", "python")
+    [code] = [each for each in blocks(repository / "CONTRIBUTING.md", "python") if "@register" in each]
     registry.get_method("rollout")
     exec(compile(code, "CONTRIBUTING.md", "exec"), {"__name__": "contributing_example"})
     vit = vs.open_model("bundled/shapes")

@@ -174,5 +174,5 @@ def test_what_a_probability_is(options, asked, expected, pictures):
 
 
 def test_another_word_for_a_probability_is_refused(plain):
-    with pytest.raises(ModelError, match=r"probability as .softmax. or .sigmoid."):
+    with pytest.raises(ModelError, match=r"probability as .softmax., .sigmoid. or None"):
         vs.open_model(plain, probability="logistic")

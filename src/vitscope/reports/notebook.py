@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from PIL import Image
 
 from vitscope.rendering.pages.markup import png_uri
 from vitscope.rendering.pages.templating import fill
-from vitscope.rendering.plots.figure import figure_png
+from vitscope.rendering.plots.figure import figure_pixels
 from vitscope.rendering.typography import numeral
 
 ROWS = 6
@@ -48,6 +47,5 @@ def _text(cell: Any) -> str:
 
 def _small(figure: Figure) -> tuple[str, int]:
     """The plot as a data URI of few colours, and its width on the page."""
-    with Image.open(io.BytesIO(figure_png(figure, dots_per_inch=_DOTS))) as drawn:
-        few = drawn.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+    few = figure_pixels(figure, dots_per_inch=_DOTS).quantize(_COLOURS, dither=Image.Dither.NONE)
     return png_uri(few), few.width

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from vitscope.errors import RenderingError
 from vitscope.rendering.files import Metadata, metadata_text, write_atomically
@@ -80,6 +82,15 @@ def figure_png(figure: Figure, *, dots_per_inch: int = 200, metadata: Metadata |
     notes = {str(key): str(value) for key, value in (metadata or {}).items()}
     figure.savefig(buffer, format="png", dpi=dots_per_inch, metadata=notes or None)
     return buffer.getvalue()
+
+
+def figure_pixels(figure: Figure, *, dots_per_inch: int = 200) -> Image.Image:
+    """The figure as an RGB image."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="rgba", dpi=dots_per_inch)
+    width = int(figure.get_figwidth() * dots_per_inch)  # whole dots, as the canvas has them
+    pixels = np.frombuffer(buffer.getvalue(), np.uint8).reshape(-1, width, 4)
+    return Image.fromarray(pixels).convert("RGB")
 
 
 def figure_svg(figure: Figure, *, transparent: bool = False, metadata: Metadata | None = None) -> str:
