@@ -55,7 +55,11 @@ def applying(name: str) -> list[MethodInfo]:
         chosen = [info for info in chosen if info.name != "transformer-attribution"]
     if name in NO_NORMS:
         vit, batch = open_zoo(name), inputs(name)
-        chosen = [info for info in chosen if not info.needs_for(vit, batch, {}).capture.norms]
+        chosen = [
+            info
+            for info in chosen
+            if not info.needs_for(vit, batch, info.resolved(vit, batch, {})).capture.norms
+        ]
     return [info for info in chosen if info.name not in SLOW or name in KINDS]
 
 

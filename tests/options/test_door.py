@@ -14,8 +14,9 @@ import torch
 
 from vitscope.errors import MethodError, VitscopeError
 from vitscope.options.bounds import Block, Folder, Range, ReadLater
-from vitscope.options.declared import NO_DEFAULT, bounds_of, option_of, words_of
+from vitscope.options.declared import NO_DEFAULT, option_of
 from vitscope.options.door import check_fields, checked, describe, fits
+from vitscope.options.kinds import Choice, Nothing, Number, Text, Whole
 
 Own = Annotated[int, ReadLater("a number of one's own")]
 
@@ -160,9 +161,11 @@ def test_the_shell_reads_what_a_function_declares() -> None:
 
     def work(share: Annotated[float, Range(0, 1)] | None = None, *, name: str) -> None: ...
 
-    assert bounds_of(Choices, "count") == Range(1, 9) and bounds_of(work, "share") == Range(0, 1)
-    assert bounds_of(Choices, "word") is None and words_of(work, "name") == ()
-    assert words_of(Choices, "word") == ("mask", "drop") and option_of(Choices, "word").default == "mask"
+    assert option_of(Choices, "count").kinds == (Whole(Range(1, 9)),)
+    assert option_of(work, "share").kinds == (Number(Range(0, 1)), Nothing())
+    assert option_of(work, "name").kinds == (Text(),)
+    assert option_of(Choices, "word").kinds == (Choice(("mask", "drop")),)
+    assert option_of(Choices, "word").default == "mask"
     assert option_of(work, "share").read("0.25") == 0.25 and option_of(work, "share").read("none") is None
     assert option_of(work, "name").default is NO_DEFAULT and option_of(work, "name").read("5") == "5"
     for owner in (Choices, work):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitscope.heads.errors import HeadsError
 from vitscope.pictures import PictureSource
-from vitscope.shown import as_table
+from vitscope.shown import drawn_by
 from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
 from vitscope.tracing import Vit
 from vitscope.tracing.recipe import library_versions, model_identity
@@ -63,7 +63,7 @@ class HasOrigin:
 
     def _repr_html_(self) -> str:
         """What a notebook shows where nothing better is drawn: the first rows of the table."""
-        return as_table(self, self.to_pandas())
+        return str(drawn_by("notebook", "frame_html")(self, self.to_pandas()))
 
     @property
     def recipe(self) -> Recipe:

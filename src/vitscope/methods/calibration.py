@@ -25,7 +25,7 @@ from vitscope.options.bounds import BatchSize, FilePath
 from vitscope.options.door import checked
 from vitscope.pictures import Images, PictureSource
 from vitscope.progress import CountedStage, Progress
-from vitscope.shown import as_table
+from vitscope.shown import drawn_by
 from vitscope.storage import documents
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import Recipe, pictures_digest
@@ -87,7 +87,7 @@ class Calibration:
         return pd.DataFrame([{name: getattr(self, name) for name in names}])
 
     def _repr_html_(self) -> str:
-        return as_table(self.describe(), self.to_pandas())
+        return str(drawn_by("notebook", "frame_html")(self.describe(), self.to_pandas()))
 
     @checked(OutputError)
     def save(self, path: FilePath) -> Path:

@@ -16,7 +16,7 @@ from vitscope.options.bounds import BatchSize, FilePath
 from vitscope.options.door import checked
 from vitscope.pictures import Images, Labels, picture_source
 from vitscope.progress import CountedStage, Progress
-from vitscope.shown import as_table
+from vitscope.shown import drawn_by
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
 from vitscope.storage.recipe import Recipe, pictures_digest
@@ -108,7 +108,7 @@ class MemoryBank:
         return pd.DataFrame(columns)
 
     def _repr_html_(self) -> str:
-        return as_table(self, self.to_pandas())
+        return str(drawn_by("notebook", "frame_html")(self, self.to_pandas()))
 
     def check(self, vit: Vit) -> None:
         """Raise MethodError when another model made this bank, or other preparation of pictures or precision."""

@@ -114,10 +114,9 @@ class MethodInfo:
         return self.resolve(vit, inputs, whole) if self.resolve is not None else whole
 
     def needs_for(self, vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Needs:
-        """What the trace must hold for these inputs and options. Raises MethodError as :meth:`resolved` does."""
-        used = self.resolved(vit, inputs, options)
-        needs = self.needs if isinstance(self.needs, Needs) else self.needs(vit, inputs, used)
-        return replace(needs, rules=constant_gate()) if self.takes_libra and used["libra"] else needs
+        """What the trace must hold for these inputs and options, which are all there: see :meth:`resolved`."""
+        needs = self.needs if isinstance(self.needs, Needs) else self.needs(vit, inputs, dict(options))
+        return replace(needs, rules=constant_gate()) if self.takes_libra and options["libra"] else needs
 
     def run(self, trace: Trace, options: Mapping[str, Any]) -> Relevance:
         """The method's relevance, computed from a trace.

@@ -13,8 +13,7 @@ default's type.
 
     option_of(vs.heads.importance, "screen").read("0.2")        # 0.2, checked
     option_of(vs.heads.importance, "screen").accepts()          # "a number above 0 to 1 or None"
-    bounds_of(vs.heads.importance, "batch_size")                # Range(1, 65_536): for min= and max=
-    words_of(vs.Protocol, "removal")                            # ("mask", "drop", ...): for choices
+    option_of(vs.Protocol, "removal").kinds                     # its words, or the range of a number
     option_of(vs.evaluate, "batch_size").default                # 16
 """
 
@@ -104,20 +103,6 @@ def option_of(owner: Callable[..., Any] | type, name: str) -> Option:
         return Option(name, default, kinds_of(annotation_of(owner, field.type)))
     parameter = inspect.signature(owner).parameters[name]
     return Option(name, parameter.default, kinds_of(annotation_of(owner, parameter.annotation)))
-
-
-def bounds_of(owner: Callable[..., Any] | type, name: str) -> Range | None:
-    """The least and the most that a number may be which a function or a dataclass takes under that name."""
-    kinds = option_of(owner, name).kinds
-    ranges = (kind.range for kind in kinds if isinstance(kind, Number | Whole))
-    return next((each for each in ranges if each is not None), None)
-
-
-def words_of(owner: Callable[..., Any] | type, name: str) -> tuple[str, ...]:
-    """The words that a function or a dataclass takes under that name; none where it takes any text."""
-    return tuple(
-        word for kind in option_of(owner, name).kinds if isinstance(kind, Choice) for word in kind.words
-    )
 
 
 def short(value: Any) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -39,6 +41,13 @@ def result_html(
         width=width,
         alt=alt,
     )
+
+
+def frame_html(words: object, frame: pd.DataFrame, most: int = 12) -> str:
+    """HTML of a result that has no picture of its own: a line of words and its first rows, for a notebook."""
+    rows = frame.head(most).to_html(index=False, border=0, na_rep="")
+    more = f"<br/>and {len(frame) - most} rows more" if len(frame) > most else ""
+    return f"<div><b>{html.escape(str(words))}</b>{rows}{more}</div>"
 
 
 def _text(cell: Any) -> str:

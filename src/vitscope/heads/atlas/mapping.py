@@ -20,7 +20,7 @@ from vitscope.heads.frames import write_frame
 from vitscope.heads.origin import HasOrigin, Origin
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
-from vitscope.shown import as_table
+from vitscope.shown import drawn_by
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
 
@@ -88,7 +88,7 @@ class PatternMapping(HasOrigin):
         return self.maps.copy()
 
     def _repr_html_(self) -> str:
-        return as_table(self, self.heads)
+        return str(drawn_by("notebook", "frame_html")(self, self.heads))
 
     @checked(HeadsError)
     def merge(self, *others: PatternMapping) -> PatternMapping:
