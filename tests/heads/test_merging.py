@@ -139,7 +139,7 @@ def splits(draw: st.DrawFn) -> tuple[list[list[int]], bool]:
 
 
 @pytest.mark.parametrize("name", list(ANALYSES))
-@settings(max_examples=6, derandomize=True, deadline=None, database=None)
+@settings(max_examples=6, deadline=None)
 @given(split=splits())
 def test_any_split_and_order_is_the_whole(name: str, split: tuple[list[list[int]], bool]) -> None:
     parts, in_order = split

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -223,7 +224,7 @@ def test_missing_and_unknown_files(tmp_path: Path) -> None:
 def _literal_fill(
     polygon: list[tuple[float, float]], height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which pixels have their centre inside, and which have it off every edge, where there is no doubt."""
+    """Which pixels have their centre inside, and which have it off every edge and corner, where there is no doubt."""
     inside, clear = np.zeros((height, width), dtype=bool), np.ones((height, width), dtype=bool)
     for row in range(height):
         for column in range(width):
@@ -232,11 +233,21 @@ def _literal_fill(
                 if (ay > y) != (by > y):
                     edge = ax + (y - ay) * (bx - ax) / (by - ay)
                     inside[row, column] ^= x > edge
-                    clear[row, column] &= abs(x - edge) > 1e-9
+                clear[row, column] &= _distance((x, y), (ax, ay), (bx, by)) > 1e-9
     return inside, clear
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+def _distance(point: tuple[float, float], a: tuple[float, float], b: tuple[float, float]) -> float:
+    """From a point to the nearest one of the edge from ``a`` to ``b``."""
+    along, to = (b[0] - a[0], b[1] - a[1]), (point[0] - a[0], point[1] - a[1])
+    length = along[0] ** 2 + along[1] ** 2
+    share = 0.0 if length == 0 else min(1.0, max(0.0, (along[0] * to[0] + along[1] * to[1]) / length))
+    return math.hypot(to[0] - share * along[0], to[1] - share * along[1])
+
+
+@settings(max_examples=40, deadline=None)
+@example([(0.0, 0.0), (0.0, 1.0), (2.0, 2.0)])
+@example([(0.0, 0.5), (3.0, 0.5), (3.0, 2.5), (0.0, 2.5)])
 @given(st.lists(st.tuples(st.floats(-3, 15), st.floats(-3, 15)), min_size=3, max_size=7))
 def test_polygons_are_filled_by_pixel_centres(corners: list[tuple[float, float]]) -> None:
     flat = tuple(value for corner in corners for value in corner)

@@ -95,7 +95,7 @@ pieces = st.sampled_from(
 )
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(
         st.lists(pieces | st.text(max_size=4), min_size=1, max_size=3).map("/".join), unique=True, max_size=8

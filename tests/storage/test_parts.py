@@ -115,7 +115,7 @@ def test_any_size_of_parts_gives_the_whole(size: int, tmp_path: Path) -> None:
 
 
 @given(st.permutations(range(7)), st.sets(st.integers(1, 6)))
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_parts_merge_in_any_order(order: list[int], cuts: set[int]) -> None:
     analysis, source = Squares(), numbers()
     edges = [0, *sorted(cuts), 7]

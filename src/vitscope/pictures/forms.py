@@ -18,6 +18,7 @@ from vitscope.options.bounds import ReadLater
 from vitscope.pictures.bands import Bands
 from vitscope.pictures.find import list_pictures
 from vitscope.pictures.memory import EXPECTED
+from vitscope.pictures.on_demand import OnDemand
 
 _PICTURE_FIELDS = ("image", "img", "pixel_values")
 _LABEL_FIELDS = ("label", "labels", "fine_label")
@@ -76,7 +77,10 @@ def take_apart(images: Any) -> Items:
     if _is_lazy(images):
         if not len(images):
             raise PictureError(f"got no picture at all; {EXPECTED}")
-        return Items(images)
+        # A data set answers to one number at a time: asked for a slice it gives what it likes, or runs for ever.
+        return Items(
+            images if isinstance(images, OnDemand) else OnDemand(range(len(images)), images.__getitem__)
+        )
     found = Items([])
     pictures: list[Any] = []
     labels: list[int | None] = []

@@ -18,8 +18,10 @@ from vitscope.models.preparing.cells import Cells
 from vitscope.models.preparing.inputs import drawable
 from vitscope.options.door import checked
 from vitscope.pictures import MAX_PIXELS, Batch, Images, Labels, PictureSource, picture_source
+from vitscope.pictures.forms import labelled
 from vitscope.pictures.identity import id_of_stream
 from vitscope.pictures.read import open_file
+from vitscope.pictures.truth import check_labels
 from vitscope.storage.recipe import digest_of, truth_digest
 from vitscope.tracing import Vit
 
@@ -114,6 +116,26 @@ class EvaluationSet:
             boxes=self.boxes if "boxes" in kinds else None,
             contents=self.ids,
         )
+
+    def with_labels_of_items(self) -> EvaluationSet:
+        """The same pictures with the labels that come with each item of a data set; as it is where none do.
+
+        Returns:
+            The set; each item is asked for once, where labels are not known yet.
+
+        Raises:
+            EvaluationError: Labels come with some items only, or are no whole numbers.
+        """
+        if self.labels is not None or labelled(self.pictures[0])[1] is None:
+            return self
+        found = [labelled(item)[1] for item in self.pictures]
+        if any(label is None for label in found):
+            raise EvaluationError("labels come with some of the pictures only; pass labels= for all of them")
+        numbers = [np.asarray(label).reshape(-1).tolist() for label in found]
+        try:
+            return replace(self, labels=check_labels([each for row in numbers for each in row], len(self)))
+        except DataError as error:
+            raise EvaluationError(str(error)) from None
 
     def truth(self) -> dict[str, str]:
         """Digests of labels, masks and boxes, by kind, for a recipe; masks are read."""

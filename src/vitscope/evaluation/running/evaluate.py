@@ -104,10 +104,12 @@ def evaluate(
     wanted = _with_companions(metrics)
     mosaic = [info for info in wanted if "mosaics" in info.requires and not data.mosaics]
     direct = [info for info in wanted if info not in mosaic]
+    chosen = protocol or Protocol()
+    if "labels" in truth_used(wanted, chosen.target):
+        data = data.with_labels_of_items()
     _check(wanted, data, vit.anatomy.classes)
     chosen_methods = default_methods(vit.anatomy) if methods is None else methods
     rows = contestants(vit, chosen_methods, options or {}, controls)
-    chosen = protocol or Protocol()
     model = model_identity(vit)
     first = data.first(vit)
     mosaics = mosaics_of(vit, data, chosen.seed, chosen.mosaic) if mosaic else None
