@@ -25,6 +25,7 @@ SHEETS: dict[str, list[str]] = {
     "gmar": ["rollout", "gmar", "gmar-paper", "gmar-official", "gmar-plus"],
     "gradients": ["gradient-rollout", "gae", "legrad", "attcat", "agcam", "tokentm"],
     "cam": ["gradcam", "hirescam", "xgradcam", "layercam", "attention-gradcam"],
+    "cam-more": ["gradcam-plus-plus", "eigencam", "eigen-gradcam", "scorecam", "ablationcam"],
     "pixels": ["saliency", "input-x-gradient", "integrated-gradients", "smoothgrad"],
     "controls": ["random", "uniform", "centre-gaussian", "edges"],
     "lrp": ["cp-lrp", "attnlrp", "reslrp", "transformer-attribution"],

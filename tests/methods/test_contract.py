@@ -22,7 +22,12 @@ METHODS = {info.name: info for info in vs.methods()}
 SLOW = {"rise", "leave-one-out", "kernel-shap", "occlusion", "attention-flow"}
 """Methods of many forwards: the contract runs them on one anatomy of each kind with few samples."""
 FEW = {"rise": {"masks": 8}, "kernel-shap": {"samples": 8}, "attention-flow": {"grid": 2}}
-QUICK_OPTIONS = {"integrated-gradients": {"steps": 3}, "smoothgrad": {"samples": 2}}
+QUICK_OPTIONS = {
+    "scorecam": {"channels": 3},
+    "ablationcam": {"channels": 3},
+    "integrated-gradients": {"steps": 3},
+    "smoothgrad": {"samples": 2},
+}
 KINDS = (
     "timm-vit",
     "timm-vit-average",

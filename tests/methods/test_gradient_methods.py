@@ -79,6 +79,94 @@ def test_cam_family(vit, images, written):
         assert torch.equal(mapped(vit, images, name), mapped(vit, images, name, relu=False).clamp(min=0))
 
 
+def test_gradcam_plus_plus(vit, images, written):
+    """The paper's formula with its powers, over feature maps without negative values in the denominator."""
+    X, g = written.normed[-1][:, 1:].double(), written.dnormed[-1][:, 1:].double()
+    twin = torch.zeros(B, P, dtype=torch.float64)
+    for b in range(B):
+        for c in range(X.shape[2]):
+            weight = 0.0
+            total = sum(max(float(x), 0.0) for x in X[b, :, c])
+            for n in range(P):
+                d = float(g[b, n, c])
+                if d > 0:
+                    weight += d**2 / (2 * d**2 + total * d**3) * d
+            twin[b] += weight * X[b, :, c]
+    close(mapped(vit, images, "gradcam-plus-plus", relu=False), twin.float())
+
+
+def principal(X: Tensor) -> Tensor:
+    """Power iteration on the covariance of the channels, written out; the farthest patch is positive."""
+    centred = X.double() - X.double().mean(0)
+    v = torch.ones(X.shape[1], dtype=torch.float64)
+    for _ in range(5000):
+        v = centred.T @ (centred @ v)
+        v = v / v.norm()
+    found = centred @ v
+    return (found * found[found.abs().argmax()].sign()).float()
+
+
+def test_eigencam(vit, images, written):
+    X, g = written.normed[-1][:, 1:], written.dnormed[-1][:, 1:]
+    for b in range(B):
+        close(mapped(vit, images, "eigencam", relu=False)[b], principal(X[b]))
+        close(mapped(vit, images, "eigen-gradcam", relu=False)[b], principal(X[b] * g[b]))
+        close(mapped(vit, images, "eigencam", block=0)[b], principal(written.normed[0][b, 1:]).clamp(min=0))
+
+
+def test_scorecam(small, vit, images, classes, written):
+    X = written.normed[-1][:, 1:]
+    for b in range(B):
+        scores = []
+        for c in range(X.shape[2]):
+            mask = (X[b, :, c] - X[b, :, c].min()) / (X[b, :, c].max() - X[b, :, c].min())
+            large = nn.functional.interpolate(mask.reshape(1, 1, 3, 4), size=(48, 64), mode="bilinear")[0, 0]
+            with torch.no_grad():
+                scores.append(float(small(images[b : b + 1] * large)[0, classes[b]]))
+        total = sum(math.exp(s - max(scores)) for s in scores)
+        twin = sum(math.exp(s - max(scores)) / total * X[b, :, c] for c, s in enumerate(scores))
+        close(mapped(vit, images, "scorecam", relu=False)[b], twin)
+
+
+def without_channel(small: nn.Module, image: Tensor, block: int, channel: int) -> Tensor:
+    """The logits when one channel of a block's first norm is 0 at every patch, by the module's own hook."""
+
+    def zero(_module, _given, output):
+        output = output.clone()
+        output[:, 1:, channel] = 0
+        return output
+
+    handle = small.blocks[block].norm1.register_forward_hook(zero)
+    try:
+        with torch.no_grad():
+            return small(image)[0]
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("block", [2, 1])
+def test_ablationcam(small, vit, images, classes, written, block):
+    X = written.normed[block][:, 1:]
+    for b in range(B):
+        whole = float(written.logits[b, classes[b]].detach())
+        twin = torch.zeros(P)
+        for c in range(X.shape[2]):
+            lost = whole - float(without_channel(small, images[b : b + 1], block, c)[classes[b]])
+            twin += lost / abs(whole) * X[b, :, c]
+        close(mapped(vit, images, "ablationcam", relu=False, block=block)[b], twin)
+
+
+@pytest.mark.parametrize("method", ["scorecam", "ablationcam"])
+def test_fewer_channels_are_those_that_vary_most(vit, images, written, method):
+    """One channel alone gives that channel's tokens, times a number."""
+    X = written.normed[-1][:, 1:]
+    found = mapped(vit, images, method, channels=1, relu=False)
+    for b in range(B):
+        most = X[b, :, int(X[b].var(0).argmax())]
+        close(found[b] / found[b].norm() * (found[b] @ most).sign(), most / most.norm())
+    assert torch.equal(mapped(vit, images, method, channels=24), mapped(vit, images, method))
+
+
 def test_attention_gradcam(vit, images, written):
     A, G = written.A[-1][:, :, 0], written.dA[-1][:, :, 0]
     twin = torch.zeros(B, P)

@@ -14,7 +14,6 @@ from vitscope.methods.chain import chain_sites, key_slice, reads_class_token
 from vitscope.methods.raw_attention import site_row
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
-from vitscope.models.token_layout import TokenLayout
 from vitscope.options.bounds import Block
 from vitscope.tracing import Capture, Trace
 
@@ -27,25 +26,32 @@ Weighing = Callable[[Tensor, Tensor], Tensor]
 def _cam(trace: Trace, block: int | None, weigh: Weighing, relu: bool) -> Relevance:
     """The map of one block's first-norm patch tokens; ``block`` None: of each picture's last with a gradient there.
 
-    A picture whose score has no gradient at all (a probability of 1) gets zeros, as by every gradient method. Raises
-    MethodError where only the patches have none, since nothing after that block reads them."""
-    blocks, layout = len(trace.anatomy.blocks), trace.layout
-    cam = torch.zeros(trace.batch, layout.patches, device=trace.logits.device)
-    waiting = torch.ones(trace.batch, dtype=torch.bool, device=cam.device)
+    A picture whose score has no gradient at all (a probability of 1) gets zeros, as by every gradient method."""
+    cam = torch.zeros(trace.batch, trace.layout.patches, device=trace.logits.device)
+    for index, taken in places(trace, block):
+        found = weigh(patch_tokens(trace.norm_tokens[index], trace), _gradient(trace, index))
+        cam = torch.where(taken[:, None], found, cam)
+    return as_relevance(cam, trace, relu)
+
+
+def places(trace: Trace, block: int | None) -> list[tuple[int, Tensor]]:
+    """At which blocks the CAMs read, each with the pictures (B,) bool that are read there: ``block``, or for None each
+    picture's last one whose patches have a gradient.
+
+    Raises MethodError where the patches of a picture have none although its score has."""
+    blocks, found = len(trace.anatomy.blocks), []
+    waiting = torch.ones(trace.batch, dtype=torch.bool, device=trace.logits.device)
     for index in [block % blocks] if block is not None else range(blocks - 1, -1, -1):
-        tokens, gradient = trace.norm_tokens[index].float(), trace.norm_gradients[index].float()
-        if tokens.shape[1] not in (layout.tokens, layout.patches):
+        if trace.norm_tokens[index].shape[1] not in (trace.layout.tokens, trace.layout.patches):
             continue
-        if tokens.shape[1] == layout.tokens:
-            tokens, gradient = tokens[:, layout.patch_slice], gradient[:, layout.patch_slice]
-        taken = waiting & gradient.flatten(1).any(1)
+        taken = waiting & _gradient(trace, index).flatten(1).any(1)
         if bool(taken.any()):
-            cam = torch.where(taken[:, None], weigh(tokens, gradient), cam)
+            found.append((index, taken))
             waiting = waiting & ~taken
         if not bool(waiting.any()):
             break
     if not any(bool((waiting & gradient.flatten(1).any(1)).any()) for gradient in trace.norm_gradients):
-        return Relevance(_with_prefix(cam.clamp_min(0) if relu else cam, layout))
+        return found
     where = "in any block" if block is None else f"of block {block % blocks}"
     remedy = "check the target" if block is None else "choose an earlier block="
     raise MethodError(
@@ -53,8 +59,20 @@ def _cam(trace: Trace, block: int | None, weigh: Weighing, relu: bool) -> Releva
     )
 
 
-def _with_prefix(patches: Tensor, layout: TokenLayout) -> Tensor:
-    return torch.cat([patches.new_zeros(patches.shape[0], layout.prefix_count), patches], 1)
+def patch_tokens(tokens: Tensor, trace: Trace) -> Tensor:
+    """The patches of a block's tokens (B, N, D), or of its patches alone: (B, P, D), float32."""
+    whole = tokens.shape[1] == trace.layout.tokens
+    return (tokens[:, trace.layout.patch_slice] if whole else tokens).float()
+
+
+def as_relevance(patches: Tensor, trace: Trace, relu: bool) -> Relevance:
+    """A map (B, P) of the patches, with nothing on the prefix tokens."""
+    cam = patches.clamp_min(0) if relu else patches
+    return Relevance(torch.cat([cam.new_zeros(cam.shape[0], trace.layout.prefix_count), cam], 1))
+
+
+def _gradient(trace: Trace, index: int) -> Tensor:
+    return patch_tokens(trace.norm_gradients[index], trace)
 
 
 @register(
@@ -73,6 +91,30 @@ def gradcam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -
     ``block`` None takes the last one whose patches still have a gradient: in a class-token model the last block's
     first norm, in a post-norm model one earlier. Later places are refused with the reason."""
     return _cam(trace, block, lambda x, g: (x * g.mean(1, keepdim=True)).sum(2), relu)
+
+
+@register(
+    "gradcam-plus-plus",
+    family="cam",
+    title="Grad-CAM++ on tokens",
+    citation="Chattopadhay et al., WACV 2018, arXiv 1710.11063",
+    class_specific=True,
+    backwards=1,
+    needs=NEEDS,
+    applies=token_methods,
+)
+def gradcam_plus_plus(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
+    """relu(sum_c w_c X_c) with w_c = sum_n relu(g_nc) / (2 + g_nc sum_m relu(X_mc)).
+
+    The paper's a = g^2 / (2 g^2 + g^3 sum X), shortened; its feature maps follow a ReLU, which tokens do not: the relu
+    in the sum keeps the denominator from 0."""
+
+    def weigh(x: Tensor, g: Tensor) -> Tensor:
+        gain = g.clamp_min(0)
+        weights = (gain / (2 + gain * x.clamp_min(0).sum(1, keepdim=True))).sum(1, keepdim=True)
+        return (x * weights).sum(2)
+
+    return _cam(trace, block, weigh, relu)
 
 
 @register(

@@ -7,15 +7,14 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from vitscope.errors import MethodError
+from vitscope.methods.many_forwards import scores_under
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.bounds import Range, Seed
 from vitscope.tracing import TokenRemoval, Trace
-from vitscope.tracing.calls.calling import select
+from vitscope.tracing.calls.calling import Inputs
 from vitscope.tracing.passes.request import PassRequest
-from vitscope.tracing.take import take_scores
 
 
 def _removable(anatomy: Anatomy) -> str | None:
@@ -24,20 +23,12 @@ def _removable(anatomy: Anatomy) -> str | None:
 
 def removal_scores(trace: Trace, keep: Tensor, batch_size: int = 32) -> Tensor:
     """The target's score for every picture under every mask: keep (M, P) bool -> (M, B), float32."""
-    if trace.resolved is None:
-        raise MethodError("this method needs a target; the trace has none")
-    rows = []
-    step = max(1, batch_size // trace.batch)
-    for start in range(0, keep.shape[0], step):
-        masks = keep[start : start + step]
-        count = masks.shape[0]
-        index = torch.arange(trace.batch).repeat(count)
-        removal = TokenRemoval(masks.repeat_interleave(trace.batch, 0))
-        target = trace.resolved.select(index)
-        request = PassRequest(precision=trace.model.precision, removal=removal)
-        scores = take_scores(trace.model, select(trace.inputs, index), target, request)
-        rows.append(scores.reshape(count, trace.batch))
-    return torch.cat(rows)
+
+    def remove(part: slice, rows: Tensor, inputs: Inputs) -> tuple[Inputs, PassRequest]:
+        removal = TokenRemoval(keep[part].repeat_interleave(trace.batch, 0))
+        return inputs, PassRequest(precision=trace.model.precision, removal=removal)
+
+    return scores_under(trace, len(keep), remove, batch_size)
 
 
 @register(

@@ -122,6 +122,9 @@ def run_pass(
         by_token = anatomy.blocks[block].tokens_first
         if block == 0 and removal is not None and removal.mode == "drop" and layout is not None:
             tensors = changed = [removal.shorten(t, layout, by_token) for t in tensors]
+        factors = asked.factors
+        if factors is not None and (factors.at, factors.block) == ("input", block) and layout is not None:
+            tensors = changed = [factors.apply(t, anatomy.blocks[block], layout) for t in tensors]
         if tap_inputs or detach:
             if (
                 len(tensors) > 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vitscope.tracing.changes.ablation import Ablation
+from vitscope.tracing.changes.factors import TokenFactors
 from vitscope.tracing.changes.removal import TokenRemoval
 from vitscope.tracing.changes.rules import Rules
 from vitscope.tracing.passes.stages import Stage
@@ -60,7 +61,7 @@ class PassRequest:
     precision: ``float32``, ``bf16`` or ``fp16``. gradient: whether a graph is built. record: whether the attention
     sites are kept. rules: another way back, with ``gradient`` only. embedding_call: which convolution of the forward
     makes the patch embedding, counted from 0. stages: the feature maps to keep. skip: by module path, what that module
-    returns in place of running."""
+    returns in place of running. factors: what patch tokens are multiplied by."""
 
     precision: str = "float32"
     gradient: bool = False
@@ -69,6 +70,7 @@ class PassRequest:
     rules: Rules | None = None
     ablations: Sequence[Ablation] = ()
     removal: TokenRemoval | None = None
+    factors: TokenFactors | None = None
     embedding_call: int | None = None
     stages: Sequence[Stage] = ()
     skip: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

@@ -40,7 +40,8 @@ class PassSurgeon:
         self.book = RuleBook(self.rules) if request.gradient and request.rules is not None else None
         self.heads = [a for a in request.ablations if isinstance(a, HeadAblation)]
         self.entries = [a for a in request.ablations if isinstance(a, EntryAblation)]
-        self.keep_norms = request.capture.norms
+        self.factors = request.factors if request.factors and request.factors.at == "norm" else None
+        self.keep_norms = request.capture.norms or self.factors is not None
         self.keep_outputs = request.gradient or request.capture.outputs
         self.grid_tap = grid_tap
         self.pooled = False
@@ -134,6 +135,8 @@ class PassSurgeon:
             result = self.grid_tap(func, result)
         wants_norm = self.keep_norms and self.block is not None and self.block not in self.norm_tokens
         if wants_norm and self.block is not None and (func in LAYER_NORM or func in RMS_NORM):
+            if self.factors is not None and self.factors.block == self.block and self.layout is not None:
+                result = self.factors.apply(result, self.anatomy.blocks[self.block], self.layout)
             result = self._start_graph(result)
             self.norm_tokens[self.block] = result
         return result
