@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vitscope.evaluation import Protocol as Protocol
     from vitscope.evaluation.running.evaluate import evaluate as evaluate
     from vitscope.methods import Explanation as Explanation
+    from vitscope.methods import Explanations as Explanations
     from vitscope.methods import Relevance as Relevance
     from vitscope.methods import register as register
     from vitscope.methods.calibration import calibrate as calibrate
@@ -57,6 +58,7 @@ _HOMES = {
     "explain": "vitscope.methods",
     "calibrate": "vitscope.methods.calibration",
     "Explanation": "vitscope.methods",
+    "Explanations": "vitscope.methods",
     "Relevance": "vitscope.methods",
     "register": "vitscope.methods",
     "evaluate": "vitscope.evaluation",
@@ -72,6 +74,7 @@ __all__ = [
     "Custom",
     "EntryAblation",
     "Explanation",
+    "Explanations",
     "HeadAblation",
     "Leaderboard",
     "LogitDifference",
@@ -105,4 +108,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_ROOMS})
+    """What a user is meant to see: no leftovers of this file."""
+    return sorted({*__all__, *_ROOMS})

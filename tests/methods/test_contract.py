@@ -196,7 +196,7 @@ def test_a_picture_without_gradient_changes_no_other(name):
     for method, explanation in batch_maps.items():
         assert alike(explanation.maps, loop[method].maps, LOOSE.get(method, 2e-3)), method
         assert torch.isfinite(explanation.maps).all(), method
-        if METHODS[method].family == "cam":
+        if METHODS[method].family == "cam" and METHODS[method].backwards:
             assert not bool(explanation.maps[low].any()), method
     cams = vs.explain(vit, batch, "gradcam", score, relu=False).maps.flatten(1)
     assert cams.any(1).tolist() == [row != low for row in range(3)]

@@ -11,18 +11,20 @@ import vitscope as vs
 from vitscope.evaluation import MetricInfo
 from vitscope.heads import Agreement
 from vitscope.methods import MethodInfo
+from vitscope.methods.method_list import MethodList
 
 
 def calls(vit: vs.Vit, images: Tensor) -> None:
-    assert_type(vs.methods(), list[MethodInfo])
+    assert_type(vs.methods(), MethodList)
+    assert_type(vs.methods()[0], MethodInfo)
     assert_type(vs.methods.get_method("gmar"), MethodInfo)
-    assert_type(vs.methods.methods(), list[MethodInfo])
+    assert_type(vs.methods.methods(), MethodList)
     assert_type(vs.evaluation.all_metrics(), list[MetricInfo])
     assert_type(vs.open_model("bundled/shapes", precision="bf16"), vs.Vit)
     assert_type(vs.explain(vit, images), vs.Explanation)
     assert_type(vs.explain(vit, "photos", "gmar", 3, alpha=2), vs.Explanation)
-    assert_type(vs.explain(vit, ["a.png", "b.png"], ["gmar", "daam"], [1, 2]), dict[str, vs.Explanation])
-    assert_type(vs.explain(vit, images, {"gmar": {"alpha": 2}}), dict[str, vs.Explanation])
+    assert_type(vs.explain(vit, ["a.png", "b.png"], ["gmar", "daam"], [1, 2]), vs.Explanations)
+    assert_type(vs.explain(vit, images, {"gmar": {"alpha": 2}}), vs.Explanations)
     assert_type(vs.evaluate(vit, images, [0, 1], ["gmar"], ["srg"], vs.Protocol(steps=4)), vs.Leaderboard)
     assert_type(vs.heads.importance(vit, images, [1], replacement="mean", screen=0.2), vs.heads.HeadTable)
     assert_type(vs.heads.agreement(vit, images), Agreement)

@@ -8,6 +8,7 @@ from vitscope.methods.applicability import chained_methods, pictures_only, token
 from vitscope.methods.explaining.default import default_method
 from vitscope.methods.explaining.explain import explain
 from vitscope.methods.explaining.explanation import Explanation
+from vitscope.methods.explaining.explanations import Explanations
 from vitscope.methods.method_info import MethodInfo
 from vitscope.methods.registry import get_method, methods, register
 from vitscope.methods.relevance import Needs, Relevance
@@ -15,6 +16,7 @@ from vitscope.methods.room import MethodsRoom
 
 __all__ = [
     "Explanation",
+    "Explanations",
     "MethodInfo",
     "Needs",
     "Relevance",

@@ -92,6 +92,16 @@ class MethodInfo:
         """The first line of the docstring of the method's function."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
+    @property
+    def formula(self) -> str:
+        """The whole docstring of the method's function: the formula, and what its options mean."""
+        return inspect.getdoc(self.function) or ""
+
+    @property
+    def cost(self) -> str:
+        """Forward and backward passes for one picture, such as ``1F + 1B``."""
+        return f"{self.forwards:g}F" + (f" + {self.backwards:g}B" if self.backwards else "")
+
     def why_not(self, anatomy: Anatomy) -> str | None:
         """The reason why this method does not apply to a model, None when it does."""
         return self.applies(anatomy)

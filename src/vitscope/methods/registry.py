@@ -10,6 +10,8 @@ from functools import cache
 from vitscope.errors import MethodError, nearest
 from vitscope.methods.applicability import chained_methods, row_methods, token_methods
 from vitscope.methods.method_info import Function, MethodInfo, Resolve
+from vitscope.methods.method_list import MethodList
+from vitscope.methods.plug_ins import load_plug_ins
 from vitscope.methods.relevance import Applies, Needs, NeedsOf
 from vitscope.options.door import checked
 
@@ -38,7 +40,9 @@ def register(
     """Register ``function(trace, *, options…) -> Relevance`` as a method.
 
     The method is then known to :func:`vitscope.explain`, to the command line, to the evaluation and to the tables. Its
-    options are the keyword arguments of the function; their annotations say what they accept.
+    options are the keyword arguments of the function; their annotations say what they accept. A package that names its
+    module under the entry points ``vitscope.methods`` is imported before methods are first looked up, so that the
+    command line knows its methods, too.
 
     Args:
         name: Its name; it must be free.
@@ -100,15 +104,16 @@ def _load_all() -> None:
     package = importlib.import_module("vitscope.methods")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"vitscope.methods.{module.name}")
+    load_plug_ins()
 
 
-def methods() -> list[MethodInfo]:
+def methods() -> MethodList:
     """All registered methods, sorted by family and name.
 
-    ``vs.methods()`` is the same.
+    ``vs.methods()`` is the same. Methods of installed packages are among them, see :func:`register`.
 
     Returns:
-        What is known of each method: name, family, citation, cost, options.
+        What is known of each method: name, family, citation, cost, options; a list that prints as a table.
 
     Example:
         >>> import vitscope as vs
@@ -116,7 +121,7 @@ def methods() -> list[MethodInfo]:
         ['attention-flow', 'raw-attention', 'rollout']
     """
     _load_all()
-    return sorted(_METHODS.values(), key=lambda info: (info.family, info.name))
+    return MethodList(sorted(_METHODS.values(), key=lambda info: (info.family, info.name)))
 
 
 @checked(MethodError)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from vitscope.methods import applicability, method_info, registry, relevance
-from vitscope.methods.explaining import default, explanation
+from vitscope.methods import applicability, method_info, method_list, registry, relevance
+from vitscope.methods.explaining import default, explanation, explanations
 from vitscope.methods.explaining import explain as explaining
 
 
@@ -16,6 +16,7 @@ class MethodsRoom(ModuleType):
     """
 
     Explanation = explanation.Explanation
+    Explanations = explanations.Explanations
     MethodInfo = method_info.MethodInfo
     Needs = relevance.Needs
     Relevance = relevance.Relevance
@@ -28,6 +29,6 @@ class MethodsRoom(ModuleType):
     register = staticmethod(registry.register)
     token_methods = staticmethod(applicability.token_methods)
 
-    def __call__(self) -> list[method_info.MethodInfo]:
+    def __call__(self) -> method_list.MethodList:
         """Every registered method, by family and name."""
         return registry.methods()

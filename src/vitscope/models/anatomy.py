@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from vitscope.models.token_layout import TokenLayout
+from vitscope.shown import drawn_by
 
 SiteKind = Literal["self", "class", "pool", "window", "cross-covariance", "reduced", "other"]
 """How queries and keys of one attention call relate to the tokens.
@@ -126,6 +127,9 @@ class Anatomy:
         tokens = self.layout.describe() if self.layout is not None else "no tokens"
         blocks = f"{len(self.blocks)} blocks x {self.heads} heads, width {self.width}"
         return f"<Anatomy of {self.source}: {self.family}, {tokens}, {blocks}, pooling {self.pooling}>"
+
+    def _repr_html_(self) -> str:
+        return str(drawn_by("models", "anatomy_html")(self))
 
     @property
     def heads(self) -> int:

@@ -13,6 +13,7 @@ from vitscope.options.bounds import BatchSize, Precision
 from vitscope.options.door import checked
 from vitscope.pictures import Images
 from vitscope.progress import CountedStage, Progress, watched
+from vitscope.shown import drawn_by
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.calls.calling import batch_of, select
 from vitscope.tracing.changes.ablation import Ablation, as_list
@@ -46,6 +47,9 @@ class Vit(ResumableModel):
     """
 
     made_by: ClassVar[str] = "vs.open_model"
+
+    def _repr_html_(self) -> str:
+        return str(drawn_by("models", "vit_html")(self))
 
     # ---- looking ---------------------------------------------------------------------------------------------
     @checked(TraceError)

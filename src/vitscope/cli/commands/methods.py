@@ -12,23 +12,29 @@ from vitscope.cli.shared.options import JsonOptions
 if TYPE_CHECKING:
     from vitscope.methods import MethodInfo
 
-EXAMPLE = "vitscope methods --json; vitscope methods gmar lists its options and what they accept"
+EXAMPLE = "vitscope methods --json; vitscope methods gmar tells its formula, cost, paper and options"
+PASSES = "F a forward pass · B a backward pass, of one picture when nothing is shared"
 
 
 def methods(
     told: JsonOptions,
     name: Annotated[
-        str | None, typer.Argument(help="One method, to see its options.", show_default=False)
+        str | None,
+        typer.Argument(help="One method, to see its formula, cost, paper and options.", show_default=False),
     ] = None,
 ) -> None:
     """List the methods: family, class-specific or not, signed or not, cost in forward and backward passes, paper."""
     from vitscope.methods import get_method
     from vitscope.methods import methods as registered
+    from vitscope.methods.plug_ins import failed_plug_ins
 
     if name is not None:
         _one(get_method(name), told.json)
         return
-    records = [_record(info) for info in registered()]
+    found = registered()
+    for reason in failed_plug_ins().values():
+        console.note(reason)
+    records = [_record(info) for info in found]
     if told.json:
         console.emit_json(records)
         return
@@ -40,9 +46,7 @@ def methods(
                 record["family"],
                 "yes" if record["class_specific"] else "no",
                 "yes" if record["signed"] else "no",
-                f"{record['forwards']}F + {record['backwards']}B"
-                if record["backwards"]
-                else f"{record['forwards']}F",
+                record["cost"],
                 record["title"],
                 record["citation"],
             ]
@@ -50,18 +54,39 @@ def methods(
         ],
     )
     console.say()
-    console.say("class: the map depends on the class asked for · F a forward pass · B a backward pass")
+    console.say(f"class: the map depends on the class asked for · {PASSES}")
 
 
 def _one(info: MethodInfo, json: bool) -> None:
-    """One method with what each of its options accepts."""
+    """One method: what it is, its formula, cost and paper, and what each of its options accepts."""
     if json:
         console.emit_json(_record(info))
         return
-    console.say(f"{info.name}: {info.summary}")
-    if info.declared:
-        rows = [[option.name, option.accepts(), str(option.default)] for option in info.declared.values()]
-        console.table(["option", "accepts", "default"], rows)
+    console.say(f"{info.name}: {info.title}")
+    console.say()
+    for line in info.formula.splitlines():
+        console.say(line)
+    console.say()
+    about = (
+        "the map depends on the class asked for" if info.class_specific else "the same map for every class"
+    )
+    values = "values below 0 count against the class" if info.signed else "values are 0 or more"
+    facts = {
+        "family": info.family,
+        "class": about,
+        "sign": values,
+        "flow": "one map per block" if info.has_flow else "none",
+        "cost": f"{info.cost} ({PASSES})",
+        "paper": info.citation or "none",
+    }
+    for name, value in facts.items():
+        console.say(f"{name:<8}{value}")
+    console.say()
+    if not info.declared:
+        console.say("It has no options.")
+        return
+    rows = [[option.name, option.accepts(), str(option.default)] for option in info.declared.values()]
+    console.table(["option (-o)", "accepts", "default"], rows)
 
 
 def _record(info: MethodInfo) -> dict[str, Any]:
@@ -72,6 +97,10 @@ def _record(info: MethodInfo) -> dict[str, Any]:
         "citation": info.citation,
         "class_specific": info.class_specific,
         "signed": info.signed,
+        "has_flow": info.has_flow,
+        "summary": info.summary,
+        "formula": info.formula,
+        "cost": info.cost,
         "forwards": info.forwards,
         "backwards": info.backwards,
     }

@@ -13,6 +13,7 @@ from vitscope.errors import AnswerError, MethodError, PictureError
 from vitscope.methods.explaining.batch import Request, explain_batch, resolved
 from vitscope.methods.explaining.default import default_method
 from vitscope.methods.explaining.explanation import Explanation, concatenate
+from vitscope.methods.explaining.explanations import Explanations
 from vitscope.methods.explaining.inputs import input_batches
 from vitscope.methods.explaining.recipe import explanation_recipe, own_targets
 from vitscope.methods.registry import get_method
@@ -40,7 +41,7 @@ def explain(
     method: Sequence[str] | Mapping[str, Mapping[str, Any]],
     target: TargetLike = ...,
     **options: Any,
-) -> dict[str, Explanation]: ...
+) -> Explanations: ...
 @checked(MethodError)
 @unaffected
 def explain(
@@ -54,7 +55,7 @@ def explain(
     clean: bool = False,
     progress: Progress | None = None,
     **options: Any,
-) -> Explanation | dict[str, Explanation]:
+) -> Explanation | Explanations:
     """Explain pictures: one raw relevance map per picture, by one method or by several that share their passes.
 
     Args:
@@ -74,7 +75,7 @@ def explain(
 
     Returns:
         An Explanation with maps (B, h, w) float32 on the model's patch grid, raw: no min-max, no upsampling. For
-        several methods a dict of them by name.
+        several methods an Explanations: a dict of them by name.
 
     Raises:
         MethodError: A method that is unknown or does not apply to the model, or an option that no named method has.
@@ -150,7 +151,8 @@ def explain(
             name: e if e.classes is None else dataclasses.replace(e, target=described)
             for name, e in joined.items()
         }
-    return joined if method is not None and not isinstance(method, str) else next(iter(joined.values()))
+    several = method is not None and not isinstance(method, str)
+    return Explanations(joined) if several else next(iter(joined.values()))
 
 
 def _drawable(shown: Tensor, frames: int, vit: Vit) -> Tensor | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vitscope.errors import OutputError, PlaceError, RecipeError, StorageError
 from vitscope.methods.explaining.drawable import Drawable
+from vitscope.methods.explaining.per_picture import PER_PICTURE, picked, targets_of
 from vitscope.models.token_layout import TokenLayout
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 KIND = "explanation"
 OPTIONAL = ("flow", "classes", "logits", "pictures")
 """Tensors that an explanation may lack."""
-PER_PICTURE = ("prefix_share", "diagnostics", "keys", "ids", "targets")
-"""Metadata with one entry per picture."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,19 +91,22 @@ class Explanation(Drawable):
         return int(self.maps.shape[0])
 
     @checked(PlaceError)
-    def __getitem__(self, index: int) -> Explanation:
-        """The explanation of one picture, with a batch axis of one. Raises PlaceError when there is no such picture."""
-        place = self._place(index)
-        pick = slice(place, place + 1)
+    def __getitem__(self, index: int | slice) -> Explanation:
+        """The explanation of one picture, with a batch axis of one, or of several, as ``e[2:5]`` or ``e[::2]``.
+
+        Raises PlaceError when there is no such picture, or none at all."""
+        places = list(range(len(self)))[index] if isinstance(index, slice) else [self._place(index)]
+        if not places:
+            raise PlaceError(f"expected some of {len(self)} pictures, got none; pictures are counted from 0")
 
         def part(value: Tensor | None) -> Tensor | None:
-            return None if value is None else value[pick]
+            return None if value is None else value[places]
 
-        metadata = {key: value[pick] if key in PER_PICTURE else value for key, value in self.metadata.items()}
         return Explanation(
-            self.method, self.maps[pick], part(self.flow), _target_of(self.target, pick.start),
-            part(self.classes), self.scores[pick], part(self.logits), self.layout, self.options, metadata,
-            {k: v[pick] for k, v in self.extras.items()}, part(self.pictures), self.class_names, self.made,
+            self.method, self.maps[places], part(self.flow), targets_of(self.target, places),
+            part(self.classes), self.scores[places], part(self.logits), self.layout, self.options,
+            picked(self.metadata, places), {k: v[places] for k, v in self.extras.items()}, part(self.pictures),
+            self.class_names, self.made,
         )  # fmt: skip
 
     def _place(self, index: int) -> int:
@@ -181,7 +183,7 @@ class Explanation(Drawable):
             "key": self.metadata.get("keys", unknown),
             "id": self.metadata.get("ids", unknown),
             "method": self.method,
-            "target": [_target_of(self.target, index) for index in range(len(self))],
+            "target": [targets_of(self.target, [index]) for index in range(len(self))],
             "class": pd.array(
                 [None] * len(self) if self.classes is None else self.classes.tolist(), dtype="Int64"
             ),
@@ -277,12 +279,6 @@ class Explanation(Drawable):
             if found.recipe is not None and found.recipe != Recipe.from_dict(note["recipe"]):
                 raise ValueError("its pictures are not those of its recipe")
             return found
-
-
-def _target_of(target: str, index: int) -> str:
-    """The target of one picture: its own class where there is one per picture."""
-    match = re.fullmatch(r"class:([0-9]+(?:,[0-9]+)+)(:\w+)?", target)
-    return f"class:{match[1].split(',')[index]}{match[2] or ''}" if match else target
 
 
 def concatenate(parts: list[Explanation]) -> Explanation:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import html
 
-from vitscope.methods import Explanation
+from vitscope.methods import Explanation, Explanations
 from vitscope.rendering.pages.markup import png_uri
 from vitscope.reports import words
 from vitscope.reports.explanations.contents import is_film
+from vitscope.reports.explanations.sheets import sheet
 from vitscope.reports.explanations.single import overlay
 from vitscope.reports.explanations.steps import strip
 
 MOST = 8
 """Pictures that are shown; the rest is counted."""
+ROWS = 4
+"""Pictures that are shown of several methods side by side."""
 
 
 def explanation_html(explanation: Explanation) -> str:
@@ -32,3 +35,18 @@ def explanation_html(explanation: Explanation) -> str:
     head = f"<b>{html.escape(explanation.method)}</b> on {model}"
     more = f", {shown} of {len(explanation)} shown" if shown < len(explanation) else ""
     return f"<div>{head}{more}<br/>{''.join(figures)}</div>"
+
+
+def explanations_html(found: Explanations) -> str:
+    """The first pictures as rows, the methods as columns; without pictures, or of films, each method by itself."""
+    first = next(iter(found.values()), None)
+    if first is None:
+        return "<div><b>no method</b></div>"
+    if first.pictures is None or is_film(first):
+        return f"<div>{''.join(explanation_html(each) for each in found.values())}</div>"
+    shown = min(len(first), ROWS)
+    source = png_uri(sheet(found, range(shown), caption=""))
+    names = html.escape(", ".join(found))
+    more = f", {shown} of {len(first)} shown" if shown < len(first) else ""
+    head = f"<b>{names}</b> on {html.escape(str(first.metadata.get('model', '')))}{more}"
+    return f'<div>{head}<br/><img alt="{names}" src="{source}"/></div>'
