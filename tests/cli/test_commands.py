@@ -15,7 +15,7 @@ from tests.cli.commands import every_command
 from tests.cli.conftest import Shell
 from vitscope.cli.commands.bank import folder_labels
 from vitscope.cli.exit_codes import WORDS
-from vitscope.methods import methods
+from vitscope.methods import get_method, methods
 from vitscope.methods.memory_bank import MemoryBank
 
 COMMANDS = list(every_command())
@@ -58,6 +58,8 @@ def test_methods_lists_the_registry(shell: Shell) -> None:
     assert shell("methods", "gmar", "--json").document == gmar
     alone = shell("methods", "gmar")
     assert "a number from 0 to 1,000,000" in alone.out and "alpha" in alone.out
+    for told in ("2504.19414", "1F + 1B", "attention-gradient", get_method("gmar").formula.splitlines()[-1]):
+        assert told in alone.out, told
     assert "nearest: gmar" in shell("methods", "gmra").error
     table = shell("methods")
     assert table.code == 0 and all(info.name in table.out for info in methods())
