@@ -15,6 +15,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.servers import S3, s3_server
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 WEIGHTS = "models/deit_tiny_patch16_224.safetensors"
 
@@ -82,6 +84,13 @@ def deit(_open_deit: object) -> Iterator[object]:
     before = _module_state(module)
     yield _open_deit
     assert _module_state(module) == before, "the test left hooks, gradients or flags on the shared DeiT-Tiny"
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """One S3 server of this machine for the session; ``s3.bucket()`` is the URL of a new bucket."""
+    with s3_server() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -100,8 +100,34 @@ class OutputError(VitscopeError):
     """A result cannot be written where it was asked for."""
 
 
+class StoreFault(OutputError):
+    """The place of a run's results cannot be used any more: the run ends, and no part of it is to blame.
+
+    ``why``: "full", "read-only", "gone", "forbidden", "broken" or "taken" (by another run). ``needed``: bytes that were
+    to be written, None when nothing was."""
+
+    def __init__(self, message: str, why: str, needed: int | None = None) -> None:
+        super().__init__(message)
+        self.why, self.needed = why, needed
+
+
+class LockLost(StoreFault):
+    """Another run has taken over the place of this run's results."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "taken")
+
+
+class LockTaken(OutputError):
+    """Another run is at work where this one was to begin."""
+
+
 class StorageError(VitscopeError):
     """A saved result cannot be read back: missing, damaged, of another kind, or of a newer version."""
+
+
+class MissingError(StorageError):
+    """There is no such saved file."""
 
 
 class DamagedError(StorageError):
