@@ -106,7 +106,7 @@ import os, sys
 made, wild = set(), []
 
 def watch(event, given):
-    if event == "os.rename":
+    if event in ("os.rename", "os.link"):
         if through_storage():
             made.add(os.path.realpath(given[1]))
         return

@@ -59,7 +59,11 @@ def fault(
     if why == _FULL and free is not None:
         amounts.append(f"{in_words(free)} free")
     told = f" ({', '.join(amounts)})" if amounts else ""
-    remedy = "raise the limit of a file's size (ulimit -f)" if words == "File too large" else _REMEDY[why]
+    remedy = (
+        "raise the limit of a file's size (ulimit -f) and run it again"
+        if words == "File too large"
+        else _REMEDY[why]
+    )
     return StoreFault(f"cannot {doing} in {place}: {words}{told}; {remedy}", why, needed)
 
 

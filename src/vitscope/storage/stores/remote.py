@@ -153,12 +153,12 @@ class UrlStore:
         return self._filesystem
 
     def _path(self, path: str) -> str:
-        return f"{self._root}/{checked(path)}" if path else self._root
+        return f"{self._root}/{checked(path)}"
 
     def _listed(self, folder: str) -> Sequence[tuple[str, dict[str, Any]]]:
         with self._asking(f"list {folder or 'the files'}"):
             try:
-                place = self._path(folder)
+                place = self._path(folder) if folder else self._root
                 found = self._filesystem.ls(place, detail=True, refresh=True)
             except (FileNotFoundError, NotADirectoryError):
                 return []

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from vitscope.errors import OutputError
-from vitscope.storage.stores.local import LocalStore
+from vitscope.storage.stores.disk import LocalStore
 from vitscope.storage.stores.remote import url_store
 
 _URL = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]+)://")
@@ -96,9 +96,9 @@ def open_store(place: str | os.PathLike[str], *, alone: bool = False) -> Store:
         >>> store.create("shards/0.json", b"{}"), store.create("shards/0.json", b"{}"), store.list("shards")
         (True, False, ['0.json'])
     """
+    if isinstance(place, str) and "::" in place and "://" in place:
+        raise OutputError(f"{place} is a chain of places; give one folder or one URL")
     if isinstance(place, str) and (found := _URL.match(place)):
-        if "::" in place:
-            raise OutputError(f"{place} is a chain of places; give one folder or one URL")
         if found["protocol"].lower() not in ("file", "local"):
             return url_store(place, found["protocol"].lower(), alone=alone)
         return LocalStore(place[found.end() :], name=place, alone=alone)
