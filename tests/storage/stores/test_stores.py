@@ -14,8 +14,8 @@ import pytest
 from tests.servers import S3
 from vitscope.errors import MissingError, MissingExtraError, OutputError, StorageError
 from vitscope.storage.stores import Store, open_store
-from vitscope.storage.stores.faults import in_words
 from vitscope.storage.stores.disk import _kind_of_mount
+from vitscope.storage.stores.faults import in_words
 
 NUMBERS = itertools.count()
 KINDS = ("disk", "memory", "s3")

@@ -17,8 +17,8 @@ from typing import Protocol
 
 from vitscope.errors import LockLost, LockTaken, OutputError, StorageError
 from vitscope.storage.stores import faults
-from vitscope.storage.stores.lease import PACE, Lease, Pace
 from vitscope.storage.stores.disk import LocalStore
+from vitscope.storage.stores.lease import PACE, Lease, Pace
 from vitscope.storage.stores.store import Store
 
 LOCK, HOLDER = ".lock", ".lock.json"
