@@ -91,28 +91,43 @@ def encode(frame: pd.DataFrame, kind: str, note: Note, *, version: int = 1) -> b
         pq.write_table(table, sink, compression="zstd")
     except (pa.ArrowException, OSError, TypeError, ValueError) as error:
         raise OutputError(f"cannot write this {kind} ({error}); give columns of texts or numbers") from None
-    content = sink.getvalue()
+    return sealed(sink.getvalue())
+
+
+def sealed(content: bytes) -> bytes:
+    """A Parquet file with a checksum of all its bytes, in the place that no reader looks at.
+
+    Raises ValueError when it is no whole Parquet file.
+    """
     footer = _footer_start(content)
-    assert footer is not None  # it was written just now
-    whole = content[:footer] + _MARK + BLANK + content[footer:]
-    return seal(whole, footer + len(_MARK))
+    if footer is None:
+        raise ValueError("expected the bytes of a Parquet file")
+    return seal(content[:footer] + _MARK + BLANK + content[footer:], footer + len(_MARK))
+
+
+def seal_of(content: bytes) -> bool | None:
+    """Whether the checksum of a Parquet file fits its bytes; None where it has none or is no whole Parquet file."""
+    footer = _footer_start(content)
+    start = -1 if footer is None else footer - LENGTH - len(_MARK)
+    if start < 4 or content[start : start + len(_MARK)] != _MARK:
+        return None
+    return is_intact(content, start + len(_MARK))
 
 
 def decode(
     content: bytes, path: Place, kind: str, columns: Iterable[str] = (), *, version: int = 1
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """What `encode` made, back. ``path`` is what messages call it. Raises StorageError as `load` does."""
-    footer = _footer_start(content)
-    if footer is None:
+    if _footer_start(content) is None:
         raise DamagedError(
             f"{path} is empty; {remedy(kind)}"
             if not content
             else f"{path} is damaged, cut off or no Parquet table; {remedy(kind)}"
         )
-    start = footer - LENGTH - len(_MARK)
-    if start < 4 or content[start : start + len(_MARK)] != _MARK:
+    fits = seal_of(content)
+    if fits is None:
         raise notes.foreign(path, kind)
-    if not is_intact(content, start + len(_MARK)):
+    if not fits:
         raise notes.damaged(path, kind, "its checksum does not fit")
     try:
         table = pq.read_table(pa.BufferReader(content))
