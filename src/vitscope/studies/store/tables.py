@@ -164,7 +164,8 @@ def read_table(
     # One dictionary for all shards, so that a column of methods stays a column of categories.
     whole = pa.concat_tables(parts).unify_dictionaries()
     del parts
-    return whole.to_pandas(split_blocks=True, self_destruct=True)
+    frame: pd.DataFrame = whole.to_pandas(split_blocks=True, self_destruct=True)
+    return frame
 
 
 def _read_shard(store: Store, name: str, shard: int, wanted: pa.Schema, study: str | None) -> pa.Table:
