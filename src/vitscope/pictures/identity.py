@@ -77,7 +77,17 @@ def key_of_path(path: Path, root: Path | None = None) -> str:
     else:
         here = Path.cwd()
         parts = whole.relative_to(here).parts if whole.is_relative_to(here) else whole.parts[1:]
-    return "/".join(printable(part.replace("\\", "\\\\")) for part in parts)
+    return key_of_name("/".join(parts))
+
+
+def key_of_name(name: str) -> str:
+    """The key of a file whose path relative to the root is known, ``/`` between folders.
+
+    Example:
+        >>> key_of_name("caf\\udce9/a.png")
+        'caf\\\\xe9/a.png'
+    """
+    return printable(name.replace("\\", "\\\\"))
 
 
 def told_apart(keys: Sequence[str]) -> list[str]:

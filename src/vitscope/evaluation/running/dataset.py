@@ -41,6 +41,7 @@ class EvaluationSet:
         skip: Leave out a picture that cannot be read, and record the reason; False raises.
         max_pixels: The largest number of pixels that a picture or a mask may have.
         skipped: By key, why a picture was left out.
+        threads: How many threads make batches ahead of their use; the batches are the same.
 
     Raises:
         EvaluationError: No picture, another number of keys, labels, masks or boxes, or a key that is there twice.
@@ -62,6 +63,7 @@ class EvaluationSet:
     skip: bool = False
     max_pixels: int = MAX_PIXELS
     skipped: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    threads: int = field(default=0, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not len(self.pictures):
@@ -98,6 +100,7 @@ class EvaluationSet:
             skip=self.skip,
             max_pixels=self.max_pixels,
             partial=True,
+            threads=self.threads,
         )
 
     def only(self, kinds: Collection[str]) -> EvaluationSet:
@@ -200,6 +203,7 @@ class EvaluationSet:
             cut_of(self.ids) if read else None,
             self.skip,
             self.max_pixels,
+            threads=self.threads,
         )
 
     def batches(self, vit: Vit, size: int) -> Iterator[Batch]:
@@ -269,8 +273,10 @@ def evaluation_set(
         source.labels,
         source.masks,
         source.boxes,
+        contents=source.contents,
         skip=source.skip,
         max_pixels=source.max_pixels,
+        threads=source.threads,
     )
     made.skipped.update(source.skipped)
     return made
