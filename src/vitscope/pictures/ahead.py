@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -15,7 +16,7 @@ Stopped = Callable[[], bool]
 
 def ahead(
     tasks: Iterable[Callable[[Stopped], Result]], threads: int, waiting: int | None = None
-) -> Generator[Result]:
+) -> Generator[Result, None, None]:
     """The results of tasks, in order, made by threads while the caller is busy with those before.
 
     What a task raises is raised where its result would have come. When the caller stops early, for whatever reason
@@ -45,7 +46,7 @@ def ahead(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="vitscope-pictures")
     try:
         while True:
-            while len(begun) < most and (task := next(given, None)) is not None:
+            for task in itertools.islice(given, most - len(begun)):
                 begun.append(pool.submit(task, stop.is_set))
             if not begun:
                 return

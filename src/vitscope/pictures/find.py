@@ -110,8 +110,9 @@ def walk(folder: Path, closed: dict[Path, str]) -> Iterator[str]:
             continue
         files.sort()
         below.sort(reverse=True)
-        yield from (os.path.join(place, name) for name in files)
-        waiting.extend(os.path.join(place, name) for name in below)
+        start = place if place.endswith("/") else f"{place}/"
+        yield from (start + name for name in files)
+        waiting.extend(start + name for name in below)
 
 
 def _below(folder: Path, closed: dict[Path, str]) -> list[Path]:

@@ -66,9 +66,9 @@ def key_of_path(path: Path, root: Path | None = None) -> str:
         >>> key_of_path(Path("/data/cats/tom.png"), Path("/data"))
         'cats/tom.png'
     """
-    whole = _absolute(path)
+    whole = absolute(path)
     if root is not None:
-        top = _absolute(root)
+        top = absolute(root)
         if not whole.is_relative_to(top):
             raise PictureError(
                 f"{path} does not lie below the root {root}; name a folder that holds all pictures"
@@ -115,7 +115,7 @@ def drawn_by(key: str) -> str:
     return _AGAIN.sub("", key)
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
     """Absolute, without ``..``; links stay as they were named, except those that a ``..`` follows."""
     whole = path if path.is_absolute() else Path.cwd() / path
     if ".." in whole.parts:

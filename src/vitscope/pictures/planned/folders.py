@@ -47,7 +47,8 @@ def _names_in_store(place: Place, closed: dict[str, str], depth: int | None = No
                 ) from error
             closed[folder[start:]] = f"{folder} cannot be listed ({brief(error)}); check your access"
             continue
-        files, below = [], []
+        files: list[str] = []
+        below: list[str] = []
         for entry in listed:
             path = str(entry["name"]).rstrip("/")
             if not path.startswith(f"{folder.rstrip('/')}/") or os.path.basename(path).startswith("."):

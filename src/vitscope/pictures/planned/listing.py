@@ -137,59 +137,47 @@ def plan_pictures(
 
 
 def _in_folder(found: Named, top: Place, closed: dict[str, str]) -> Iterator[PlannedPicture]:
-    prefix = _between(found.place, top)
+    prefix = "" if found.place == top else f"{_below(top, found.place.root)}/"
     for name in names_below(found.place, closed):
-        if is_picture_name(
-            name.rpartition("/")[2].partition("?")[0] if top.remote else name.rpartition("/")[2]
-        ):
-            yield PlannedPicture(key_of_name(prefix + name), text_of_name(prefix + name))
+        plain = _plain(name, top)
+        if is_picture_name(plain[plain.rfind("/") + 1 :]):
+            yield PlannedPicture(key_of_name(prefix + plain), text_of_name(prefix + name))
 
 
 def _files(found: Named, top: Place, rooted: bool) -> Iterator[PlannedPicture]:
-    prefix = _between(found.place, top)
     for name in found.names:
-        if found.apart and not rooted:
-            key = key_of_path(Path(found.place.root, name))
-        else:
-            key = key_of_name(_plain(prefix + name, top))
-        yield PlannedPicture(key, text_of_name(prefix + name))
+        source = _below(top, found.place.prefix + name)
+        apart = found.apart and not rooted
+        key = key_of_path(Path(found.place.root, name)) if apart else key_of_name(_plain(source, top))
+        yield PlannedPicture(key, text_of_name(source))
 
 
 def _in_file(found: Named, name: str, top: Place, read: RowReader) -> Iterator[PlannedPicture]:
-    """The pictures of one list, table or tar. A list may lie elsewhere than what it lists."""
-    address = found.place.address(name)
+    """The pictures of one list, table or tar. A list of names may lie elsewhere than what it lists."""
+    address = found.place.prefix + name
     with found.place.seekable(text_of_name(name)) as stream:
         if found.kind == "csv":
             yield from pictures_in_csv(stream, address, read)
-            return
-        try:
-            source = _between(found.place, top) + name
-        except PictureError:
-            if found.kind == "tar":
-                raise
-            source = address  # told when it holds the pictures itself
-        key = key_of_name(_plain(source, top))
-        if found.kind == "parquet":
-            yield from pictures_in_parquet(stream, text_of_name(source), address, key, read)
-        else:
+        elif found.kind == "tar":
+            source = _below(top, address)
+            key = key_of_name(_plain(source, top))
             yield from pictures_in_tar(stream, text_of_name(source), address, key, read.read_label)
+        else:
+            yield from pictures_in_parquet(stream, address, lambda: _below(top, address), read)
 
 
-def _between(place: Place, top: Place) -> str:
-    """The way from the root down to a place, with a slash at its end."""
-    if place.root == top.root:
-        return ""
-    start = top.prefix
-    if not place.root.startswith(start):
+def _below(top: Place, address: str) -> str:
+    """The name of a file or folder relative to the root."""
+    if not address.startswith(top.prefix):
         raise PictureError(
-            f"{place.root} does not lie below the root {top.root}; name a folder that holds all pictures"
+            f"{address} does not lie below the root {top.root}; name a folder that holds all pictures"
         )
-    return f"{place.root[len(start) :]}/"
+    return address[len(top.prefix) :]
 
 
 def _plain(name: str, top: Place) -> str:
     """A name without what stands behind ``?`` in a web address: signatures that change from day to day."""
-    return name.partition("?")[0] if top.root.startswith(("http://", "https://")) else name
+    return name.partition("?")[0] if "?" in name and top.root.startswith(("http://", "https://")) else name
 
 
 def _each_once(pictures: Iterator[PlannedPicture]) -> Iterator[PlannedPicture]:

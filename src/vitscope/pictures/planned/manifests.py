@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from vitscope.errors import DataError, VitscopeError, brief
 from vitscope.pictures.annotations.labels import plain_columns
 from vitscope.pictures.identity import key_of_name
+from vitscope.pictures.planned.names import text_of_name
 from vitscope.pictures.planned.record import PlannedPicture
 from vitscope.pictures.planned.values import RowReader
 
@@ -46,15 +47,15 @@ def pictures_in_csv(stream: IO[bytes], name: str, read: RowReader) -> Iterator[P
 
 
 def pictures_in_parquet(
-    stream: IO[bytes], source: str, name: str, key: str, read: RowReader
+    stream: IO[bytes], name: str, below: Callable[[], str], read: RowReader
 ) -> Iterator[PlannedPicture]:
     """The pictures of a Parquet file: named in a column of texts, or held in a column of bytes.
 
     Args:
         stream: The file.
-        source: Its name in the plan.
         name: What messages call it.
-        key: Its name in the keys of pictures that it holds: ``key::row``, unless a column ``key`` tells.
+        below: Its name relative to the root, asked when it holds the pictures itself; keys are ``name::row``, unless a
+            column ``key`` tells.
         read: Makes a picture of a row of names.
 
     Yields:
@@ -67,6 +68,7 @@ def pictures_in_parquet(
         file = pq.ParquetFile(stream)
         columns = _columns(file.schema_arrow)
         held = _held(file.schema_arrow)
+        source = key = ""
         if held is None and "file" not in columns:
             raise DataError(
                 f"{name}: expected a column file with names, or image with pictures, found "
@@ -74,6 +76,8 @@ def pictures_in_parquet(
             )
         if held is not None:
             columns.pop("file", None)
+            source = text_of_name(below())
+            key = key_of_name(below().partition("?")[0] if read.place.remote else below())
         number = 0
         for batch in file.iter_batches(batch_size=4096, columns=list(columns.values())):
             values = {plain: batch.column(own).to_pylist() for plain, own in columns.items()}

@@ -6,11 +6,13 @@ import glob
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from vitscope.errors import PictureError
 from vitscope.pictures.find import list_pictures
 from vitscope.pictures.formats import is_picture_name
+from vitscope.pictures.identity import absolute
 from vitscope.pictures.planned.folders import matching
 from vitscope.pictures.planned.names import braced
 from vitscope.pictures.planned.place import Place, is_url
@@ -65,11 +67,11 @@ def _here(given: Sequence[str]) -> Named:
         for reason in listed.closed.values():
             raise PictureError(reason)
         root = listed.root if len(given) == 1 else None
-        whole = [os.path.abspath(file) for file in listed.files]
+        whole = [str(absolute(file)) for file in listed.files]
         place = Place.of(_folder_of(whole, os.getcwd()) if root is None else root)
         return Named(place, "files", [_relative(place, path) for path in whole], root is None)
     found = [hit for name in names for hit in _hits(name)]
-    whole = [os.path.abspath(path) for path in found]
+    whole = [str(absolute(Path(path))) for path in found]
     place = Place(os.path.commonpath([os.path.dirname(path) for path in whole]))
     return Named(place, kind, [_relative(place, path) for path in whole])
 

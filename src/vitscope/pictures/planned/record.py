@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -29,8 +29,7 @@ SCHEMA = pa.schema(
 """Columns of a table of planned pictures."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedPicture:
+class PlannedPicture(NamedTuple):
     """One picture that a run will look at: where it lies and what is known of it. Nothing is opened for it.
 
     Args:
@@ -64,7 +63,7 @@ class PlannedPicture:
     reason: str | None = None
 
 
-_FIELDS = tuple(PlannedPicture.__dataclass_fields__)
+_FIELDS = PlannedPicture._fields
 
 
 def to_columns(pictures: Iterable[PlannedPicture], first: int = 0) -> pa.Table:
@@ -141,7 +140,7 @@ class PlanDigest:
             pictures: In the order of the plan.
         """
         for picture in pictures:
-            self._state.update(json.dumps(astuple(picture)).encode() + b"\n")
+            self._state.update(json.dumps(picture).encode() + b"\n")
 
     def hexdigest(self) -> str:
         """The digest of all pictures so far: 64 hexadecimal digits."""

@@ -83,7 +83,7 @@ def _members(stream: IO[bytes], name: str) -> Iterator[tarfile.TarInfo]:
         with tarfile.open(fileobj=stream, mode="r:", errors="surrogateescape", encoding="utf-8") as tar:
             before = -1
             while (member := tar.next()) is not None:
-                tar.members.clear()  # or every member of a large tar would stay in memory
+                tar.members.clear()  # type: ignore[attr-defined]  # or every member of a large tar would stay in memory
                 if member.size < 0 or tar.offset <= before:
                     raise PictureError(f"{name} is damaged after byte {before:,}; fetch it again")
                 before = tar.offset
