@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from vitscope.errors import PictureError
+from vitscope.errors import DataError, PictureError
 from vitscope.pictures.on_demand import OnDemand
 from vitscope.pictures.planned.place import Place
 from vitscope.pictures.planned.record import PlannedPicture
@@ -97,20 +97,26 @@ class PlannedSource(PictureSource):
         Args:
             root: The folder or URL that the plan is relative to, as it is named now.
             planned: The pictures, in order.
-            known: Which of labels, masks and boxes to hand on; every picture must then have a label and a mask. None
-                hands on those that all of them have.
+            known: Which of labels, masks and boxes to hand on, decided for the whole plan, so that all its parts are
+                alike; a picture without boxes then has none. None hands on those that all of these pictures have.
             contents: The content hashes, where they are known; a picture that has another one is refused.
             skip: Leave out what cannot be read and record the reason; False raises.
             max_pixels: The largest number of pixels that a picture or a mask may have.
             threads: How many threads prepare batches ahead of their use; 0 makes each when it is asked for.
+
+        Raises:
+            DataError: ``known`` asks for labels or masks, and a picture has none.
         """
         rows = Rows(Place.of(root))
-        have = {
-            "labels": all(picture.label is not None for picture in planned),
-            "masks": all(picture.mask is not None for picture in planned),
-            "boxes": all(picture.boxes is not None for picture in planned),
+        lacking = {
+            "labels": next((picture.key for picture in planned if picture.label is None), None),
+            "masks": next((picture.key for picture in planned if picture.mask is None), None),
+            "boxes": next((picture.key for picture in planned if picture.boxes is None), None),
         }
-        told = {name for name in KNOWN if have[name]} if known is None else set(known)
+        told = [name for name in KNOWN if lacking[name] is None] if known is None else known
+        for name in {"labels", "masks"}.intersection(told):
+            if lacking[name] is not None:
+                raise DataError(f"{lacking[name]!r} has no {name[:-1]}; give one to each picture, or to none")
         super().__init__(
             OnDemand(planned, lambda picture: StoredPicture(rows, picture)),
             [picture.key for picture in planned],
@@ -118,7 +124,7 @@ class PlannedSource(PictureSource):
             masks=OnDemand(planned, lambda picture: StoredMask(rows.place, picture.mask or ""))
             if "masks" in told
             else None,
-            boxes=[picture.boxes or () for picture in planned] if "boxes" in told else None,
+            boxes=[list(picture.boxes or ()) for picture in planned] if "boxes" in told else None,
             skip=skip,
             max_pixels=max_pixels,
             threads=threads,
