@@ -20,7 +20,7 @@ from vitscope.options.door import checked
 from vitscope.pictures import MAX_PIXELS, Batch, Images, Labels, PictureSource, picture_source
 from vitscope.pictures.forms import labelled
 from vitscope.pictures.identity import id_of_stream
-from vitscope.pictures.read import open_file
+from vitscope.pictures.read import Stored, open_stored
 from vitscope.pictures.truth import check_labels
 from vitscope.storage.recipe import digest_of, truth_digest
 from vitscope.tracing import Vit
@@ -151,8 +151,8 @@ class EvaluationSet:
         assert self.masks is not None
         try:
             mask = self.masks[index]
-            if isinstance(mask, (str, Path)):
-                with open_file(Path(mask)) as stream:
+            if isinstance(mask, (str, Path, Stored)):
+                with open_stored(Path(mask) if isinstance(mask, str) else mask) as stream:
                     return id_of_stream(stream)
             return digest_of(mask if isinstance(mask, Tensor) else np.asarray(mask))
         except (DataError, PictureError):

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from vitscope.errors import PictureError, SourceError, brief
 from vitscope.pictures.find import walk
@@ -39,7 +38,7 @@ def _names_in_store(place: Place, closed: dict[str, str], depth: int | None = No
     while waiting:
         folder = waiting.pop()
         try:
-            listed = _listed(store, folder)
+            listed = list(store.ls(folder, detail=True))
         except (OSError, ValueError) as error:
             if folder == base:
                 raise SourceError(
@@ -57,14 +56,6 @@ def _names_in_store(place: Place, closed: dict[str, str], depth: int | None = No
         yield from (path[start:] for path in sorted(files))
         if depth is None or folder[start:].count("/") + (folder != base) + 1 < depth:
             waiting.extend(sorted(below, reverse=True))
-
-
-def _listed(store: Any, folder: str) -> list[dict[str, Any]]:
-    """What lies in a folder now, not what an earlier listing saw, and without keeping it."""
-    store.invalidate_cache()
-    listed = store.ls(folder, detail=True)
-    store.invalidate_cache()
-    return list(listed)
 
 
 def matching(place: Place, pattern: str) -> Iterator[str]:

@@ -13,10 +13,12 @@ import numpy as np
 import xxhash
 
 from vitscope.errors import DataError, PictureError
-from vitscope.options.bounds import ReadLater
+from vitscope.options.bounds import Range, ReadLater
 from vitscope.options.door import checked
+from vitscope.pictures.annotations.files import LARGEST
 from vitscope.pictures.formats import is_picture_name
 from vitscope.pictures.identity import key_of_name, key_of_path
+from vitscope.pictures.planned.beside import Beside
 from vitscope.pictures.planned.folders import names_below
 from vitscope.pictures.planned.manifests import pictures_in_csv, pictures_in_parquet
 from vitscope.pictures.planned.named import Kind, Named, named
@@ -25,6 +27,7 @@ from vitscope.pictures.planned.place import Place
 from vitscope.pictures.planned.record import PlannedPicture
 from vitscope.pictures.planned.tars import pictures_in_tar
 from vitscope.pictures.planned.values import ClassReader, RowReader
+from vitscope.storage.paths import typed_path
 
 Listed = Annotated[
     str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
@@ -42,6 +45,7 @@ class PicturePlan:
         root: The absolute folder or the URL that the pictures are relative to.
         kind: What was listed: folder, files, csv, parquet or tar.
         closed: Folders that could not be searched, with the reason; filled in while it is iterated.
+        aside: Files of labels or boxes that were found and do not fit, with the reason; likewise.
 
     Example:
         >>> import vitscope as vs
@@ -56,6 +60,7 @@ class PicturePlan:
     kind: Kind
     _list: Callable[[dict[str, str]], Iterator[PlannedPicture]] = field(repr=False)
     closed: dict[str, str] = field(default_factory=dict)
+    aside: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[PlannedPicture]:
         some = False
@@ -77,7 +82,12 @@ def plan_pictures(
     images: Listed,
     *,
     root: str | os.PathLike[str] | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    boxes: str | os.PathLike[str] | None = None,
+    masks: str | os.PathLike[str] | None = None,
+    classes: Annotated[int, Range(1, LARGEST)] | None = None,
     class_names: Sequence[str] | None = None,
+    wordnet_ids: Sequence[str] | None = None,
 ) -> PicturePlan:
     """List the pictures that a run will look at, in a fixed order, without opening them.
 
@@ -100,7 +110,16 @@ def plan_pictures(
         images: What is listed, in one of the forms above.
         root: The folder or URL that keys are relative to. Default: the folder that was named, or where the lists, tars
             and tables lie; for a list of files the current folder.
-        class_names: The model's names of classes, where lists or tars name classes instead of numbering them.
+        labels: A CSV with the columns file and class_index, for folders and files; where lists, tars and tables tell
+            labels themselves, it is not accepted.
+        boxes: Likewise a CSV with file, x0, y0, x1, y1, a COCO JSON file or a folder of VOC XML files. Polygons are
+            read as their boxes.
+        masks: Likewise a folder with one mask for each picture, of its name.
+        classes: How many classes the model has. With it, labels.csv and boxes.csv beside the first picture or in the
+            folder above are used when they tell of every picture, and class folders as `evaluate` reads them.
+        class_names: The model's names of classes: for class folders, and where lists or tars name classes instead of
+            numbering them.
+        wordnet_ids: Its classes as ImageNet names them, for folders and files that begin with these.
 
     Returns:
         The plan, to be iterated any number of times. Keys are paths relative to the root, ``tar::member`` for members
@@ -123,17 +142,32 @@ def plan_pictures(
     found = named([os.fspath(item) for item in given])
     top = found.place if root is None else Place.of(root)
     read_label = ClassReader(class_names)
+    beside = Beside(
+        _file(labels), _file(boxes), _file(masks), classes, class_names=class_names, wordnet_ids=wordnet_ids
+    )
+    if found.kind not in ("folder", "files") and (beside.labels or beside.boxes or beside.masks):
+        raise DataError(
+            f"{found.names[0]} tells labels, boxes and masks itself, in columns or members; leave the other files out"
+        )
 
     def listed(closed: dict[str, str]) -> Iterator[PlannedPicture]:
-        if found.kind == "folder":
-            yield from _in_folder(found, top, closed)
-        elif found.kind == "files":
-            yield from _files(found, top, root is not None)
+        if found.kind in ("folder", "files"):
+
+            def plain() -> Iterator[PlannedPicture]:
+                if found.kind == "folder":
+                    return _in_folder(found, top, closed)
+                return _files(found, top, root is not None)
+
+            yield from plain() if beside.nothing else beside.told(top, plain)
         else:
             for name in found.names:
                 yield from _in_file(found, name, top, RowReader(top, read_label))
 
-    return PicturePlan(top.root, found.kind, listed)
+    return PicturePlan(top.root, found.kind, listed, aside=beside.aside)
+
+
+def _file(path: str | os.PathLike[str] | None) -> Path | None:
+    return None if path is None else typed_path(path, DataError)
 
 
 def _in_folder(found: Named, top: Place, closed: dict[str, str]) -> Iterator[PlannedPicture]:

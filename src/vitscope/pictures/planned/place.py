@@ -32,7 +32,7 @@ def store_of(url: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs
 
     try:
-        store, path = url_to_fs(url)
+        store, path = url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         if url.startswith(("s3://", "s3a://")):
             raise MissingExtraError("s3fs", "s3", f"reading {url[:80]}") from error
@@ -73,7 +73,7 @@ class Place:
     def address(self, source: str) -> str:
         """The path or URL of a source."""
         name = name_of_text(source)
-        if is_url(name):
+        if is_url(name) or name.startswith("/"):
             return name
         return self.prefix + name
 
