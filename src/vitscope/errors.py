@@ -44,10 +44,6 @@ class PictureError(VitscopeError):
     """A picture, or a place where pictures were expected, cannot be used."""
 
 
-class SourceError(VitscopeError):
-    """The place that pictures lie in is gone or does not answer: no picture is to blame, so none is skipped."""
-
-
 class ModelError(VitscopeError):
     """A model cannot be opened, or its anatomy does not allow what was asked."""
 
@@ -159,7 +155,8 @@ class MissingExtraError(VitscopeError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f'{purpose} needs the package {package}; install it with: pip install "vitscope[{extra}]"'
+            f'{purpose} needs the package {package}; install it with: pip install ".[{extra}]" in the '
+            "folder of vitscope's sources"
         )
 
 

@@ -18,7 +18,6 @@ from vitscope.cli.shared.values import (
     parse_image_size,
     parse_list,
     parse_model_options,
-    parse_target,
     parse_texts,
     whole_number,
 )
@@ -102,12 +101,6 @@ def test_an_option_of_a_method_is_given_once() -> None:
 def test_a_model_option_that_cannot_be_is_a_usage_error(item: str, words: str) -> None:
     with pytest.raises(typer.BadParameter, match=words):
         parse_model_options([item])
-
-
-def test_targets_that_are_numbers_become_class_indices() -> None:
-    assert parse_target("207") == 207
-    assert parse_target(" top3 ") == "top3"
-    assert parse_target("class:207") == "class:207"
 
 
 @pytest.mark.parametrize("text", ["²", "9" * 5000, "1e3", "", "١", "0x10", "--3"])

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vitscope.errors import WeightsError
-from vitscope.models.opening.weights import load_weights, read_weights, without_prefix
+from vitscope.models.opening.weight_files import read_weights
+from vitscope.models.opening.weights import load_weights, without_prefix
 
 
 class Small(nn.Module):

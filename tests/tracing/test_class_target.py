@@ -10,8 +10,8 @@ from timm.models.vision_transformer import VisionTransformer
 
 import vitscope as vs
 from vitscope.cli.shared.session import resolve_target
-from vitscope.errors import TargetError
-from vitscope.tracing import ClassIndex
+from vitscope.errors import EvaluationError, TargetError
+from vitscope.tracing import ClassIndex, LogitDifference
 
 NAMES = ["cat", "golden retriever", "Finding: effusion", "tench, Tinca tinca", "lung: probability", "lung",
          "traffic_light", "Cat", "crane", "crane"]  # fmt: skip
@@ -39,6 +39,9 @@ def vit(names: list[str] | None = NAMES) -> vs.Vit:
         ("class:lung:probability", 5, "probability"),
         ("class:lung", 5, "logit"),
         ("class:traffic light", 6, "logit"),
+        ("golden retriever", 1, "logit"),
+        ("Tench:probability", 3, "probability"),
+        ("Finding: effusion", 2, "logit"),
         ("class:9", 9, "logit"),
         ("class:9:probability", 9, "probability"),
     ],
@@ -80,7 +83,15 @@ def test_an_explanation_knows_the_class_by_its_number() -> None:
         ),
         ("class:crane", NAMES, r"2 classes are called 'crane'; give the number of one: \[8, 9\]"),
         ("class:lung", None, "no class names to find 'lung' in; give the class number"),
-        ("lung", NAMES, "'lung' is not understood; forms: .*class:NAME"),
+        ("lunk", NAMES, "no class is called 'lunk'; nearest: lung.*other targets are top1.*difference:3,5"),
+        (
+            "topp1",
+            NAMES,
+            "'topp1' is not understood, did you mean top1.*a class of that name is class:topp1.*forms",
+        ),
+        ("differnce:cat,lung", NAMES, "not understood, did you mean difference:"),
+        ("difference:cat,lunk", NAMES, "no class is called 'lunk'; nearest: lung"),
+        ("difference:cat", NAMES, "not understood"),
         ("class:", NAMES, "not understood"),
     ],
 )
@@ -89,3 +100,36 @@ def test_what_names_no_class_is_told_alike(text: str, names: list[str] | None, w
         vs.explain(vit(names), torch.zeros(1, 3, 32, 32), "gae", target=text)
     with pytest.raises(TargetError, match=words):
         resolve_target(text, names)
+
+
+@pytest.mark.parametrize(
+    ("text", "a", "b"),
+    [
+        ("difference:cat,golden retriever", 0, 1),
+        ("difference: lung , 3", 5, 3),
+        ("difference:tench, Tinca tinca,lung", 3, 5),
+        ("difference:lung,tench, Tinca tinca", 5, 3),
+        ("difference:9,Finding: effusion", 9, 2),
+    ],
+)
+def test_a_difference_of_named_classes(text: str, a: int, b: int) -> None:
+    model, pictures = vit(), torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    trace = model.trace(pictures, text)
+    rows = model.predict(pictures)
+    torch.testing.assert_close(trace.scores, rows[:, a] - rows[:, b])
+    assert resolve_target(text, NAMES) == LogitDifference(a, b)
+
+
+def test_an_evaluation_takes_the_name_of_a_class() -> None:
+    model, pictures = vit(), torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+    def score(target: str | int) -> float:
+        asked = vs.Protocol(target=target, removal="drop", steps=2, random_draws=1)
+        board = vs.evaluate(model, pictures, methods=["rollout"], protocol=asked, controls=())
+        assert board.protocol.target == 3
+        return board.interval("rollout", "srg").value
+
+    assert score("tench") == score("class:tench") == score(3)
+    for wrong in ("top2", "difference:cat,lung", "tench:probability"):
+        with pytest.raises(EvaluationError, match="top1, label, a class number or a class's name"):
+            score(wrong)

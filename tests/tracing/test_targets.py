@@ -116,7 +116,7 @@ WRONG: list[tuple[Any, str]] = [
     ("cat", r"'cat'"),
     (True, "got a boolean"),
     (torch.tensor([1.0, 2.0, 3.0]), "integer class indices"),
-    (["a", "b", "c"], "is not understood"),
+    (["a", "b", "c"], "has no class names to find .a. in.*other targets are top1"),
     (3.5, "got float"),
     (lambda output: output, r"one number per picture \(3,\), got \(3, 10\)"),
     (lambda output: 1.0, "got float"),

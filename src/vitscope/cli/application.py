@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vitscope.cli.exit_codes import FAILED, INTERRUPTED, OK, PARTIAL, USAGE, WORDS
+from vitscope.cli.shared.remedies import in_shell_words
 from vitscope.cli.shared.terminal import (
     hold_descriptors,
     leave_quietly,
@@ -92,7 +93,7 @@ def _run(arguments: list[str] | None) -> int:
     except _ClickError as error:
         return _fail(error.format_message(), FAILED)
     except VitscopeError as error:
-        return _fail(str(error), FAILED)
+        return _fail(in_shell_words(str(error)), FAILED)
     except Exception as error:
         return _unexpected(error)
     # Typer itself answers Ctrl-C outside a command (while it reads the line) with this code and no word.

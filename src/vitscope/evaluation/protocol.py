@@ -14,8 +14,8 @@ from vitscope.tracing.targets.quantity import Quantity
 
 Removal = Literal["mask", "drop", "mean", "blur", "zero", "black"]
 """How a patch is taken away."""
-Aim = Literal["top1", "label"] | Annotated[int, Range(0, 2**31 - 1)]
-"""Which class of a picture is explained: the predicted one, the true one, or a given one."""
+Aim = Literal["top1", "label"] | Annotated[int, Range(0, 2**31 - 1)] | str
+"""Which class of a picture is explained: the predicted one, the true one, or a given one by its number or name."""
 Colour = Annotated[float, Range(0, 1)]
 
 
@@ -31,7 +31,7 @@ class Protocol:
             pixels of its patch become the mean colour, the blurred picture, zero in the model's normalised space,
             or black.
         score: ``logit``, ``probability`` or ``log_probability`` of the explained class.
-        target: ``"top1"`` (the model's prediction), ``"label"``, or a class index.
+        target: ``"top1"`` (the model's prediction), ``"label"``, a class index or the name of a class.
         steps: Steps of a removal curve.
         seed: Of every random draw. Each picture has its own stream, so results do not depend on batches or shards.
         random_draws: Seeds over which the random control is averaged.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -11,11 +11,14 @@ from torch import Tensor
 from vitscope.errors import MethodError
 from vitscope.methods.applicability import row_methods, token_methods
 from vitscope.methods.chain import chain_sites, key_slice, reads_class_token
+from vitscope.methods.daam import by_stages
 from vitscope.methods.raw_attention import site_row
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
+from vitscope.models.anatomy import Anatomy
 from vitscope.options.bounds import Block
-from vitscope.tracing import Capture, Trace
+from vitscope.tracing import Capture, Trace, Vit
+from vitscope.tracing.calls.calling import Inputs
 
 NEEDS = Needs(gradient=True, capture=Capture(norms=True), precision="float32")
 AnyBlock = Annotated[int, Block(attending=False, from_end=True)]
@@ -26,12 +29,43 @@ Weighing = Callable[[Tensor, Tensor], Tensor]
 def _cam(trace: Trace, block: int | None, weigh: Weighing, relu: bool) -> Relevance:
     """The map of one block's first-norm patch tokens; ``block`` None: of each picture's last with a gradient there.
 
-    A picture whose score has no gradient at all (a probability of 1) gets zeros, as by every gradient method."""
+    A picture whose score has no gradient at all (a probability of 1) gets zeros, as by every gradient method. Where
+    tokens lie on no single grid (Swin, PVT, CNNs), the place is the last feature map, as in the papers."""
+    if not by_tokens(trace.anatomy):
+        return _of_last_stage(trace, block, weigh, relu)
     cam = torch.zeros(trace.batch, trace.layout.patches, device=trace.logits.device)
     for index, taken in places(trace, block):
         found = weigh(patch_tokens(trace.norm_tokens[index], trace), _gradient(trace, index))
         cam = torch.where(taken[:, None], found, cam)
     return as_relevance(cam, trace, relu)
+
+
+def _of_last_stage(trace: Trace, block: int | None, weigh: Weighing, relu: bool) -> Relevance:
+    """The same of the last feature map (B, C, h, w). Raises MethodError for a block, which has no grid of its own."""
+    if block is not None:
+        raise MethodError(
+            f"'{trace.anatomy.source}' is explained by its last feature map, not by a block; leave block= out"
+        )
+    if not trace.stages:
+        raise MethodError(f"no feature map was seen in '{trace.anatomy.source}', so there is none to weigh")
+    rows = [each.float().flatten(2).transpose(1, 2) for each in (trace.stages[-1], trace.stage_gradients[-1])]
+    cam = weigh(rows[0], rows[1]).unflatten(1, trace.stages[-1].shape[2:])
+    return Relevance(maps=cam.clamp_min(0) if relu else cam, notes=(f"of {trace.stage_paths[-1]}",))
+
+
+def _applies(anatomy: Anatomy) -> str | None:
+    return None if by_stages(anatomy) else token_methods(anatomy)
+
+
+def _needs(vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Needs:
+    if by_tokens(vit.probe_for(inputs).anatomy):
+        return NEEDS
+    return Needs(gradient=True, capture=Capture(stages=True), precision="float32")
+
+
+def by_tokens(anatomy: Anatomy) -> bool:
+    """True where one grid of tokens is seen; other classifiers of pictures are explained by a feature map."""
+    return token_methods(anatomy) is None
 
 
 def places(trace: Trace, block: int | None) -> list[tuple[int, Tensor]]:
@@ -82,14 +116,15 @@ def _gradient(trace: Trace, index: int) -> Tensor:
     citation="Selvaraju et al., ICCV 2017, arXiv 1610.02391",
     class_specific=True,
     backwards=1,
-    needs=NEEDS,
-    applies=token_methods,
+    needs=_needs,
+    applies=_applies,
 )
 def gradcam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c w_c X_c) over a block's first-norm tokens X, w_c the mean gradient over patches.
 
     ``block`` None takes the last one whose patches still have a gradient: in a class-token model the last block's
-    first norm, in a post-norm model one earlier. Later places are refused with the reason."""
+    first norm, in a post-norm model one earlier. Later places are refused with the reason. Windowed and pyramid models
+    and CNNs are explained by their last feature map."""
     return _cam(trace, block, lambda x, g: (x * g.mean(1, keepdim=True)).sum(2), relu)
 
 
@@ -100,8 +135,8 @@ def gradcam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -
     citation="Chattopadhay et al., WACV 2018, arXiv 1710.11063",
     class_specific=True,
     backwards=1,
-    needs=NEEDS,
-    applies=token_methods,
+    needs=_needs,
+    applies=_applies,
 )
 def gradcam_plus_plus(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c w_c X_c) with w_c = sum_n relu(g_nc) / (2 + g_nc sum_m relu(X_mc)).
@@ -124,8 +159,8 @@ def gradcam_plus_plus(trace: Trace, *, block: AnyBlock | None = None, relu: bool
     citation="Draelos and Carin, 2020, arXiv 2011.08891",
     class_specific=True,
     backwards=1,
-    needs=NEEDS,
-    applies=token_methods,
+    needs=_needs,
+    applies=_applies,
 )
 def hirescam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c g_c X_c), gradient and tokens multiplied element by element."""
@@ -139,8 +174,8 @@ def hirescam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) 
     citation="Fu et al., BMVC 2020, arXiv 2008.02312",
     class_specific=True,
     backwards=1,
-    needs=NEEDS,
-    applies=token_methods,
+    needs=_needs,
+    applies=_applies,
 )
 def xgradcam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c w_c X_c) with w_c = sum_n X_nc g_nc / sum_n X_nc."""
@@ -160,8 +195,8 @@ def xgradcam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) 
     citation="Jiang et al., TIP 2021",
     class_specific=True,
     backwards=1,
-    needs=NEEDS,
-    applies=token_methods,
+    needs=_needs,
+    applies=_applies,
 )
 def layercam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c relu(g_c) X_c), only positive gradients weigh."""

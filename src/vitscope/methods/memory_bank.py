@@ -232,7 +232,8 @@ def build_bank(
     """
     if vit.anatomy.classes is not None:
         raise MethodError(
-            f"'{vit.source}' gives class scores, not features; open it without its head (timm: num_classes=0)"
+            f"'{vit.source}' gives class scores, not features; open it without its classifier: timm models with "
+            "num_classes=0, others as an encoder or open_clip model"
         )
     source = picture_source(images, labels=labels)
     stage = CountedStage(progress, "features of pictures", len(source))

@@ -17,7 +17,7 @@ from vitscope.models.opening.weights import load_weights
 from vitscope.models.opening.wrappers import refuse_unseeable
 from vitscope.models.preparing.channels import channels_of, fitted, require_fitted
 from vitscope.models.preparing.published import as_preprocessor, pair
-from vitscope.models.sources import checkpoint_folder
+from vitscope.models.sources import checkpoint_folder, factory
 from vitscope.models.sources.module import from_module
 from vitscope.models.sources.registry import Request, Weights, sources
 from vitscope.options.bounds import File
@@ -46,8 +46,8 @@ def load_model(
     """Open a model and everything known about it without running it.
 
     name_or_module: ``timm/NAME``, ``hf/FOLDER_OR_ID``, ``torchvision/NAME``, ``open_clip/NAME@TAG``, ``bundled/WORLD``,
-        a folder or file of one's own (see ``checkpoint_folder.load``), or any ``nn.Module`` (torch.compile's and
-        DataParallel's wrappers come off; the model inside is not changed).
+        a folder or file of one's own (see ``checkpoint_folder.load``), ``package.module:function`` that makes one, or
+        any ``nn.Module`` (torch.compile's and DataParallel's wrappers come off; the model inside is not changed).
     weights: a .safetensors or tensors-only checkpoint file, or a state dict; then nothing is fetched.
     image_size: one number or (H, W), where the model allows another size than its own.
     preprocess: see ``recipes.as_preprocessor``; None takes the model's own.
@@ -105,6 +105,8 @@ def _named(full_name: str, request: Request) -> LoadedModel:
         return found[prefix].load(replace(request, name=name))
     if checkpoint_folder.is_local(full_name):
         return checkpoint_folder.load(replace(request, name=full_name))
+    if factory.is_factory(full_name):
+        return factory.load(replace(request, name=full_name))
     raise _no_source(full_name, list(found))
 
 
@@ -124,7 +126,10 @@ def _no_source(full_name: str, prefixes: list[str]) -> ModelError:
 
     tail = full_name.rsplit("/", 1)[-1]
     close = ", ".join(f"timm/{name}" for name in nearest(tail, timm_source.known_names()))
-    return ModelError(f"{full_name!r} names no source, expected one of {listed}; did you mean {close}?")
+    return ModelError(
+        f"{full_name!r} names no source, expected one of {listed}, a folder or file of yours, or "
+        f"package.module:function; did you mean {close}?"
+    )
 
 
 def _given(

@@ -43,9 +43,11 @@ def open_model(
 
     Args:
         model: ``timm/NAME``, ``hf/FOLDER-OR-ID``, ``torchvision/NAME``, ``open_clip/NAME``, ``bundled/shapes``, the
-            path of a folder or file with a fine-tuned checkpoint that says which model it is, or any ``nn.Module``,
+            path of a folder or file with a fine-tuned checkpoint that says which model it is,
+            ``package.module:function`` of your own that makes one (called with the options), or any ``nn.Module``,
             which is never changed.
-        weights: A safetensors or plain tensor file, or a state dict; then nothing is fetched.
+        weights: A safetensors or plain tensor file, or a state dict; then nothing is fetched. Where only the head
+            differs, the model is built for the number of classes of the weights.
         image_size: Input size in pixels, one side or (H, W), where the model allows another than its own.
         preprocess: A Preprocessor, or the transform that the model was trained with; None takes the model's own.
         class_names: One name per class, a mapping from numbers, or a file of them; None takes the model's own.

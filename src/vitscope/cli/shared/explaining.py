@@ -33,9 +33,8 @@ class ExplainedPicture:
 def target_of(words: str, vit: Vit, source: PictureSource) -> Target:
     """What is to be explained. Raises TargetError, also for a target that was made for another number of pictures."""
     from vitscope.cli.shared.session import resolve_target
-    from vitscope.tracing import parse_target
 
-    target = parse_target(resolve_target(words, vit.class_names))
+    target: Target = resolve_target(words, vit.class_names)
     if target.count not in (None, len(source)):
         target.of(range(len(source)), len(source))
     return target

@@ -36,7 +36,8 @@ PICTURES = typer.Argument(help="Pictures, folders (searched below, too) and glob
 MODEL = typer.Option(
     "--model",
     "-m",
-    help="Which model: timm/NAME, hf/NAME, torchvision/NAME, open_clip/NAME or bundled/shapes.",
+    help="Which model: timm/NAME, hf/NAME, torchvision/NAME, open_clip/NAME, bundled/shapes, a folder or file of "
+    "yours that says which model it is, or package.module:function of yours (with --weights).",
     show_default=False,
 )
 
@@ -146,9 +147,9 @@ class MethodOptions:
         typer.Option(
             "--target",
             "-t",
-            help="What to explain: top1, a class number or class:NAME; in evaluate also label, the true class. In "
-            "explain and flow also top3, difference:3,5, 'text: a photo of a dog' or picture:FILE; classes with "
-            ":probability or :log_probability; class:0,1,2 gives each picture its own.",
+            help="What to explain: top1, a class number or a class's name (class:NAME); in evaluate also label, the "
+            "true class. In explain and flow also top3, difference:3,5, difference:cat,dog, 'text: a photo of a dog', "
+            "picture:FILE; classes with :probability or :log_probability; class:0,1,2 gives each picture its own.",
         ),
     ] = "top1"  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,7 +14,7 @@ from vitscope.cli.shared.values import (
     choose_device,
     parse_image_size,
     parse_model_options,
-    parse_target,
+    whole_number,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ def open_vit(options: ModelOptions) -> Vit:
         extra["pretrained"] = False
     if options.class_names is not None:
         extra["class_names"] = options.class_names
+    if ":" in options.model and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # package.module:function is looked for as python -m would
     with busy(f"opening {options.model} ..."):
         import torch
 
@@ -56,10 +60,12 @@ def open_vit(options: ModelOptions) -> Vit:
 
 def resolve_target(text: str, class_names: list[str] | None) -> Any:
     """A target as the tracing room reads it, with a class's name already looked up among the model's."""
-    target = parse_target(text)
-    if isinstance(target, int):
-        return target
-    from vitscope.tracing import by_number
-    from vitscope.tracing import parse_target as read
+    from vitscope.tracing import by_number, parse_target
 
-    return by_number(read(target), class_names)
+    return by_number(parse_target(_bounded(text)), class_names)
+
+
+def _bounded(text: str) -> str:
+    """The text itself; a usage error for a number that is longer than any class has."""
+    text = text.strip()
+    return str(whole_number(text, "--target")) if text.isascii() and text.isdecimal() else text

@@ -89,11 +89,6 @@ def parse_model_options(items: list[str] | None) -> dict[str, Any]:
     return options
 
 
-def parse_target(text: str) -> str | int:
-    """A class number as an int; every other form is the tracing room's to read."""
-    return whole_number(text, "--target") if re.fullmatch(r"\s*\d+\s*", text) else text.strip()
-
-
 def choose_device(name: str) -> str:
     """``auto`` to the best that this machine has; a device that it does not have is a usage error."""
     import torch

@@ -20,7 +20,7 @@ from vitscope.options.door import checked
 from vitscope.pictures import MAX_PIXELS, Batch, Images, Labels, PictureSource, picture_source
 from vitscope.pictures.forms import labelled
 from vitscope.pictures.identity import id_of_stream
-from vitscope.pictures.read import Stored, open_stored
+from vitscope.pictures.read import open_file
 from vitscope.pictures.truth import check_labels
 from vitscope.storage.recipe import digest_of, truth_digest
 from vitscope.tracing import Vit
@@ -41,7 +41,6 @@ class EvaluationSet:
         skip: Leave out a picture that cannot be read, and record the reason; False raises.
         max_pixels: The largest number of pixels that a picture or a mask may have.
         skipped: By key, why a picture was left out.
-        threads: How many threads make batches ahead of their use; the batches are the same.
 
     Raises:
         EvaluationError: No picture, another number of keys, labels, masks or boxes, or a key that is there twice.
@@ -63,7 +62,6 @@ class EvaluationSet:
     skip: bool = False
     max_pixels: int = MAX_PIXELS
     skipped: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
-    threads: int = field(default=0, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not len(self.pictures):
@@ -100,7 +98,6 @@ class EvaluationSet:
             skip=self.skip,
             max_pixels=self.max_pixels,
             partial=True,
-            threads=self.threads,
         )
 
     def only(self, kinds: Collection[str]) -> EvaluationSet:
@@ -151,8 +148,8 @@ class EvaluationSet:
         assert self.masks is not None
         try:
             mask = self.masks[index]
-            if isinstance(mask, (str, Path, Stored)):
-                with open_stored(Path(mask) if isinstance(mask, str) else mask) as stream:
+            if isinstance(mask, (str, Path)):
+                with open_file(Path(mask)) as stream:
                     return id_of_stream(stream)
             return digest_of(mask if isinstance(mask, Tensor) else np.asarray(mask))
         except (DataError, PictureError):
@@ -203,7 +200,6 @@ class EvaluationSet:
             cut_of(self.ids) if read else None,
             self.skip,
             self.max_pixels,
-            threads=self.threads,
         )
 
     def batches(self, vit: Vit, size: int) -> Iterator[Batch]:
@@ -273,10 +269,8 @@ def evaluation_set(
         source.labels,
         source.masks,
         source.boxes,
-        contents=source.contents,
         skip=source.skip,
         max_pixels=source.max_pixels,
-        threads=source.threads,
     )
     made.skipped.update(source.skipped)
     return made

@@ -15,6 +15,7 @@ from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.board.merging import side_by_side
 from vitscope.evaluation.metric import MetricInfo, get_metric
 from vitscope.evaluation.protocol import Aim, Protocol
+from vitscope.evaluation.running.aim import aimed
 from vitscope.evaluation.running.checkpoint import Evaluation
 from vitscope.evaluation.running.dataset import EvaluationSet, evaluation_set
 from vitscope.evaluation.running.mosaics import mosaics_of
@@ -104,7 +105,7 @@ def evaluate(
     wanted = _with_companions(metrics)
     mosaic = [info for info in wanted if "mosaics" in info.requires and not data.mosaics]
     direct = [info for info in wanted if info not in mosaic]
-    chosen = protocol or Protocol()
+    chosen = aimed(protocol or Protocol(), vit)
     if "labels" in truth_used(wanted, chosen.target):
         data = data.with_labels_of_items()
     _check(wanted, data, vit.anatomy.classes)

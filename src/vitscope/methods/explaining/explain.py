@@ -65,8 +65,9 @@ def explain(
         method: A name, several names, or a mapping from names to options. None takes DART where it applies to the
             model, else DAAM, see :func:`vitscope.methods.default_method`.
         target: What is explained. None or ``"top1"``: the predicted class's logit; ``207`` or ``"class:207"``;
-            ``"class:NAME"``; ``"top1:probability"``; ``"difference:3,5"``; one class or target for each picture; a
-            callable on the model's output (B, C) that gives one number for each picture.
+            a class's name, ``"star"`` or ``"class:star"``; ``"top1:probability"``; ``"difference:3,5"`` or
+            ``"difference:star,ring"``; one class or target for each picture; a callable on the model's output (B, C)
+            that gives one number for each picture.
         batch_size: Pictures in one pass; it changes time and memory, not the result.
         keep_pictures: Keep the pictures in the explanation, so that overlays can be drawn.
         clean: Give patches whose norm is an outlier the median of their neighbours (Darcet et al. 2023).

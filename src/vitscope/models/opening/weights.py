@@ -1,29 +1,60 @@
-"""Weights from files, without trusting them: safetensors, or a checkpoint of tensors only."""
+"""Weights put into a model: every key, in the right shape, and what mends it where they do not fit."""
 
 from __future__ import annotations
 
-import itertools
 import os
-import pickle
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from vitscope.errors import WeightsError, brief
-from vitscope.storage.paths import typed_path
+from vitscope.errors import WeightsError
+from vitscope.models.opening.weight_files import StateDict, read_weights, tensors_of
 
-StateDict = dict[str, Tensor]
 Adapt = Callable[[StateDict, nn.Module], Mapping[str, Tensor]]
 
-_CHECKPOINTS = (".pth", ".pt", ".bin", ".ckpt", ".tar")
-_WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "module", "net", "network", "weights",
-             "teacher", "state_dict_ema", "model_ema")  # fmt: skip
+
+class OtherHead(WeightsError):
+    """Weights that fit but for the classifier, which was trained for another number of classes."""
+
+    def __init__(self, message: str, classes: int) -> None:
+        super().__init__(message)
+        self.classes = classes
+
+
+def load_with_head(
+    build: Callable[[int | None], nn.Module],
+    weights: str | os.PathLike[str] | Mapping[str, Tensor],
+    *,
+    model: str,
+    adapt: Callable[[nn.Module], Adapt | None] = lambda module: None,
+    classes: int | None = None,
+) -> tuple[nn.Module, int | None]:
+    """Build a model and load its weights; where only the head differs, with the number of classes of the weights.
+
+    Args:
+        build: Makes the model, with its own number of classes for None.
+        weights: As for :func:`load_weights`, and so is model.
+        adapt: Gives the library's own conversion for a model.
+        classes: The number of classes that was asked for; 0 leaves the weights' head out, another one is kept to.
+
+    Returns:
+        The model, and the number of classes that the weights told, None where the model's own fitted.
+
+    Raises:
+        WeightsError: They do not fit.
+    """
+    module = build(None)
+    try:
+        load_weights(module, weights, model=model, adapt=adapt(module), without_head=classes == 0)
+    except OtherHead as head:
+        if classes is not None:
+            raise
+        module = build(head.classes)
+        load_weights(module, weights, model=model, adapt=adapt(module))
+        return module, head.classes
+    return module, None
 
 
 def load_weights(
@@ -32,24 +63,34 @@ def load_weights(
     *,
     model: str,
     adapt: Adapt | None = None,
+    without_head: bool = False,
 ) -> None:
     """Put the weights of a file (or a state dict) into ``module``, every key, in the module's own dtype.
 
     A prefix common to the keys (``module.``, ``model.``, ``_orig_mod.`` ...) is taken off. ``adapt`` is the
     library's own conversion (position embeddings of another size, old names), tried when the weights do not fit as
-    they are. ``model`` is the model's name in messages. Raises ``WeightsError``, leaving the module as it was.
+    they are. ``model`` is the model's name in messages. ``without_head``: the model was asked for without its
+    classifier, so that of the weights is left out. Raises ``WeightsError``, leaving the module as it was;
+    ``OtherHead`` where it is for another number of classes.
     """
     origin = "the given weights" if isinstance(weights, Mapping) else f"the weights of {weights}"
     state = tensors_of(weights, origin) if isinstance(weights, Mapping) else read_weights(weights)
     expected = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
     state = without_prefix(state, expected)
+    if without_head:
+        state = _headless(state, expected)
     mismatch = compare(state, expected)
     if mismatch and adapt is not None:
         adapted = _adapted(state, module, adapt)
-        if adapted is not None and not compare(adapted, expected):
-            state, mismatch = adapted, compare(adapted, expected)
+        if adapted is not None:
+            adapted = _headless(adapted, expected) if without_head else adapted
+            remaining = compare(adapted, expected)
+            if not remaining or remaining.classes(adapted, expected) is not None:
+                state, mismatch = adapted, remaining
     if mismatch:
-        raise WeightsError(f"{origin} do not fit {model}: {mismatch.describe(state, expected)}")
+        message = f"{origin} do not fit {model}: {mismatch.describe(state, expected)}"
+        classes = mismatch.classes(state, expected)
+        raise WeightsError(message) if classes is None else OtherHead(message, classes)
     refuse_numbers(state, expected, origin)
     module.load_state_dict(state, strict=True)
 
@@ -112,54 +153,6 @@ _FAULTS: tuple[tuple[str, Callable[[Tensor, Tensor], bool], str], ...] = (
 )  # fmt: skip
 
 
-def read_weights(path: str | os.PathLike[str]) -> StateDict:
-    """The tensors of a weights file on the CPU, wrappers such as ``{"model": ...}`` removed.
-
-    ``.safetensors``, or ``.pth``, ``.pt``, ``.bin``, ``.ckpt``, ``.tar`` through ``torch.load(weights_only=True)``:
-    a pickle that would run code is refused. Raises ``WeightsError``.
-    """
-    file = typed_path(path, WeightsError)
-    if not file.is_file():
-        kind = "is a folder; name the file in it" if file.is_dir() else "does not exist; check the path"
-        raise WeightsError(f"the weights file {file} {kind}")
-    try:
-        head = _head(file)
-    except OSError as error:
-        raise WeightsError(
-            f"the weights file {file} cannot be read ({error.strerror}); check its permissions"
-        ) from error
-    if not head:
-        raise WeightsError(f"the weights file {file} is empty (0 bytes); fetch it again")
-    if head.startswith(b"version https://git-lfs"):
-        raise WeightsError(f"{file} is a Git LFS pointer, not the weights; run git lfs pull")
-    suffix = file.suffix.lower()
-    if suffix == ".safetensors":
-        return _read_safetensors(file)
-    if suffix in _CHECKPOINTS:
-        return tensors_of(_read_checkpoint(file), f"the weights of {file}")
-    raise WeightsError(
-        f"{file} has an unknown ending; expected weights as .safetensors or as one of {', '.join(_CHECKPOINTS)}"
-    )
-
-
-def tensors_of(checkpoint: Any, origin: str) -> StateDict:
-    """The state dict inside a checkpoint: the checkpoint itself or the first known wrapper in it."""
-    if not isinstance(checkpoint, Mapping):
-        raise WeightsError(
-            f"{origin} are a {type(checkpoint).__name__}, expected a mapping of names to tensors; "
-            "save model.state_dict()"
-        )
-    for key in _WRAPPERS:
-        inner = checkpoint.get(key)
-        if isinstance(inner, Mapping) and inner:
-            return tensors_of(inner, origin)
-    tensors = {str(name): value for name, value in checkpoint.items() if isinstance(value, Tensor)}
-    if not tensors:
-        keys = ", ".join(map(str, list(checkpoint)[:4])) or "nothing"
-        raise WeightsError(f"{origin} hold no tensors (found: {keys}); save model.state_dict()")
-    return tensors
-
-
 def without_prefix(state: StateDict, expected: Mapping[str, Tensor]) -> StateDict:
     """Take off the prefix whose removal makes most keys match; none, when the keys match best as they are."""
     votes: Counter[str] = Counter()
@@ -203,21 +196,39 @@ class Mismatch:
         ]  # fmt: skip
         return ", ".join(parts) + "; " + self._remedy(state, expected)
 
-    def _remedy(self, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    def classes(self, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> int | None:
+        """The number of classes of the weights where nothing but the classifier differs, else None."""
         first = {state[name].shape[0] for name in self.shaped if state[name].ndim}
         heads = all(
             state[name].shape[1:] == expected[name].shape[1:] and "embed" not in name for name in self.shaped
         )
-        if self.shaped and heads and len(first) == 1 and not self.missing and not self.unexpected:
-            return f"they were trained for {first.pop()} classes: open the model with num_classes set to that"
-        if (
-            self.shaped
-            and all("pos" in name for name in self.shaped)
-            and not self.missing
-            and not self.unexpected
-        ):
-            return "they were trained for another picture size: open the model with that image_size"
+        only = self.shaped and heads and not self.missing and not self.unexpected
+        return int(first.pop()) if only and len(first) == 1 else None
+
+    def _remedy(self, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+        classes = self.classes(state, expected)
+        if classes is not None:
+            return f"they were trained for {classes} classes: open the model with num_classes={classes}"
+        heads = all(_of_head(name) for name in (*self.missing, *self.unexpected)) and not self.shaped
+        if heads and self.missing and not self.unexpected:
+            return "they have no classifier: open the model with num_classes=0"
+        positions = self.shaped and all("pos" in name for name in self.shaped)
+        if positions and not self.missing and not self.unexpected:
+            return "they were trained for another picture size: open the model with that image_size="
         return "open the model that they were made for"
+
+
+_HEADS = ("head", "heads", "head_dist", "fc", "classifier")
+
+
+def _of_head(name: str) -> bool:
+    """Whether a parameter is one of a classifier on top of a model."""
+    return name.split(".")[0] in _HEADS
+
+
+def _headless(state: StateDict, expected: Mapping[str, Tensor]) -> StateDict:
+    """Without the classifier that a model does not have."""
+    return {name: value for name, value in state.items() if name in expected or not _of_head(name)}
 
 
 def compare(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mismatch:
@@ -238,53 +249,6 @@ def _adapted(state: StateDict, module: nn.Module, adapt: Adapt) -> StateDict | N
         # Made for this model's own checkpoints, it may fail in any way on those of another; the report of the
         # unadapted keys says more than that failure.
         return None
-
-
-def _read_safetensors(file: Path) -> StateDict:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors: StateDict = load_file(str(file), device="cpu")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(
-            f"the weights file {file} is damaged or no safetensors file ({error}); fetch it again"
-        ) from error
-    return tensors_of(tensors, f"the weights of {file}")
-
-
-def _read_checkpoint(file: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch thinks of the file's age is no concern of the user's
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{file} is not tensors only ({_blame(error)}) and could run code when opened, so it is refused; if you "
-            "trust it, re-save its state dict as .safetensors"
-        ) from error
-    except Exception as error:
-        if "TorchScript" in str(error) or "torch.jit" in str(error):
-            raise WeightsError(
-                f"{file} is a TorchScript archive, not a state dict; save scripted.state_dict() with torch.save"
-            ) from error
-        raise WeightsError(
-            f"the weights file {file} is damaged or no checkpoint ({brief(error)}); fetch it again"
-        ) from error
-
-
-def _blame(error: Exception) -> str:
-    """The name that weights_only refused, out of torch's long explanation."""
-    words = str(error).split()
-    for before, name in itertools.pairwise(words):
-        if before == "GLOBAL" and "." in name:
-            return f"it holds {name}"
-    return "it holds a pickled object"
-
-
-def _head(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(64)
 
 
 def _few(names: tuple[str, ...], count: int = 3) -> str:

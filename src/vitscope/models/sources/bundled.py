@@ -10,7 +10,8 @@ from typing import Any
 
 from vitscope.errors import ModelError
 from vitscope.models.opening.loaded import LoadedModel
-from vitscope.models.opening.weights import load_weights, read_weights
+from vitscope.models.opening.weight_files import read_weights
+from vitscope.models.opening.weights import load_weights
 from vitscope.models.preparing.published import from_mapping
 from vitscope.models.sources.registry import Request, register_source, unknown_name
 

@@ -15,7 +15,7 @@ import torch
 from vitscope.errors import ModelError, WeightsError, brief, nearest
 from vitscope.models.opening.class_names import as_class_names
 from vitscope.models.opening.loaded import LoadedModel
-from vitscope.models.opening.weights import read_weights
+from vitscope.models.opening.weight_files import read_weights
 from vitscope.models.preparing.published import from_timm
 from vitscope.models.sources.registry import Request
 from vitscope.storage.paths import typed_path
@@ -91,12 +91,12 @@ def _says_nothing(path: Path, config: Mapping[str, Any] | None) -> ModelError:
     if path.is_dir():
         return ModelError(
             f"the folder {path} does not say which model it holds ({lacks}); expected one made by save_pretrained() or "
-            "timm's save_for_hf(), or open the model by name with the file of weights as weights= (--weights)"
+            "timm's save_for_hf(), or open the model by name with the file of weights as weights="
         )
     return ModelError(
         f"{path} is a weights file that does not say which model it was made for ({lacks} beside it, and no "
         "architecture in its metadata); open the model by name, such as timm/deit_tiny_patch16_224, and give the file "
-        'as weights= (--weights), or put beside it a config.json like {"architecture": "deit_tiny_patch16_224", '
+        'as weights=, or put beside it a config.json like {"architecture": "deit_tiny_patch16_224", '
         '"num_classes": 3}'
     )
 

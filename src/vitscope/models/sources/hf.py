@@ -17,7 +17,7 @@ from vitscope.models.opening.class_names import from_id2label
 from vitscope.models.opening.image_processor import read_processor
 from vitscope.models.opening.loaded import LoadedModel
 from vitscope.models.opening.optional import require
-from vitscope.models.opening.weights import load_weights
+from vitscope.models.opening.weights import load_with_head
 from vitscope.models.sources.hf_text import text_tower, tokenizer_of
 from vitscope.models.sources.registry import Request, not_built, not_fetched, register_source
 from vitscope.storage.paths import typed_path
@@ -51,14 +51,13 @@ def load(request: Request) -> LoadedModel:
             f"open hf/{request.name} with 'sdpa' or 'eager'"
         )
     notes: list[str] = []
+    read: int | None = None
     with held(), quiet(transformers), released():
         config = _config(transformers, where, request, options)
         if request.wants_hub:
             module = _pretrained(transformers, config, where, request, asked, options, notes)
         else:
-            module = _from_config(transformers, config, request, asked)
-            if request.weights is not None:
-                load_weights(module, request.weights, model=f"hf/{request.name}")
+            module, read = _with_weights(transformers, config, request, asked)
         module.float()
         dual = _is_dual(config)
         extras: dict[str, Any] = {"config": config}
@@ -73,7 +72,7 @@ def load(request: Request) -> LoadedModel:
             trained = _size(getattr(config, "vision_config", config))
             size = request.image_size or (preprocessor.size if preprocessor else trained)
             shown = _any_size(_picture_tower(module, request) if dual else module, size, trained, request)
-    named = request.weights_label != "random" and output_of(module) == "logits"
+    named = request.weights_label != "random" and output_of(module) == "logits" and read is None
     return LoadedModel(
         module=shown,
         source=f"hf/{request.name}",
@@ -191,6 +190,21 @@ def _from_config(transformers: Any, config: Any, request: Request, asked: str | 
     found = _class_for(transformers, config)
     build = getattr(found, "from_config", None) or found._from_config
     return _with_attention(lambda attention: build(config, attn_implementation=attention), request, asked)
+
+
+def _with_weights(
+    transformers: Any, config: Any, request: Request, asked: str | None
+) -> tuple[Any, int | None]:
+    """Built from its configuration, with the weights of a file; the number of classes where only these told it."""
+
+    def build(classes: int | None) -> Any:
+        if classes is not None:
+            config.num_labels = classes
+        return _from_config(transformers, config, request, asked)
+
+    if request.weights is None:
+        return build(None), None
+    return load_with_head(build, request.weights, model=f"hf/{request.name}")
 
 
 def _pretrained(

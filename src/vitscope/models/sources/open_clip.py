@@ -14,7 +14,8 @@ from vitscope.errors import ModelError
 from vitscope.interruption import held, released
 from vitscope.models.opening.loaded import LoadedModel, TextTower
 from vitscope.models.opening.optional import require
-from vitscope.models.opening.weights import StateDict, load_weights
+from vitscope.models.opening.weight_files import StateDict
+from vitscope.models.opening.weights import load_weights
 from vitscope.models.preparing.published import from_open_clip
 from vitscope.models.sources.registry import Request, not_built, not_fetched, register_source, unknown_name
 from vitscope.storage.paths import typed_path
@@ -99,7 +100,7 @@ def _require_tag(open_clip: Any, name: str, tag: str) -> None:
         said = f"has no weights {tag!r}" if tag else "needs the tag of its weights"
         raise ModelError(
             f"open_clip/{name} {said} ({listed}); write open_clip/{name}@TAG, give weights= or take random ones "
-            "(pretrained=False, --random-weights)"
+            "(pretrained=False)"
         )
 
 

@@ -86,7 +86,7 @@ def not_fetched(prefix: str, name: str, error: BaseException) -> ModelError:
     """The error for published weights that could not be fetched."""
     return ModelError(
         f"the published weights of {prefix}/{name} could not be fetched ({brief(error, 90)}); give weights from a file "
-        "(weights=, --weights) or take random ones (pretrained=False, --random-weights)"
+        "with weights= or take random ones with pretrained=False"
     )
 
 

@@ -12,7 +12,7 @@ from vitscope.errors import ModelError
 from vitscope.models.opening import class_names
 from vitscope.models.opening.architecture import family_of, size_of
 from vitscope.models.opening.loaded import LoadedModel
-from vitscope.models.opening.weights import Adapt, load_weights
+from vitscope.models.opening.weights import Adapt, load_with_head
 from vitscope.models.preparing.published import from_timm
 from vitscope.models.sources.registry import Request, not_built, not_fetched, register_source, unknown_name
 
@@ -40,22 +40,36 @@ def load(request: Request) -> LoadedModel:
     if request.image_size is not None:
         height, width = request.image_size
         options.setdefault("img_size", height if height == width else (height, width))
-    try:
-        module = _create(timm.create_model, request, options)
-    except TypeError as error:
-        if request.image_size is None or "img_size" not in str(error):
-            raise not_built("timm", request.name, error) from error
-        options.pop("img_size")
-        module = _create(timm.create_model, request, options)
-        notes.append(
-            "this architecture has no fixed input size; image_size only changes how pictures are prepared"
+
+    def build(classes: int | None) -> nn.Module:
+        asked = options if classes is None else {**options, "num_classes": classes}
+        try:
+            made: nn.Module = _create(timm.create_model, request, asked)
+        except TypeError as error:
+            if request.image_size is None or "img_size" not in str(error):
+                raise not_built("timm", request.name, error) from error
+            options.pop("img_size")
+            notes.append(
+                "this architecture has no fixed input size; image_size only changes how pictures are prepared"
+            )
+            return build(classes)
+        _refuse_odd_size(made, request)
+        return made
+
+    read: int | None = None
+    if request.weights is None:
+        module = build(None)
+    else:
+        module, read = load_with_head(
+            build,
+            request.weights,
+            model=f"timm/{request.name}",
+            adapt=_conversion,
+            classes=options.get("num_classes"),
         )
-    _refuse_odd_size(module, request)
-    if request.weights is not None:
-        load_weights(module, request.weights, model=f"timm/{request.name}", adapt=_conversion(module))
     size = request.image_size or size_of(module)
     config = resolve_model_data_config(module)
-    ours = request.weights_label != "random" and "num_classes" not in request.options
+    ours = request.weights_label != "random" and "num_classes" not in request.options and read is None
     return LoadedModel(
         module=module,
         source=f"timm/{request.name}",

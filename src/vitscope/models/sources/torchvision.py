@@ -9,7 +9,8 @@ from torch import nn
 
 from vitscope.errors import ModelError, nearest
 from vitscope.models.opening.loaded import LoadedModel
-from vitscope.models.opening.weights import StateDict, load_weights
+from vitscope.models.opening.weight_files import StateDict
+from vitscope.models.opening.weights import load_with_head
 from vitscope.models.preparing.published import from_torchvision
 from vitscope.models.sources.registry import Request, not_built, not_fetched, register_source, unknown_name
 
@@ -45,13 +46,27 @@ def load(request: Request) -> LoadedModel:
     if name.startswith("vit_"):
         options.setdefault("image_size", preprocessor.size[0])
     weights = _fetch(entry, request) if request.wants_hub else request.weights
-    try:
-        module: nn.Module = models.get_model(name, weights=None, **options)
-    except Exception as error:
-        raise not_built("torchvision", request.name, error) from error
-    if weights is not None:
-        load_weights(module, weights, model=f"torchvision/{name}", adapt=_resampled)
-    named = request.weights_label != "random" and "num_classes" not in options
+
+    def build(classes: int | None) -> nn.Module:
+        asked = options if classes is None else {**options, "num_classes": classes}
+        try:
+            made: nn.Module = models.get_model(name, weights=None, **asked)
+        except Exception as error:
+            raise not_built("torchvision", request.name, error) from error
+        return made
+
+    read: int | None = None
+    if weights is None:
+        module = build(None)
+    else:
+        module, read = load_with_head(
+            build,
+            weights,
+            model=f"torchvision/{name}",
+            adapt=lambda module: _resampled,
+            classes=options.get("num_classes"),
+        )
+    named = request.weights_label != "random" and "num_classes" not in options and read is None
     return LoadedModel(
         module=module,
         source=f"torchvision/{request.name}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from vitscope.errors import TargetError
 from vitscope.options.bounds import ReadLater
-from vitscope.tracing.targets.class_name import ClassName
+from vitscope.tracing.targets.class_name import FORMS, ClassName, NamedDifference
 from vitscope.tracing.targets.classes import ClassIndex, LogitDifference, TopK
 from vitscope.tracing.targets.custom import Custom
 from vitscope.tracing.targets.each_its_own import EachItsOwn
@@ -33,12 +34,15 @@ TargetLike = Annotated[
 ]
 """What ``parse_target`` reads."""
 
-FORMS = (
-    "top1, top3, 207, class:207, class:NAME, difference:3,5, 'text: a photo of a dog', picture:FILE; "
-    "classes also with :probability or :log_probability"
-)
-_TEXT_FORMS: dict[str, Callable[[str], Target]] = {"class:": ClassName, "text:": Text, "picture:": Picture}
+_TEXT_FORMS: dict[str, Callable[[str], Target]] = {
+    "class:": ClassName,
+    "text:": Text,
+    "picture:": Picture,
+    "difference:": NamedDifference,
+}
 """What a text that starts so stands for, made from the rest of it."""
+_WORDS = ("top1", "top2", "top3", *QUANTITIES, *_TEXT_FORMS)
+"""What a mistyped target may have been meant for."""
 
 
 def parse_target(target: TargetLike) -> Target:
@@ -46,10 +50,11 @@ def parse_target(target: TargetLike) -> Target:
 
     Args:
         target: None or ``"top1"``, ``"top3"``; a class index, ``"207"`` or ``"class:207"``; a class's name,
-            ``"class:NAME"`` (all digits are an index); a sequence or tensor with one index per picture;
-            ``"difference:3,5"``; ``"logit"``, ``"probability"``, ``"log_probability"`` of the prediction; the quantity
-            as a suffix (``"top1:probability"``); ``"text: a photo of a dog"`` and ``"picture:FILE"``; a callable on the
-            model's output; a list with a target of any kind for each picture.
+            ``"tench"`` or ``"class:tench"`` (all digits are an index); a sequence or tensor with one index per
+            picture; ``"difference:3,5"`` or ``"difference:cat,dog"``; ``"logit"``, ``"probability"``,
+            ``"log_probability"`` of the prediction; the quantity as a suffix (``"top1:probability"``);
+            ``"text: a photo of a dog"`` and ``"picture:FILE"``; a callable on the model's output; a list with a target
+            of any kind for each picture.
 
     Returns:
         The target, not yet bound to a model.
@@ -120,16 +125,29 @@ def _parse_text(text: str) -> Target:
     head, _, tail = text.rpartition(":")
     named = as_quantity(tail) if head else None
     plain, quantity = (head, named) if named is not None else (text, QUANTITIES[0])
-    if match := re.fullmatch(r"top-?([0-9]{1,18})", plain):
+    if match := re.fullmatch(r"top-?([0-9]{1,18})", plain, re.IGNORECASE):
         return TopK(int(match[1]), quantity)
     if match := re.fullmatch(r"(?:class:\s*)?([0-9]{1,18}(?:,[0-9]{1,18})*)", plain):
         indices = tuple(int(part) for part in match[1].split(","))
         return ClassIndex(indices[0] if len(indices) == 1 else indices, quantity)
-    # What follows a prefix is free text, in which a colon means nothing.
-    for prefix, kind in _TEXT_FORMS.items():
-        if text.startswith(prefix) and text[len(prefix) :].strip():
-            return kind(text[len(prefix) :].strip())
-    if match := re.fullmatch(r"difference:(top1|[0-9]{1,18}),(top2|[0-9]{1,18})", text):
+    if match := re.fullmatch(r"difference:\s*(top1|[0-9]{1,18})\s*,\s*(top2|[0-9]{1,18})", text):
         a, b = match[1], match[2]
         return LogitDifference(None if a == "top1" else int(a), None if b == "top2" else int(b))
-    raise TargetError(f"target '{text}' is not understood; forms: {FORMS}")
+    # What follows a prefix is free text, in which a colon means nothing.
+    for prefix, kind in _TEXT_FORMS.items():
+        rest = text[len(prefix) :].strip()
+        if text.startswith(prefix) and rest and (kind is not NamedDifference or "," in rest.strip(",")):
+            return kind(rest)
+    return _plain_name(text)
+
+
+def _plain_name(text: str) -> Target:
+    """A class's name. Raises TargetError for a text that is empty, or much like another form."""
+    written = text.lower().replace(" ", "")
+    prefix, colon, _ = written.partition(":")
+    meant = difflib.get_close_matches(f"{prefix}:" if colon else written, _WORDS, n=1, cutoff=0.75)
+    if not text or meant:
+        guess = f", did you mean {meant[0]}" if meant else ""
+        named = f" (a class of that name is class:{text})" if meant and text not in _TEXT_FORMS else ""
+        raise TargetError(f"target '{text}' is not understood{guess}{named}; forms: {FORMS}")
+    return ClassName(text, alone=True)

@@ -25,7 +25,7 @@ from vitscope.cli.commands.evaluate.options import (
     ProtocolOptions,
 )
 from vitscope.cli.commands.evaluate.run import UNFINISHED, evaluate_job
-from vitscope.cli.commands.evaluate.target import before_opening
+from vitscope.cli.commands.evaluate.target import read_aim
 from vitscope.cli.exit_codes import OK, PARTIAL
 from vitscope.cli.shared import console
 from vitscope.cli.shared.options import LabelOptions, MethodOptions, OutputOptions, RunOptions, SeedOptions
@@ -103,7 +103,7 @@ def evaluate(
         )
     rows = parse_list(methods.method, "--methods") if methods.method else None
     given = parse_texts(methods.option)
-    settings = {**protocol.settings(in_world=bool(world)), "target": before_opening(methods.target)}
+    settings = {**protocol.settings(in_world=bool(world)), "target": read_aim(methods.target)}
     request = Request(
         pictures=pictures,
         model=model,

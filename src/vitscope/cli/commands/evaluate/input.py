@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vitscope.cli.commands.evaluate.options import EvaluatedModel, EvaluatedPictures
-from vitscope.cli.commands.evaluate.target import aimed
 from vitscope.cli.shared import console
 from vitscope.cli.shared.options import PictureOptions
 from vitscope.cli.shared.progress import track
@@ -87,7 +86,10 @@ class Request:
 
     def finished(self, protocols: dict[str, Protocol], vit: Vit, data: EvaluationSet) -> dict[str, Protocol]:
         """Protocols with what only the open model and its pictures tell: a class's number, the pictures' colour."""
-        return _coloured(aimed(protocols, self.target, vit), self.mean_colour, vit, data)
+        from vitscope.evaluation.running.aim import aimed
+
+        named = {key: aimed(each, vit) for key, each in protocols.items()}
+        return _coloured(named, self.mean_colour, vit, data)
 
 
 def read_jobs(request: Request) -> tuple[list[Job], Skipped]:
