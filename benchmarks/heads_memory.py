@@ -21,7 +21,7 @@ from vitscope import heads
 from vitscope.heads import MapSample
 from vitscope.heads.atlas.features import FEATURES
 from vitscope.heads.atlas.records import HeadMeans, ModelRecord
-from vitscope.heads.moments import ExactSum
+from vitscope.sums.moments import ExactSum
 
 
 def made_up(count: int, streams: int = 36) -> MapSample:

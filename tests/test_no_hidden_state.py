@@ -22,6 +22,7 @@ ALLOWED = {
     "silhouettes.py:templates": PURE,
     "metric.py:_METRICS": REGISTRIES,
     "poisson_bootstrap.py:_counts": PURE,
+    "poisson_bootstrap.py:poisson_weights": PURE,
     "statistics.py:_remembered_weights": PURE,
     "canonical.py:overlap": PURE,
     "canonical.py:pooling_matrices": PURE,

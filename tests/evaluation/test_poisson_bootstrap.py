@@ -11,10 +11,10 @@ import torch
 import vitscope as vs
 from vitscope.evaluation import Leaderboard, MethodRecord, Metric
 from vitscope.evaluation.board import statistics
-from vitscope.evaluation.board.poisson_bootstrap import poisson_sums, poisson_weights
 from vitscope.evaluation.board.statistics import bootstrap, resampled_sums
 from vitscope.evaluation.metric import mean_of
 from vitscope.storage.recipe import Recipe
+from vitscope.sums.poisson_bootstrap import poisson_sums, poisson_weights
 
 
 def rows(count: int, seed: int = 0, shift: float = 0.3) -> torch.Tensor:
@@ -56,11 +56,6 @@ def test_sums_by_hand() -> None:
         assert np.allclose(sums.numpy(), values, rtol=1e-12)
 
 
-def test_an_order_is_the_same_as_ordered_rows() -> None:
-    values, order = rows(700), torch.randperm(700, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(poisson_sums([values], 1, 20, order)[0], poisson_sums([values[order]], 1, 20)[0])
-
-
 def test_it_agrees_with_the_exact_bootstrap_on_ten_thousand_rows() -> None:
     for seed in range(3):
         values = rows(10_000, seed)
@@ -93,7 +88,7 @@ def board(keys: list[str], methods: dict[str, torch.Tensor]) -> Leaderboard:
 
 @pytest.mark.parametrize("exact", [10, 10_000], ids=["poisson", "exact"])
 def test_intervals_do_not_depend_on_the_order_of_shards(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("statistics", "intervals", "comparison"):
+    for module in ("statistics", "intervals", "row_pairs"):
         monkeypatch.setattr(f"vitscope.evaluation.board.{module}.EXACT", exact)
     keys = [f"{index:04d}" for index in range(1200)]
     values = {"a": rows(1200), "b": rows(1200, 1, 0.2)}
@@ -123,7 +118,7 @@ def test_all_states_of_a_board_are_resampled_at_once(monkeypatch: pytest.MonkeyP
     drawn: list[int] = []
     made = poisson_weights
     monkeypatch.setattr(
-        "vitscope.evaluation.board.poisson_bootstrap.poisson_weights",
+        "vitscope.sums.poisson_bootstrap.poisson_weights",
         lambda seed, start, resamples: drawn.append(start) or made(seed, start, resamples),
     )
     monkeypatch.setattr("vitscope.evaluation.board.intervals.EXACT", 100)

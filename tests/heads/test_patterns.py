@@ -24,10 +24,10 @@ from vitscope.heads.atlas.display import layout_codes
 from vitscope.heads.atlas.pattern_names import name_pattern
 from vitscope.heads.atlas.principal import fit_principal
 from vitscope.heads.atlas.training import train_autoencoder
-from vitscope.heads.moments import Moments
 from vitscope.heads.rankings.correlation import kendall, spearman
 from vitscope.reports.heads.plots.labels import few_groups
 from vitscope.storage import folders, tensors
+from vitscope.sums.moments import Moments
 
 
 def test_streamed_moments_equal_numpy() -> None:

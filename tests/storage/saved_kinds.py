@@ -21,12 +21,12 @@ from vitscope.heads.atlas.clustering import Clustering
 from vitscope.heads.atlas.mapping import without_maps
 from vitscope.heads.atlas.principal import PrincipalCoder
 from vitscope.heads.atlas.records import HeadMeans, ModelRecord
-from vitscope.heads.moments import ExactSum, Moments
 from vitscope.methods.calibration import Calibration
 from vitscope.methods.memory_bank import MemoryBank
 from vitscope.models import TokenLayout
 from vitscope.models.preparing.cells import Cells
 from vitscope.storage.recipe import Recipe, digest_of
+from vitscope.sums.moments import ExactSum, Moments
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,6 +48,11 @@ class Metric:
         if len(self._rows) > 1:
             self._rows = [torch.cat(self._rows)]
         return self._rows[0]
+
+    @property
+    def count(self) -> int:
+        """How many pictures."""
+        return len(self.keys)
 
     def update(self, subject: Subject) -> None:
         """Add one batch; nothing is added when the metric does not apply to the method.
@@ -107,6 +112,11 @@ class Metric:
     def per_image(self) -> Tensor:
         """The value of each picture alone, (n,) float64, NaN where undefined."""
         return self.info.finalise(self.rows) if self.keys else torch.zeros(0, dtype=torch.float64)
+
+    def values_of(self, kept: Collection[str]) -> dict[str, float]:
+        """The values of those of the ``kept`` pictures that it has, by key; NaN where undefined."""
+        found = zip(self.keys, self.per_image().tolist(), strict=True)
+        return {key: value for key, value in found if key in kept}
 
     def reset(self) -> None:
         """Remove all pictures."""

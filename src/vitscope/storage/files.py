@@ -72,6 +72,12 @@ def make_folder(path: Place) -> Path:
     return folder
 
 
+def remove(path: Place) -> None:
+    """Remove a file where it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 def read(path: Place) -> bytes:
     """The bytes of a saved file.
 

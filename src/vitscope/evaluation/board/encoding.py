@@ -12,7 +12,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vitscope.evaluation.board import sum_encoding
 from vitscope.evaluation.board.records import Board, CurveRecord, MethodRecord
+from vitscope.evaluation.board.sum_state import CurveSums, SumState
+from vitscope.evaluation.board.summing import Summed
 from vitscope.evaluation.metric_state import Metric
 from vitscope.evaluation.protocol import Protocol
 from vitscope.storage import tables
@@ -26,12 +29,16 @@ def encode(board: Board) -> tuple[dict[str, bytes], dict[str, Any]]:
     """(contents of the files by name, note): what `decode` makes the same leaderboard of."""
     statistics: dict[str, list[Any]] = {"key": [], "method": [], "metric": [], "row": []}
     for (method, metric), state in board.states.items():
+        if isinstance(state, SumState):
+            continue
         statistics["key"] += state.keys
         statistics["method"] += [method] * len(state.keys)
         statistics["metric"] += [metric] * len(state.keys)
         statistics["row"] += list(state.rows.numpy())
     curves: dict[str, list[Any]] = {"key": [], "method": [], "curve": [], "fractions": [], "values": []}
     for (method, name), curve in board.curves.items():
+        if isinstance(curve, CurveSums):
+            continue
         curves["key"] += curve.keys
         curves["method"] += [method] * len(curve.keys)
         curves["curve"] += [name] * len(curve.keys)
@@ -48,21 +55,28 @@ def encode(board: Board) -> tuple[dict[str, bytes], dict[str, Any]]:
         "metrics": board.metrics,
         "evaluations": [[*place, count] for place, count in board.evaluations.items()],
         "shared_evaluations": board.shared_evaluations,
+        "ranges": [list(each) for each in board.ranges],
     }
+    if board.ranges:
+        parts[sum_encoding.FILE] = sum_encoding.encode(board)
     return parts, note
 
 
 def decode(parts: Mapping[str, bytes], note: Mapping[str, Any], place: Path, kind: type[B]) -> B:
     """What `encode` made, back, as this kind of board. ``place`` is what messages call it. Raises StorageError."""
     with decoding(place, KIND):
+        ranges = tuple((int(start), int(stop)) for start, stop in note.get("ranges", ()))
+        sums = sum_encoding.decode(parts[sum_encoding.FILE], place) if ranges else Summed()
         return kind(
             Protocol.from_dict(note["protocol"]),
             [MethodRecord(**method) for method in note["methods"]],
             [str(metric) for metric in note["metrics"]],
-            _states(parts["statistics.parquet"], place),
+            {**_states(parts["statistics.parquet"], place), **sums.states},
             {(str(method), str(metric)): int(count) for method, metric, count in note["evaluations"]},
             int(note["shared_evaluations"]),
-            _curves(parts["curves.parquet"], place),
+            {**_curves(parts["curves.parquet"], place), **sums.curves},
+            shared=sums.shared,
+            ranges=ranges,
         )
 
 

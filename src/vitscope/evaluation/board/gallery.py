@@ -10,9 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from vitscope.evaluation.board.records import Place
+from vitscope.evaluation.board.records import Place, State
 from vitscope.evaluation.metric import get_metric
-from vitscope.evaluation.metric_state import Metric
 
 SHOWN = 4
 """The worst and the best pictures of each method that are kept."""
@@ -27,7 +26,7 @@ def ordering_metric(metrics: Sequence[str]) -> str | None:
     return None
 
 
-def extremes(state: Metric, kept: Collection[str], count: int = SHOWN) -> tuple[list[str], list[str]]:
+def extremes(state: State, kept: Collection[str], count: int = SHOWN) -> tuple[list[str], list[str]]:
     """Keys of the worst pictures (worst first) and of the best (best first) among those that are ``kept``.
 
     Never the same picture twice: with few pictures there are fewer of each. Those without a value are left out.
@@ -36,11 +35,17 @@ def extremes(state: Metric, kept: Collection[str], count: int = SHOWN) -> tuple[
 
 
 def values_of(
-    states: Mapping[Place, Metric], metrics: Sequence[str], kept: Collection[str]
+    states: Mapping[Place, State], metrics: Sequence[str], kept: Collection[str]
 ) -> dict[str, dict[str, float]]:
     """For each method the values of the kept pictures by the ordering metric, with the sign that more is better."""
     metric = ordering_metric(metrics)
     return {method: _values(state, kept) for (method, name), state in states.items() if name == metric}
+
+
+def oriented(state: State, values: Mapping[str, float]) -> dict[str, float]:
+    """Values with the sign that more is better, in the metric's own sense; and back."""
+    sign = 1 if state.info.higher_is_better else -1
+    return {key: sign * value for key, value in values.items()}
 
 
 def prune(
@@ -62,10 +67,8 @@ def prune(
             del known[key]
 
 
-def _values(state: Metric, kept: Collection[str]) -> dict[str, float]:
-    sign = 1 if state.info.higher_is_better else -1
-    found = zip(state.keys, state.per_image().tolist(), strict=True)
-    return {key: sign * value for key, value in found if key in kept and value == value}
+def _values(state: State, kept: Collection[str]) -> dict[str, float]:
+    return {key: value for key, value in oriented(state, state.values_of(kept)).items() if value == value}
 
 
 def _ends(values: Mapping[str, float], count: int) -> tuple[list[str], list[str]]:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import torch
 
-from vitscope.evaluation.board.poisson_bootstrap import poisson_sums
-from vitscope.evaluation.board.records import Place
+from vitscope.evaluation.board.records import Place, State
 from vitscope.evaluation.board.statistics import EXACT, Interval, bootstrap
+from vitscope.evaluation.board.sum_state import SumState
 from vitscope.evaluation.metric_state import Metric
+from vitscope.sums.poisson_bootstrap import poisson_sums
 
 
 class Intervals:
@@ -20,7 +21,7 @@ class Intervals:
         seed: Of the bootstrap.
     """
 
-    def __init__(self, states: Mapping[Place, Metric], seed: int) -> None:
+    def __init__(self, states: Mapping[Place, State], seed: int) -> None:
         self._states, self._seed = states, seed
         self._known: dict[Place, tuple[int, Interval]] = {}
 
@@ -31,8 +32,11 @@ class Intervals:
         if state is None:
             return Interval(float("nan"), float("nan"), float("nan"), 0)
         count, known = self._known.get(place, (-1, None))
-        if known is None or count != len(state.keys):
-            self._find(place, state)
+        if known is None or count != state.count:
+            if isinstance(state, SumState):
+                self._known[place] = (state.count, state.interval())
+            else:
+                self._find(place, state)
             known = self._known[place][1]
         return known
 
@@ -44,8 +48,12 @@ class Intervals:
             found = bootstrap(state.rows[order], state.info.finalise, self._seed)
             self._known[place] = (known, found)
             return
-        alike = {place: other for place, other in self._states.items() if other.keys == state.keys}
-        sums = poisson_sums([other.rows for other in alike.values()], self._seed, order=order)
+        alike = {
+            place: other
+            for place, other in self._states.items()
+            if isinstance(other, Metric) and other.keys == state.keys
+        }
+        sums = poisson_sums([other.rows[order] for other in alike.values()], self._seed)
         for (other_place, other), own in zip(alike.items(), sums, strict=True):
             self._known[other_place] = (
                 known,

@@ -16,7 +16,7 @@ from vitscope.evaluation.board.intervals import Intervals
 from vitscope.evaluation.board.records import Board, unknown
 from vitscope.evaluation.board.statistics import Difference, Interval, rank_correlation
 from vitscope.evaluation.metric import get_metric
-from vitscope.options.bounds import Folder
+from vitscope.options.bounds import Folder, Seed
 from vitscope.options.door import checked
 from vitscope.shown import drawn_by
 from vitscope.storage import files, folders, tables
@@ -26,8 +26,7 @@ from vitscope.storage import files, folders, tables
 class Leaderboard(Board):
     """Scores of methods under one protocol, with intervals, paired tests and all values per picture.
 
-    Made by :func:`vitscope.evaluate`, or loaded from a folder. Its data are those of
-    :class:`~vitscope.evaluation.board.records.Board`.
+    Made by :func:`vitscope.evaluate`, or loaded from a folder; see :class:`~vitscope.evaluation.board.records.Board`.
 
     Example:
         >>> import vitscope as vs
@@ -80,7 +79,7 @@ class Leaderboard(Board):
         """
         if metric not in self.metrics:
             raise unknown("metric", metric, self.metrics)
-        return Comparison(get_metric(metric), self.names, self.states, self._intervals, self.protocol.seed)
+        return Comparison(self, metric, self._intervals)
 
     def to_pandas(self) -> pd.DataFrame:
         """The board as a table, one row per method and metric.
@@ -106,8 +105,8 @@ class Leaderboard(Board):
                         "low": interval.low,
                         "high": interval.high,
                         "n": interval.n,
-                        "undefined": (len(state.keys) if state else self.protocol.pictures) - interval.n,
-                        "start": float(curve.values[:, 0].nanmean()) if curve is not None else float("nan"),
+                        "undefined": (state.count if state else self.protocol.pictures) - interval.n,
+                        "start": curve.start if curve is not None else float("nan"),
                         "higher_is_better": info.higher_is_better,
                         "best": record.name in best,
                         "family": record.family,
@@ -155,7 +154,8 @@ class Leaderboard(Board):
         """Paired differences of all pairs of methods, with p values corrected by Holm's method over the pairs.
 
         The two-sided p comes from flipping the signs of the pictures' differences; it is NaN with fewer than 6
-        pictures, which cannot reach 5 %.
+        pictures, which cannot reach 5 %. On sums (above 100,000 pictures, see :meth:`summed`) it is that of a normal
+        distribution with the spread of the difference over 1,000 bootstrap samples.
 
         Args:
             metric: Name of a metric.
@@ -190,10 +190,10 @@ class Leaderboard(Board):
 
         Args:
             metric: Name of a metric.
-            resamples: How many bootstrap samples.
+            resamples: How many bootstrap samples; on sums at most 1,000.
 
         Returns:
-            Columns: method, rank (from 1), low, high.
+            Columns: method, rank (from 1), low, high; on the pictures that all methods have, on sums that each has.
 
         Raises:
             EvaluationError: The board has no such metric.
@@ -231,6 +231,8 @@ class Leaderboard(Board):
     def merge(self, *others: Leaderboard) -> Leaderboard:
         """The leaderboard of several shards of one data set: equal to that of the whole. Merge many at once.
 
+        Above 100,000 pictures the board is on sums, see :meth:`summed`, and the shards follow in the order given.
+
         Args:
             others: Boards of other pictures.
 
@@ -238,16 +240,28 @@ class Leaderboard(Board):
             The board of all pictures.
 
         Raises:
-            EvaluationError: Protocols differ in more than the pictures, methods or metrics differ, or a picture is
-                in two shards.
+            EvaluationError: Protocols differ in more than the pictures, methods or metrics differ, or a picture or a
+                position is in two shards.
         """
         return merging.merge((self, *others))
+
+    @checked(EvaluationError)
+    def summed(self, start: Seed = 0) -> Leaderboard:
+        """The board on sums: of each score and curve the sum and 1,000 bootstrap sums, no values of pictures.
+
+        Args:
+            start: The position of the first picture in the whole that the board will be merged into.
+
+        Returns:
+            The board on sums; this one, where it is on sums already.
+        """
+        return self if self.ranges else merging.merge([self], [start], rows=0)
 
     @checked(OutputError)
     def save(self, folder: Folder) -> Path:
         """Write the board into a folder, with leaderboard.parquet and per_image.parquet for other programs.
 
-        A board that is there is replaced.
+        A board that is there is replaced. On sums, there is no per_image.parquet.
 
         Args:
             folder: Where to write.
@@ -261,7 +275,10 @@ class Leaderboard(Board):
         place = Path(folder)
         files.make_folder(place)
         tables.export(place / "leaderboard.parquet", self.to_pandas())
-        tables.export(place / "per_image.parquet", self.per_image())
+        if self.ranges:
+            files.remove(place / "per_image.parquet")
+        else:
+            tables.export(place / "per_image.parquet", self.per_image())
         parts, note = encoding.encode(self)
         return folders.save(place, encoding.KIND, parts, note)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vitscope.errors import EvaluationError
-from vitscope.evaluation.board import gallery
-from vitscope.evaluation.board.records import Board, CurveRecord, MethodRecord, Place
+from vitscope.evaluation.board import gallery, statistics
+from vitscope.evaluation.board.records import Board, CurveRecord, Place, State
+from vitscope.evaluation.board.spent import Spent
+from vitscope.evaluation.board.sum_state import CurveSums, SumState
+from vitscope.evaluation.board.summing import Summed
 from vitscope.evaluation.metric_state import Metric
 from vitscope.evaluation.protocol import Protocol
 
@@ -34,6 +37,8 @@ def join(first: B, second: B) -> B:
     twice = set(first.states) & set(second.states)
     if twice:
         raise EvaluationError(f"both tables hold {' / '.join(min(twice))}; join tables without common scores")
+    for metric in set(first.metrics) & set(second.metrics):
+        _check_sums(metric, first, second)
     return side_by_side(first, second)
 
 
@@ -51,56 +56,74 @@ def side_by_side(first: B, second: B) -> B:
         curves={**first.curves, **second.curves},
         pictures={**first.pictures, **second.pictures},
         maps={**first.maps, **second.maps},
+        shared={**first.shared, **second.shared},
+        ranges=first.ranges or second.ranges,
     )
 
 
-def merge(boards: Iterable[B]) -> B:
-    """The leaderboard of shards of one data set: equal to that of the whole, in time that grows with the rows.
+def _check_sums(metric: str, first: Board, second: Board) -> None:
+    """Sums know which pictures two methods share only where they were added up together, or where they are the same.
+    Raises EvaluationError for others."""
+    one, other = ([s for (_, name), s in board.states.items() if name == metric] for board in (first, second))
+    if one and other:
+        sums = [state for state in (*one, *other) if isinstance(state, SumState)]
+        if sums and (len(sums) < len(one) + len(other) or len({state.where for state in sums}) > 1):
+            raise EvaluationError(
+                f"methods by {metric!r} with values on other pictures cannot be joined on sums; evaluate them together"
+            )
 
-    The boards are read one after the other and may be made meanwhile. Raises EvaluationError when protocols differ
-    beyond the pictures, methods or metrics do, or a picture is in two of them.
+
+def merge(boards: Iterable[B], starts: Iterable[int] | None = None, *, rows: int | None = None) -> B:
+    """The leaderboard of shards of one data set: equal to that of the whole.
+
+    The boards are read one after the other and may be made meanwhile. Once they are of more pictures than ``rows``, or
+    one is on sums, sums alone are kept: time then grows with the pictures, memory does not.
+
+    Args:
+        boards: Of other pictures each, in the order of the pictures.
+        starts: The position of the first picture of each board; one after the other by default. A board on sums knows
+            its own.
+        rows: The most pictures of which rows are kept; by default 100,000.
+
+    Raises:
+        EvaluationError: Protocols differ beyond the pictures, methods or metrics do, or a picture (of rows) or a
+            position (of sums) is in two of them.
     """
-    sums: _Sums[B] | None = None
-    for board in boards:
-        if sums is None:
-            sums = _Sums(board)
-        sums.add(board)
-    if sums is None:
+    merged: _Merged[B] | None = None
+    positions = itertools.repeat(None) if starts is None else iter(starts)
+    for board, start in zip(boards, positions, strict=False):
+        if merged is None:
+            merged = _Merged(board, statistics.EXACT if rows is None else rows)
+        merged.add(board, start)
+    if merged is None:
         raise EvaluationError("expected at least one leaderboard to merge, got none")
-    return sums.board()
+    return merged.board()
 
 
 @dataclass
-class _Sums(Generic[B]):
-    """What has been added up so far."""
+class _Merged(Generic[B]):
+    """What has been put together so far: the rows of every board, or the sums of all."""
 
     first: B
-    protocols: list[Protocol] = field(default_factory=list)
-    states: dict[Place, Metric] = field(default_factory=dict)
-    evaluations: dict[Place, int] = field(default_factory=dict)
-    shared: int = 0
-    curves: dict[Place, list[CurveRecord]] = field(default_factory=dict)
-    methods: list[list[MethodRecord]] = field(default_factory=list)
+    most: int
+    protocol: Protocol | None = None
+    spent: Spent = field(default_factory=Spent)
+    waiting: list[tuple[int, B]] = field(default_factory=list)
+    summed: Summed | None = None
+    count: int = 0
+    ranges: list[tuple[int, int]] = field(default_factory=list)
     pictures: dict[str, Any] = field(default_factory=dict)
     maps: dict[Place, Any] = field(default_factory=dict)
     values: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, board: B) -> None:
+    def add(self, board: B, start: int | None) -> None:
         if self.first.names != board.names or self.first.metrics != board.metrics:
             raise EvaluationError(
                 "shards must hold the same methods and metrics; evaluate both with the same lists"
             )
-        if self.protocols:
-            self.protocols[0].merged(board.protocol)
-        self.protocols.append(board.protocol)
-        self.methods.append(board.methods)
-        self.shared += board.shared_evaluations
-        for place, state in board.states.items():
-            self.states.setdefault(place, Metric(state.info)).merge(state)
-        for place, count in board.evaluations.items():
-            self.evaluations[place] = self.evaluations.get(place, 0) + count
-        for place, curve in board.curves.items():
-            self.curves.setdefault(place, []).append(curve)
+        self.protocol = board.protocol if self.protocol is None else self.protocol.merged(board.protocol)
+        self.spent.add(board)
+        self._add_scores(board, start)
         self.pictures.update(board.pictures)
         self.maps.update(board.maps)
         # Only what is shown is looked at again, so the cost does not grow with what was added before.
@@ -108,20 +131,83 @@ class _Sums(Generic[B]):
             self.values.setdefault(method, {}).update(known)
         gallery.prune(self.values, self.pictures, self.maps)
 
+    def _add_scores(self, board: B, start: int | None) -> None:
+        size = max((board.protocol.pictures, *(state.count for state in board.states.values())))
+        if start is None:
+            start = self.ranges[-1][1] if self.ranges else 0
+        own = board.ranges or ((start, start + size),)
+        for each in own:
+            self.ranges = with_range(self.ranges, *each)
+        self.count += size
+        # The gallery is kept apart.
+        self.waiting.append((own[0][0], replace(board, pictures={}, maps={})))
+        if self.summed is None and (board.ranges or self.count > self.most):
+            _rows_of([board for _, board in self.waiting])  # which refuses a picture that is in two of them
+            self.summed = Summed()
+        if self.summed is not None:
+            for place, part in self.waiting:
+                self.summed.merge(Summed.of(part, place))
+            self.waiting = []
+
     def board(self) -> B:
-        counts = [protocol.pictures for protocol in self.protocols]
-        records = [_pooled(same, counts) for same in zip(*self.methods, strict=True)]
+        assert self.protocol is not None
+        states: dict[Place, State]
+        curves: dict[Place, CurveRecord | CurveSums]
+        if self.summed is None:
+            states, curves = _rows_of([board for _, board in self.waiting])
+            ranges: tuple[tuple[int, int], ...] = ()
+        else:
+            states, curves = {**self.summed.states}, {**self.summed.curves}
+            ranges = tuple(self.ranges)
+            metric = gallery.ordering_metric(self.first.metrics)
+            for (method, name), state in self.summed.states.items():
+                if name == metric:
+                    state.shown = gallery.oriented(state, self.values.get(method, {}))
         return replace(
             self.first,
-            protocol=self.protocols[0].merged(*self.protocols[1:]),
-            methods=records,
-            states=self.states,
-            evaluations=self.evaluations,
-            shared_evaluations=self.shared,
-            curves={place: _longer(found) for place, found in self.curves.items()},
+            protocol=self.protocol,
+            methods=self.spent.records(),
+            states=states,
+            evaluations=self.spent.evaluations,
+            shared_evaluations=self.spent.shared,
+            curves=curves,
             pictures=self.pictures,
             maps=self.maps,
+            shared={} if self.summed is None else self.summed.shared,
+            ranges=ranges,
         )
+
+
+def with_range(ranges: Sequence[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
+    """Ranges of positions with one more, those that touch made one. Raises EvaluationError where it overlaps one."""
+    if start == stop:
+        return list(ranges)
+    for begin, end in ranges:
+        if start < end and begin < stop:
+            raise EvaluationError(
+                f"two shards hold the pictures from position {max(start, begin)} to {min(stop, end) - 1}; give each "
+                "shard its own pictures and the position where it starts"
+            )
+    found: list[tuple[int, int]] = []
+    for begin, end in sorted([*ranges, (start, stop)]):
+        if found and found[-1][1] == begin:
+            begin, _ = found.pop()
+        found.append((begin, end))
+    return found
+
+
+def _rows_of(boards: Sequence[Board]) -> tuple[dict[Place, State], dict[Place, CurveRecord | CurveSums]]:
+    """The rows and curves of all boards, those on sums left out. Raises EvaluationError for a picture in two."""
+    states: dict[Place, Metric] = {}
+    found: dict[Place, list[CurveRecord]] = {}
+    for board in boards:
+        for place, state in board.states.items():
+            if isinstance(state, Metric):
+                states.setdefault(place, Metric(state.info)).merge(state)
+        for place, curve in board.curves.items():
+            if isinstance(curve, CurveRecord):
+                found.setdefault(place, []).append(curve)
+    return {**states}, {place: _longer(curves) for place, curves in found.items()}
 
 
 def _methods(protocol: Protocol) -> dict[str, Any]:
@@ -154,10 +240,3 @@ def _longer(found: list[CurveRecord]) -> CurveRecord:
     keys = [key for curve in found for key in curve.keys]
     values: Tensor = torch.cat([curve.values for curve in found])
     return replace(found[0], keys=keys, values=values)
-
-
-def _pooled(records: tuple[MethodRecord, ...], counts: list[int]) -> MethodRecord:
-    total = max(1, sum(counts))
-    seconds = sum(record.seconds * count for record, count in zip(records, counts, strict=True)) / total
-    memory: Any = np.fmax.reduce([record.memory for record in records])
-    return replace(records[0], seconds=seconds, memory=float(memory))

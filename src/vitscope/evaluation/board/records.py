@@ -8,15 +8,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vitscope.errors import EvaluationError, nearest
+from vitscope.evaluation.board.statistics import resampled_sums
+from vitscope.evaluation.board.sum_state import CurveSums, SumState, band_of, curve_rows, needs_rows
 from vitscope.evaluation.metric_state import Metric
 from vitscope.evaluation.protocol import Protocol
 from vitscope.storage.recipe import Recipe
 
 Place = tuple[str, str]
 """Where a score stands in the table: (method, metric)."""
+Both = tuple[str, str, str]
+"""A method on the pictures that another one has too, by a metric: (method, other, metric)."""
+State = Metric | SumState
+"""What a score is computed from: rows up to 100,000 pictures, sums beyond."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,23 @@ class CurveRecord:
     keys: list[str]
     values: Tensor
 
+    def mean(self) -> NDArray[np.float64]:
+        """Mean over pictures, (K,)."""
+        mean: NDArray[np.float64] = self.values.nanmean(0).numpy()
+        return mean
+
+    @property
+    def start(self) -> float:
+        """The mean at the first fraction."""
+        return float(self.values[:, 0].nanmean())
+
+    def band(self, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Both ends of the 95 % bootstrap interval of the mean, (K,) each. seed: of the bootstrap."""
+        if len(self.keys) < 2:
+            return self.mean(), self.mean()
+        sums, counts = resampled_sums(curve_rows(self.values), seed, 500).chunk(2, dim=1)
+        return band_of(sums / counts)
+
 
 @dataclass(repr=False)
 class Board:
@@ -69,17 +93,22 @@ class Board:
         curves: By (method, name of the curve).
         pictures: What a page shows, by key, (H, W, 3) uint8.
         maps: What a page shows, by (method, key), (h, w) float32.
+        shared: On sums, by (method, other, metric) the state of a method on the pictures that the other has too, where
+            these are not all of its own.
+        ranges: On sums, from where to where the positions of its pictures go; empty where rows are kept.
     """
 
     protocol: Protocol
     methods: list[MethodRecord]
     metrics: list[str]
-    states: dict[Place, Metric]
+    states: dict[Place, State]
     evaluations: dict[Place, int] = field(default_factory=dict)
     shared_evaluations: int = 0
-    curves: dict[tuple[str, str], CurveRecord] = field(default_factory=dict)
+    curves: dict[Place, CurveRecord | CurveSums] = field(default_factory=dict)
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
     maps: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    shared: dict[Both, SumState] = field(default_factory=dict)
+    ranges: tuple[tuple[int, int], ...] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -96,7 +125,7 @@ class Board:
         """The number of model evaluations of the whole run, explanations not counted."""
         return self.shared_evaluations + sum(self.evaluations.values())
 
-    def state(self, method: str, metric: str) -> Metric | None:
+    def state(self, method: str, metric: str) -> State | None:
         """What a score is computed from; None where the metric does not apply.
 
         Args:
@@ -104,7 +133,7 @@ class Board:
             metric: Name of a metric of this board.
 
         Returns:
-            The metric's state, one row per picture.
+            The metric's state: one row per picture, or sums where there are more than 100,000 pictures.
 
         Raises:
             EvaluationError: The board has no such method or metric; the message gives the nearest names.
@@ -119,10 +148,15 @@ class Board:
 
         Returns:
             Columns: key, method, metric, value (NaN where undefined).
+
+        Raises:
+            EvaluationError: There are more than 100,000 pictures, so sums were kept.
         """
         frames = []
         for metric, method in itertools.product(self.metrics, self.names):
             state = self.state(method, metric)
+            if isinstance(state, SumState):
+                raise needs_rows("the value of each picture", state.count)
             if state is not None and state.keys:
                 values = state.per_image().numpy()
                 frames.append(

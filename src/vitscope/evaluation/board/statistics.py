@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import EvaluationError
-from vitscope.evaluation.board.poisson_bootstrap import RESAMPLES as POISSON_RESAMPLES
-from vitscope.evaluation.board.poisson_bootstrap import poisson_sums
 from vitscope.evaluation.metric import Finalise
 from vitscope.options.bounds import ReadLater
 from vitscope.options.door import checked
+from vitscope.sums.poisson_bootstrap import RESAMPLES as POISSON_RESAMPLES
+from vitscope.sums.poisson_bootstrap import poisson_sums
 
 RESAMPLES = 2000
 EXACT = 100_000

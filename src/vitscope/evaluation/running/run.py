@@ -147,10 +147,10 @@ class Run:
             self.plan.protocol,
             records,
             [info.name for info in self.plan.metrics],
-            self.states,
+            {**self.states},
             self.evaluations,
             self.shared,
-            self.curves,
+            {**self.curves},
             self.pictures,
             self.maps,
         )

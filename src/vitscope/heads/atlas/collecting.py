@@ -17,7 +17,6 @@ from vitscope.heads.atlas.records import HeadMeans, ModelRecord
 from vitscope.heads.atlas.sampling import MapSample, arrays_of, merge_samples, note_of, sample_from
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.measuring import measured
-from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import Origin, heads_recipe
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.spatial_sites import prefix_of, spatial_sites
@@ -28,6 +27,7 @@ from vitscope.pictures import Batch, Images, PictureSource, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
+from vitscope.sums.moments import ExactSum
 from vitscope.tracing import AttentionSite, Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitscope.heads.errors import HeadsError
-from vitscope.heads.moments import ExactSum
 from vitscope.options.door import checked
+from vitscope.sums.moments import ExactSum
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from vitscope.heads.distance.hops import grid_geometry
 from vitscope.heads.distance.profiles import PictureProfiles, add_rows, finish, start_sums
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.measuring import measured
-from vitscope.heads.moments import Moments
 from vitscope.heads.per_picture import FILE, Rows
 from vitscope.heads.spatial_sites import prefix_of, spatial_sites
 from vitscope.models.token_layout import TokenLayout
@@ -20,6 +19,7 @@ from vitscope.pictures import Batch, PictureSource
 from vitscope.progress import CountedStage
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
+from vitscope.sums.moments import Moments
 from vitscope.tracing import AttentionSite, Trace, Vit
 
 SCALARS = ("expected_distance", "patch_distance", "entropy")

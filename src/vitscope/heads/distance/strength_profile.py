@@ -16,7 +16,6 @@ from vitscope.errors import OutputError, StorageError
 from vitscope.heads.distance.strength_parts import SCALARS
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.frames import merged_metadata
-from vitscope.heads.moments import Moments
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.heads.rankings.correlation import spearman
 from vitscope.options.bounds import FilePath
@@ -24,6 +23,7 @@ from vitscope.options.door import checked
 from vitscope.shown import drawn_by
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
+from vitscope.sums.moments import Moments
 
 KIND = "strength profile"
 

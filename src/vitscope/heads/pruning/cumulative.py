@@ -14,7 +14,6 @@ import torch
 from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.frames import merged_metadata, write_frame
-from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint, check_labels_of, heads_recipe
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.pruning.change_metrics import class_count
@@ -29,6 +28,7 @@ from vitscope.progress import CountedStage, Progress
 from vitscope.shown import drawn_by
 from vitscope.storage import tables
 from vitscope.storage.notes import decoding
+from vitscope.sums.moments import ExactSum
 from vitscope.tracing import Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from vitscope.heads.measuring import measured
-from vitscope.heads.moments import ExactSum
 from vitscope.heads.pruning.change_metrics import js_bits
 from vitscope.heads.pruning.sweep import clean_run
 from vitscope.pictures import Batch, PictureSource
 from vitscope.progress import CountedStage
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
+from vitscope.sums.moments import ExactSum
 from vitscope.tracing import HeadAblation, Vit
 from vitscope.tracing.copies.resumer import Resumer
 

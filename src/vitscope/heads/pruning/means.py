@@ -11,7 +11,6 @@ from torch import Tensor
 
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.measuring import measured
-from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import Origin, heads_recipe
 from vitscope.heads.per_picture import go_through
 from vitscope.heads.pruning.output_means import KIND as NAME
@@ -23,6 +22,7 @@ from vitscope.pictures import Batch, Images, PictureSource, picture_source
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
+from vitscope.sums.moments import ExactSum
 from vitscope.tracing import AttentionSite, Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 

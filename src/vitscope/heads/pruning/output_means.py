@@ -14,12 +14,12 @@ from torch import Tensor
 from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.frames import write_frame
-from vitscope.heads.moments import ExactSum
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
 from vitscope.storage import tables, tensors
 from vitscope.storage.notes import decoding
+from vitscope.sums.moments import ExactSum
 
 KIND = "mean head outputs"
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
 from vitscope.errors import RenderingError
 from vitscope.evaluation.board import gallery
 from vitscope.evaluation.board.paired_test import p_in_words
-from vitscope.evaluation.board.statistics import quantiles, resampled_sums
+from vitscope.evaluation.board.sum_state import SumState
 from vitscope.evaluation.metric import get_metric
 from vitscope.options.door import checked
 from vitscope.rendering.maps.overlay import overlay
@@ -24,7 +22,6 @@ from vitscope.reports.leaderboard.cells import best_end, ends, measured
 
 if TYPE_CHECKING:
     from vitscope.evaluation.board.leaderboard import Leaderboard
-    from vitscope.evaluation.board.records import CurveRecord
 
 CURVE_METHODS = 8
 
@@ -174,9 +171,14 @@ def _metric(made: Page, board: Leaderboard, metric: str) -> None:
         made.table(
             ["against", Column(f"{leader} minus it", True), "p (Holm)", Column("n", True), "verdict"],
             rows,
-            caption=f"Paired differences of {metric} from {leader}; p of sign flips, corrected over all "
+            caption=f"Paired differences of {metric} from {leader}; p of {_test(board, metric)}, corrected over all "
             f"{len(pairs)} pairs",
         )
+
+
+def _test(board: Leaderboard, metric: str) -> str:
+    sums = any(isinstance(board.states.get((name, metric)), SumState) for name in board.names)
+    return "the normal distribution with the spread of 1,000 bootstrap samples" if sums else "sign flips"
 
 
 def _curves(made: Page, board: Leaderboard) -> None:
@@ -185,10 +187,9 @@ def _curves(made: Page, board: Leaderboard) -> None:
         strong = owners[:CURVE_METHODS]
         first = board.curves[(owners[0], curve)]
         same = [n for n in owners if len(board.curves[(n, curve)].fractions) == len(first.fractions)]
-        series = {name: _mean(board.curves[(name, curve)]) for name in same}
-        bands = {
-            name: _band(board.curves[(name, curve)], board.protocol.seed) for name in same if name in strong
-        }
+        series = {name: board.curves[(name, curve)].mean() for name in same}
+        seed = board.protocol.seed
+        bands = {name: board.curves[(name, curve)].band(seed) for name in same if name in strong}
 
         def draw(
             theme: str,
@@ -226,7 +227,7 @@ def _pictures(made: Page, board: Leaderboard) -> None:
     if name is None:
         return
     state = board.states[(name, metric)]
-    values = dict(zip(state.keys, state.per_image().tolist(), strict=True))
+    values = state.values_of(board.pictures)
     worst, best = gallery.extremes(state, {key: 0 for key in board.pictures if (name, key) in board.maps})
     if not worst:
         return
@@ -240,19 +241,3 @@ def _pictures(made: Page, board: Leaderboard) -> None:
             caption = f"{title}: {key}, {metric} {values[key]:.3g}"
             entries.append((drawn, f"map of {name} on {key}", caption))
         made.figures(entries)
-
-
-def _mean(curve: CurveRecord) -> np.ndarray:
-    mean: np.ndarray = curve.values.nanmean(0).numpy()
-    return mean
-
-
-def _band(curve: CurveRecord, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    if len(curve.keys) < 2:
-        return _mean(curve), _mean(curve)
-    known = torch.isfinite(curve.values)
-    rows = torch.cat([torch.where(known, curve.values, 0.0), known.double()], dim=1)
-    sums, counts = resampled_sums(rows, seed, 500).chunk(2, dim=1)
-    samples = sums / counts
-    ends = [quantiles(samples[:, place]) for place in range(samples.shape[1])]
-    return np.array([low for low, _ in ends]), np.array([high for _, high in ends])

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from vitscope.heads.moments import Moments
+from vitscope.sums.moments import Moments
 
 VALUES = torch.tensor([[1.0, 0.0], [3.0, 0.0], [10.0, 6.0], [2.0, 2.0]])
 """Means 4 and 2; squared deviations 9 + 1 + 36 + 4 = 50 and 4 + 4 + 16 + 0 = 24."""

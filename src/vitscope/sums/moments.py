@@ -29,18 +29,20 @@ class ExactSum:
 
     def add(self, batch: Tensor) -> None:
         """Take in a batch (n, ...), one item per picture."""
-        for value in batch.detach().to("cpu", torch.float64):
-            self._take(value, torch.zeros_like(value))
+        values = batch.detach().to("cpu", torch.float64)
+        if len(values):
+            self.take(*_together(values, torch.zeros_like(values)))
 
     def merge(self, other: ExactSum) -> None:
         """Take in another stream's sum."""
-        self._take(other.high, other.low)
+        self.take(other.high, other.low)
 
     def value(self) -> Tensor:
         """The sum as float64."""
         return self.high + self.low
 
-    def _take(self, high: Tensor, low: Tensor) -> None:
+    def take(self, high: Tensor, low: Tensor) -> None:
+        """Take in one item, ``high`` + ``low``."""
         total, lost = _two_sum(self.high, high)
         self.high, self.low = total, self.low + lost + low
 
@@ -58,8 +60,8 @@ class Moments:
         values = batch.detach().to("cpu", torch.float64)
         self.count += len(values)
         self.total.add(values)
-        for value in values:
-            self.squared._take(*_square(value))
+        if len(values):
+            self.squared.take(*_together(*_square(values)))
 
     def merge(self, other: Moments) -> None:
         """Take in another stream's moments: the result is that of the joined stream, in any order."""
@@ -111,6 +113,16 @@ class Moments:
             ExactSum(kept[f"{name}.sum.high"], kept[f"{name}.sum.low"]),
             ExactSum(kept[f"{name}.squares.high"], kept[f"{name}.squares.low"]),
         )
+
+
+def _together(high: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum over the first axis of ``high`` + ``low``, neighbour by neighbour, and what rounding lost."""
+    while len(high) > 1:
+        even = len(high) - len(high) % 2
+        total, lost = _two_sum(high[:even:2], high[1:even:2])
+        below = low[:even:2] + low[1:even:2] + lost
+        high, low = torch.cat([total, high[even:]]), torch.cat([below, low[even:]])
+    return high[0], low[0]
 
 
 def _two_sum(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
