@@ -18,13 +18,14 @@ from torch import Tensor
 import vitscope as vs
 from vitscope.errors import EvaluationError
 from vitscope.evaluation import Leaderboard, MethodRecord, Metric, claim
-from vitscope.evaluation.board import merging, statistics
+from vitscope.evaluation.board import merging
 from vitscope.evaluation.board.records import CurveRecord
 from vitscope.evaluation.board.statistics import bootstrap
 from vitscope.evaluation.board.sum_state import CurveSums, SumState, where_of
 from vitscope.evaluation.board.summing import on_both
 from vitscope.evaluation.metric_state import statistics_of
 from vitscope.storage.recipe import Recipe
+from vitscope.sums import poisson_bootstrap
 from vitscope.sums.poisson_bootstrap import poisson_sums, poisson_weights
 
 METHODS, METRICS = ("a", "b", "c"), ("srg", "mass")
@@ -208,7 +209,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_rows_are_kept_up_to_the_limit_and_sums_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "EXACT", 1000)
+    monkeypatch.setattr(poisson_bootstrap, "EXACT", 1000)
     edges = list(itertools.pairwise(range(0, 1200, 100)))
     few = merging.merge(part(VALUES, *edge) for edge in edges[:10])
     assert few.ranges == () and few.per_image().equals(part(VALUES, 0, 1000).per_image())

@@ -32,6 +32,7 @@ from vitscope.heads.pruning.prune_model import attention_modules, heads_to_remov
 from vitscope.heads.pruning.pruned_file import load_pruned, save_pruned
 from vitscope.heads.rankings.agreement import Agreement, agree
 from vitscope.heads.rankings.scores import SCORES, agreement, head_scores
+from vitscope.heads.summed_table import SummedHeadTable
 from vitscope.heads.table import HeadTable
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "PatternAtlas",
     "PatternMapping",
     "StrengthProfile",
+    "SummedHeadTable",
     "agree",
     "agreement",
     "attention_modules",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.frames import check_once, merged_metadata, picture_rows, write_frame
 from vitscope.heads.origin import HasOrigin, Origin, check_disjoint
-from vitscope.heads.pruning.change_metrics import METRICS
 from vitscope.heads.values import HeadValues, Values
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
@@ -64,25 +63,6 @@ class HeadTable(HeadValues, HasOrigin):
     def _repr_html_(self) -> str:
         return str(drawn_by("heads.notebook", "table_html")(self))
 
-    def to_pandas(self) -> pd.DataFrame:
-        """The aggregated table, one row per head.
-
-        Returns:
-            Columns: block, head, n (pictures), and for each metric its mean, NAME_std, NAME_low and NAME_high.
-        """
-        blocks, heads = self.shape
-        columns: dict[str, Any] = {
-            "block": np.repeat(np.arange(blocks), heads),
-            "head": np.tile(np.arange(heads), blocks),
-            "n": np.max([self.counted(metric) for metric in self.values], axis=0).ravel(),
-        }
-        for metric in self.values:
-            low, high = self.interval(metric)
-            columns[metric] = self.mean(metric).ravel()
-            columns[f"{metric}_std"] = self.spread(metric).ravel()
-            columns[f"{metric}_low"], columns[f"{metric}_high"] = low.ravel(), high.ravel()
-        return pd.DataFrame(columns)
-
     def per_picture(self) -> pd.DataFrame:
         """All values as a table, one row per picture and head.
 
@@ -104,11 +84,6 @@ class HeadTable(HeadValues, HasOrigin):
         for metric, array in self.values.items():
             columns[metric] = array.reshape(-1)
         return pd.DataFrame(columns)
-
-    def describe(self) -> pd.DataFrame:
-        """What each metric means, one row per metric: name, title, family, signed."""
-        rows = [METRICS[name] for name in self.values if name in METRICS]
-        return pd.DataFrame([vars(row) for row in rows])
 
     @checked(HeadsError)
     def with_columns(
@@ -157,6 +132,23 @@ class HeadTable(HeadValues, HasOrigin):
         ids = tuple(self.ids[index] for index in chosen) if len(self.ids) == len(self.pictures) else ()
         values = {name: array[chosen] for name, array in self.values.items()}
         return HeadTable(values, tuple(wanted), self.metadata, replace(self.origin, ids=ids))
+
+    @checked(HeadsError)
+    def select(self, metrics: Sequence[str]) -> HeadTable:
+        """Some metrics, the pictures sorted by their keys: what is drawn from it does not depend on their order.
+
+        Args:
+            metrics: Their names.
+
+        Returns:
+            The smaller table.
+
+        Raises:
+            HeadsError: There is no such metric.
+        """
+        values = {name: self[name] for name in metrics}
+        chosen = replace(self, values=values)
+        return chosen.only(sorted(self.pictures)) if len(set(self.pictures)) == len(self.pictures) else chosen
 
     @checked(HeadsError)
     def join(self, *others: HeadTable) -> HeadTable:

@@ -1,4 +1,4 @@
-"""Numbers for every head and picture, and what they say: means, spreads, intervals, an order of the heads."""
+"""Numbers for every head and picture: their means and spreads over pictures."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from vitscope.errors import nearest
 from vitscope.heads.errors import HeadsError
+from vitscope.heads.numbers import HeadNumbers
 from vitscope.options.door import checked
 
 Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True, repr=False)
-class HeadValues:
+class HeadValues(HeadNumbers):
     """Numbers for every (block, head) of n pictures.
 
     Args:
@@ -45,6 +46,11 @@ class HeadValues:
     def metrics(self) -> list[str]:
         """The names of the metrics."""
         return list(self.values)
+
+    @property
+    def count(self) -> int:
+        """The number of pictures."""
+        return len(self.pictures)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -104,44 +110,6 @@ class HeadValues:
         """
         measured: NDArray[np.int64] = np.isfinite(self[metric]).sum(0).astype(np.int64)
         return measured
-
-    @checked(HeadsError)
-    def interval(self, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The 95 % normal interval of the mean over pictures.
-
-        Args:
-            metric: A metric of this table.
-
-        Returns:
-            (low, high), each (L, H).
-
-        Raises:
-            HeadsError: There is no such metric.
-        """
-        mean, half = (
-            self.mean(metric),
-            1.96 * self.spread(metric) / np.sqrt(np.maximum(1, self.counted(metric))),
-        )
-        return mean - half, mean + half
-
-    @checked(HeadsError)
-    def order(self, metric: str, *, most_important_first: bool = True) -> list[tuple[int, int]]:
-        """The heads sorted by the mean of a metric; heads that were not measured are left out.
-
-        Args:
-            metric: A metric of this table.
-            most_important_first: True sorts from the largest mean to the smallest.
-
-        Returns:
-            (block, head) pairs, both from 0.
-
-        Raises:
-            HeadsError: There is no such metric.
-        """
-        mean = self.mean(metric)
-        blocks, heads = np.nonzero(np.isfinite(mean))
-        ranked = sorted(zip(blocks.tolist(), heads.tolist(), strict=True), key=lambda head: -mean[head])
-        return ranked if most_important_first else ranked[::-1]
 
 
 def _nan_mean(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -23,6 +23,8 @@ from vitscope.sums.moments import ExactSum
 BLOCK = 512
 """Pictures whose draws come from one key."""
 RESAMPLES = 1000
+EXACT = 100_000
+"""Up to this number of pictures rows are kept, and bootstrap samples draw n of n; beyond, sums of this form."""
 
 
 @dataclass

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 
 from vitscope.evaluation.board.records import Place, State
-from vitscope.evaluation.board.statistics import EXACT, Interval, bootstrap
+from vitscope.evaluation.board.statistics import Interval, bootstrap
 from vitscope.evaluation.board.sum_state import SumState
 from vitscope.evaluation.metric_state import Metric
-from vitscope.sums.poisson_bootstrap import poisson_sums
+from vitscope.sums.poisson_bootstrap import EXACT, poisson_sums
 
 
 class Intervals:

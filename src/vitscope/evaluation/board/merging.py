@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import EvaluationError
-from vitscope.evaluation.board import gallery, statistics
+from vitscope.evaluation.board import gallery
 from vitscope.evaluation.board.records import Board, CurveRecord, Place, State
 from vitscope.evaluation.board.spent import Spent
 from vitscope.evaluation.board.sum_state import CurveSums, SumState
 from vitscope.evaluation.board.summing import Summed
 from vitscope.evaluation.metric_state import Metric
 from vitscope.evaluation.protocol import Protocol
+from vitscope.sums import poisson_bootstrap
+from vitscope.sums.positions import Overlap, with_range
 
 B = TypeVar("B", bound=Board)
 """What is put together, and so what comes out: records alone, or the leaderboard around them."""
@@ -93,7 +95,7 @@ def merge(boards: Iterable[B], starts: Iterable[int] | None = None, *, rows: int
     positions = itertools.repeat(None) if starts is None else iter(starts)
     for board, start in zip(boards, positions, strict=False):
         if merged is None:
-            merged = _Merged(board, statistics.EXACT if rows is None else rows)
+            merged = _Merged(board, poisson_bootstrap.EXACT if rows is None else rows)
         merged.add(board, start)
     if merged is None:
         raise EvaluationError("expected at least one leaderboard to merge, got none")
@@ -136,8 +138,11 @@ class _Merged(Generic[B]):
         if start is None:
             start = self.ranges[-1][1] if self.ranges else 0
         own = board.ranges or ((start, start + size),)
-        for each in own:
-            self.ranges = with_range(self.ranges, *each)
+        try:
+            for each in own:
+                self.ranges = with_range(self.ranges, *each)
+        except Overlap as error:
+            raise EvaluationError(f"two shards hold {error}") from error
         self.count += size
         # The gallery is kept apart.
         self.waiting.append((own[0][0], replace(board, pictures={}, maps={})))
@@ -176,24 +181,6 @@ class _Merged(Generic[B]):
             shared={} if self.summed is None else self.summed.shared,
             ranges=ranges,
         )
-
-
-def with_range(ranges: Sequence[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
-    """Ranges of positions with one more, those that touch made one. Raises EvaluationError where it overlaps one."""
-    if start == stop:
-        return list(ranges)
-    for begin, end in ranges:
-        if start < end and begin < stop:
-            raise EvaluationError(
-                f"two shards hold the pictures from position {max(start, begin)} to {min(stop, end) - 1}; give each "
-                "shard its own pictures and the position where it starts"
-            )
-    found: list[tuple[int, int]] = []
-    for begin, end in sorted([*ranges, (start, stop)]):
-        if found and found[-1][1] == begin:
-            begin, _ = found.pop()
-        found.append((begin, end))
-    return found
 
 
 def _rows_of(boards: Sequence[Board]) -> tuple[dict[Place, State], dict[Place, CurveRecord | CurveSums]]:

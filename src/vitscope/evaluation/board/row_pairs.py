@@ -10,10 +10,10 @@ from torch import Tensor
 
 from vitscope.evaluation.board.paired_test import influences, paired_p, pictures_needed
 from vitscope.evaluation.board.records import unknown
-from vitscope.evaluation.board.statistics import EXACT, RESAMPLES, resampled_sums
+from vitscope.evaluation.board.statistics import RESAMPLES, resampled_sums
 from vitscope.evaluation.metric import MetricInfo
 from vitscope.evaluation.metric_state import Metric
-from vitscope.sums.poisson_bootstrap import poisson_sums
+from vitscope.sums.poisson_bootstrap import EXACT, poisson_sums
 
 
 class RowPairs:

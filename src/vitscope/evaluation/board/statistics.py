@@ -17,12 +17,10 @@ from vitscope.errors import EvaluationError
 from vitscope.evaluation.metric import Finalise
 from vitscope.options.bounds import ReadLater
 from vitscope.options.door import checked
+from vitscope.sums.poisson_bootstrap import EXACT, poisson_sums
 from vitscope.sums.poisson_bootstrap import RESAMPLES as POISSON_RESAMPLES
-from vitscope.sums.poisson_bootstrap import poisson_sums
 
 RESAMPLES = 2000
-EXACT = 100_000
-"""Up to this number of pictures bootstrap samples draw n of n; beyond, see ``poisson_bootstrap``."""
 LEVEL = 0.95
 BLOCK = 1 << 22
 """Weights (bootstrap samples × pictures) that are held at a time: 32 MiB."""

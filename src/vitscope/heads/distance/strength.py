@@ -80,7 +80,7 @@ def strength(
             "analysis": "strength",
             "model": vit.source,
             "fingerprint": made.model["fingerprint"],
-            "pictures": len(found.rows.keys),
+            "pictures": found.count,
             "distance": distance,
         },
         Origin(made, found.rows.ids, dict(source.skipped)),

@@ -19,6 +19,7 @@ from vitscope.pictures import Batch, PictureSource
 from vitscope.progress import CountedStage
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe
+from vitscope.sums import poisson_bootstrap
 from vitscope.sums.moments import Moments
 from vitscope.tracing import AttentionSite, Trace, Vit
 
@@ -40,11 +41,16 @@ class Shape:
 
 @dataclass
 class StrengthPart:
-    """Sums over pictures, and the scalars of each; shape is None when there was no picture."""
+    """Sums over pictures, and the scalars of each up to 100,000; shape is None when there was no picture."""
 
     rows: Rows = field(default_factory=Rows)
     moments: dict[str, Moments] = field(default_factory=dict)
     shape: Shape | None = None
+
+    @property
+    def count(self) -> int:
+        """How many pictures."""
+        return next((moments.count for moments in self.moments.values()), 0)
 
     def merge(self, other: StrengthPart) -> None:
         """Take in the sums of other pictures, not their rows. Raises HeadsError for another size."""
@@ -101,6 +107,8 @@ class StrengthSums:
         for part in parts:
             whole.merge(part)
             rows.append(part.rows)
+            if whole.count > poisson_bootstrap.EXACT:
+                rows.clear()
         whole.rows = Rows.join(rows)
         return whole
 
@@ -110,7 +118,7 @@ class StrengthSums:
         for name, moments in part.moments.items():
             arrays |= moments.tensors(name)
         shape = None if part.shape is None else vars(part.shape)
-        note = {"profiles": list(part.moments), "count": len(part.rows.keys), "shape": shape}
+        note = {"profiles": list(part.moments), "count": part.count, "shape": shape}
         return {FILE: part.rows.encode(), MOMENTS: tensors.encode(KIND, arrays, note)}
 
     def decode(self, files: Mapping[str, bytes]) -> StrengthPart:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from vitscope.options.door import checked
 from vitscope.shown import drawn_by
 from vitscope.storage import tensors
 from vitscope.storage.notes import decoding
+from vitscope.sums import poisson_bootstrap
 from vitscope.sums.moments import Moments
 
 KIND = "strength profile"
@@ -41,12 +42,12 @@ class StrengthProfile(HasOrigin):
     Args:
         moments: By name, count, sum and sum of squares over pictures, from which ``values`` and ``spreads`` come.
         uniform: By name, the same profile for uniform attention, without the first two axes.
-        scalars: By name, (n, L, H) float32 per picture of the three scalars.
+        scalars: By name, (n, L, H) float32 per picture of the three scalars; empty above 100,000 pictures.
         blocks: The block index of each row, from 0.
         prefix: Names of the prefix tokens.
         grid: Height and width of the patch grid.
         distance: How hops are counted.
-        pictures: The key of each picture.
+        pictures: The key of each picture; empty above 100,000 pictures.
         metadata: Model and options, as plain JSON values.
         origin: The recipe, content ids and skipped pictures.
 
@@ -72,6 +73,11 @@ class StrengthProfile(HasOrigin):
     pictures: tuple[str, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
+
+    @property
+    def count(self) -> int:
+        """The number of pictures."""
+        return next(iter(self.moments.values())).count
 
     @cached_property
     def values(self) -> Mapping[str, NDArray[np.float64]]:
@@ -111,15 +117,19 @@ class StrengthProfile(HasOrigin):
         for part in parts:
             for name, together in moments.items():
                 together.merge(part.moments[name])
+        few = sum(part.count for part in parts) <= poisson_bootstrap.EXACT
+        kept = tuple(self.scalars) if few and all(len(part.pictures) == part.count for part in parts) else ()
+        if not kept:
+            origin = replace(origin, ids=())
         return StrengthProfile(
             moments,
             self.uniform,
-            {name: np.concatenate([part.scalars[name] for part in parts]) for name in self.scalars},
+            {name: np.concatenate([part.scalars[name] for part in parts]) for name in kept},
             self.blocks,
             self.prefix,
             self.grid,
             self.distance,
-            tuple(key for part in parts for key in part.pictures),
+            tuple(key for part in parts for key in part.pictures) if kept else (),
             merged_metadata(*(part.metadata for part in parts)),
             origin,
         )
@@ -127,7 +137,7 @@ class StrengthProfile(HasOrigin):
     def __repr__(self) -> str:
         L, H, K = self["mass"].shape
         grid = "x".join(map(str, self.grid))
-        return f"<StrengthProfile: {L} blocks x {H} heads, {K} hops on {grid}, {len(self.pictures)} pictures>"
+        return f"<StrengthProfile: {L} blocks x {H} heads, {K} hops on {grid}, {self.count} pictures>"
 
     def _repr_html_(self) -> str:
         return str(drawn_by("heads.notebook", "strength_html")(self))
@@ -152,7 +162,7 @@ class StrengthProfile(HasOrigin):
             "block": np.repeat(np.asarray(self.blocks), H * K),
             "head": np.tile(np.repeat(np.arange(H), K), L),
             "k": np.tile(np.arange(K), L * H),
-            "n": len(self.pictures),
+            "n": self.count,
         }
         for name in ("mass", "strength"):
             columns[name] = self.values[name].ravel()
@@ -172,7 +182,7 @@ class StrengthProfile(HasOrigin):
         columns: dict[str, Any] = {
             "block": np.repeat(np.asarray(self.blocks), H),
             "head": np.tile(np.arange(H), L),
-            "n": len(self.pictures),
+            "n": self.count,
         }
         for name in SCALARS:
             columns[name] = self.values[name].ravel()
@@ -247,6 +257,7 @@ class StrengthProfile(HasOrigin):
             "grid": self.grid,
             "distance": self.distance,
             "pictures": self.pictures,
+            "count": self.count,
             "metadata": self.metadata,
             **self.origin.note(),
         }
@@ -269,6 +280,7 @@ class StrengthProfile(HasOrigin):
         arrays, note = tensors.load(path, KIND)
         with decoding(path, KIND):
             pictures = tuple(str(key) for key in note["pictures"])
+            count = int(note.get("count", len(pictures)))
             groups: dict[str, dict[str, Any]] = {"uniform": {}, "scalars": {}}
             for name, tensor in arrays.items():
                 group, _, rest = name.partition(".")
@@ -276,7 +288,7 @@ class StrengthProfile(HasOrigin):
                     groups[group][rest] = tensor.numpy()
             found = cls(
                 {
-                    str(name): Moments.from_tensors(f"moments.{name}", len(pictures), arrays)
+                    str(name): Moments.from_tensors(f"moments.{name}", count, arrays)
                     for name in note["profiles"]
                 },
                 groups["uniform"],

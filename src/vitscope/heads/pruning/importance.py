@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from vitscope.heads.pruning.means import Replacement, check_replacement, replace
 from vitscope.heads.pruning.sweep import Representation
 from vitscope.heads.rankings.correlation import spearman
 from vitscope.heads.spatial_sites import head_grid
+from vitscope.heads.summed_table import SummedHeadTable
 from vitscope.heads.table import HeadTable
 from vitscope.options.bounds import BatchSize, Folder, PositiveShare
 from vitscope.options.door import checked
@@ -187,7 +189,10 @@ def _screened(rows: Rows, heads: Sequence[Head], screen: float) -> list[Head]:
     return sorted(ranked[: max(1, round(screen * len(heads)))])
 
 
-def with_first_order_correlation(table: HeadTable) -> HeadTable:
+Table = TypeVar("Table", HeadTable, SummedHeadTable)
+
+
+def with_first_order_correlation(table: Table) -> Table:
     """The table, its metadata telling Spearman's rho over heads between the first-order score and each exact output
     metric's mean, where it has both."""
     found = {}
@@ -197,7 +202,10 @@ def with_first_order_correlation(table: HeadTable) -> HeadTable:
         ("logit_drop_top", "first_order_signed"),
         ("probability_drop_top", "first_order_signed"),
     ):
-        if metric in table.values and column in table.values:
-            first, second = (table[name].mean(0).ravel().astype(np.float64) for name in (column, metric))
-            found[metric] = spearman(first, second)
-    return table if not found else table.with_columns({}, {"first_order_spearman": found})
+        if metric in table.metrics and column in table.metrics:
+            if isinstance(table, HeadTable):
+                first, second = (table[name].mean(0).astype(np.float64) for name in (column, metric))
+            else:
+                first, second = table.mean(column), table.mean(metric)
+            found[metric] = spearman(first.ravel(), second.ravel())
+    return table if not found else replace(table, metadata={**table.metadata, "first_order_spearman": found})

@@ -19,9 +19,12 @@ from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.frames import write_frame
 from vitscope.heads.origin import HasOrigin, Origin
-from vitscope.heads.rankings.bootstrap import Resample, correlations, head_means, resampled_means
+from vitscope.heads.rankings import kept_scores
+from vitscope.heads.rankings.bootstrap import Resample, correlations, means_and_draws
 from vitscope.heads.rankings.correlation import STATISTICS, Correlation, rank_heads, rank_ranges
+from vitscope.heads.summed_table import SummedHeadTable
 from vitscope.heads.table import HeadTable
+from vitscope.heads.table_parts import merge_tables
 from vitscope.options.bounds import Count, FilePath, Names, Seed
 from vitscope.options.door import check, checked
 from vitscope.progress import CountedStage, Progress
@@ -45,7 +48,7 @@ class Agreement(HasOrigin):
         resample: What the 95 % intervals are over: "pictures" or "heads", see :func:`agree`.
         pictures: How many pictures.
         metadata: Model and options, as plain JSON values.
-        table: The scores per picture, which :meth:`merge` needs; None where they were not kept.
+        table: The scores per picture, or sums of them, which :meth:`merge` needs; None where they were not kept.
         rounds: Bootstrap repetitions.
         seed: Seed of the bootstrap.
 
@@ -67,7 +70,7 @@ class Agreement(HasOrigin):
     resample: Resample
     pictures: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    table: HeadTable | None = None
+    table: HeadTable | SummedHeadTable | None = None
     rounds: int = 300
     seed: int = 0
 
@@ -101,7 +104,7 @@ class Agreement(HasOrigin):
                 raise HeadsError(
                     f"expected agreements of the same scores and bootstrap, got {mine} and {other}; make both alike"
                 )
-        table = tables[0].merge(*tables[1:])
+        table = merge_tables(tables, seed=self.seed)
         return agree(table, self.names, resample=self.resample, rounds=self.rounds, seed=self.seed)
 
     def __repr__(self) -> str:
@@ -180,12 +183,8 @@ class Agreement(HasOrigin):
             "seed": self.seed,
         }
         if self.table is not None:
-            arrays |= {f"table.{name}": self.table[name] for name in self.names}
-            note["table"] = {
-                "pictures": self.table.pictures,
-                "metadata": self.table.metadata,
-                **self.table.origin.note(),
-            }
+            kept, about = kept_scores.encode(self.table)
+            arrays, note = arrays | kept, note | about
         return tensors.save(path, KIND, arrays, note)
 
     @classmethod
@@ -213,12 +212,6 @@ class Agreement(HasOrigin):
                 raise ValueError("it has not every pair of scores once")
             if scores.ndim != 3 or scores.shape != ranks.shape or len(scores) != len(names):
                 raise ValueError("it has not one score per head")
-            table = None
-            if "table" in note:
-                about = note["table"]
-                values = {name: arrays[f"table.{name}"] for name in names}
-                keys = tuple(str(key) for key in about["pictures"])
-                table = HeadTable(values, keys, dict(about["metadata"]), Origin.from_note(about))
             return cls(
                 names,
                 matrices,
@@ -227,7 +220,7 @@ class Agreement(HasOrigin):
                 check(note["resample"], Resample, "resample", "an agreement", HeadsError),
                 int(note["pictures"]),
                 dict(note["metadata"]),
-                table,
+                kept_scores.decode(note, kept, names),
                 int(note["rounds"]),
                 int(note["seed"]),
             )
@@ -242,7 +235,7 @@ class Agreement(HasOrigin):
 
 @checked(HeadsError)
 def agree(
-    table: HeadTable,
+    table: HeadTable | SummedHeadTable,
     scores: Names | None = None,
     *,
     resample: Resample = "pictures",
@@ -255,11 +248,11 @@ def agree(
     Signed scores count as they are: a head that hurts ranks lowest.
 
     Args:
-        table: Scores per picture; the order of its pictures does not matter.
+        table: Scores per picture, whose order does not matter; or sums of them, whose bootstrap has its own seed.
         scores: Which columns, two or more; None takes all.
         resample: What the 95 % percentile intervals are over: "pictures" (would the correlation be the same on other
             pictures?) or "heads" (is it carried by a few heads?).
-        rounds: Bootstrap repetitions.
+        rounds: Bootstrap repetitions; on sums at most 1,000 over pictures.
         seed: Seed of the bootstrap.
         progress: Reports progress, and is asked whether to stop; see :mod:`vitscope.progress`.
 
@@ -279,30 +272,25 @@ def agree(
     names = tuple(scores or table.metrics)
     if len(names) < 2:
         raise HeadsError(f"expected at least two scores to compare, got {len(names)}; name two or more")
-    # Bootstrap draws are positions: sorted by key, they are of the same pictures in any order.
-    ordered = table.only(sorted(table.pictures)) if len(set(table.pictures)) == len(table.pictures) else table
     how = {"scores": list(names), "resample": resample, "rounds": rounds, "seed": seed}
-    made = ordered.recipe
+    made = table.recipe
     recipe = replace(made, analysis="agreement", options={**made.options, **how})
-    values_of = {name: ordered[name] for name in names}
-    table = HeadTable(values_of, ordered.pictures, table.metadata, replace(ordered.origin, recipe=recipe))
-    values = np.stack([table[name] for name in names]).astype(np.float64)  # (M, n, L, H)
-    flat = values.reshape(len(names), values.shape[1], -1)
+    chosen = table.select(names)
+    chosen = replace(chosen, origin=replace(chosen.origin, recipe=recipe))
     pairs = len(names) * (len(names) - 1) // 2
     stage = CountedStage(progress, "rank correlations", rounds + pairs * len(STATISTICS), unit="steps")
-    means = head_means(flat)
-    draws = resampled_means(flat, resample, rounds, seed, stage)
+    means, draws = means_and_draws(chosen, resample, rounds, seed, stage)
     matrices = {statistic: correlations(means, draws, statistic, stage) for statistic in STATISTICS}
     ranks = np.stack([rank_heads(row) for row in means])
     return Agreement(
         names,
         matrices,
-        means.reshape(len(names), *table.shape),
-        ranks.reshape(len(names), *table.shape),
+        means.reshape(len(names), *chosen.shape),
+        ranks.reshape(len(names), *chosen.shape),
         resample,
-        len(table.pictures),
-        dict(table.metadata),
-        table,
+        chosen.count,
+        dict(chosen.metadata),
+        chosen,
         rounds,
         seed,
     )

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitscope.heads.rankings.correlation import STATISTICS, Scores, interval
+from vitscope.heads.summed_table import SummedHeadTable
+from vitscope.heads.table import HeadTable
 from vitscope.progress import CountedStage
 
 Resample = Literal["pictures", "heads"]
@@ -59,6 +61,31 @@ def resampled_means(
             draws.append(means[:, random.integers(0, means.shape[1], means.shape[1])])
         stage.advance()
     return draws
+
+
+def means_and_draws(
+    table: HeadTable | SummedHeadTable, resample: Resample, rounds: int, seed: int, stage: CountedStage
+) -> tuple[Scores, list[Scores]]:
+    """The mean scores of heads, (M, heads), and those of each bootstrap sample.
+
+    Args:
+        table: The scores; on sums the samples of pictures are those that were added up.
+        resample: What is drawn.
+        rounds: How many samples, at most those that there are sums of.
+        seed: Of the draws.
+        stage: Counts the samples.
+    """
+    if isinstance(table, HeadTable):
+        values = np.stack([table[name] for name in table.metrics]).astype(np.float64)  # (M, n, L, H)
+        flat = values.reshape(len(values), values.shape[1], -1)
+        return head_means(flat), resampled_means(flat, resample, rounds, seed, stage)
+    means = np.stack([table.mean(name).ravel() for name in table.metrics])
+    if resample == "heads":
+        # The means are as scores of one picture.
+        return means, resampled_means(means[:, None], resample, rounds, seed, stage)
+    drawn = np.stack([table.resampled(name)[:rounds] for name in table.metrics], 1)  # (R, M, L, H)
+    stage.advance(rounds)
+    return means, list(drawn.reshape(*drawn.shape[:2], -1))
 
 
 def correlations(

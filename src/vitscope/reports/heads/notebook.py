@@ -24,7 +24,7 @@ def table_html(table: HeadTable) -> str:
         for head in table.order(metric)
     ]
     return result_html(
-        f"{words.metric_title(metric)} of heads, {len(table.pictures)} pictures",
+        f"{words.metric_title(metric)} of heads, {table.count} pictures",
         ["block.head", "mean", "low", "high"],
         rows,
         plots.importance_matrix(table, metric)("light"),
@@ -56,7 +56,7 @@ def strength_html(found: StrengthProfile) -> str:
         for row in frame.to_dict("records")
     ]
     return result_html(
-        f"How far heads look, {len(found.pictures)} pictures",
+        f"How far heads look, {found.count} pictures",
         ["block.head", "expected hops", "entropy"],
         rows,
         plots.distance_trend(found)("light"),

@@ -83,7 +83,7 @@ def importance_section(page: Page, table: HeadTable) -> None:
     page.table(
         [Column("head"), *(Column(words.metric_title(m), numeric=True) for m in shown)],
         [[words.head_name(b, h), *(_measure(table, m, b, h) for m in shown)] for b, h in order],
-        caption=f"All heads with 95 % intervals over {len(table.pictures)} pictures.",
+        caption=f"All heads with 95 % intervals over {table.count} pictures.",
     )
 
 

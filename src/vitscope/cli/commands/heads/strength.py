@@ -37,7 +37,7 @@ def strength(
                 given.vit, given.source, distance=hops, batch_size=run.batch_size, checkpoint=unfinished,
                 progress=progress,
             )  # fmt: skip
-        story = HeadsReport(given.vit.source, len(found.pictures), strength=found, commands=given.commands)
+        story = HeadsReport(given.vit.source, found.count, strength=found, commands=given.commands)
         files = story.save(output.out, "strength")
     summary = found.summary()
     rows = [
