@@ -133,6 +133,7 @@ BASES: dict[str, Callable[[Given], Call]] = {
     "heads.joint_effect": _heads(heads.joint_effect, heads=[(0, 1), (1, 0)]),
     "heads.load_pruned": lambda g: (heads.load_pruned, {"path": g.pruned, "num_classes": 5, "img_size": 32,
         "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}),
+    "heads.look": lambda g: (heads.look, {"vit": g.vit, "picture": g.images[:1]}),
     "heads.mean_outputs": _heads(heads.mean_outputs),
     "heads.null_mixes": lambda g: (
         heads.null_mixes, {"atlas": g.atlas, "vit": g.vit, "images": g.images, "per_head": 2},
@@ -197,6 +198,7 @@ BASES: dict[str, Callable[[Given], Call]] = {
     ),
     "reports.card": lambda g: (reports.card, {"explanations": {"gmar": g.explanation}}),
     "reports.frames": lambda g: (reports.frames, {"explanation": g.flow}),
+    "reports.heads_sheet": lambda g: (reports.heads_sheet, {"seen": heads.look(g.vit, g.images[:1])}),
     "reports.leaderboard_page": lambda g: (reports.leaderboard_page, {"board": g.board}),
     "reports.overlay": lambda g: (reports.overlay, {"explanation": g.explanation}),
     "reports.page": lambda g: (reports.page, {"explanations": {"gmar": g.explanation}}),

@@ -226,6 +226,14 @@ def save_pruned(module: torch.nn.Module, folder: Path) -> Path:
     )
 
 
+def look() -> heads.HeadLook:
+    maps, prefix = np.abs(floats(2, 3, 2, 3)).astype(np.float32), np.abs(floats(2, 3, 1)).astype(np.float32)
+    return heads.HeadLook(
+        maps, prefix, (0, 3), ("class",), "patch 1,2", np.zeros((4, 6, 3), np.uint8), (0.0, 0.0, 1.0, 0.9), ("a",),
+        {"model": "x"},
+    )  # fmt: skip
+
+
 KINDS = [
     SavedKind("explanation", explanation, lambda e, p: e.save(p / "e"), Explanation.load),
     SavedKind("memory bank", bank, lambda b, p: b.save(p / "b"), MemoryBank.load),
@@ -235,6 +243,7 @@ KINDS = [
     SavedKind("sample of maps", sample, lambda s, p: s.save(p / "s"), heads.MapSample.load),
     SavedKind("pattern mapping", mapping, lambda m, p: m.save(p / "m"), heads.PatternMapping.load),
     SavedKind("head table", table, lambda t, p: t.save(p / "t.parquet"), heads.HeadTable.load),
+    SavedKind("head look", look, lambda s, p: s.save(p / "l"), heads.HeadLook.load),
     SavedKind("strength profile", strength, lambda s, p: s.save(p / "s"), heads.StrengthProfile.load),
     SavedKind("agreement", agreement, lambda a, p: a.save(p / "a"), heads.Agreement.load),
     SavedKind("partial pruning", partial, lambda f, p: f.save(p / "p.parquet"), heads.PartialPruning.load),

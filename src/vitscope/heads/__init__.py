@@ -18,6 +18,8 @@ from vitscope.heads.atlas.shuffled_weights import null_mixes, shuffled_module
 from vitscope.heads.distance.strength import strength
 from vitscope.heads.distance.strength_profile import StrengthProfile
 from vitscope.heads.errors import HeadsError
+from vitscope.heads.head_look import HeadLook
+from vitscope.heads.looking import look
 from vitscope.heads.pruning.change_metrics import METRICS, MetricInfo
 from vitscope.heads.pruning.cumulative import CumulativePruning, cumulative_pruning
 from vitscope.heads.pruning.entries import PARTS
@@ -42,6 +44,7 @@ __all__ = [
     "Agreement",
     "AutoencoderOptions",
     "CumulativePruning",
+    "HeadLook",
     "HeadTable",
     "HeadsError",
     "JointEffect",
@@ -65,6 +68,7 @@ __all__ = [
     "importance",
     "joint_effect",
     "load_pruned",
+    "look",
     "mean_outputs",
     "null_mixes",
     "partial_pruning",

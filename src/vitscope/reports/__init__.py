@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vitscope.reports.explanations.steps import animation as animation
     from vitscope.reports.explanations.steps import frames as frames
     from vitscope.reports.explanations.steps import strip as strip
+    from vitscope.reports.heads.look import heads_sheet as heads_sheet
     from vitscope.reports.heads.page import HeadsReport as HeadsReport
     from vitscope.reports.leaderboard.page import leaderboard_page as leaderboard_page
     from vitscope.reports.leaderboard.protocols import protocols_page as protocols_page
@@ -33,6 +34,7 @@ _HOMES = {
     "animation": "explanations.steps",
     "card": "explanations.cards",
     "frames": "explanations.steps",
+    "heads_sheet": "heads.look",
     "leaderboard_page": "leaderboard.page",
     "overlay": "explanations.single",
     "page": "explanations.page",
@@ -50,6 +52,7 @@ __all__ = [
     "animation",
     "card",
     "frames",
+    "heads_sheet",
     "leaderboard_page",
     "overlay",
     "page",

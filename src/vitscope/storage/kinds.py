@@ -8,6 +8,7 @@ MADE_BY = {
     "calibration": "vitscope calibrate",
     "head table": "vitscope heads importance",
     "strength profile": "vitscope heads strength",
+    "head look": "vitscope heads look",
     "pattern atlas": "vitscope heads patterns",
     "joint effect": "vs.heads.joint_effect",
     "mean head outputs": "vs.heads.mean_outputs",

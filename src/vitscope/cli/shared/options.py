@@ -23,6 +23,7 @@ OUT = {
     "flow": Path("vitscope-out"),
     "evaluate": Path("vitscope-evaluation"),
     "heads importance": Path("vitscope-heads"),
+    "heads look": Path("vitscope-heads"),
     "heads strength": Path("vitscope-heads"),
     "heads patterns": Path("vitscope-heads"),
     "heads agreement": Path("vitscope-heads"),
