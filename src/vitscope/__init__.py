@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vitscope.evaluation import Leaderboard as Leaderboard
     from vitscope.evaluation import Protocol as Protocol
     from vitscope.evaluation.running.evaluate import evaluate as evaluate
+    from vitscope.evaluation.running.models import compare_models as compare_models
     from vitscope.methods import Explanation as Explanation
     from vitscope.methods import Explanations as Explanations
     from vitscope.methods import Relevance as Relevance
@@ -62,6 +63,7 @@ _HOMES = {
     "Relevance": "vitscope.methods",
     "register": "vitscope.methods",
     "evaluate": "vitscope.evaluation",
+    "compare_models": "vitscope.evaluation",
     "Protocol": "vitscope.evaluation",
     "Leaderboard": "vitscope.evaluation",
 }
@@ -86,6 +88,7 @@ __all__ = [
     "Vit",
     "__version__",
     "calibrate",
+    "compare_models",
     "evaluate",
     "explain",
     "heads",

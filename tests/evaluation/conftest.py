@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import vitscope as vs
+from tests.cli.conftest import shell as shell
 from vitscope.evaluation import Protocol
 from vitscope.evaluation.case import Case, Subject
 from vitscope.evaluation.removal.perturbation import Asking, Perturber

@@ -35,6 +35,7 @@ class Given:
     atlas: heads.PatternAtlas
     pruned: Path
     cache: tracing.BlockCache
+    compared: evaluation.ModelComparison
 
 
 def given(folder: Path) -> Given:
@@ -57,6 +58,9 @@ def given(folder: Path) -> Given:
         vit, bare, images, folder, folder / "one.png", vs.explain(vit, images, "gmar"),
         vs.explain(vit, images, "rollout"), vs.evaluate(vit, images, methods=["rollout"], metrics=["entropy"]),
         table, sample, atlas, pruned, vit.cache(images),
+        vs.compare_models(
+            {"a": vit, "b": vit}, images, methods=["rollout"], metrics=["entropy"], controls=(), protocol=QUICK
+        ),
     )  # fmt: skip
 
 
@@ -83,6 +87,11 @@ BASES: dict[str, Callable[[Given], Call]] = {
         vs.evaluate,
         {"vit": g.vit, "images": g.images, "methods": ["rollout"], "metrics": ["entropy"], "controls": [],
          "protocol": QUICK},
+    ),
+    "compare_models": lambda g: (
+        vs.compare_models,
+        {"vits": {"a": g.vit, "b": g.vit}, "images": g.images, "methods": ["rollout"], "metrics": ["entropy"],
+         "controls": [], "protocol": QUICK},
     ),
     "calibrate": lambda g: (vs.calibrate, {"vit": g.vit, "images": g.images}),
     "Protocol": lambda g: (vs.Protocol, {}),
@@ -200,6 +209,8 @@ BASES: dict[str, Callable[[Given], Call]] = {
     "reports.frames": lambda g: (reports.frames, {"explanation": g.flow}),
     "reports.heads_sheet": lambda g: (reports.heads_sheet, {"seen": heads.look(g.vit, g.images[:1])}),
     "reports.leaderboard_page": lambda g: (reports.leaderboard_page, {"board": g.board}),
+    "reports.models_page": lambda g: (reports.models_page, {"found": g.compared}),
+    "reports.models_sheet": lambda g: (reports.models_sheet, {"found": g.compared}),
     "reports.overlay": lambda g: (reports.overlay, {"explanation": g.explanation}),
     "reports.page": lambda g: (reports.page, {"explanations": {"gmar": g.explanation}}),
     "reports.protocols_page": lambda g: (reports.protocols_page, {"boards": {"a": g.board, "b": g.board}}),

@@ -1,6 +1,7 @@
 """Can this map be trusted? Metrics under a fixed protocol, controls in every table, intervals on every number."""
 
 from vitscope.evaluation.board.leaderboard import Leaderboard
+from vitscope.evaluation.board.model_comparison import ModelComparison
 from vitscope.evaluation.board.protocols import Claim, claim, protocol_rank_correlation
 from vitscope.evaluation.board.records import MethodRecord
 from vitscope.evaluation.board.statistics import rank_correlation
@@ -9,6 +10,7 @@ from vitscope.evaluation.metric_state import Metric
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.running.dataset import EvaluationSet, evaluation_set
 from vitscope.evaluation.running.evaluate import evaluate
+from vitscope.evaluation.running.models import compare_models
 from vitscope.evaluation.running.worlds import evaluate_world, world_names, world_set
 
 __all__ = [
@@ -18,9 +20,11 @@ __all__ = [
     "MethodRecord",
     "Metric",
     "MetricInfo",
+    "ModelComparison",
     "Protocol",
     "all_metrics",
     "claim",
+    "compare_models",
     "evaluate",
     "evaluate_world",
     "evaluation_set",

@@ -1,8 +1,9 @@
 """Results as what a person looks at: pictures, animations and pages, the same for Python, a notebook and the shell.
 
 ``overlay``, ``strip``, ``frames``, ``animation``, ``sheet``, ``card`` and ``page`` are of explanations,
-``leaderboard_page`` and ``protocols_page`` of leaderboards, ``HeadsReport`` of what is known of heads. Results
-offer the same as methods: ``explanation.overlay()``, ``leaderboard.to_html()``. Names are imported when first used.
+``leaderboard_page`` and ``protocols_page`` of leaderboards, ``models_sheet`` and ``models_page`` of compared models,
+``heads_sheet`` of heads on one picture, ``HeadsReport`` of what is known of heads. Results offer the same as methods:
+``explanation.overlay()``, ``leaderboard.to_html()``. Names are imported when first used.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from vitscope.reports.explanations.steps import strip as strip
     from vitscope.reports.heads.look import heads_sheet as heads_sheet
     from vitscope.reports.heads.page import HeadsReport as HeadsReport
+    from vitscope.reports.leaderboard.models import models_page as models_page
+    from vitscope.reports.leaderboard.models import models_sheet as models_sheet
     from vitscope.reports.leaderboard.page import leaderboard_page as leaderboard_page
     from vitscope.reports.leaderboard.protocols import protocols_page as protocols_page
 
@@ -36,6 +39,8 @@ _HOMES = {
     "frames": "explanations.steps",
     "heads_sheet": "heads.look",
     "leaderboard_page": "leaderboard.page",
+    "models_page": "leaderboard.models",
+    "models_sheet": "leaderboard.models",
     "overlay": "explanations.single",
     "page": "explanations.page",
     "protocols_page": "leaderboard.protocols",
@@ -54,6 +59,8 @@ __all__ = [
     "frames",
     "heads_sheet",
     "leaderboard_page",
+    "models_page",
+    "models_sheet",
     "overlay",
     "page",
     "protocols_page",

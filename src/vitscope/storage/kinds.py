@@ -19,6 +19,7 @@ MADE_BY = {
     "cumulative pruning": "vitscope heads importance --cumulative",
     "pruned model": "vitscope heads prune",
     "leaderboard": "vitscope evaluate",
+    "model comparison": "vs.compare_models",
 }
 """The command, or the function of the library, that makes this kind."""
 

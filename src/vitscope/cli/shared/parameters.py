@@ -133,6 +133,7 @@ def flat(function: Callable[..., None], command: str) -> Callable[..., None]:
     )  # fmt: skip
     call.parameters = known  # type: ignore[attr-defined]
     call.unused = getattr(function, "unused", ())  # type: ignore[attr-defined]
+    call.several_models = getattr(function, "several_models", False)  # type: ignore[attr-defined]
     return call
 
 

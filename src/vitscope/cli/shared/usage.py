@@ -18,9 +18,12 @@ import typer
 from typer.core import TyperCommand
 
 from vitscope.cli.exit_codes import WORDS
+from vitscope.cli.shared.further_models import split, told_of
 from vitscope.cli.shared.parameters import flat, parameters_of
 
 PROGRAM = "vitscope"
+FURTHER = "vitscope.further_models"
+"""Where a context keeps the values of further models."""
 Values = Mapping[str, Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -69,6 +72,9 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse repeated and empty values in the words that were typed, then parse as usual."""
+        further: list[list[str]] = []
+        if getattr(self._function, "several_models", False):
+            args, further = split(args, self.params)
         try:
             if not ctx.resilient_parsing:
                 words, _, order = self.make_parser(ctx).parse_args(args=list(args))
@@ -82,6 +88,7 @@ class Command(TyperCommand):
                     _refuse_endless(parameter, ctx.params[name])
                     self._refuse_foreign(parameter, ctx.params[name])
                 self._refuse_unused(typed, ctx.params)
+            ctx.meta[FURTHER] = [self.make_context(ctx.info_name, words).params for words in further]
             return rest
         except typer.BadParameter as error:
             error.ctx = error.ctx or ctx
@@ -90,7 +97,8 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; Ctrl-C becomes `Interrupted`."""
         try:
-            return super().invoke(ctx)
+            with told_of(ctx.meta.get(FURTHER, ())):
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted from None
 

@@ -91,4 +91,5 @@ def look_html(seen: HeadLook) -> str:
     """The sheet, as an image that is as wide as there is room."""
     name = html.escape(f"attention of {seen.query}, blocks × heads")
     source = png_uri(heads_sheet(seen).quantize(128, dither=Image.Dither.NONE))
-    return f'<div><b>{html.escape(repr(seen)[1:-1])}</b><br/><img alt="{name}" style="max-width:100%" src="{source}"/></div>'
+    head = html.escape(repr(seen)[1:-1])
+    return f'<div><b>{head}</b><br/><img alt="{name}" style="max-width:100%" src="{source}"/></div>'

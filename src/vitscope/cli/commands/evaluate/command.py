@@ -11,6 +11,7 @@ import typer
 from vitscope.cli.commands.evaluate import output as output_of
 from vitscope.cli.commands.evaluate.input import (
     STEPPED,
+    Job,
     Request,
     Truth,
     metrics_of,
@@ -18,6 +19,7 @@ from vitscope.cli.commands.evaluate.input import (
     protocols,
     read_jobs,
 )
+from vitscope.cli.commands.evaluate.models import compare_job, open_models
 from vitscope.cli.commands.evaluate.options import (
     EvaluatedModel,
     EvaluatedPictures,
@@ -28,6 +30,7 @@ from vitscope.cli.commands.evaluate.run import UNFINISHED, evaluate_job
 from vitscope.cli.commands.evaluate.target import read_aim
 from vitscope.cli.exit_codes import OK, PARTIAL
 from vitscope.cli.shared import console
+from vitscope.cli.shared.further_models import further_models, several_models
 from vitscope.cli.shared.options import LabelOptions, MethodOptions, OutputOptions, RunOptions, SeedOptions
 from vitscope.cli.shared.usage import Values, unused
 from vitscope.cli.shared.values import parse_list, parse_texts
@@ -50,6 +53,7 @@ def _needless(kind: str) -> Callable[[Values], bool]:
     return lambda given: not KNOWN[kind] & needs_of(given)
 
 
+@several_models
 @unused(
     but=("json", "list_metrics"),
     when=lambda given: given["list_metrics"],
@@ -92,6 +96,8 @@ def evaluate(
 ) -> None:
     """Score methods on pictures, with the controls, 95 % intervals, paired tests, wall time and memory beside them.
 
+    With --model A --model B the models are compared on the same pictures; what opens a model follows its --model.
+
     Several removals, scores or seeds, in a comma list, are compared: does the winner survive?
     """
     if list_metrics:
@@ -114,8 +120,19 @@ def evaluate(
         mean_colour=protocol.mean_colour,
         target=methods.target,
     )
+    others = further_models(EvaluatedModel)
     folder = console.output_folder(output.out)
     jobs, skipped = read_jobs(request)
+    if others:
+        (job,) = _one_job(jobs)
+        vits = open_models(job.vit, [model, *others])
+        document = compare_job(job, vits, rows, given, run.batch_size, folder, quiet=run.json)
+        skipped += [(Path(key), reason) for key, reason in job.data.skipped.items()]
+        if run.json:
+            console.emit_json(
+                {"out": str(folder), "comparisons": document, "skipped": [[str(p), r] for p, r in skipped]}
+            )
+        raise typer.Exit(PARTIAL if skipped else OK)
     documents = []
     for job in jobs:
         place = folder / job.name if len(jobs) > 1 else folder
@@ -135,3 +152,11 @@ def evaluate(
             {"out": str(folder), "boards": documents, "skipped": [[str(p), r] for p, r in skipped]}
         )
     raise typer.Exit(PARTIAL if skipped else OK)
+
+
+def _one_job(jobs: list[Job]) -> list[Job]:
+    if len(jobs) > 1:
+        raise typer.BadParameter(
+            "models are compared on pictures or in one --world, not in several; name one"
+        )
+    return jobs

@@ -1,0 +1,3 @@
+"""The program, for the commands about heads."""
+
+from tests.cli.conftest import shell as shell
