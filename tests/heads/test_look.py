@@ -108,12 +108,14 @@ def test_saved_and_loaded_it_is_the_same(vit: vs.Vit, picture: torch.Tensor, tmp
 def test_the_drawing_has_a_cell_for_every_head_and_a_frame_around_the_query(
     vit: vs.Vit, picture: torch.Tensor
 ) -> None:
-    from vitscope.reports.heads.look import MARK, marked
+    from vitscope.reports.heads.look import MARK, mark_query
 
-    seen = heads.look(vit, picture, query=(1, 2))
-    drawn = np.asarray(marked(seen))
-    red = np.argwhere((drawn == MARK).all(-1))
+    panel = Image.new("RGB", (48, 32))
+    mark_query(panel, heads.look(vit, picture, query=(1, 2)))
+    red = np.argwhere((np.asarray(panel) == MARK).all(-1))
     assert red.min(0).tolist() == [16, 32] and red.max(0).tolist() == [31, 47]
+    framed, plain = (np.asarray(heads.look(vit, picture, query=query).draw()) for query in ((1, 2), None))
+    assert (framed == MARK).all(-1).sum() > 6 * 20 and not (plain == MARK).all(-1).any()
     one, two = (heads.look(vit, picture).draw(size=size) for size in (1, 2))
     assert two.width > 1.8 * one.width
 

@@ -64,7 +64,7 @@ def _one(info: MethodInfo, json: bool) -> None:
         return
     console.say(f"{info.name}: {info.title}")
     console.say()
-    for line in info.formula.splitlines():
+    for line in info.formula.replace("``", "").splitlines():
         console.say(line)
     console.say()
     about = (

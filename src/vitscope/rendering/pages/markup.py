@@ -42,7 +42,7 @@ def data_uri(content: bytes | str, kind: str) -> str:
 def png_uri(picture: Image.Image) -> str:
     """A picture, kept exactly, as a data URI."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG", compress_level=6)
     return data_uri(buffer.getvalue(), "image/png")
 
 

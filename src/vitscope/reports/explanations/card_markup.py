@@ -39,6 +39,7 @@ def card_markup(entry: Card, number: int) -> Markup:
         "card.html",
         number=number + 1,
         name=entry.name,
+        choice=_chosen_by(entry),
         photo=photo_uri(entry.picture, _PHOTO_SIDE),
         facts=" · ".join(part for part in (explained, truth, entry.note) if part),
         plain=_stack(shape, f"Picture {entry.name}", extent, "plain"),
@@ -47,6 +48,15 @@ def card_markup(entry: Card, number: int) -> Markup:
         flows=[_flow(flow, entry, shape, f"{number}-{index}") for index, flow in enumerate(entry.flows)],
         heads_of=[_heads(one) for one in entry.heads],
     )
+
+
+def _chosen_by(entry: Card) -> dict[str, Any]:
+    """What the cards of a page are sorted and filtered by: the predicted class, how sure it is, whether it is right."""
+    if not entry.predictions:
+        return {}
+    word, sure = entry.predictions[0]
+    judged = None if entry.right is None else "right" if entry.right else "wrong"
+    return {"data-kind": word, "data-sure": f"{sure:.6g}", "data-judged": judged}
 
 
 def _map(one: CardMap, entry: Card, shape: tuple[int, int]) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def method_summaries(names: Iterable[str]) -> list[MethodSummary]:
             "cost": cost,
             "source": info.citation,
         }
-        described.append(MethodSummary(name, info.title, info.summary, details))
+        described.append(MethodSummary(name, info.title, info.summary.replace("``", ""), details))
     return described
 
 

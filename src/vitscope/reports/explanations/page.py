@@ -93,12 +93,13 @@ class Report:
 
     def page(self) -> Page:
         """The report as a page under construction."""
-        page = Page(self.title, self.subtitle, styles=["report.css"], scripts=["report.js"], contents=False)
+        scripts = ["report.js", "choice.js"] if len(self.pictures) > 1 else ["report.js"]
+        page = Page(self.title, self.subtitle, styles=["report.css"], scripts=scripts, contents=False)
         if self.notes:
             page.add(part(HERE, TEMPLATE, "notes", self.notes))
         if self.metadata:
             page.metadata(self.metadata)
-        page.add(part(HERE, TEMPLATE, "toolbar"))
+        page.add(part(HERE, TEMPLATE, "toolbar", _choice(self.pictures)))
         if len(self.pictures) > 1:
             page.add(part(HERE, TEMPLATE, "index", [_link(each) for each in self.pictures]))
         for number, each in enumerate(self.pictures):
@@ -165,6 +166,14 @@ def page(
         for index in range(count)
     ]
     return Report.of(cards, given, first, title=title, subtitle=subtitle).page().finish(path)
+
+
+def _choice(cards: Sequence[Card]) -> dict[str, Any] | None:
+    """What a reader can choose among: the predicted classes, and right or wrong where labels are known."""
+    if len(cards) < 2:
+        return None
+    classes = sorted({each.predictions[0][0] for each in cards if each.predictions})
+    return {"classes": classes, "judged": any(each.right is not None for each in cards)}
 
 
 def _link(entry: Card) -> dict[str, str]:

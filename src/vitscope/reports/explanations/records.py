@@ -83,6 +83,11 @@ class Card:
     heads: Sequence[CardHeads] = ()
     note: str = ""
 
+    @property
+    def right(self) -> bool | None:
+        """Whether the most probable class is the true one; None where either is unknown."""
+        return None if self.label is None or not self.predictions else self.predictions[0][0] == self.label
+
 
 @dataclass(frozen=True)
 class MethodSummary:

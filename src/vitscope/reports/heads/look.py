@@ -10,8 +10,10 @@ from PIL import Image, ImageDraw
 from vitscope.errors import RenderingError
 from vitscope.heads.head_look import HeadLook
 from vitscope.options.door import checked
+from vitscope.rendering.maps.overlay import check_size
+from vitscope.rendering.maps.panel import draw_panel, fit
 from vitscope.rendering.maps.scaling import scale
-from vitscope.rendering.maps.sheet import method_sheet
+from vitscope.rendering.maps.sheet import CELL_SIDE, grid
 from vitscope.rendering.pages.markup import png_uri
 
 MARK = (255, 64, 64)
@@ -32,7 +34,8 @@ def heads_sheet(
 ) -> Image.Image:
     """Draw what every head looks at on one picture: a row per block, a column per head, both counted from 0.
 
-    Each head has its own scale; its smallest and largest share of attention stand under its map.
+    Each head has its own scale; its largest share of attention on one patch stands under its map. A patch that asks is
+    framed in red.
 
     Args:
         seen: What :func:`vitscope.heads.look` found.
@@ -57,34 +60,46 @@ def heads_sheet(
         >>> vs.reports.heads_sheet(seen, style="map").mode
         'RGB'
     """
-    picture = marked(seen)
-    maps = {
-        f"head {head}": scale(seen.maps[:, head], scaling, extent=seen.extent)
-        for head in range(seen.maps.shape[1])
-    }
+    check_size(size)
+    picture = Image.fromarray(np.ascontiguousarray(seen.picture))
+    place = fit(picture.size, CELL_SIDE * size)
+    cells: list[list[Image.Image | None]] = []
+    captions = []
+    for row in seen.maps:
+        drawn: list[Image.Image | None] = []
+        for one in row:
+            panel = None
+            if np.isfinite(one).any():  # else the block has fewer heads
+                scaled = scale(one[None], scaling, extent=seen.extent).at(0)
+                panel = draw_panel(
+                    scaled, picture, place, style=style, colour=colour, upsampling=upsampling, opacity=opacity
+                )
+                mark_query(panel, seen)
+            drawn.append(panel)
+        cells.append(drawn)
+        captions.append(
+            [f"up to {100 * float(one.max()):.3g} %" if np.isfinite(one).any() else "" for one in row]
+        )
     asked = f"What each head attends to, asked by {'all tokens' if seen.query == 'mean' else seen.query}"
     made = f"{seen.metadata.get('model', '')}, weights {seen.metadata.get('fingerprint', '')}"
-    return method_sheet(
-        maps, [picture] * len(seen.blocks), [f"block {block}" for block in seen.blocks], style=style, colour=colour,
-        upsampling=upsampling, opacity=opacity, size=size, show_pictures=False,
-        title=(asked if title is None else title) or None, caption=made if seen.metadata else "",
+    note = f"below each map the largest share of attention on one patch; each head on a scale of its own ({scaling})"
+    return grid(
+        cells, [f"block {block}" for block in seen.blocks], [f"head {head}" for head in range(seen.maps.shape[1])],
+        cell_captions=captions, size=size, title=(asked if title is None else title) or None,
+        caption="\n".join([*([made] if seen.metadata else []), note]),
     )  # fmt: skip
 
 
-def marked(seen: HeadLook) -> Image.Image:
-    """The picture, with a frame around the patch that asks."""
-    picture = Image.fromarray(np.ascontiguousarray(seen.picture))
+def mark_query(panel: Image.Image, seen: HeadLook) -> None:
+    """Draw a frame around the patch that asks; the panel is changed."""
     if seen.place is None:
-        return picture
+        return
     (row, column), (rows, columns) = seen.place, seen.maps.shape[2:]
     top, left, bottom, right = seen.extent
-    height, width = (bottom - top) * picture.height / rows, (right - left) * picture.width / columns
-    x, y = left * picture.width + column * width, top * picture.height + row * height
-    thick = max(1, min(picture.size) // 100)
-    ImageDraw.Draw(picture).rectangle(
-        (round(x), round(y), round(x + width) - 1, round(y + height) - 1), outline=MARK, width=thick
-    )
-    return picture
+    height, width = (bottom - top) * panel.height / rows, (right - left) * panel.width / columns
+    x, y = left * panel.width + column * width, top * panel.height + row * height
+    box = (round(x), round(y), round(x + width) - 1, round(y + height) - 1)
+    ImageDraw.Draw(panel).rectangle(box, outline=MARK, width=max(1, min(panel.size) // 80))
 
 
 def look_html(seen: HeadLook) -> str:
