@@ -201,33 +201,80 @@ PROBE = """
 """
 
 
-def test_the_player_and_the_readouts_work_in_a_browser(report: Report, tmp_path: Path) -> None:
+def in_browser(page: str, probe: str, folder: Path, width: int = 1200) -> list[str]:
+    """What a script says on a page in a real browser, its parts."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         if os.environ.get("VITSCOPE_REQUIRE_ASSETS") == "1":
             pytest.fail("no Chromium on this machine; install Debian's chromium")
         pytest.skip("no Chromium on this machine")
-    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", report.html())
-    path = tmp_path / "report.html"
-    path.write_text(page.replace("</body>", f"<script>{PROBE}</script></body>"), encoding="utf-8")
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--force-prefers-reduced-motion",
-        "--window-size=1200,900",
-    ]
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    path = folder / "page.html"
+    path.write_text(page.replace("</body>", f"<script>{probe}</script></body>"), encoding="utf-8")
     command = [
-        browser,
-        *options,
-        "--virtual-time-budget=15000",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--dump-dom",
-    ]
-    done = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+        browser, "--headless", "--no-sandbox", "--disable-gpu", "--force-prefers-reduced-motion",
+        f"--window-size={width},900", "--virtual-time-budget=15000", f"--user-data-dir={folder / 'profile'}",
+        "--dump-dom", path.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     found = re.search(r'<pre id="said">(.*?)</pre>', done.stdout)
     assert found is not None
-    assert found[1].split(";") == [
+    return found[1].split(";")
+
+
+CHOOSE = """
+(() => {
+  const said = [], toolbar = document.querySelector(".toolbar");
+  const choose = (name, value) => {
+    toolbar.elements[name].value = value;
+    toolbar.elements[name].dispatchEvent(new Event("change", { bubbles: true }));
+    const names = [...document.querySelectorAll(".card")].filter((card) => card.offsetParent !== null)
+      .map((card) => card.querySelector("h2").textContent);
+    const links = [...document.querySelectorAll(".index li")].filter((link) => link.offsetParent !== null)
+      .map((link) => link.querySelector("a").title);
+    said.push(names.join(" "), links.join(" ") === names.join(" "), toolbar.querySelector(".counted").textContent);
+  };
+  choose("order", "unsure");
+  choose("order", "class");
+  choose("judged", "wrong");
+  choose("kind", "owl");
+  choose("judged", "");
+  choose("order", "given");
+  const shown = document.createElement("pre");
+  shown.id = "said";
+  shown.textContent = said.join(";");
+  document.body.append(shown);
+})();
+"""
+
+
+def test_pictures_are_sorted_and_filtered_in_a_browser(tmp_path: Path) -> None:
+    seen = [
+        ("a", "owl", 0.9, "owl"),
+        ("b", "cat", 0.4, "owl"),
+        ("c", "owl", 0.6, "cat"),
+        ("d", "cat", 0.8, "cat"),
+    ]
+    cards = [Card(n, Image.new("RGB", (9, 9)), [(word, sure)], label=label) for n, word, sure, label in seen]
+    assert in_browser(Report("R", cards).html(), CHOOSE, tmp_path) == [
+        "b c d a", "true", "",
+        "b d a c", "true", "",
+        "b c", "true", "2 of 4",
+        "c", "true", "1 of 4",
+        "a c", "true", "2 of 4",
+        "a c", "true", "2 of 4",
+    ]  # fmt: skip
+
+
+def test_there_is_nothing_to_choose_among_without_labels_or_with_one_picture() -> None:
+    cards = [Card(name, Image.new("RGB", (9, 9)), [("owl", 0.5)]) for name in "ab"]
+    several, one = Report("R", cards).html(), Report("R", cards[:1]).html()
+    assert 'name="order"' in several and 'name="judged"' not in several
+    assert 'name="order"' not in one and "least confident" not in one
+
+
+def test_the_player_and_the_readouts_work_in_a_browser(report: Report, tmp_path: Path) -> None:
+    assert in_browser(report.html(), PROBE, tmp_path) == [
         "block 0 of 0–2", "0 0.25 0.5", "0 0.0625 0.125", "block 1 of 0–2", "block 2 of 0–2",
         "Play", "1, 5: 0.125", "6", "15"
     ]  # fmt: skip
