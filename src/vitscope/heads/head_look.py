@@ -141,7 +141,7 @@ class HeadLook(HasOrigin):
             "metadata": self.metadata,
             **self.origin.note(),
         }
-        arrays = {"maps": self.maps, "to_prefix": self.to_prefix, "picture": self.picture}
+        arrays: dict[str, Any] = {"maps": self.maps, "to_prefix": self.to_prefix, "picture": self.picture}
         return tensors.save(path, KIND, arrays, note)
 
     @classmethod

@@ -64,7 +64,7 @@ def look(
                 }
             )
             if not run.json:
-                sharp = found.loc[found["most"].idxmax()]
+                sharp = found.sort_values("most").iloc[-1]
                 console.say(
                     f"{key.rpartition('/')[2]}: {drawn} (sharpest: head {sharp['block']}.{sharp['head']}, "
                     f"{sharp['most']:.0%} on the patch {sharp['row']},{sharp['column']})"
