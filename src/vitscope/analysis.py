@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from vitscope.errors import VitscopeError
+from vitscope.errors import AnswerError, VitscopeError
+from vitscope.pictures.batch import Batch, batch_of
 from vitscope.progress import CountedStage
 from vitscope.storage.parts import KeptPart, Parts
 from vitscope.storage.recipe import Recipe, digest_of
@@ -21,6 +22,7 @@ from vitscope.storage.recipe import Recipe, digest_of
 if TYPE_CHECKING:
     from typing import Self
 
+    from vitscope.pictures import PictureSource
     from vitscope.tracing import Vit
 
 
@@ -161,6 +163,47 @@ def run_in_parts(
         told.begin(start)
 
     return analysis.merge(prepared, parts())
+
+
+def answered(
+    vit: Vit,
+    shard: PictureSource,
+    batch_size: int,
+    measure: Callable[[Batch], Part],
+    stage: CountedStage,
+    refused: Callable[[Batch, AnswerError], VitscopeError],
+) -> Iterator[Part]:
+    """What ``measure`` gives for every batch of some pictures; ``stage`` is told of each, and stops before the next.
+
+    A picture that the model answers with NaN or infinity is left out and remembered in ``shard.skipped``, as one that
+    cannot be read is; where the source does not skip, what ``refused`` makes of the error is raised.
+    """
+    for given in shard.batches(vit, batch_size):
+        stage.check()
+        before, batch = stage.done, given
+        while True:
+            try:
+                found = measure(batch)
+            except AnswerError as error:
+                stage.again_from(before)
+                if not shard.skip:
+                    raise refused(batch, error) from None
+                left = _without(vit, shard, batch, error)
+                if left is None:
+                    break
+                batch = left
+                continue
+            stage.finish_batch(before, len(given))
+            yield found
+            break
+
+
+def _without(vit: Vit, shard: PictureSource, batch: Batch, error: AnswerError) -> Batch | None:
+    """The batch without the pictures that an error names; None when none is left."""
+    for place in error.pictures:
+        shard.skipped[batch.keys[place]] = f"{batch.keys[place]}: {error.of_one}"
+    left = [picture for place, picture in enumerate(batch.pictures) if place not in error.pictures]
+    return batch_of(vit, left) if left else None
 
 
 def growing(unit: int, most: int = 32) -> Callable[[int], int]:

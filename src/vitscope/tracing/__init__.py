@@ -6,6 +6,7 @@ from vitscope.tracing.changes.rules import AttentionRule, Rules, constant_gate
 from vitscope.tracing.open import open_model
 from vitscope.tracing.passes.request import Capture
 from vitscope.tracing.passes.resume import BlockCache
+from vitscope.tracing.sharing import Foreseen, sharing_traces
 from vitscope.tracing.site import AttentionSite
 from vitscope.tracing.targets.class_name import ClassName, by_number
 from vitscope.tracing.targets.classes import ClassIndex, LogitDifference, TopK
@@ -25,6 +26,7 @@ __all__ = [
     "ClassName",
     "Custom",
     "EntryAblation",
+    "Foreseen",
     "HeadAblation",
     "LogitDifference",
     "Picture",
@@ -40,4 +42,5 @@ __all__ = [
     "constant_gate",
     "open_model",
     "parse_target",
+    "sharing_traces",
 ]

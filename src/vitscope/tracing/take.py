@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from vitscope.models.anatomy import Anatomy
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.calls.calling import Inputs, outside_graphs
 from vitscope.tracing.passes.answers import require_numbers
-from vitscope.tracing.passes.backward import FP16_SCALE, backward
+from vitscope.tracing.passes.backward import FP16_SCALE, Gradients, backward
 from vitscope.tracing.passes.forward_pass import PassRecord, run_pass
 from vitscope.tracing.passes.request import PassRequest
 from vitscope.tracing.targets.resolved import ResolvedTarget
@@ -47,24 +47,51 @@ def take_traces(
         AnswerError: A logit or a score is no finite number.
         TraceError: A score depends on no attention that was seen.
     """
-    anatomy, gradient = model.anatomy, request.gradient
-    wanted = [target.by(anatomy.probability) for target in targets]
-    if gradient and anatomy.classes is None and any(target.needs_classifier for target in wanted):
-        raise TargetError(anatomy.why_no_class())
+    wanted = [target.by(model.anatomy.probability) for target in targets]
     request = replace(request, record=True, embedding_call=model.embedding_call)
-    record = run_pass(model.module, anatomy, outside_graphs(inputs), request)
-    traces = []
-    for position, target in enumerate(wanted):
-        score = _score(target, record, anatomy, gradient)
+    made = run_scored(model, outside_graphs(inputs), wanted, request)
+    return [Trace(model, request, made.record, each.score, each.gradients, keys) for each in made.scored]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a pass explains for one target, and the gradients of its backward where there was one."""
+
+    score: ExplainedScore
+    gradients: Gradients | None
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredPass:
+    """One forward of a batch, with a score and perhaps a backward for each of several targets."""
+
+    request: PassRequest
+    anatomy: Anatomy
+    record: PassRecord
+    scored: Sequence[Scored]
+
+
+@unaffected
+def run_scored(
+    model: TracedModel, inputs: Inputs, targets: Sequence[Target], request: PassRequest
+) -> ScoredPass:
+    """The forward of a batch outside of graphs, and what is explained of it, with the errors of ``take_traces``."""
+    anatomy, gradient = model.anatomy, request.gradient
+    if gradient and anatomy.classes is None and any(target.needs_classifier for target in targets):
+        raise TargetError(anatomy.why_no_class())
+    record = run_pass(model.module, anatomy, inputs, request)
+    scored = []
+    for position, target in enumerate(targets):
+        score = score_of(target, record, anatomy, gradient)
         require_numbers(model.source, record.logits if target.needs_classifier else None, score.values)
         gradients = None
         if gradient:
             assert score.values is not None
-            last = position == len(wanted) - 1
+            last = position == len(targets) - 1
             scale = FP16_SCALE if record.precision == "fp16" else 1.0
             gradients = backward(record, score.values, scale=scale, retain=not last)
-        traces.append(Trace(model, request, record, score, gradients, keys))
-    return traces
+        scored.append(Scored(score, gradients))
+    return ScoredPass(request, anatomy, record, scored)
 
 
 @unaffected
@@ -79,7 +106,8 @@ def take_scores(model: TracedModel, inputs: Inputs, target: ResolvedTarget, requ
     return scores
 
 
-def _score(target: Target, record: PassRecord, anatomy: Anatomy, gradient: bool) -> ExplainedScore:
+def score_of(target: Target, record: PassRecord, anatomy: Anatomy, gradient: bool) -> ExplainedScore:
+    """A target made definite on a pass, and its scores; in the graph with ``gradient``."""
     if target.needs_classifier and anatomy.classes is None:
         return ExplainedScore(target, None, None)
     with torch.inference_mode(False), torch.set_grad_enabled(gradient):

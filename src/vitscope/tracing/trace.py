@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.models.preparing.cells import Cells
+from vitscope.tracing.calls.blocks import replace_first
 from vitscope.tracing.calls.calling import batch_of, pictures_of
 from vitscope.tracing.changes.rules import Rules
 from vitscope.tracing.passes.answers import require_way_back
@@ -193,6 +194,19 @@ class Trace(KeptTensors):
             for site in self._sites.values():
                 site.shared = None
 
+    def raw_blocks(self) -> tuple[tuple[Any, ...], Tensor | None] | None:
+        """What every block returned, as it lays it out, and the tokens that entered the first, None where it takes
+        several tensors; outside of any graph. None where a block returned no tokens; needs a capture of streams."""
+        record = self._need("streams")
+        if any(block.index not in record.raw_outputs for block in self.anatomy.blocks):
+            return None
+        outputs = tuple(
+            replace_first(record.raw_outputs[b.index], record.block_outputs[b.index].detach())
+            for b in self.anatomy.blocks
+        )
+        entering = record.block_inputs[0]
+        return outputs, entering[0].detach() if len(entering) == 1 else None
+
     # ---- attention -------------------------------------------------------------------------------------------
     @property
     def sites(self) -> list[AttentionSite]:
@@ -204,6 +218,10 @@ class Trace(KeptTensors):
         """The attention pooling's call, None when the model has none."""
         index = self.anatomy.pool_site
         return self._sites.get(index) if index is not None else None
+
+    def site_of_call(self, index: int) -> AttentionSite | None:
+        """The attention call of that index in the anatomy, None when it was not seen."""
+        return self._sites.get(index)
 
     @property
     def read_block(self) -> int:

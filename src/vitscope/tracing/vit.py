@@ -24,6 +24,7 @@ from vitscope.tracing.passes.forward_pass import run_pass
 from vitscope.tracing.passes.request import Capture, PassRequest
 from vitscope.tracing.picture_keys import check_keys
 from vitscope.tracing.resumable_model import ResumableModel
+from vitscope.tracing.shared_passes import SharedPasses
 from vitscope.tracing.take import take_scores, take_traces
 from vitscope.tracing.targets.parsing import TargetLike, parse_target
 from vitscope.tracing.targets.resolved import ResolvedTarget
@@ -47,6 +48,8 @@ class Vit(ResumableModel):
     """
 
     made_by: ClassVar[str] = "vs.open_model"
+    shared: SharedPasses | None = None
+    """The passes of one batch that are shared now, see :func:`vitscope.tracing.sharing_traces`."""
 
     def _repr_html_(self) -> str:
         return str(drawn_by("models", "vit_html")(self))
@@ -160,6 +163,8 @@ class Vit(ResumableModel):
             removal=removal,
             stages=self.stages_for(inputs) if kept.stages else (),
         )
+        if self.shared is not None and self.shared.serves(inputs, request):
+            return self.shared.traces(model, asked, request, named)
         return take_traces(model, inputs, asked, request, named)
 
     @checked(TraceError)
@@ -196,8 +201,10 @@ class Vit(ResumableModel):
             [7, 4]
         """
         inputs = self.inputs(images)
-        anatomy = self.probe_for(inputs).anatomy
-        record = run_pass(self.model, anatomy, inputs, self._changed(ablation, removal))
+        request = self._changed(ablation, removal)
+        if self.shared is not None and self.shared.serves(inputs, request):
+            return self.shared.logits(self._traced(inputs), self.precision)
+        record = run_pass(self.model, self.probe_for(inputs).anatomy, inputs, request)
         require_numbers(self.source, record.logits)
         return record.logits.float()
 

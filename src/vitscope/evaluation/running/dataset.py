@@ -14,13 +14,12 @@ from torch import Tensor
 
 from vitscope.errors import DataError, EvaluationError, PictureError
 from vitscope.evaluation.case import Box
-from vitscope.models.preparing.cells import Cells
-from vitscope.models.preparing.inputs import drawable
 from vitscope.options.door import checked
 from vitscope.pictures import MAX_PIXELS, Batch, Images, Labels, PictureSource, picture_source
 from vitscope.pictures.forms import labelled
 from vitscope.pictures.identity import id_of_stream
 from vitscope.pictures.read import open_file
+from vitscope.pictures.read_batch import ReadBatch
 from vitscope.pictures.truth import check_labels
 from vitscope.storage.recipe import digest_of, truth_digest
 from vitscope.tracing import Vit
@@ -41,6 +40,7 @@ class EvaluationSet:
         skip: Leave out a picture that cannot be read, and record the reason; False raises.
         max_pixels: The largest number of pixels that a picture or a mask may have.
         skipped: By key, why a picture was left out.
+        read: The pictures as one batch, where they were read already, see :meth:`of_batch`.
 
     Raises:
         EvaluationError: No picture, another number of keys, labels, masks or boxes, or a key that is there twice.
@@ -62,6 +62,7 @@ class EvaluationSet:
     skip: bool = False
     max_pixels: int = MAX_PIXELS
     skipped: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    read: Batch | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not len(self.pictures):
@@ -87,6 +88,14 @@ class EvaluationSet:
     @cached_property
     def source(self) -> PictureSource:
         """The same pictures as a :class:`vitscope.pictures.PictureSource`."""
+        if self.read is not None:
+            known = replace(
+                self.read,
+                labels=None if self.labels is None else self.read.labels,
+                masks=None if self.masks is None else self.read.masks,
+                boxes=None if self.boxes is None else self.read.boxes,
+            )
+            return ReadBatch(known, skip=self.skip)
         return PictureSource(
             [Path(item) if isinstance(item, str) else item for item in self.pictures]
             if isinstance(self.pictures, (list, tuple))
@@ -190,16 +199,41 @@ class EvaluationSet:
             return None if values is None else values[cut]
 
         read = self.contents is not None or "ids" in self.__dict__
-        return EvaluationSet(
-            self.pictures[cut],
-            self.keys[cut],
-            cut_of(self.labels),
-            cut_of(self.masks),
-            cut_of(self.boxes),
-            self.mosaics,
-            cut_of(self.ids) if read else None,
-            self.skip,
-            self.max_pixels,
+        return replace(
+            self,
+            pictures=self.pictures[cut],
+            keys=self.keys[cut],
+            labels=cut_of(self.labels),
+            masks=cut_of(self.masks),
+            boxes=cut_of(self.boxes),
+            contents=cut_of(self.ids) if read else None,
+            skipped={},
+            read=self.read if len(self.keys[cut]) == len(self) else None,
+        )
+
+    def of_batch(self, batch: Batch) -> EvaluationSet:
+        """The pictures of one of this set's batches, which is not read again.
+
+        Args:
+            batch: From :meth:`batches`.
+
+        Returns:
+            A set whose one batch holds the very tensor that was read.
+        """
+
+        def cut_of(values: Sequence[Any] | None) -> list[Any] | None:
+            return None if values is None else [values[place] for place in batch.positions]
+
+        return replace(
+            self,
+            pictures=cut_of(self.pictures) or [],
+            keys=batch.keys,
+            labels=cut_of(self.labels),
+            masks=cut_of(self.masks),
+            boxes=cut_of(self.boxes),
+            contents=batch.ids,
+            skipped={},
+            read=batch,
         )
 
     def batches(self, vit: Vit, size: int) -> Iterator[Batch]:
@@ -258,7 +292,7 @@ def evaluation_set(
     if isinstance(images, EvaluationSet):
         given = {"labels": labels, "masks": masks, "boxes": boxes, "keys": keys}
         more = {kind: values for kind, values in given.items() if values is not None}
-        return replace(images, **more) if more else images
+        return replace(images, **more, read=None) if more else images
     try:
         source = picture_source(images, keys=keys, labels=labels, masks=masks, boxes=boxes)
     except DataError as error:
@@ -274,26 +308,3 @@ def evaluation_set(
     )
     made.skipped.update(source.skipped)
     return made
-
-
-def mean_colour(data: EvaluationSet) -> tuple[float, float, float]:
-    """The mean RGB of the pictures, 0..1, each picture counted alike: ``Protocol(mean_colour=...)`` of the data set.
-
-    Raises EvaluationError for ready tensors, whose colours only the model's preprocessing knows.
-    """
-    total, count = np.zeros(3), 0
-    for picture in data.source.read():
-        if isinstance(picture.image, Tensor):
-            raise EvaluationError(
-                "a mean colour needs pictures, got ready tensors; give mean_colour yourself"
-            )
-        total, count = total + np.asarray(picture.image, dtype=np.float64).mean(axis=(0, 1)) / 255, count + 1
-    red, green, blue = (total / max(1, count)).tolist()
-    return red, green, blue
-
-
-def thumbnail(vit: Vit, image: Tensor, cells: Cells) -> np.ndarray:
-    """What the patches read of a picture (C, H, W), as uint8 (H, W, 3)."""
-    image = image[:, cells.rows[0] : cells.rows[-1], cells.columns[0] : cells.columns[-1]]
-    values: np.ndarray = drawable(image, vit.preprocessor).numpy()
-    return values

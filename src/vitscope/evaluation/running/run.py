@@ -18,7 +18,8 @@ from vitscope.evaluation.metric_state import Metric, statistics_of
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.removal.draws import uniforms
 from vitscope.evaluation.removal.perturbation import Asking, ModelCall, Perturber
-from vitscope.evaluation.running.dataset import EvaluationSet, thumbnail
+from vitscope.evaluation.running.colours import thumbnail
+from vitscope.evaluation.running.dataset import EvaluationSet
 from vitscope.evaluation.running.footprint import Footprint
 from vitscope.evaluation.running.plan import Plan
 from vitscope.evaluation.running.subjects import Contestant

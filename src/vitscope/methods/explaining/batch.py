@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,15 +20,17 @@ from vitscope.methods.registry import get_method
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.options.bounds import Precision
 from vitscope.pictures.bands import describe_shown
-from vitscope.tracing import Capture, Rules, Target, Trace, Vit
+from vitscope.tracing import Capture, Foreseen, Rules, Target, Trace, Vit
 from vitscope.tracing.calls.calling import Inputs, pictures_of
 from vitscope.tracing.calls.guard import exclusive
 from vitscope.tracing.passes.answers import FLAT, require_finite_maps, require_nonzero_maps
 from vitscope.tracing.passes.readout import reads_for_itself
 from vitscope.tracing.recipe import library_versions
+from vitscope.tracing.sharing import shares
 
 Request = dict[str, dict[str, Any]]
 """The options of each method that is asked for, by its name."""
+NOTHING = Capture(outputs=False)
 
 
 def resolved(vit: Vit, inputs: Inputs, request: Request) -> Request:
@@ -43,21 +46,34 @@ def resolved(vit: Vit, inputs: Inputs, request: Request) -> Request:
     return used
 
 
-def explain_batch(
-    vit: Vit, inputs: Inputs, request: Request, target: Target, clean: bool = False
-) -> dict[str, Explanation]:
-    """Every method of a resolved request on one batch; what is the same for a whole run is not yet in it."""
-    infos = {name: get_method(name) for name in request}
+@dataclass(frozen=True)
+class _Group:
+    """Methods of a request that share one trace, and what it must hold for all of them.
+
+    diagnosed: whether maps of theirs are bent by outlier patches, whose norms are watched. streams: what a pass that
+    was run before must have kept for these norms."""
+
+    members: Sequence[tuple[MethodInfo, Needs]]
+    target: Target
+    gradient: bool
+    rules: Rules | None
+    capture: Capture
+    precision: Precision
+    diagnosed: bool
+    streams: Capture
+
+
+def _groups(vit: Vit, inputs: Inputs, request: Request, target: Target, clean: bool) -> Iterator[_Group]:
     anatomy = vit.probe_for(inputs).anatomy
-    groups: dict[tuple[Rules | None, int, Precision], list[tuple[MethodInfo, Needs]]] = {}
-    for name, info in infos.items():
+    found: dict[tuple[Rules | None, int, Precision], list[tuple[MethodInfo, Needs]]] = {}
+    for name in request:
+        info = get_method(name)
         with _refused_by_name(info, vit):
             needs = info.needs_for(vit, inputs, request[name])
         own = id(needs.target) if needs.target else 0
-        groups.setdefault((needs.rules, own, needs.precision or vit.precision), []).append((info, needs))
-    made: dict[str, Explanation] = {}
-    for (rules, _, precision), members in groups.items():
-        capture = Capture(outputs=False)
+        found.setdefault((needs.rules, own, needs.precision or vit.precision), []).append((info, needs))
+    for (rules, _, precision), members in found.items():
+        capture = NOTHING
         for _, needs in members:
             capture = capture | needs.capture
         aim = members[0][1].target or target
@@ -66,21 +82,58 @@ def explain_batch(
         follows = any(info.follows_rows for info, _ in members)
         seeks = follows and anatomy.layout is not None and reads_for_itself(aim, inputs)
         seeks = seeks and not (aim.needs_classifier and anatomy.classes is None)
-        capture = capture | Capture(streams=seeks, outputs=False)
-        gradient = seeks or any(needs.gradient for _, needs in members)
+        norms = (diagnosed or clean) and diagnostics.wants_stream(anatomy)
+        yield _Group(
+            members,
+            aim,
+            seeks or any(needs.gradient for _, needs in members),
+            rules,
+            capture | Capture(streams=seeks, outputs=False),
+            precision,
+            diagnosed,
+            Capture(streams=norms, outputs=False),
+        )
+
+
+def foreseen(
+    vit: Vit, inputs: Inputs, request: Request, target: Target, clean: bool = False
+) -> list[Foreseen]:
+    """The traces that a resolved request will ask for on such inputs, for :func:`vitscope.tracing.sharing_traces`."""
+    return [
+        Foreseen(each.target, each.gradient, each.rules, each.capture | each.streams, each.precision)
+        for each in _groups(vit, inputs, request, target, clean)
+    ]
+
+
+def explain_batch(
+    vit: Vit, inputs: Inputs, request: Request, target: Target, clean: bool = False
+) -> dict[str, Explanation]:
+    """Every method of a resolved request on one batch; what is the same for a whole run is not yet in it."""
+    made: dict[str, Explanation] = {}
+    for group in _groups(vit, inputs, request, target, clean):
+        members, aim = group.members, group.target
+        anatomy = vit.probe_for(inputs).anatomy
+        capture = group.capture | (group.streams if shares(vit, inputs) else NOTHING)
         # one hold on the model for the norms and the pass that they belong to
         with (
             exclusive(vit.model),
-            diagnostics.watch_norms(vit.model, anatomy, diagnosed or clean) as seen,
+            diagnostics.watch_norms(vit.model, anatomy, group.diagnosed or clean) as seen,
             released(),
         ):
             trace = vit.trace(
-                inputs, aim, gradient=gradient, rules=rules, capture=capture, precision=precision
+                inputs,
+                aim,
+                gradient=group.gradient,
+                rules=group.rules,
+                capture=capture,
+                precision=group.precision,
             )
+        if (group.diagnosed or clean) and seen.norms is None and capture.streams:  # the pass was run before
+            seen.norms = diagnostics.norms_of(trace)
         note = None
         if any(needs.gradient for _, needs in members):
             note = trace.note_on_gradient()
-        if diagnosed and anatomy.layout is not None:
+        if group.diagnosed and anatomy.layout is not None:
             seen.sinks = diagnostics.sink_masses(trace)
         relevances = _run(vit, trace, [info for info, _ in members], request)
         for (info, needs), relevance in zip(members, relevances, strict=True):

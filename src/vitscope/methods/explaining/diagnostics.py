@@ -85,6 +85,30 @@ def _watched(anatomy: Anatomy) -> BlockInfo | None:
     return fits[-1] if fits and fits[-1].whole else None
 
 
+def _norms(tokens: Tensor | None, block: BlockInfo, layout: TokenLayout) -> Tensor | None:
+    """The norm of each patch (B, P) in what a block returned, None where it returned something else."""
+    if tokens is None or tokens.dim() not in (3, 4):
+        return None
+    with torch.no_grad():
+        norms: Tensor = torch.linalg.vector_norm(block.as_sequence(tokens.detach()).float(), dim=-1)
+    if norms.shape[1] == layout.tokens:
+        return norms[:, layout.patch_slice]
+    return norms if norms.shape[1] == layout.patches else None
+
+
+def norms_of(trace: Trace) -> Tensor | None:
+    """What ``watch_norms`` sees, read off a trace of a pass that ran before; it kept the streams."""
+    block, seen = _watched(trace.anatomy), trace.raw_blocks()
+    if block is None or seen is None:
+        return None
+    return _norms(first_tensor(seen[0][block.index]), block, trace.layout)
+
+
+def wants_stream(anatomy: Anatomy) -> bool:
+    """Whether there are norms to see, which a pass that ran before shows in its streams."""
+    return _watched(anatomy) is not None
+
+
 @contextmanager
 def watch_norms(model: nn.Module, anatomy: Anatomy, wanted: bool = True) -> Iterator[Diagnosis]:
     """Fill a Diagnosis with patch norms while a forward runs; one hook, gone afterwards.
@@ -99,15 +123,8 @@ def watch_norms(model: nn.Module, anatomy: Anatomy, wanted: bool = True) -> Iter
     assert layout is not None
 
     def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        tokens = first_tensor(output)
-        if tokens is None or tokens.dim() not in (3, 4):
-            return
-        with torch.no_grad():
-            norms = torch.linalg.vector_norm(block.as_sequence(tokens.detach()).float(), dim=-1)
-        if norms.shape[1] == layout.tokens:
-            found.norms = norms[:, layout.patch_slice]
-        elif norms.shape[1] == layout.patches:
-            found.norms = norms
+        norms = _norms(first_tensor(output), block, layout)
+        found.norms = found.norms if norms is None else norms
 
     handle = model.get_submodule(block.path).register_forward_hook(own(after))
     try:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
-import torch
-from torch import Tensor
-
 from vitscope.errors import AnswerError, MethodError, PictureError
-from vitscope.methods.explaining.batch import Request, explain_batch, resolved
+from vitscope.methods.explaining.batch import Request
 from vitscope.methods.explaining.default import default_method
-from vitscope.methods.explaining.explanation import Explanation, concatenate
+from vitscope.methods.explaining.explaining import Aimed, Explaining, Prepared
+from vitscope.methods.explaining.explanation import Explanation
 from vitscope.methods.explaining.explanations import Explanations
 from vitscope.methods.explaining.inputs import input_batches
-from vitscope.methods.explaining.recipe import explanation_recipe, own_targets
 from vitscope.methods.registry import get_method
-from vitscope.models.preparing.inputs import drawable
 from vitscope.options.bounds import BatchSize, Names
 from vitscope.options.door import checked
 from vitscope.pictures import Images
 from vitscope.progress import CountedStage, Progress, watched
-from vitscope.storage.recipe import Recipe
-from vitscope.tracing import ClassIndex, Vit, by_number, parse_target
+from vitscope.tracing import Vit, by_number, parse_target
 from vitscope.tracing.calls.callers_switches import unaffected
-from vitscope.tracing.calls.calling import pictures_of
 from vitscope.tracing.recipe import model_identity
 from vitscope.tracing.targets.parsing import TargetLike
 
@@ -99,74 +92,27 @@ def explain(
     watched(progress)
     request = {} if method is None else _request(method, options)
     aim = by_number(parse_target(target), vit.class_names, vit.source)
-    model = model_identity(vit)  # once: it reads all weights
-    recipes: dict[str, Recipe] = {}
-    parts: dict[str, list[Explanation]] = {}
-    positions: list[int] = []
+    prepared = Prepared(vit, model_identity(vit), Aimed(aim))
+    analysis: Explaining | None = None
+    parts: list[Explanations] = []
     count = 0
-    stage: CountedStage | None = None
     for batch in input_batches(vit, images, batch_size):
-        inputs, count = batch.inputs, batch.count
-        stage = stage or CountedStage(progress, "explaining", count)
-        stage.check()
-        if not request:
-            request = _request(default_method(vit.probe_for(inputs).anatomy), options)
-        positions += batch.positions
-        request = resolved(vit, inputs, request)
-        mine = aim.of(batch.positions, batch.count)
+        count = batch.count
+        if analysis is None:
+            stage = CountedStage(progress, "explaining", count)
+            chosen = request or _request(default_method(vit.probe_for(batch.inputs).anatomy), options)
+            analysis = Explaining(chosen, aim, batch_size, stage, clean, keep_pictures)
+        analysis.stage.check()
         try:
-            found = explain_batch(vit, inputs, request, mine, clean)
+            parts.append(analysis.of_batch(prepared, batch))
         except AnswerError as error:
             raise error.among(batch.positions) from error
-        own = own_targets(aim, batch.positions, batch.count)
-        shown = pictures_of(inputs) if keep_pictures else None
-        drawn: dict[int, Tensor | None] = {}
-        for name, explanation in found.items():
-            if name not in recipes:
-                recipes[name] = explanation_recipe(model, name, request[name], aim, clean, inputs)
-            explanation = dataclasses.replace(
-                explanation,
-                made=recipes[name],
-                metadata={
-                    **explanation.metadata,
-                    "fingerprint": model["fingerprint"],
-                    "keys": batch.keys,
-                    "ids": batch.ids,
-                    **({} if own is None else {"targets": own}),
-                },
-            )
-            if shown is not None:
-                frames = explanation.maps.shape[1] if explanation.maps.dim() == 4 else 0
-                if frames not in drawn:  # the same for all methods of a batch, but for their steps in time
-                    drawn[frames] = _drawable(shown, frames, vit)
-                explanation = dataclasses.replace(explanation, pictures=drawn[frames])
-            parts.setdefault(name, []).append(explanation)
-        stage.reach(positions[-1] + 1)
-    if stage is None:
+        analysis.stage.reach(batch.positions[-1] + 1)
+    if analysis is None:
         raise PictureError("none of the pictures can be read; their source tells the reasons (.skipped)")
-    stage.reach(count)
-    joined = {name: concatenate(found) for name, found in parts.items()}
-    if isinstance(aim, ClassIndex):  # a part knows of its own pictures' classes alone
-        described = aim.of(positions, count).describe()
-        joined = {
-            name: e if e.classes is None else dataclasses.replace(e, target=described)
-            for name, e in joined.items()
-        }
-    several = method is not None and not isinstance(method, str)
-    return Explanations(joined) if several else next(iter(joined.values()))
-
-
-def _drawable(shown: Tensor, frames: int, vit: Vit) -> Tensor | None:
-    """What maps are drawn on: (B, H, W, 3), of films the first frame that each of their ``frames`` maps spans,
-    (B, t, H, W, 3); uint8."""
-    pictures = shown.detach().float().cpu()
-    if pictures.dim() == 4:
-        return torch.stack([drawable(picture, vit.preprocessor) for picture in pictures])
-    if not frames:
-        return None
-    first = [-(-frame * pictures.shape[1] // frames) for frame in range(frames)]
-    drawn = torch.stack([drawable(frame, vit.preprocessor) for frame in pictures[:, first].flatten(0, 1)])
-    return drawn.reshape(len(shown), frames, *drawn.shape[1:])
+    analysis.stage.reach(count)
+    joined = analysis.merge(prepared, parts)
+    return joined if method is not None and not isinstance(method, str) else next(iter(joined.values()))
 
 
 def _request(

@@ -231,22 +231,7 @@ class Explanation(Drawable):
         Raises:
             OutputError: It cannot be written.
         """
-        arrays = {"maps": self.maps, "scores": self.scores}
-        for name in OPTIONAL:
-            value = getattr(self, name)
-            if value is not None:
-                arrays[name] = value
-        arrays |= {f"extras.{name}": value for name, value in self.extras.items()}
-        note = {
-            "method": self.method,
-            "target": self.target,
-            "layout": None if self.layout is None else asdict(self.layout),
-            "options": self.options,
-            "metadata": self.metadata,
-            "class_names": self.class_names,
-            "recipe": None if self.recipe is None else self.recipe.to_dict(),
-        }
-        return tensors.save(path, KIND, arrays, note)
+        return tensors.save(path, KIND, *stored(self))
 
     @staticmethod
     @checked(StorageError)
@@ -262,23 +247,43 @@ class Explanation(Drawable):
         Raises:
             StorageError: The file is damaged, or of another kind or version.
         """
-        arrays, note = tensors.load(path, KIND)
-        with decoding(path, KIND):
-            names = note["class_names"]
-            found = Explanation(
-                str(note["method"]), arrays["maps"], arrays.get("flow"), str(note["target"]), arrays.get("classes"),
-                arrays["scores"], arrays.get("logits"),
-                None if note["layout"] is None else TokenLayout.from_dict(note["layout"]),
-                dict(note["options"]), dict(note["metadata"]),
-                {k.removeprefix("extras."): v for k, v in arrays.items() if k.startswith("extras.")},
-                arrays.get("pictures"), tuple(names) if names else None,
-                None if note["recipe"] is None else Recipe.from_dict(note["recipe"]).shard(),
-            )  # fmt: skip
-            if found.maps.dim() not in (3, 4) or any(len(value) != len(found) for value in arrays.values()):
-                raise ValueError("its tensors are not of the same pictures")
-            if found.recipe is not None and found.recipe != Recipe.from_dict(note["recipe"]):
-                raise ValueError("its pictures are not those of its recipe")
-            return found
+        return restored(path, *tensors.load(path, KIND))
+
+
+def stored(explanation: Explanation) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything that an explanation holds, as tensors and a note."""
+    arrays = {
+        "maps": explanation.maps,
+        "scores": explanation.scores,
+        **{n: each for n in OPTIONAL if (each := getattr(explanation, n)) is not None},
+        **{f"extras.{name}": value for name, value in explanation.extras.items()},
+    }
+    plain = ("method", "target", "options", "metadata", "class_names")
+    return arrays, {
+        **{name: getattr(explanation, name) for name in plain},
+        "layout": None if explanation.layout is None else asdict(explanation.layout),
+        "recipe": None if explanation.recipe is None else explanation.recipe.to_dict(),
+    }
+
+
+def restored(path: FilePath, arrays: Mapping[str, Tensor], note: Mapping[str, Any]) -> Explanation:
+    """What ``stored`` took apart, back. ``path`` is what messages call it. Raises StorageError."""
+    with decoding(path, KIND):
+        names = note["class_names"]
+        found = Explanation(
+            str(note["method"]), arrays["maps"], arrays.get("flow"), str(note["target"]), arrays.get("classes"),
+            arrays["scores"], arrays.get("logits"),
+            None if note["layout"] is None else TokenLayout.from_dict(note["layout"]),
+            dict(note["options"]), dict(note["metadata"]),
+            {k.removeprefix("extras."): v for k, v in arrays.items() if k.startswith("extras.")},
+            arrays.get("pictures"), tuple(names) if names else None,
+            None if note["recipe"] is None else Recipe.from_dict(note["recipe"]).shard(),
+        )  # fmt: skip
+        if found.maps.dim() not in (3, 4) or any(len(value) != len(found) for value in arrays.values()):
+            raise ValueError("its tensors are not of the same pictures")
+        if found.recipe is not None and found.recipe != Recipe.from_dict(note["recipe"]):
+            raise ValueError("its pictures are not those of its recipe")
+        return found
 
 
 def concatenate(parts: list[Explanation]) -> Explanation:

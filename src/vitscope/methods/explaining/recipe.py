@@ -40,7 +40,7 @@ def explanation_recipe(
             "method": method,
             "options": options,
             "clean": clean,
-            "target": quantity if own else _described(target),
+            "target": quantity if own else described(target),
             "size": sizes_of(inputs),
         },
         target=PER_PICTURE if own else target.describe(),
@@ -62,10 +62,10 @@ def own_targets(target: Target, positions: Sequence[int], count: int) -> list[st
     """A digest of the target of each picture at these positions of ``count``; None when all have the same."""
     if target.count is None:
         return None
-    return [digest_of(_described(target.of([position], count))) for position in positions]
+    return [digest_of(described(target.of([position], count))) for position in positions]
 
 
-def _described(target: Target) -> Any:
+def described(target: Target) -> Any:
     """Everything that a target holds: two functions of one name are two targets."""
     try:
         return {"kind": type(target).__qualname__, "holds": plain(target)}

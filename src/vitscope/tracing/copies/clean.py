@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,14 @@ from vitscope.models.anatomy import Anatomy
 from vitscope.tracing.calls.blocks import first_tensor, is_tokens
 from vitscope.tracing.calls.guard import exclusive
 from vitscope.tracing.calls.scope import own
-from vitscope.tracing.copies.shortening import Watching
+from vitscope.tracing.copies.shortening import Reached, Watching
 from vitscope.tracing.passes.answers import require_numbers
 from vitscope.tracing.passes.forward_pass import run_pass
-from vitscope.tracing.passes.request import PassRequest
+from vitscope.tracing.passes.request import Capture, PassRequest
 from vitscope.tracing.passes.resume import BlockCache, collect_outputs, no_blocks
+from vitscope.tracing.sharing import shares
+from vitscope.tracing.site import AttentionSite
+from vitscope.tracing.trace import Trace
 from vitscope.tracing.vit import Vit
 
 
@@ -52,6 +56,12 @@ def run_clean(vit: Vit, pixels: Tensor, labels: Tensor | None = None) -> Clean:
     anatomy = vit.anatomy_for((int(pixels.shape[-2]), int(pixels.shape[-1])))
     if not anatomy.blocks:
         raise no_blocks(anatomy)
+    if shares(vit, pixels):
+        read = _read_off(
+            vit, anatomy, vit.trace(pixels, gradient=False, capture=Capture(streams=True)), labels
+        )
+        if read is not None:
+            return read
     watching = Watching(torch.ones(1, len(anatomy.blocks), anatomy.heads))
     watched = PassRequest(precision=vit.precision, ablations=[watching])
     with exclusive(vit.model), _Beginning(vit.model, anatomy) as beginning:
@@ -77,6 +87,45 @@ def run_clean(vit: Vit, pixels: Tensor, labels: Tensor | None = None) -> Clean:
         attended,
         beginning.convolutions,
     )
+
+
+def _read_off(vit: Vit, anatomy: Anatomy, trace: Trace, labels: Tensor | None) -> Clean | None:
+    """The clean run as a shared trace shows it; None where a block was not seen to return tokens.
+
+    The convolutions before the first block run once more, for the first picture alone."""
+    seen = trace.raw_blocks()
+    if seen is None:
+        return None
+    outputs, entering = seen
+    stop = {anatomy.blocks[0].path: _stop}
+    with exclusive(vit.model), _Beginning(vit.model, anatomy) as beginning, suppress(Reached):
+        run_pass(vit.model, anatomy, trace.images[:1], PassRequest(precision=vit.precision, skip=stop))
+    pixels = trace.images
+    tokens = {block + 1: first_tensor(output) for block, output in enumerate(outputs[:-1])}
+    tokens[0] = entering
+    attended = {
+        block.index: _by_heads(site)
+        for block in anatomy.blocks
+        if len(block.sites) == 1 and (site := trace.site_of_call(block.sites[0])) is not None
+    }
+    return Clean(
+        BlockCache(pixels, trace.logits, outputs, anatomy.blocks),
+        anatomy,
+        labels,
+        {block: given for block, given in tokens.items() if given is not None},
+        attended,
+        beginning.convolutions,
+    )
+
+
+def _by_heads(site: AttentionSite) -> Tensor:
+    """What the call gave, heads on an axis of their own as an ablation meets it."""
+    given = site.with_graph().detach()
+    return given if given.dim() == 4 else given.reshape(-1, site.info.heads, *given.shape[-2:])
+
+
+def _stop(*_: Any, **__: Any) -> Any:
+    raise Reached(torch.empty(0))
 
 
 class _Beginning:

@@ -74,3 +74,8 @@ class PassRequest:
     embedding_call: int | None = None
     stages: Sequence[Stage] = ()
     skip: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> bool:
+        """Whether the forward gives something else than the model alone."""
+        return bool(self.ablations or self.skip) or self.removal is not None or self.factors is not None

@@ -130,7 +130,7 @@ def _coloured(
         )
     if given != "data":
         return variants
-    from vitscope.evaluation.running.dataset import mean_colour
+    from vitscope.evaluation.running.colours import mean_colour
 
     colour = mean_colour(data)
     return {key: replace(each, mean_colour=colour) for key, each in variants.items()}
