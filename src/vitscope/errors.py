@@ -44,6 +44,10 @@ class PictureError(VitscopeError):
     """A picture, or a place where pictures were expected, cannot be used."""
 
 
+class SourceError(VitscopeError):
+    """The place that pictures lie in is gone or does not answer: no picture is to blame, so none is skipped."""
+
+
 class ModelError(VitscopeError):
     """A model cannot be opened, or its anatomy does not allow what was asked."""
 

@@ -49,6 +49,7 @@ class Picture:
         mask: (H, W) bool, in pixels of ``image``, None when unknown.
         boxes: (x0, y0, x1, y1) each, in pixels of ``image``, None when unknown.
         target: What is to be explained of it, None for the default.
+        file_size: How many bytes its file has, None for a picture that was in memory.
 
     Example:
         >>> import vitscope as vs
@@ -64,6 +65,14 @@ class Picture:
     mask: Mask | None = None
     boxes: list[Box] | None = None
     target: Any = None
+    file_size: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the upright picture, in pixels."""
+        if isinstance(self.image, Tensor):
+            return int(self.image.shape[-2]), int(self.image.shape[-1])
+        return self.image.height, self.image.width
 
     @property
     def key(self) -> str:

@@ -85,38 +85,42 @@ def list_pictures(paths: Paths) -> Listing:
     return Listing(list(found), roots[0] if len(roots) == 1 else None, closed)
 
 
-def walk(folder: Path, closed: dict[Path, str]) -> Iterator[os.DirEntry[str]]:
-    """Every file below a folder that is not hidden: in each folder its files by name, then its folders.
+def walk(folder: Path, closed: dict[Path, str]) -> Iterator[str]:
+    """The path of every file below a folder that is not hidden: in each folder its files by name, then its folders.
 
     Folders that cannot be read are entered into ``closed`` with the reason. Names are compared by code point, so the
-    order is the same on every machine. Any depth is searched; only what the system itself cannot name is closed.
+    order is the same on every machine. Any depth is searched; only what the system itself cannot name is closed. The
+    names of one folder are in memory at a time, whatever the number of all.
     """
-    waiting = [folder]
+    waiting = [str(folder)]
     while waiting:
         place = waiting.pop()
+        files, below = [], []
         try:
             with os.scandir(place) as listed:
-                entries = sorted(
-                    (entry for entry in listed if not entry.name.startswith(".")), key=lambda e: e.name
-                )
+                for entry in listed:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(entry.name)
+                    elif not (entry.is_symlink() and _is_folder(Path(entry.path))):
+                        files.append(entry.name)
         except OSError as error:
-            closed[place] = _why_closed(place, error)
+            closed[Path(place)] = _why_closed(Path(place), error)
             continue
-        below = []
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                below.append(Path(entry.path))
-            elif not (entry.is_symlink() and _is_folder(Path(entry.path))):
-                yield entry
-        waiting.extend(reversed(below))
+        files.sort()
+        below.sort(reverse=True)
+        start = place if place.endswith("/") else f"{place}/"
+        yield from (start + name for name in files)
+        waiting.extend(start + name for name in below)
 
 
 def _below(folder: Path, closed: dict[Path, str]) -> list[Path]:
     refused: dict[Path, str] = {}
     files, others = [], 0
-    for entry in walk(folder, refused):
-        if is_picture_name(entry.name):
-            files.append(Path(entry.path))
+    for path in walk(folder, refused):
+        if is_picture_name(os.path.basename(path)):
+            files.append(Path(path))
         else:
             others += 1
     closed.update(refused)

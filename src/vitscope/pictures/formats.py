@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
@@ -23,7 +22,7 @@ ENDINGS = frozenset({
 
 def is_picture_name(name: str) -> bool:
     """Whether a file of this name counts as a picture when a folder is searched; hidden files do not."""
-    return not name.startswith(".") and PurePath(name).suffix.lower() in ENDINGS
+    return name[name.rfind(".") :].lower() in ENDINGS and name[0] != "."
 
 
 def identify(stream: IO[bytes], name: str) -> Image.Image:

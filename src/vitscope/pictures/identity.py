@@ -66,9 +66,9 @@ def key_of_path(path: Path, root: Path | None = None) -> str:
         >>> key_of_path(Path("/data/cats/tom.png"), Path("/data"))
         'cats/tom.png'
     """
-    whole = _absolute(path)
+    whole = absolute(path)
     if root is not None:
-        top = _absolute(root)
+        top = absolute(root)
         if not whole.is_relative_to(top):
             raise PictureError(
                 f"{path} does not lie below the root {root}; name a folder that holds all pictures"
@@ -77,7 +77,17 @@ def key_of_path(path: Path, root: Path | None = None) -> str:
     else:
         here = Path.cwd()
         parts = whole.relative_to(here).parts if whole.is_relative_to(here) else whole.parts[1:]
-    return "/".join(printable(part.replace("\\", "\\\\")) for part in parts)
+    return key_of_name("/".join(parts))
+
+
+def key_of_name(name: str) -> str:
+    """The key of a file whose path relative to the root is known, ``/`` between folders.
+
+    Example:
+        >>> key_of_name("caf\\udce9/a.png")
+        'caf\\\\xe9/a.png'
+    """
+    return printable(name.replace("\\", "\\\\"))
 
 
 def told_apart(keys: Sequence[str]) -> list[str]:
@@ -105,7 +115,7 @@ def drawn_by(key: str) -> str:
     return _AGAIN.sub("", key)
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
     """Absolute, without ``..``; links stay as they were named, except those that a ``..`` follows."""
     whole = path if path.is_absolute() else Path.cwd() / path
     if ".." in whole.parts:

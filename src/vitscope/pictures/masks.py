@@ -14,7 +14,7 @@ from torch import Tensor
 from vitscope.errors import DataError, PictureError
 from vitscope.pictures.formats import identify
 from vitscope.pictures.modes import TURNED, orientation_of, upright
-from vitscope.pictures.read import MAX_PIXELS, check_size, open_file, open_picture
+from vitscope.pictures.read import MAX_PIXELS, Stored, check_size, open_file, open_picture
 
 Mask = NDArray[np.bool_]
 VOID = 255
@@ -39,9 +39,9 @@ def read_mask(
     Raises:
         DataError: unreadable, of another size, or no mask.
     """
-    if isinstance(value, (str, os.PathLike)):
+    if isinstance(value, (str, os.PathLike, Stored)):
         try:
-            with open_picture(Path(value), max_pixels) as picture:
+            with open_picture(value if isinstance(value, Stored) else Path(value), max_pixels) as picture:
                 mask = _values(upright(picture))
         except PictureError as error:
             raise DataError(f"the mask of {name} cannot be read: {error}") from error

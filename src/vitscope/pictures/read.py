@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,18 @@ from vitscope.storage.paths import typed_path
 
 MAX_PIXELS = 200_000_000
 """Most pixels that a picture may have by default: the largest phone cameras, and 600 MB in memory."""
+
+
+class Stored(ABC):
+    """A picture file that is no file of its own: a member of an archive, a row of a table, an object of a store."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """What messages call it."""
+
+    @abstractmethod
+    def opened(self) -> AbstractContextManager[IO[bytes]]:
+        """All its bytes as a stream that can be read again. Raises PictureError when there are none."""
 
 
 @checked(PictureError)
@@ -51,23 +64,28 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
 
 
 @contextmanager
-def open_picture(file: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+def open_picture(file: Path | Stored, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """The decoded picture of a file as it is stored, for as long as the block lasts; every failure is a PictureError.
 
     ``file`` is taken as it is. What is raised inside the block for this picture is told as damage of the file, too.
     """
-    with open_file(file) as stream, decode(stream, file, max_pixels) as picture:
+    with open_stored(file) as stream, decode(stream, file, max_pixels) as picture:
         yield picture
 
 
 @contextmanager
-def decode(stream: IO[bytes], file: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+def decode(stream: IO[bytes], file: Path | Stored, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """As ``open_picture`` for a file that is open already."""
-    with _told(file):
+    with _told(str(file)):
         picture = identify(stream, str(file))
         check_size(picture, max_pixels, str(file))
         picture.load()
         yield picture
+
+
+def open_stored(file: Path | Stored) -> AbstractContextManager[IO[bytes]]:
+    """The bytes of a picture, wherever it lies. Raises PictureError for what is no readable file or has no content."""
+    return file.opened() if isinstance(file, Stored) else open_file(file)
 
 
 @contextmanager
@@ -77,22 +95,22 @@ def open_file(file: Path, *, empty: bool = False) -> Iterator[IO[bytes]]:
     try:
         stream = file.open("rb")
     except OSError as error:
-        raise _vanished(file, error) from error
+        raise unreadable(str(file), error) from error
     with stream:
         yield stream
 
 
 @contextmanager
-def _told(file: Path) -> Iterator[None]:
+def _told(file: str) -> Iterator[None]:
     """Re-raise whatever goes wrong with this file as one line that names it."""
     try:
         yield
     except PictureError as error:
         message = str(error)
         told = PictureError(f"{file}: {message}")
-        raise error if str(PictureError(str(file))) in message else told from error
+        raise error if str(PictureError(file)) in message else told from error
     except (FileNotFoundError, PermissionError) as error:
-        raise _vanished(file, error) from error
+        raise unreadable(file, error) from error
     except Exception as error:
         if "samples per pixel" in str(error):
             raise PictureError(
@@ -115,7 +133,8 @@ def check_size(picture: Image.Image, max_pixels: int, name: str) -> None:
         )
 
 
-def _vanished(file: Path, error: OSError) -> PictureError:
+def unreadable(file: str, error: OSError) -> PictureError:
+    """What to raise when the system cannot open or read a file."""
     if isinstance(error, PermissionError):
         return PictureError(f"{file} may not be read by this user; change its permissions")
     if isinstance(error, FileNotFoundError):

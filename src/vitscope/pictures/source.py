@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from vitscope.errors import DataError, PictureError
+from vitscope.pictures.ahead import Stopped, ahead
 from vitscope.pictures.bands import Bands, bands_in
 from vitscope.pictures.batch import Batch, Opened, Picture, batch_of
 from vitscope.pictures.forms import labelled
@@ -20,7 +23,7 @@ from vitscope.pictures.masks import read_mask
 from vitscope.pictures.memory import as_picture, check_tensor
 from vitscope.pictures.modes import to_rgb, upright
 from vitscope.pictures.on_demand import OnDemand
-from vitscope.pictures.read import MAX_PIXELS, decode, open_file
+from vitscope.pictures.read import MAX_PIXELS, Stored, decode, open_stored
 from vitscope.pictures.truth import Box, check_labels
 
 
@@ -32,11 +35,14 @@ class PictureSource:
     of its batch and recorded in ``skipped`` with the reason; without, it raises.
 
     Attributes:
-        items: One for each picture: a Path, a Pillow image, an array or a tensor (C, H, W).
+        items: One for each picture: a Path, a file in an archive or a store, a Pillow image, an array or a tensor
+            (C, H, W).
         labels: One class for each picture, None when unknown.
         masks: One for each picture: a path, a Pillow image, an array or a tensor (H, W); None when unknown.
         boxes: A list of (x0, y0, x1, y1) for each picture, in its upright pixels; None when unknown.
         targets: What is to be explained of each picture; None for the default.
+        threads: How many threads make batches ahead of their use; 0 makes each when it is asked for. The batches are
+            the same.
         skipped: By key, why a picture could not be used; filled in while pictures are read.
 
     Example:
@@ -60,9 +66,10 @@ class PictureSource:
         skip: bool = False,
         max_pixels: int = MAX_PIXELS,
         partial: bool = False,
+        threads: int = 0,
     ) -> None:
         self.items, self.labels, self.masks, self.boxes, self.targets = items, labels, masks, boxes, targets
-        self.skip, self.max_pixels = skip, max_pixels
+        self.skip, self.max_pixels, self.threads = skip, max_pixels, threads
         self.skipped: dict[str, str] = {}
         self._keys = None if keys is None else list(keys)
         self._ids: list[str | None] = [None] * len(items)
@@ -107,6 +114,12 @@ class PictureSource:
             self._ids[index] = known
         return known
 
+    @property
+    def contents(self) -> Sequence[str] | None:
+        """The content hash of each picture where all are known already, else None; no picture is read for it."""
+        known = [found for found in self._ids if found is not None]
+        return known if len(known) == len(self) else None
+
     def expect(self, ids: Sequence[str]) -> None:
         """Set the content hashes that the files must have. A file that has another one when it is opened is refused.
 
@@ -117,8 +130,8 @@ class PictureSource:
 
     def _id_of(self, index: int) -> str:
         item, _ = labelled(self.items[index])
-        if isinstance(item, Path):
-            with open_file(item) as stream:
+        if isinstance(item, (Path, Stored)):
+            with open_stored(item) as stream:
                 return id_of_stream(stream)
         return id_of_values(self._in_memory(item))
 
@@ -164,11 +177,13 @@ class PictureSource:
             DataError: Its mask cannot be read or has another size.
         """
         item, label = labelled(self.items[index])
-        name = str(item) if isinstance(item, Path) else f"picture {index}"
+        name = str(item) if isinstance(item, (Path, Stored)) else f"picture {index}"
         image: Image.Image | Bands | Tensor
-        if isinstance(item, Path):
-            with open_file(item) as stream:
+        size_of_file = None
+        if isinstance(item, (Path, Stored)):
+            with open_stored(item) as stream:
                 found = id_of_stream(stream)
+                size_of_file = stream.tell()
                 stream.seek(0)
                 with decode(stream, item, self.max_pixels) as stored:
                     image = bands_in(stored, channels) or to_rgb(upright(stored))
@@ -192,6 +207,7 @@ class PictureSource:
             else read_mask(self.masks[index], size, name, max_pixels=self.max_pixels),
             boxes=None if self.boxes is None else list(self.boxes[index]),
             target=None if self.targets is None else self.targets[index],
+            file_size=size_of_file,
         )
 
     def _in_memory(self, item: Any, channels: int | None = None) -> Image.Image | Bands | Tensor:
@@ -214,13 +230,21 @@ class PictureSource:
             PictureError: One cannot be read, unless ``skip`` records it and goes on.
             DataError: Its mask cannot be read, likewise.
         """
-        for index in range(start, len(self) if stop is None else min(stop, len(self))):
+        for found in self._found(start, len(self) if stop is None else stop, channels):
+            if isinstance(found, Picture):
+                yield found
+            else:
+                self.skipped.update(found)
+
+    def _found(self, start: int, stop: int, channels: int) -> Iterator[Picture | dict[str, str]]:
+        """Each picture, or with ``skip`` by its key why there is none."""
+        for index in range(start, min(stop, len(self))):
             try:
                 yield self.open(index, channels)
             except (PictureError, DataError) as error:
                 if not self.skip:
                     raise
-                self.skipped[self._name(index)] = str(error)
+                yield {self._name(index): str(error)}
 
     def batches(self, vit: Opened, size: int) -> Iterator[Batch]:
         """Iterate over batches of at most ``size`` pictures in the form that the model takes, in order.
@@ -242,11 +266,25 @@ class PictureSource:
             raise PictureError(f"expected batches of at least 1 picture, got {size}")
         some = False
         channels = 3 if vit.preprocessor is None else int(vit.preprocessor.channels)
-        for start in range(0, len(self), size):
-            found = list(self.read(start, start + size, channels))
-            if found:
-                some = True
-                yield batch_of(vit, found)
+
+        def made(start: int, stopped: Stopped) -> tuple[Batch | None, dict[str, str]]:
+            pictures, skipped = [], {}
+            for found in self._found(start, start + size, channels):
+                if stopped():
+                    return None, {}
+                if isinstance(found, Picture):
+                    pictures.append(found)
+                else:
+                    skipped.update(found)
+            return (batch_of(vit, pictures) if pictures else None), skipped
+
+        tasks = (functools.partial(made, start) for start in range(0, len(self), size))
+        with contextlib.closing(ahead(tasks, self.threads)) as several:
+            for batch, skipped in several:
+                self.skipped.update(skipped)
+                if batch is not None:
+                    some = True
+                    yield batch
         if not some and not self._partial:
             self.refuse_all_skipped()
 

@@ -18,7 +18,7 @@ from vitscope.options.door import checked
 from vitscope.pictures import MAX_PIXELS, Batch, Images, Labels, PictureSource, picture_source
 from vitscope.pictures.forms import labelled
 from vitscope.pictures.identity import id_of_stream
-from vitscope.pictures.read import open_file
+from vitscope.pictures.read import Stored, open_stored
 from vitscope.pictures.read_batch import ReadBatch
 from vitscope.pictures.truth import check_labels
 from vitscope.storage.recipe import digest_of, truth_digest
@@ -40,6 +40,7 @@ class EvaluationSet:
         skip: Leave out a picture that cannot be read, and record the reason; False raises.
         max_pixels: The largest number of pixels that a picture or a mask may have.
         skipped: By key, why a picture was left out.
+        threads: How many threads make batches ahead of their use; the batches are the same.
         read: The pictures as one batch, where they were read already, see :meth:`of_batch`.
 
     Raises:
@@ -62,6 +63,7 @@ class EvaluationSet:
     skip: bool = False
     max_pixels: int = MAX_PIXELS
     skipped: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    threads: int = field(default=0, repr=False, compare=False)
     read: Batch | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +109,7 @@ class EvaluationSet:
             skip=self.skip,
             max_pixels=self.max_pixels,
             partial=True,
+            threads=self.threads,
         )
 
     def only(self, kinds: Collection[str]) -> EvaluationSet:
@@ -157,8 +160,8 @@ class EvaluationSet:
         assert self.masks is not None
         try:
             mask = self.masks[index]
-            if isinstance(mask, (str, Path)):
-                with open_file(Path(mask)) as stream:
+            if isinstance(mask, (str, Path, Stored)):
+                with open_stored(Path(mask) if isinstance(mask, str) else mask) as stream:
                     return id_of_stream(stream)
             return digest_of(mask if isinstance(mask, Tensor) else np.asarray(mask))
         except (DataError, PictureError):
@@ -303,8 +306,10 @@ def evaluation_set(
         source.labels,
         source.masks,
         source.boxes,
+        contents=source.contents,
         skip=source.skip,
         max_pixels=source.max_pixels,
+        threads=source.threads,
     )
     made.skipped.update(source.skipped)
     return made

@@ -42,10 +42,10 @@ def read_folder(folder: str | Path, labels: str | Path | None = None) -> list[Pi
             f"The folder {root} cannot be listed ({error.strerror}); change its permissions"
         ) from error
     records = [
-        PictureRecord(Path(entry.path), label, name)
+        PictureRecord(Path(path), label, name)
         for label, name in enumerate(classes)
-        for entry in walk(root / name, closed)
-        if is_picture_name(entry.name)
+        for path in walk(root / name, closed)
+        if is_picture_name(os.path.basename(path))
     ]
     for reason in closed.values():
         raise DataError(reason)
@@ -108,7 +108,7 @@ def read_rows(source: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[st
     try:
         text = content_of(source).decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
-        reader.fieldnames = _named(reader.fieldnames or ())
+        reader.fieldnames = plain_columns(reader.fieldnames or ())
         missing = [name for name in columns if name not in reader.fieldnames]
         if missing:
             found = ",".join(reader.fieldnames)[:80] or "nothing"
@@ -131,7 +131,7 @@ def read_rows(source: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[st
     return rows
 
 
-def _named(header: Sequence[str]) -> list[str]:
+def plain_columns(header: Sequence[str]) -> list[str]:
     """The header with plain names: lower case, aliases replaced where the name itself is not there."""
     names = [name.strip().lower() for name in header]
     return [ALIASES[name] if ALIASES.get(name, name) not in names else name for name in names]

@@ -50,9 +50,7 @@ def mask_files(folder: Path, paths: Sequence[Path], *, check: bool = True) -> Se
         raise DataError(f"there is no folder of masks {root}; check the path")
     files: dict[Path, Path] = {}
     for path in paths:
-        file = next((place for place in _candidates(root, path) if os.path.isfile(place)), None)
-        if file is None:
-            raise DataError(f"the folder {folder} has no mask for {path.name}; add {path.stem}.png")
+        file = mask_file_of(root, path)
         other = files.setdefault(file, path)
         if other.absolute() != path.absolute():
             raise DataError(
@@ -64,6 +62,14 @@ def mask_files(folder: Path, paths: Sequence[Path], *, check: bool = True) -> Se
     return OnDemand(
         [chosen[path.absolute()] for path in paths], lambda file: read_mask(file, None, file.name)
     )
+
+
+def mask_file_of(folder: Path, path: Path) -> Path:
+    """The mask of one picture in a folder, see ``mask_files``. Raises DataError when there is none."""
+    file = next((place for place in _candidates(folder, path) if os.path.isfile(place)), None)
+    if file is None:
+        raise DataError(f"the folder {folder} has no mask for {path.name}; add {path.stem}.png")
+    return file
 
 
 def _candidates(folder: Path, path: Path) -> list[Path]:

@@ -72,7 +72,12 @@ def read_known(
     )
     numbers = None if listed is None else [_number(record) for record in listed]
     if numbers is None:
-        numbers = _from_folders(paths, classes, class_names, wordnet_ids)
+        folders = FolderClasses(classes, class_names, wordnet_ids)
+        places = [path.absolute() for path in paths]
+        for place in places:
+            folders.see(place)
+        rule = folders.rule(visible_folders)
+        numbers = None if rule is None else [rule(place) for place in places]
     if numbers is None and known is not None and all(record.label is not None for record in known):
         numbers = [_number(record) for record in known]
     shapes: Sequence[object] | None = None
@@ -82,78 +87,133 @@ def read_known(
         thing.polygons or thing.runs for record in known for thing in record.objects
     ):
         shapes = record_masks(known, paths)
-    places = None if known is None else [record.boxes() for record in known]
-    return picture_source(pictures, labels=numbers, masks=shapes, boxes=places)
+    marked = None if known is None else [record.boxes() for record in known]
+    return picture_source(pictures, labels=numbers, masks=shapes, boxes=marked)
 
 
 def _beside(paths: Sequence[Path], name: str) -> Path | None:
-    for folder in (paths[0].parent, paths[0].absolute().parent.parent):
+    return found_in(name, paths[0].parent, paths[0].absolute().parent.parent)
+
+
+def found_in(name: str, *folders: Path) -> Path | None:
+    """The first file of this name in some folders."""
+    for folder in folders:
         if (folder / name).is_file():
             return folder / name
     return None
 
 
-def _from_folders(
-    paths: Sequence[Path],
-    classes: int | None,
-    class_names: Sequence[str] | None,
-    wordnet_ids: Sequence[str] | None,
-) -> list[int] | None:
-    """The class of each picture from the name or the place of its folder; None where that would be a guess."""
-    places = [path.absolute().parent for path in paths]
-    names = [place.name for place in places]
-    if all(name.isascii() and name.isdigit() and len(name) < 10 for name in names):
-        return [int(name) for name in names]
-    if classes is None:
-        return None
-    spoken = [] if class_names is None else [(list(class_names), names)]
-    if wordnet_ids is not None:
-        ids = list(wordnet_ids)
-        # ImageNet's own files are called n01440764_10026.JPEG.
-        spoken += [(ids, names), (ids, [path.name.partition("_")[0] for path in paths])]
-    for table, words in spoken:
-        number = {name: index for index, name in enumerate(table)}
-        if len(number) == len(table) == classes and all(word in number for word in words):
-            return [number[word] for word in words]
-    roots = {place.parent for place in places}
-    # Pictures of one folder alone are no classes, however many folders lie beside it.
-    if len(roots) != 1 or len(set(places)) < 2:
-        return None
-    folders = sorted(p for p in next(iter(roots)).iterdir() if p.is_dir() and not p.name.startswith("."))
-    return [folders.index(place) for place in places] if len(folders) == classes else None
+class FolderClasses:
+    """The classes of pictures from the names or places of their folders, once all of them were seen.
 
-
-def _matched(paths: Sequence[Path], records: Sequence[PictureRecord], source: Path) -> list[PictureRecord]:
-    """The record of each picture: of its own path, else of the longest common end.
-
-    Raises DataError where nothing is said of a picture, and where it is not clear which of two is meant.
+    classes: how many the model has. class_names, wordnet_ids: its own names for them, see :func:`read_known`.
     """
-    by_name: dict[str, list[PictureRecord]] = {}
-    for record in records:
-        by_name.setdefault(record.path.name, []).append(record)
-    missing = [path for path in paths if path.name not in by_name]
-    if missing:
-        others = "" if len(missing) == 1 else f" and {len(missing) - 1} others of {len(paths)} pictures"
-        remedy = "add a line for it or leave the picture out" if len(missing) == 1 else "add a line for each"
-        raise DataError(f"{source} says nothing about {missing[0].name}{others}; {remedy}")
-    chosen: list[PictureRecord] = []
-    taken: dict[int, Path] = {}
-    for path in paths:
-        among = by_name[path.name]
+
+    def __init__(
+        self, classes: int | None, class_names: Sequence[str] | None, wordnet_ids: Sequence[str] | None
+    ) -> None:
+        self._classes = classes
+        self._tables = [_numbers(names, classes) for names in (class_names, wordnet_ids)]
+        self._prefixed = True
+        self._places: set[Path] = set()
+
+    def see(self, path: Path) -> None:
+        """Take note of a picture."""
+        self._places.add(path.parent)
+        self._prefixed = self._prefixed and _prefix(path) in self._tables[1]
+
+    def rule(self, folders: Callable[[Path], Sequence[Path]]) -> Callable[[Path], int] | None:
+        """What tells the class of each picture that was seen; None where that would be a guess.
+
+        folders: all folders in a folder, sorted.
+        """
+        names = {place.name for place in self._places}
+        if all(name.isascii() and name.isdigit() and len(name) < 10 for name in names):
+            return lambda path: int(path.parent.name)
+        if self._classes is None:
+            return None
+        for table in self._tables:
+            if names <= table.keys():
+                return lambda path, table=table: table[path.parent.name]  # type: ignore[misc]
+        if self._prefixed:
+            return lambda path: self._tables[1][_prefix(path)]
+        roots = {place.parent for place in self._places}
+        # Pictures of one folder alone are no classes, however many folders lie beside it.
+        if len(roots) != 1 or len(self._places) < 2:
+            return None
+        numbers = {folder: number for number, folder in enumerate(folders(next(iter(roots))))}
+        known = len(numbers) == self._classes and self._places <= numbers.keys()
+        return (lambda path: numbers[path.parent]) if known else None
+
+
+def _numbers(names: Sequence[str] | None, classes: int | None) -> dict[str, int]:
+    """The number of each class name; nothing unless there is one for each of the model's classes."""
+    numbers = {name: index for index, name in enumerate(names or ())}
+    return numbers if len(numbers) == len(names or ()) == classes else {}
+
+
+def _prefix(path: Path) -> str:
+    return path.name.partition("_")[0]  # ImageNet's own files are called n01440764_10026.JPEG
+
+
+def visible_folders(folder: Path) -> list[Path]:
+    """The folders in a folder that are not hidden, sorted."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+class Matches:
+    """Which of some records is that of a picture: the one of its own path, else of the longest common end.
+
+    source: the file that the records come from, for messages.
+    """
+
+    def __init__(self, records: Sequence[PictureRecord], source: Path) -> None:
+        self._source = source
+        self._by_name: dict[str, list[PictureRecord]] = {}
+        self._taken: dict[int, Path] = {}
+        for record in records:
+            self._by_name.setdefault(record.path.name, []).append(record)
+
+    def __contains__(self, path: Path) -> bool:
+        return path.name in self._by_name
+
+    def of(self, path: Path) -> PictureRecord:
+        """The record of a picture.
+
+        Raises DataError where nothing is said of it, and where it is not clear which of two is meant.
+        """
+        if path not in self:
+            raise DataError(
+                f"{self._source} says nothing about {path.name}; add a line for it or leave the picture out"
+            )
+        among = self._by_name[path.name]
         ends = [_common_end(record.path, path) for record in among]
         longest = max(ends)
         if ends.count(longest) > 1:
             raise DataError(
-                f"{source} names several files {path.name}, and none as {path} is named; name files relative to it"
+                f"{self._source} names several files {path.name}, and none as {path} is named; "
+                "name files relative to it"
             )
         record = among[ends.index(longest)]
-        other = taken.setdefault(id(record), path)
+        other = self._taken.setdefault(id(record), path)
         if other.absolute() != path.absolute():
             raise DataError(
-                f"{source} says one thing about {path.name}, but {other} and {path} are called so; name their folders"
+                f"{self._source} says one thing about {path.name}, but {other} and {path} are called so; "
+                "name their folders"
             )
-        chosen.append(record)
-    return chosen
+        return record
+
+
+def _matched(paths: Sequence[Path], records: Sequence[PictureRecord], source: Path) -> list[PictureRecord]:
+    """The record of each picture. Raises DataError as ``Matches.of``; several that are missing are counted."""
+    matches = Matches(records, source)
+    missing = [path for path in paths if path not in matches]
+    if len(missing) > 1:
+        raise DataError(
+            f"{source} says nothing about {missing[0].name} and {len(missing) - 1} others of {len(paths)} pictures; "
+            "add a line for each"
+        )
+    return [matches.of(path) for path in missing or paths]
 
 
 def _check_size(record: PictureRecord, path: Path, source: Path) -> None:
