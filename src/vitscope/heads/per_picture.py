@@ -31,14 +31,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Rows:
-    """values[name]: (n, ...) float32 for the pictures with these keys and content ids.
+    """values[name]: (n, ...), mostly float32, for the pictures with these keys and content ids.
 
     cost: what it took, in full forwards of one picture. notes: plain values that are the same for all parts.
     """
 
     keys: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
-    values: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    values: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     cost: float = 0.0
     notes: Mapping[str, Any] = field(default_factory=dict)
 
