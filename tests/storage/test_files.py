@@ -158,3 +158,24 @@ def test_rights_are_those_of_a_plain_file(tmp_path: Path) -> None:
     (tmp_path / "x").chmod(0o600)
     files.write(tmp_path / "x", "new")
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o600, "what was private stays so"
+
+
+def test_a_file_in_pieces_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "numbers.bin"
+    with files.writing(target) as stream:
+        stream.write(b"0123456789")
+        stream.seek(2)
+        assert stream.read(3) == b"234" and not target.exists()
+        stream.seek(0)
+        stream.write(b"x")
+    assert target.read_bytes() == b"x123456789" and os.listdir(target.parent) == ["numbers.bin"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, OSError(28, "No space left on device")])
+def test_a_file_in_pieces_that_fails_leaves_what_was_there(tmp_path: Path, error) -> None:
+    target = tmp_path / "numbers.bin"
+    target.write_bytes(b"before")
+    with pytest.raises(OutputError if isinstance(error, OSError) else error), files.writing(target) as stream:
+        stream.write(b"half")
+        raise error
+    assert target.read_bytes() == b"before" and os.listdir(tmp_path) == ["numbers.bin"]

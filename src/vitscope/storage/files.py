@@ -7,7 +7,9 @@ import errno
 import os
 import stat
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from vitscope.errors import MissingError, OutputError, StorageError
 
@@ -15,6 +17,7 @@ Place = str | os.PathLike[str]
 Content = bytes | bytearray | memoryview | str
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NEW_READABLE = (_NEW & ~os.O_WRONLY) | os.O_RDWR
 # A named pipe would keep a plain open waiting for ever.
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -139,6 +142,41 @@ def settle(target: Path, data: bytes | bytearray | memoryview, temporary: Path, 
         raise
     _sync_folder(target.parent)
     return made
+
+
+@contextlib.contextmanager
+def writing(path: Place) -> Iterator[BinaryIO]:
+    """A file to fill piece by piece, for what does not fit in memory; it can be read and sought in as well.
+
+    Its folder is made if needed. It takes the place of ``path`` in one step when the block ends; when the block raises,
+    nothing is left of it and what stood there stays.
+
+    Raises:
+        OutputError: the place cannot be written, also in the block.
+
+    Example:
+        >>> with writing("/tmp/vitscope-example/count.txt") as stream:
+        ...     sizes = [stream.write(f"{number} ".encode()) for number in range(3)]
+        >>> read("/tmp/vitscope-example/count.txt")
+        b'0 1 2 '
+    """
+    target = Path(path)
+    temporary = target.with_name(_once()) if target.name else target / _once()
+    try:
+        make_folders(target.parent)
+        with os.fdopen(os.open(temporary, _NEW_READABLE, 0o666), "w+b") as stream:
+            _keep_rights(target, stream.fileno())
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError, ValueError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write {target} ({reason(error)}); choose another place") from None
+        raise
+    _sync_folder(target.parent)
 
 
 def append(path: Place, data: bytes) -> None:
