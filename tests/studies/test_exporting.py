@@ -164,7 +164,7 @@ def test_without_h5netcdf_the_package_is_named(
     small: SmallStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "h5netcdf", None)
-    with pytest.raises(MissingExtraError, match=r'h5netcdf.*pip install "vitscope\[netcdf\]"'):
+    with pytest.raises(MissingExtraError, match=r"needs the package h5netcdf.*\[netcdf\]"):
         export(stored(small), tmp_path, format="netcdf")
     assert list(tmp_path.iterdir()) == []
 

@@ -22,7 +22,7 @@ from vitscope.progress import CountedStage, Progress
 from vitscope.storage import files
 from vitscope.studies.store.arrays import StudyArray, open_array
 from vitscope.studies.store.schemas import SCHEMA, TABLES
-from vitscope.studies.store.tables import iterate_arrow
+from vitscope.studies.store.tables import PACKING, iterate_arrow
 
 if TYPE_CHECKING:
     from vitscope.storage.stores import Store
@@ -143,13 +143,11 @@ def _parquet(stored: Stored, name: str, stream: BinaryIO, counted: CountedStage)
     schema = TABLES[name].with_metadata(note)
     waiting: list[pa.Table] = []
 
-    with pq.ParquetWriter(
-        stream, schema, compression="zstd", compression_level=3, write_page_checksum=True
-    ) as writer:
+    with pq.ParquetWriter(stream, schema, **PACKING) as writer:
 
         def write() -> None:
             # Shards differ in what their dictionaries hold.
-            writer.write_table(pa.concat_tables(waiting).unify_dictionaries().replace_schema_metadata(note))
+            writer.write(pa.concat_tables(waiting).unify_dictionaries().replace_schema_metadata(note))
             waiting.clear()
 
         for part in _rows(stored, name, counted):

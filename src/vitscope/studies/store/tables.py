@@ -28,7 +28,8 @@ Columns = Mapping[str, Sequence[Any] | np.ndarray[Any, Any] | pa.Array]
 FOLDER = "tables"
 REMEDY = "vitscope study status --verify withdraws what is damaged, then study run makes it anew"
 _FILE = re.compile(r"(\d{6,})\.parquet")
-_COMPRESSION = {"compression": "zstd", "compression_level": 3}
+PACKING: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "write_page_checksum": True}
+"""How every Parquet file is written."""
 
 
 def table_path(name: str, shard: int) -> str:
@@ -69,7 +70,9 @@ def encode_parquet(table: pa.Table, note: Mapping[str, object]) -> bytes:
     """The bytes of a Parquet file with checksums of its pages and of the whole; ``note`` is the schema's metadata."""
     metadata = {name.encode(): str(value).encode() for name, value in note.items()}
     sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(metadata), sink, write_page_checksum=True, **_COMPRESSION)
+    noted = table.replace_schema_metadata(metadata)
+    with pq.ParquetWriter(sink, noted.schema, **PACKING) as writer:
+        writer.write(noted)
     return sealed(sink.getvalue())
 
 
