@@ -190,8 +190,8 @@ for shard in range(MANY):
     rows = list(range(shard * SIZE, (shard + 1) * SIZE))
     columns = {"picture": rows, "method": ["gmar"] * SIZE, "curve": ["morf"] * SIZE, "values": values.reshape(SIZE, -1)}
     store.put(table_path("curves", shard), encode_table("curves", columns, study="s", shard=shard))
-    ranks = {"picture": np.repeat(rows, 100), "rank": np.tile(np.arange(100), SIZE)}
-    ranks |= {name: np.arange(100 * SIZE) for name in ("class", "logit", "probability", "target")}
+    ranks = {"picture": np.repeat(rows, 20), "rank": np.tile(np.arange(20), SIZE)}
+    ranks |= {name: np.arange(20 * SIZE) for name in ("class", "logit", "probability", "target")}
     store.put(table_path("predictions", shard), encode_table("predictions", ranks, study="s", shard=shard))
 
 def peak():
