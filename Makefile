@@ -1,15 +1,17 @@
 # make demo   explain the bundled pictures with the bundled model; writes demo/report.html
+#             (installs what vitscope needs and no more)
 # make test   style, types, import directions and all tests
 # make lint   the first three of them alone
 # make mutants   do the tests notice mistakes? (minutes)
 # make lock   renew requirements.lock (needs uv)
 #
-# Each sets up .venv from requirements.lock by itself, once. PYTHON chooses the interpreter (3.11 or newer).
+# Each sets up .venv by itself, once, with the versions of requirements.lock. PYTHON chooses the interpreter (3.11 or newer).
 
 PYTHON ?= python3
 VENV ?= .venv
-INSTALL ?= $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
+INSTALL ?= $(VENV)/bin/python -m pip install --disable-pip-version-check
 STAMP := $(VENV)/.vitscope-installed
+DEMO_STAMP := $(VENV)/.vitscope-demo-installed
 BIN := $(VENV)/bin
 PYTEST_ARGUMENTS ?= -n 2 --dist loadscope -q
 
@@ -18,20 +20,30 @@ PYTEST_ARGUMENTS ?= -n 2 --dist loadscope -q
 
 .PHONY: help
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is older than 3.11; run make with PYTHON=python3.11 or newer" >&2; exit 1; }
-	@test -x $(BIN)/python || { echo "Making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
-	@echo "Installing the packages of requirements.lock (once; PyTorch is large) ..."
-	$(INSTALL) -r requirements.lock
-	$(INSTALL) --no-deps --no-build-isolation -e .
-	@touch $(STAMP)
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
 
-demo: $(STAMP)
+# All that the lock file pins: the development tools and every extra, too.
+$(STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing the packages of requirements.lock (once; PyTorch is large) ..."
+	$(INSTALL) --quiet --progress-bar on -r requirements.lock
+	$(INSTALL) --quiet --no-deps --no-build-isolation -e .
+	@touch $(STAMP) $(DEMO_STAMP)
+
+# What vitscope itself needs, in the versions of the lock file. pip tells what it downloads.
+$(DEMO_STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what vitscope needs (once; PyTorch is most of it, README says how much) ..."
+	$(INSTALL) -c requirements.lock -e .
+	@touch $(DEMO_STAMP)
+
+demo: $(DEMO_STAMP)
 	$(BIN)/vitscope demo --out demo
 
 lint: $(STAMP)
@@ -54,7 +66,7 @@ lock:
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock
 
 # The pictures of README.md, made by the program itself.
-images: $(STAMP)
+images: $(DEMO_STAMP)
 	$(BIN)/vitscope demo --out demo
 	mkdir -p docs/images
 	cp demo/sheet.png docs/images/demo-sheet.png

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from rich.console import Console
@@ -15,11 +17,26 @@ from rich.text import Text
 from vitscope.cli.shared.terminal import escape, json_text
 from vitscope.storage.files import make_folder as output_folder
 
-__all__ = ["busy", "emit_json", "err", "note", "out", "output_folder", "plain", "say", "table"]
+__all__ = ["busy", "emit_json", "err", "note", "out", "output_folder", "plain", "quiet", "say", "table"]
+
+
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quiet(wanted: bool) -> Iterator[None]:
+    """With ``wanted`` nothing is said meanwhile, on either stream; JSON documents and errors are."""
+    token = _QUIET.set(wanted)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
 
 
 def out() -> Console:
     """The console of results; made anew so that a redirected stdout is respected."""
+    if _QUIET.get():
+        return Console(file=io.StringIO())
     return Console(
         file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty()
     )
@@ -27,6 +44,8 @@ def out() -> Console:
 
 def err() -> Console:
     """The console of progress and notes."""
+    if _QUIET.get():
+        return Console(file=io.StringIO())
     return Console(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 

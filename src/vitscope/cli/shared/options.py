@@ -33,7 +33,11 @@ OUT = {
 }
 """Where each command's results go when ``--out`` does not say so."""
 
-PICTURES = typer.Argument(help="Pictures, folders (searched below, too) and globs.")
+PICTURES = typer.Argument(
+    help="Pictures, folders (searched below, too) and globs; - reads one picture, or a list of paths, from stdin."
+)
+STDIN = "-"
+"""What stands for standard input among the pictures."""
 MODEL = typer.Option(
     "--model",
     "-m",
@@ -41,6 +45,16 @@ MODEL = typer.Option(
     "yours that says which model it is, or package.module:function of yours (with --weights).",
     show_default=False,
 )
+
+
+def require_there(*paths: Path | None) -> None:
+    """Raise PictureError, in the words of reading it, for the first of these paths at which there is nothing."""
+    from vitscope.pictures.read import open_file
+
+    for path in paths:
+        if path is not None and not path.exists():
+            with open_file(path):
+                return
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +78,14 @@ class PictureOptions(LimitOptions):
         """The pictures; those that cannot be read are skipped while they are read."""
         from vitscope.pictures import MAX_PIXELS, picture_source
 
-        found = picture_source(
-            self.pictures if len(self.pictures) > 1 else self.pictures[0],
-            skip=True,
-            max_pixels=self.max_pixels or MAX_PIXELS,
-        )
+        named, root = self.pictures if len(self.pictures) > 1 else self.pictures[0], None
+        if STDIN in self.pictures:
+            from vitscope.cli.shared.stdin import from_stdin
+
+            named, root = from_stdin(self.pictures)
+        found = picture_source(named, root=root, skip=True, max_pixels=self.max_pixels or MAX_PIXELS)
+        if all(isinstance(item, Path) and not item.exists() for item in found.items):
+            require_there(found.items[0])  # told before a model is opened
         return found if self.limit is None or self.limit >= len(found) else found.part(0, self.limit)
 
 
@@ -273,3 +290,9 @@ class RunOptions(JsonOptions):
     batch_size: Annotated[
         BatchSize, typer.Option("--batch-size", "-b", help="Pictures in one pass; changes no result.")
     ] = 16
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Say nothing but errors: no results, notes or bars; --json is told."
+        ),
+    ] = False

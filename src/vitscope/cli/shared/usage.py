@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand
 
 from vitscope.cli.exit_codes import WORDS
+from vitscope.cli.shared.console import quiet
 from vitscope.cli.shared.further_models import split, told_of
 from vitscope.cli.shared.parameters import flat, parameters_of
 
@@ -97,7 +98,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; Ctrl-C becomes `Interrupted`."""
         try:
-            with told_of(ctx.meta.get(FURTHER, ())):
+            with told_of(ctx.meta.get(FURTHER, ())), quiet(bool(ctx.params.get("quiet"))):
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted from None

@@ -11,7 +11,7 @@ import typer
 
 from vitscope.cli.commands.evaluate.options import EvaluatedModel, EvaluatedPictures
 from vitscope.cli.shared import console
-from vitscope.cli.shared.options import PictureOptions
+from vitscope.cli.shared.options import PictureOptions, require_there
 from vitscope.cli.shared.progress import track
 from vitscope.cli.shared.session import open_vit
 from vitscope.cli.shared.usage import Values
@@ -102,6 +102,7 @@ def read_jobs(request: Request) -> tuple[list[Job], Skipped]:
         )
     chosen = parse_list(request.metrics, "--metrics") if request.metrics else ["srg"]
     needs = _needs(chosen, request.protocols)
+    require_there(request.truth.labels, request.truth.boxes, request.truth.masks)
     named, skipped = _readable(request.pictures)
     vit = open_vit(request.model)
     from vitscope.evaluation.running.truth import read_truth

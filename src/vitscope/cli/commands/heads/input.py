@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vitscope.cli.shared import console
-from vitscope.cli.shared.options import LabelOptions, ModelOptions, PictureOptions
+from vitscope.cli.shared.options import LabelOptions, ModelOptions, PictureOptions, require_there
 from vitscope.cli.shared.session import open_vit
 from vitscope.errors import PictureError, VitscopeError
 
@@ -82,6 +82,8 @@ def open_input(
         raise PictureError(
             f"expected at least {least} pictures, got {len(source)}; patterns need held-out ones"
         )
+    if labels is not None:
+        require_there(labels.labels)
     console.output_folder(folder)
     vit = open_vit(model)
     if labels is not None and labels.labels is not None and vit.anatomy.classes is None:
