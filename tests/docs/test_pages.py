@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from vitscope.methods import methods
+from vitscope.cli.application import run
+from vitscope.methods import methods, registry
 from vitscope.storage.kinds import MADE_BY
+from vitscope.worlds import demo_pictures
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "examples").glob("*.md")]
 )
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
+FIRST_HOUR = [
+    REPOSITORY / "docs" / f"{name}.md"
+    for name in ("own-model", "from-grad-cam-and-captum", "maps-as-data", "two-models", "data-loader")
+]
+"""Of these every line of Python and of ``sh`` runs as it stands."""
+QUESTIONS = 11
+"""What a newcomer asks, in the table of docs/README.md."""
 RUNNABLE = [
     *sorted((REPOSITORY / "docs" / "methods").glob("*.md")),
     REPOSITORY / "docs" / "text-encoders.md",
     REPOSITORY / "docs" / "files.md",
     REPOSITORY / "docs" / "pictures.md",
     REPOSITORY / "docs" / "reports.md",
+    REPOSITORY / "docs" / "heads.md",
 ]
 NEEDS = {
     "examples/text_encoder.py": "transformers",
     "docs/text-encoders.md": "transformers",
     "examples/clip_text.py": "open_clip",
+    "docs/own-model.md": "transformers",
     "docs/methods/pixels.md": "captum",
     "docs/methods/black-box.md": "captum",
 }
@@ -90,6 +102,59 @@ def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         if "open_model(" not in code or "weights=" in code:
             continue  # the reader's own model and files
         exec(compile(code, name_of(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", FIRST_HOUR, ids=name_of)
+def test_a_page_of_the_first_hour_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name_of(page) in NEEDS:
+        pytest.importorskip(NEEDS[name_of(page)])
+    monkeypatch.chdir(tmp_path)
+    methods()  # all are loaded before a page registers one of its own, to be forgotten again
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    names: dict[str, object] = {}
+    blocks = re.findall(r"^```(python|sh)\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert blocks
+    for kind, code in blocks:
+        if kind == "python":
+            exec(compile(code, name_of(page), "exec"), names)
+            continue
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        for index, picture in enumerate(demo_pictures(2).images()):
+            picture.save(tmp_path / "pictures" / f"{index}.png")
+        for line in code.splitlines():
+            program, *words = shlex.split(line, comments=True)
+            assert program == "vitscope"
+            assert run(words) == 0, line
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors of a page's headings, as they are made from the words."""
+    found = re.findall(r"^#+ (.*)$", without_code(page.read_text()), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_anchors_are_there() -> None:
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", without_code(page.read_text())):
+            if "://" in target or (target and not target.endswith(".md")):
+                continue
+            there = page if not target else page.parent / target
+            assert anchor in anchors_of(there), f"{name_of(page)} points to {target}#{anchor}"
+
+
+def test_a_newcomers_questions_are_two_hops_from_the_readme() -> None:
+    """README leads to the table, the table to a page that runs; and README names each of those pages itself."""
+    readme, table = (REPOSITORY / "README.md").read_text(), REPOSITORY / "docs" / "README.md"
+    assert "(docs/README.md#the-first-hour)" in readme
+    section = table.read_text().partition("## The first hour")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+[?.]) \| \[[^]]+\]\(([^)#]+)(#[^)]+)?\) \|$", section, flags=re.MULTILINE)
+    assert len(rows) == QUESTIONS
+    run_here = {name_of(page) for page in [*FIRST_HOUR, *RUNNABLE]}
+    for question, page, _ in rows:
+        assert f"docs/{page}" in run_here, f"{question}: no test runs {page}"
+        assert f"(docs/{page}" in readme, f"README does not lead to {page}"
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
