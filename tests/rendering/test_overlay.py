@@ -12,8 +12,9 @@ from vitscope.errors import RenderingError
 from vitscope.rendering import overlay, scale
 from vitscope.rendering.colour import INVALID_DARK, INVALID_LIGHT, lookup_table
 from vitscope.rendering.maps import colourbar
-from vitscope.rendering.maps.colourbar import bar_labels, draw_bar, draw_prefix
-from vitscope.rendering.maps.overlay import BASE_SIDE
+from vitscope.rendering.maps.blending import GROUNDS, layer
+from vitscope.rendering.maps.colourbar import Bar, bar_of, draw_bar, draw_prefix
+from vitscope.rendering.maps.overlay import BASE_SIDE, display_note
 from vitscope.rendering.maps.panel import STYLES, draw_panel, fit
 from vitscope.rendering.maps.resample import enlarge
 
@@ -44,19 +45,66 @@ def test_a_hot_cell_is_drawn_where_it_is(row: int, column: int) -> None:
     assert inside.sum() == 900 and inside[row * 30 : row * 30 + 30, column * 30 : column * 30 + 30].all()
 
 
-def test_alpha_blends_colour_and_grey_picture(picture: Image.Image) -> None:
-    drawn = np.asarray(draw_panel(scale(hot(0, 0)), picture, (120, 90), opacity=0.5)).astype(float)
-    grey = 63.75 + 0.6 * np.asarray(picture.convert("L"), float)
-    assert drawn[10, 10] == pytest.approx(0.5 * grey[10, 10] + 0.5 * HIGH.astype(float), abs=1)
-    assert drawn[80, 100] == pytest.approx(0.5 * grey[80, 100] + 0.5 * LOW.astype(float), abs=1)
+def test_colours_cover_the_picture_as_far_as_the_value_goes(picture: Image.Image) -> None:
+    values = np.array([[1.0, 0.0], [0.5, 0.25]])
+    drawn = np.asarray(draw_panel(scale(values), picture, (120, 90), opacity=0.8)).astype(float)
+    photo, table = np.asarray(picture, float), lookup_table("viridis").astype(float)
+    for (y, x), share in {(10, 10): 1.0, (10, 90): 0.0, (80, 10): 0.5, (80, 90): 0.25}.items():
+        wanted = photo[y, x] + 0.8 * share * (table[round(255 * share)] - photo[y, x])
+        assert drawn[y, x] == pytest.approx(wanted, abs=1)
+    assert np.array_equal(drawn[:45, 60:], photo[:45, 60:])  # nothing is laid where nothing is
 
 
-def test_signed_overlay_fades_at_zero_and_is_red_above_it(picture: Image.Image) -> None:
+def test_a_signed_map_leaves_the_picture_at_zero_and_is_red_above_it(picture: Image.Image) -> None:
     values = np.zeros((3, 4))
-    values[0, 0], values[2, 3] = 1.0, -1.0
-    drawn = np.asarray(draw_panel(scale(values, "signed"), picture, (120, 90))).astype(int)
-    red, blue, zero = drawn[15, 15], drawn[75, 105], drawn[45, 45]
-    assert red[0] > red[2] + 40 and blue[2] > blue[0] + 40 and np.ptp(zero) < 12
+    values[0, 0], values[2, 3] = 1.0, -0.5
+    drawn = np.asarray(draw_panel(scale(values, "signed"), picture, (120, 90), opacity=1.0)).astype(int)
+    assert drawn[15, 15].tolist() == lookup_table("blue-red")[255].tolist()
+    photo, table = np.asarray(picture, float), lookup_table("blue-red").astype(float)
+    assert drawn[75, 105] == pytest.approx((photo[75, 105] + table[64]) / 2, abs=1)
+    assert np.array_equal(drawn[30:60], np.asarray(picture)[30:60])
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "signed"])
+def test_colours_of_the_map_are_those_of_its_bar_on_the_same_ground(scaling: str) -> None:
+    values = np.array([[-2.0, 1.0], [4.0, 8.0]])
+    for ground in GROUNDS:
+        plain = Image.new("RGB", (40, 40), ground)
+        scaled = scale(values, scaling)
+        drawn = np.asarray(draw_panel(scaled, plain, (40, 40), opacity=0.7))
+        name = "blue-red" if scaling == "signed" else "viridis"
+        bar = bar_of(scaled, name, 0.7)
+        colours = bar.colours(ground, 1001).astype(int)
+        for row, column in np.ndindex(2, 2):
+            place = round(1000 * (values[row, column] + 2) / 10)  # the bar runs from −2 to 8
+            assert np.abs(colours[place] - drawn[20 * row + 5, 20 * column + 5]).max() <= 2
+        image = np.asarray(draw_bar(bar, 400, 1, horizontal=True)).astype(int)
+        row = 3 if ground == GROUNDS[0] else 10
+        assert np.abs(image[row, 1:-1] - bar.colours(ground, 400)[1:-1]).max() == 0
+
+
+def test_a_layer_drawn_by_a_browser_is_the_same_overlay(picture: Image.Image) -> None:
+    values = np.array([[-2.0, 1.0], [4.0, 8.0]])
+    for scaling, name in (("minmax", "viridis"), ("signed", "blue-red")):
+        scaled = scale(values, scaling)
+        above = layer(scaled.values, name, scaled.diverging).repeat(45, 0).repeat(60, 1).astype(float)
+        share = 0.85 * above[..., 3:] / 255  # source-over with the element's opacity
+        seen = np.asarray(picture) * (1 - share) + above[..., :3] * share
+        drawn = np.asarray(draw_panel(scaled, picture, (120, 90))).astype(float)
+        assert np.abs(seen - drawn).max() <= 1.5
+
+
+def test_the_numbers_at_a_bar_are_the_range_of_the_map_and_the_limit_is_named() -> None:
+    scaled = scale(np.array([[-1.0, 0.0], [3.0, 10.0]]), "signed")
+    bar = bar_of(scaled, "blue-red")
+    assert bar.texts == ("−1", "", "10") and bar.span == pytest.approx((0.45, 1.0))
+    assert "full colour at ±10" in display_note(scaled, "nearest")
+    even = scale(np.array([[-10.0, 10.0]]), "signed")
+    assert bar_of(even, "blue-red").texts == ("−10", "0", "10") and "full colour" not in display_note(
+        even, "nearest"
+    )
+    wide = bar_of(scale(np.array([[-5.0, 10.0]]), "signed"), "blue-red")
+    assert wide.texts == ("−5", "0", "10") and wide.at[1] == pytest.approx(1 / 3)
 
 
 def test_spotlight_lights_the_hot_cell_only(picture: Image.Image) -> None:
@@ -122,28 +170,30 @@ def test_constant_and_valueless_maps_carry_a_mark(picture: Image.Image) -> None:
 
 def test_raw_values_stand_at_the_ends_of_the_bar() -> None:
     values = np.array([[0.0123, 0.5], [0.25, 2.5]])
-    assert bar_labels(scale(values)) == ("0.0123", "1.26", "2.5")
-    assert bar_labels(scale(values, "sqrt")) == ("0.0123", "0.634", "2.5")
-    assert bar_labels(scale(-values, "signed")) == ("−2.5", "0", "2.5")
-    assert bar_labels(scale(values, "percentile", percentiles=(0, 50)))[2].startswith("≥ ")
-    assert bar_labels(scale(np.full((2, 2), 0.5))) == ("", "0.5", "")
-    assert bar_labels(scale(np.full((2, 2), np.nan))) == ("", "no value", "")
+    assert bar_of(scale(values), "viridis").texts == ("0.0123", "1.26", "2.5")
+    assert bar_of(scale(values, "sqrt"), "viridis").texts == ("0.0123", "0.634", "2.5")
+    assert bar_of(scale(-values, "signed"), "blue-red").texts == ("−2.5", "−1.26", "−0.0123")
+    assert bar_of(scale(values, "percentile", percentiles=(0, 50)), "viridis").texts[2].startswith("≥ ")
+    assert bar_of(scale(np.full((2, 2), 0.5)), "viridis").texts == ("", "0.5", "")
+    assert bar_of(scale(np.full((2, 2), np.nan)), "viridis").texts == ("", "no value", "")
 
 
 def test_bars_run_upwards_and_to_the_right() -> None:
-    upright = np.asarray(draw_bar("viridis", ("0", "", "1"), 100, 1))
+    upright = np.asarray(draw_bar(Bar("viridis", ("0", "", "1")), 100, 1))
     assert upright[97, 6].tolist() == lookup_table("viridis")[5].tolist()
     assert upright[2, 6].tolist() == lookup_table("viridis")[250].tolist()
-    flat = np.asarray(draw_bar("viridis", ("0", "", "1"), 100, 1, horizontal=True))
+    flat = np.asarray(draw_bar(Bar("viridis", ("0", "", "1")), 100, 1, horizontal=True))
     assert flat[6, 97].tolist() == lookup_table("viridis")[250].tolist()
 
 
 def test_the_bar_drawn_beside_a_map_carries_its_numbers() -> None:
     values = hot(0, 0) + 1
     drawn = np.asarray(overlay(values, notes=False))
-    bar = np.asarray(draw_bar("viridis", ("1", bar_labels(scale(values))[1], "1.25"), 252, 1))
+    bar = np.asarray(
+        draw_bar(Bar("viridis", ("1", bar_of(scale(values), "viridis").texts[1], "1.25")), 252, 1)
+    )
     left = 12 + BASE_SIDE + 10
-    assert bar_labels(scale(values))[::2] == ("1", "1.25")
+    assert bar_of(scale(values), "viridis").texts[::2] == ("1", "1.25")
     assert np.array_equal(drawn[12 : 12 + 20, left : left + bar.shape[1]], bar[:20])
     assert np.array_equal(drawn[12 + 230 : 12 + 252, left : left + bar.shape[1]], bar[230:])
 

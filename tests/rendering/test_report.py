@@ -105,8 +105,8 @@ def test_maps_are_drawn_cell_by_cell_in_their_colours(reader: type, report: Repo
 
 def test_colour_bars_carry_the_raw_ends(report: Report) -> None:
     page = report.html()
-    ends = re.findall(r'class="ends"><span>(.*?)</span><span>(.*?)</span><span>(.*?)</span>', page)
-    assert ("0", "0.0625", "0.125") in ends and ("−0.1", "0", "0.1") in ends
+    ends = re.findall(r'class="ends"[^>]*><span>(.*?)</span><span>(.*?)</span><span>(.*?)</span>', page)
+    assert ("0", "0.0625", "0.125") in ends and ("−0.1", "0", "0.025") in ends
 
 
 def test_every_block_of_a_flow_is_there(reader: type, report: Report, maps: np.ndarray) -> None:
@@ -117,7 +117,11 @@ def test_every_block_of_a_flow_is_there(reader: type, report: Report, maps: np.n
     viridis = lookup_table("viridis")
     # Shared scale: the first of the blocks 1, 3, 4 stands at a quarter of the bar; its own scale: at the end.
     assert np.array_equal(shared[0, 4], viridis[64]) and np.array_equal(own[0, 4], viridis[-1])
-    assert thumbs[0]["data-bar"] == "0|0.25|0.5" and thumbs[0]["data-own-bar"] == "0|0.0625|0.125"
+    told, alone = (thumbs[0][name].split("|") for name in ("data-bar", "data-own-bar"))
+    assert told[:4] == ["0", "0.25", "0.5", "50%"] and alone[:4] == ["0", "0.0625", "0.125", "50%"]
+    # The bar of the page has the colours of the layer with their cover.
+    assert told[4].startswith("linear-gradient(to right,#44015400,"), told[4]
+    assert told[4].endswith(",#fde724ff)"), told[4][-60:]
     assert [text for text in read.texts if re.fullmatch(r"\+\d+ %", text)] == ["+25 %", "+50 %", "+25 %"]
     sliders = [
         entry for entry in read.of("input") if entry.get("type") == "range" and entry.get("max") == "3"

@@ -202,12 +202,24 @@ class DrawingOptions:
         str, typer.Option("--upsampling", help="nearest (the model's own grid), bilinear or bicubic.")
     ] = "nearest"
     size: Annotated[int, typer.Option("--size", help="Size of the drawings: 1, 2 or 4.")] = 1
+    colour: Annotated[
+        str | None,
+        typer.Option(
+            "--colour",
+            help="Colour map: viridis, cividis, magma or grey; of signed maps blue-red or purple-orange.",
+        ),
+    ] = None
+    opacity: Annotated[
+        float,
+        SameAs("vitscope.reports", "Looks", "opacity"),
+        typer.Option("--opacity", help="How far the highest values cover the picture; lower ones cover less."),
+    ] = 0.85  # fmt: skip
 
     def looks(self) -> Looks:
         """The same for the room that draws; a wrong word is refused at once."""
         from vitscope.reports import Looks
 
-        return Looks(self.style, self.scaling, self.upsampling, self.size)
+        return Looks(self.style, self.scaling, self.upsampling, self.size, self.colour, self.opacity)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,16 +11,24 @@ from PIL import Image, ImageDraw
 
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import check_colour, default_colour
+from vitscope.rendering.maps.blending import OPACITY
 from vitscope.rendering.maps.colourbar import (
     ACCENT,
     INK,
     PAPER,
     SOFT_INK,
-    bar_labels,
     draw_bar,
     shares_one_scale,
 )
-from vitscope.rendering.maps.overlay import BASE_SIDE, beside, check_size, display_note, frame, mark
+from vitscope.rendering.maps.overlay import (
+    BASE_SIDE,
+    bar_of_style,
+    beside,
+    check_size,
+    display_note,
+    frame,
+    mark,
+)
 from vitscope.rendering.maps.panel import check_style, draw_panel, fit
 from vitscope.rendering.maps.scaling import WHOLE, Extent, ScaledMaps, scale
 from vitscope.rendering.typography import font, line_height, numeral, shorten
@@ -55,7 +64,7 @@ def flow_strip(
     scaling: str = "daam",
     colour: str | None = None,
     upsampling: str = "nearest",
-    opacity: float = 0.6,
+    opacity: float = OPACITY,
     size: int = 1,
     columns: int | None = None,
     labels: Sequence[str] | None = None,
@@ -114,10 +123,10 @@ def flow_strip(
             pen.text(
                 (left, below + line_height(small)), shorten(words, tiny, width), fill=SOFT_INK, font=tiny
             )
-    ends = bar_labels(_over_blocks(scaled)) if shared else ("low", "", "high")
-    bar_name = "grey" if style == "spotlight" else name
+    made = bar_of_style(_over_blocks(scaled), style, name, opacity)
+    made = made if shared else replace(made, texts=("low", "", "high"), at=(0, 0.5, 1), span=(0, 1))
     length = min(canvas.width, max(round(160 * unit), canvas.width // 3))
-    bar = draw_bar(bar_name, ends, length, unit, horizontal=True)
+    bar = draw_bar(made, length, unit, horizontal=True)
     body = Image.new("RGB", (canvas.width, canvas.height + gap + bar.height), PAPER)
     body.paste(canvas, (0, 0))
     body.paste(bar, (0, canvas.height + gap))
@@ -134,7 +143,7 @@ def flow_frames(
     scaling: str = "daam",
     colour: str | None = None,
     upsampling: str = "nearest",
-    opacity: float = 0.6,
+    opacity: float = OPACITY,
     size: int = 1,
     beside_picture: bool = False,
     labels: Sequence[str] | None = None,
@@ -154,7 +163,6 @@ def flow_frames(
     pictures = _one_each(picture, scaled.values.shape[0])
     style = "map" if pictures[0] is None and style == "alpha" else style
     name = check_colour(colour or default_colour(scaled.diverging), scaled.diverging)
-    bar_name = "grey" if style == "spotlight" else name
     count = scaled.values.shape[0]
     names = _labels(count, labels)
     shared = shares_one_scale(scaled)
@@ -178,7 +186,8 @@ def flow_frames(
         left = Image.new("RGB", (main.width, main.height + progress.height), PAPER)
         left.paste(main, (0, 0))
         left.paste(progress, (0, main.height))
-        bar = draw_bar(bar_name, bar_labels(_over_blocks(scaled) if shared else one), main.height, unit)
+        made = bar_of_style(_over_blocks(scaled) if shared else one, style, name, opacity)
+        bar = draw_bar(made, main.height, unit)
         drawn.append((left, bar))
     # Labels differ in width from block to block: every frame gets the widest bar's room.
     room = max(bar.width for _, bar in drawn)
@@ -212,9 +221,10 @@ def _one_each(picture: Image.Image | Sequence[Image.Image] | None, count: int) -
 
 
 def _over_blocks(scaled: ScaledMaps) -> ScaledMaps:
-    """The record of the first block that has a finite value; on a shared scale it speaks for all."""
+    """All blocks under the scale of the first one that has a finite value; on a shared scale it speaks for all."""
     known = np.flatnonzero(np.isfinite(scaled.low))
-    return scaled.at(int(known[0]) if known.size else 0)
+    first = scaled.at(int(known[0]) if known.size else 0)
+    return replace(first, values=scaled.values)
 
 
 def _progress(index: int, name: str, count: int, width: int, unit: float) -> Image.Image:

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import check_colour, default_colour
-from vitscope.rendering.maps.colourbar import INK, PAPER, SOFT_INK, bar_labels, draw_bar, draw_prefix
+from vitscope.rendering.maps.blending import OPACITY
+from vitscope.rendering.maps.colourbar import INK, PAPER, SOFT_INK, Bar, bar_of, draw_bar, draw_prefix
 from vitscope.rendering.maps.panel import CONTOUR_LEVELS, check_style, draw_panel, fit
 from vitscope.rendering.maps.scaling import WHOLE, Extent, ScaledMaps, scale
 from vitscope.rendering.typography import font, line_height, numeral, wrap
@@ -29,7 +30,7 @@ def overlay(
     scaling: str = "minmax",
     colour: str | None = None,
     upsampling: str = "nearest",
-    opacity: float = 0.6,
+    opacity: float = OPACITY,
     size: int = 1,
     title: str | None = None,
     caption: str | None = None,
@@ -42,6 +43,7 @@ def overlay(
 
     ``values`` may also be maps scaled before with ``scale`` (to share a scale between pictures). ``picture`` is
     what the model saw (the preprocessor's display picture); without one the map is drawn alone, cells square.
+    ``opacity`` is that of the highest values, 0 to 1; lower ones cover less, see ``blending``.
     ``extent`` is the part of the picture that the cells cover (top, left, bottom, right, as shares of its sides).
     ``prefix`` gives the prefix tokens' share of the whole, by name, drawn under the grid. ``caption`` is followed
     by one line on how the map is displayed (scaling, upsampling, marks) unless ``notes`` is false.
@@ -66,13 +68,19 @@ def overlay(
     mark(panel, scaled, size)
     body = panel
     if colour_bar and style != "picture":
-        # A spotlight has no colours: its brightness runs from dark to light.
-        bar = draw_bar("grey" if style == "spotlight" else name, bar_labels(scaled), panel.height, size)
+        bar = draw_bar(bar_of_style(scaled, style, name, opacity), panel.height, size)
         body = beside([panel, bar], round(10 * size))
     lines = [caption] if caption else []
     if notes and style != "picture":
         lines.append(display_note(scaled, upsampling, style))
     return frame(body, title=title, caption="\n".join(lines), prefix=prefix, unit=size, prefix_width=width)
+
+
+def bar_of_style(scaled: ScaledMaps, style: str, name: str, opacity: float) -> Bar:
+    """The bar of a drawing, blended as the map is. A spotlight has no colours, it runs from dark to light."""
+    if style == "spotlight":
+        return bar_of(scaled, "grey")
+    return bar_of(scaled, name, opacity if style == "alpha" else None)
 
 
 def check_size(size: int) -> int:
@@ -93,6 +101,13 @@ def display_note(scaled: ScaledMaps, upsampling: str, style: str = "alpha") -> s
         words.append("the rest of the picture is read by no patch")
     if style == "spotlight" and scaled.diverging:
         words.append("positive part only")
+    if scaled.diverging and scaled.span != (0.0, 1.0):
+        limit = np.asarray(scaled.high)[np.isfinite(np.asarray(scaled.high))]
+        words.append(
+            f"full colour at ±{numeral(float(limit.max()))}"
+            if np.ptp(limit) == 0
+            else "full colour at ±limit"
+        )
     invalid = int(np.sum(scaled.invalid))
     if invalid:
         words.append(f"{invalid} cell{'s' if invalid > 1 else ''} without a finite value hatched")

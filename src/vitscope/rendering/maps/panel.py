@@ -16,11 +16,12 @@ from vitscope.rendering.colour import (
     default_colour,
     ink_on,
 )
+from vitscope.rendering.maps.blending import OPACITY, blend
 from vitscope.rendering.maps.resample import place
 from vitscope.rendering.maps.scaling import WHOLE, ScaledMaps
 
 STYLES: dict[str, str] = {
-    "alpha": "colours over the desaturated picture",
+    "alpha": "colours over the picture, the more the higher",
     "spotlight": "the picture lit where the map is high",
     "contour": "lines of equal value on the picture",
     "side-by-side": "the picture, and the map beside it",
@@ -58,7 +59,7 @@ def draw_panel(
     style: str = "alpha",
     colour: str | None = None,
     upsampling: str = "nearest",
-    opacity: float = 0.6,
+    opacity: float = OPACITY,
 ) -> Image.Image:
     """Draw one scaled map (h, w) over its picture at ``size`` (width, height); RGB.
 
@@ -93,7 +94,7 @@ def draw_panel(
         canvas.paste(flat, (size[0] + gap, 0))
         return canvas
     elif style == "alpha":
-        canvas = _blend(photograph, large, name, opacity, scaled.diverging)
+        canvas = Image.fromarray(blend(np.asarray(photograph), large, name, scaled.diverging, opacity))
     elif style == "spotlight":
         canvas = _spotlight(photograph, large, scaled.diverging)
     else:
@@ -105,18 +106,6 @@ def draw_panel(
 
 def _photograph(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-
-
-def _blend(
-    photo: Image.Image, large: NDArray[np.float32], name: str, opacity: float, diverging: bool
-) -> Image.Image:
-    # A softer grey picture: full black and white would hide the lightness that carries the value.
-    grey = 0.25 * 255 + 0.6 * np.asarray(photo.convert("L"), dtype=np.float32)[..., None]
-    strength = np.full(large.shape, opacity, dtype=np.float32)
-    if diverging:
-        strength = np.minimum(1.0, opacity * (0.1 + 1.3 * np.abs(np.nan_to_num(large, nan=0.5) - 0.5) * 2))
-    mixed = grey + strength[..., None] * (colourise(large, name).astype(np.float32) - grey)
-    return Image.fromarray(np.rint(np.clip(mixed, 0, 255)).astype(np.uint8))
 
 
 def _spotlight(photo: Image.Image, large: NDArray[np.float32], diverging: bool) -> Image.Image:

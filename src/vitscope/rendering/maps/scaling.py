@@ -88,6 +88,21 @@ class ScaledMaps:
         )
 
     @property
+    def span(self) -> tuple[float, float]:
+        """The positions on the colour bar from the lowest to the highest of the maps' finite values; (0, 1) without
+        any, and for scalings that have no even positions in between."""
+        known = self.values[np.isfinite(self.values)]
+        if not known.size or self.scaling in ("sqrt", "rank", "daam-sigmoid") or bool(np.all(self.constant)):
+            return 0.0, 1.0
+        low, high = float(known.min()), float(known.max())
+        return (low, high) if high > low else (0.0, 1.0)
+
+    def value_at(self, position: float) -> float:
+        """The raw value at a position on the bar of the first map; exact for scalings that run evenly."""
+        low, high = (float(np.asarray(end).flat[0]) for end in (self.low, self.high))
+        return low + (high - low) * position
+
+    @property
     def description(self) -> str:
         """The scaling in words, for captions."""
         words = SCALINGS[self.scaling]

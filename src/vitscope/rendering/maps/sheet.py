@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import check_colour, default_colour
-from vitscope.rendering.maps.colourbar import INK, PAPER, SOFT_INK, draw_bar
+from vitscope.rendering.maps.blending import OPACITY
+from vitscope.rendering.maps.colourbar import INK, PAPER, SOFT_INK, Bar, draw_bar
 from vitscope.rendering.maps.overlay import check_size, display_note, frame, mark
 from vitscope.rendering.maps.panel import draw_panel, fit
 from vitscope.rendering.maps.scaling import WHOLE, Extent, ScaledMaps, scale
@@ -87,7 +88,7 @@ def method_sheet(
     scaling: str | Mapping[str, str] = "minmax",
     colour: str | None = None,
     upsampling: str = "nearest",
-    opacity: float = 0.6,
+    opacity: float = OPACITY,
     size: int = 1,
     show_pictures: bool = True,
     title: str | None = None,
@@ -137,7 +138,7 @@ def method_sheet(
             )
             mark(panel, one, 0.8 * unit)
             row.append(panel)
-            words.append(f"{numeral(float(one.low), 2)} … {numeral(float(one.high), 2)}")
+            words.append(_range(one))
         cells.append(row)
         ranges.append(words)
     notes = dict.fromkeys(display_note(record, upsampling, style) for record in scaled.values())
@@ -150,8 +151,14 @@ def method_sheet(
         size=size,
         title=title,
         caption="\n".join(lines),
-        footer=_legend(list(scaled.values()), colour, style, unit),
+        footer=_legend(list(scaled.values()), colour, style, opacity, unit),
     )
+
+
+def _range(one: ScaledMaps) -> str:
+    """The lowest and the highest value of a map."""
+    low, high = (one.value_at(end) for end in one.span)
+    return f"{numeral(low, 2)} … {numeral(high, 2)}"
 
 
 def _colour_for(colour: str | None, diverging: bool) -> str:
@@ -165,7 +172,9 @@ def _colour_for(colour: str | None, diverging: bool) -> str:
         return default_colour(diverging)
 
 
-def _legend(records: Sequence[ScaledMaps], colour: str | None, style: str, unit: int) -> Image.Image:
+def _legend(
+    records: Sequence[ScaledMaps], colour: str | None, style: str, opacity: float, unit: int
+) -> Image.Image:
     """One bar per kind of scale on the sheet; the numbers of each map stand under it."""
     kinds = list(dict.fromkeys(record.diverging for record in records))
     gap = round(24 * unit)
@@ -173,7 +182,8 @@ def _legend(records: Sequence[ScaledMaps], colour: str | None, style: str, unit:
     for diverging in kinds:
         name = "grey" if style == "spotlight" else _colour_for(colour, diverging)
         labels = ("−limit", "0", "limit") if diverging else ("lowest", "", "highest")
-        bars.append(draw_bar(name, labels, round(150 * unit), unit, horizontal=True))
+        made = Bar(name, labels, diverging=diverging, opacity=opacity if style == "alpha" else None)
+        bars.append(draw_bar(made, round(150 * unit), unit, horizontal=True))
     width = int(np.sum([bar.width for bar in bars])) + gap * (len(bars) - 1)
     canvas = Image.new("RGB", (width, max(bar.height for bar in bars)), PAPER)
     left = 0

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import check_colour, colourise, css_gradient, default_colour, ink_on, to_hex
+from vitscope.rendering.maps.colourbar import Bar
 from vitscope.rendering.pages.markup import HERE
 from vitscope.rendering.pages.templating import part
 from vitscope.rendering.typography import fixed, numeral
@@ -159,3 +160,8 @@ def _cell(cell: Any, column: Column, span: float, best: float | None) -> dict[st
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return {**shown, "text": None}
     return {**shown, "text": cell if isinstance(cell, Markup) else str(cell)}
+
+
+def blended_bar(bar: Bar) -> Markup:
+    """The colour bar of a map that is laid on a photograph, with its labels where their values are."""
+    return part(HERE, "tables.html", "blended_bar", bar.css(), bar.texts, f"{100 * bar.at[1]:.4g}%")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vitscope.errors import RenderingError
-from vitscope.rendering.colour import INVALID_DARK, check_colour, colourise, default_colour
-from vitscope.rendering.maps.colourbar import bar_labels
+from vitscope.rendering.colour import INVALID_DARK, INVALID_LIGHT, check_colour, default_colour
+from vitscope.rendering.maps.blending import layer
+from vitscope.rendering.maps.colourbar import Bar, bar_of
 from vitscope.rendering.maps.flow import scale_flow
 from vitscope.rendering.maps.overlay import display_note
 from vitscope.rendering.maps.scaling import WHOLE, Extent, ScaledMaps, scale
 from vitscope.rendering.pages.markup import json_block, photo_uri, png_uri, short_numbers
-from vitscope.rendering.pages.tables import colour_bar, heat_table, share_bars
+from vitscope.rendering.pages.tables import blended_bar, heat_table, share_bars
 from vitscope.rendering.pages.templating import fill
 from vitscope.reports.explanations.records import Card, CardFlow, CardHeads, CardMap
 
@@ -72,7 +74,7 @@ def _map(one: CardMap, entry: Card, shape: tuple[int, int]) -> dict[str, Any]:
         "stack": _stack(shape, alt, one.extent),
         "image": _layer(scaled, name),
         "cells": json_block(short_numbers(one.values), "cells"),
-        "bar": colour_bar(name, *bar_labels(scaled)),
+        "bar": blended_bar(bar_of(scaled, name)),
         "prefix": share_bars(list(one.prefix.items())) if one.prefix else "",
         "note": one.note,
         "display": _display(scaled),
@@ -90,12 +92,13 @@ def _flow(flow: CardFlow, entry: Card, shape: tuple[int, int], key: str) -> dict
         )
     name = check_colour(flow.colour or default_colour(shared.diverging), shared.diverging)
     gains = _gains(raw) if flow.accumulated else None
+    of_all = bar_of(replace(shared.at(count - 1), values=shared.values), name)
     thumbs = []
     for index in range(count):
         more = {
-            "own": layer_uri(own.values[index], name),
-            "bar": "|".join(bar_labels(shared.at(index))),
-            "own_bar": "|".join(bar_labels(own.at(index))),
+            "own": layer_uri(own.values[index], name, own.diverging),
+            "bar": _told(of_all),
+            "own_bar": _told(bar_of(own.at(index), name)),
             "name": names[index],
             "gain": None if gains is None else _percent(gains[index]),
         }
@@ -111,7 +114,7 @@ def _flow(flow: CardFlow, entry: Card, shape: tuple[int, int], key: str) -> dict
         "place": places[-1],
         "count": count,
         "key": key,
-        "bar": colour_bar(name, *bar_labels(shared.at(count - 1))),
+        "bar": blended_bar(of_all),
         "display": _display(shared),
         "thumbs": thumbs,
         "cells": json_block({"names": names, "places": places, "values": short_numbers(raw)}, "cells"),
@@ -132,22 +135,30 @@ def _percent(share: float) -> str:
     return f"{100 * share:+.0f} %".replace("-", "−") if np.isfinite(share) else ""
 
 
-def layer_uri(values: NDArray[np.float32], name: str) -> str:
-    """A scaled map (h, w) as a tiny picture, one pixel per cell; with hatched cells where there is no value."""
-    colours = colourise(values, name)
+def _told(bar: Bar) -> str:
+    """A bar for the page's script, which shows it when its block is shown."""
+    return "|".join([*bar.texts, f"{100 * bar.at[1]:.4g}%", bar.css()])
+
+
+def layer_uri(values: NDArray[np.float32], name: str, diverging: bool) -> str:
+    """A scaled map (h, w) as a tiny picture with its cover, one pixel per cell; with hatched cells where there is no
+    value."""
+    colours = layer(values, name, diverging)
     invalid = ~np.isfinite(values)
     if invalid.any():
         colours = colours.repeat(_HATCH_PIXELS, 0).repeat(_HATCH_PIXELS, 1)
         mask = invalid.repeat(_HATCH_PIXELS, 0).repeat(_HATCH_PIXELS, 1)
         rows, columns = np.indices(mask.shape)
-        colours[mask & ((rows + columns) // (_HATCH_PIXELS // 2) % 2 == 0)] = INVALID_DARK
+        stripe = (rows + columns) // (_HATCH_PIXELS // 2) % 2 == 0
+        colours[mask] = (*INVALID_LIGHT, 255)
+        colours[mask & stripe] = (*INVALID_DARK, 255)
     return png_uri(Image.fromarray(colours))
 
 
 def _layer(scaled: ScaledMaps, name: str) -> dict[str, Any]:
     """The map's picture, to be laid over the photograph; what it shows is said by the box around it."""
-    kind = "layer signed" if scaled.diverging else "layer"
-    return {"source": layer_uri(scaled.values, name), "kind": kind, "own": None, "bar": None, "own_bar": None}
+    source = layer_uri(scaled.values, name, scaled.diverging)
+    return {"source": source, "kind": "layer", "own": None, "bar": None, "own_bar": None}
 
 
 def _stack(shape: tuple[int, int], alt: str, extent: Extent = WHOLE, kind: str = "") -> dict[str, str]:

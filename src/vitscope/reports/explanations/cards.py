@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from vitscope.methods import Explanation
 from vitscope.options.door import checked
 from vitscope.reports import words
 from vitscope.reports.explanations.contents import by_method, kept_picture, place_of, refuse_film
+from vitscope.reports.explanations.looks import Looks, colour_of, scaling_of
 from vitscope.reports.explanations.records import Card, CardFlow, CardHeads, CardMap, MethodSummary
 
 
@@ -24,6 +26,7 @@ def card(
     name: str | None = None,
     picture: Image.Image | None = None,
     label: str | None = None,
+    looks: Looks | None = None,
 ) -> Card:
     """Everything that a page shows of one picture.
 
@@ -33,6 +36,7 @@ def card(
         name: What the picture is called; None takes its key.
         picture: What the model saw; None takes what the explanations keep.
         label: Its true class, where it is known.
+        looks: How maps are drawn; a page takes the colour map from it, and the scaling of single maps.
 
     Returns:
         The card, for :class:`vitscope.reports.Report`.
@@ -59,14 +63,22 @@ def card(
             CardMap(
                 method,
                 np.asarray(explanation.maps[index]),
-                scaling=words.map_scaling(method),
+                scaling=scaling_of(method, looks),
+                colour=colour_of(method, looks),
                 prefix=words.prefix_shares(explanation, index),
                 note="; ".join(explanation.metadata.get("notes", [])),
                 extent=explanation.extent,
             )
         )
         if explanation.flow is not None and words.accumulates(method):
-            flows.append(_flow(method, explanation, index))
+            flows.append(
+                _flow(
+                    method,
+                    explanation,
+                    index,
+                    colour_of(method, None if looks is None else replace(looks, scaling=None)),
+                )
+            )
         if "head_weights" in explanation.extras:
             weights = np.asarray(explanation.extras["head_weights"][index])
             rows, columns = weights.shape
@@ -87,7 +99,7 @@ def card(
     )
 
 
-def _flow(method: str, explanation: Explanation, index: int) -> CardFlow:
+def _flow(method: str, explanation: Explanation, index: int, colour: str | None) -> CardFlow:
     assert explanation.flow is not None
     kind, count, first = words.flow_steps(explanation)
     return CardFlow(
@@ -96,6 +108,7 @@ def _flow(method: str, explanation: Explanation, index: int) -> CardFlow:
         words.step_names(kind, count, first),
         words.step_places(kind, count, first),
         scaling=words.flow_scaling(method),
+        colour=colour,
         extent=explanation.extent,
         step=kind,
     )

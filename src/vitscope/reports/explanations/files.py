@@ -17,7 +17,7 @@ from vitscope.options.door import checked
 from vitscope.rendering.files import save_png
 from vitscope.reports import words
 from vitscope.reports.explanations.contents import by_method, kept_picture
-from vitscope.reports.explanations.looks import Looks
+from vitscope.reports.explanations.looks import Looks, arguments_for
 from vitscope.reports.explanations.sheets import sheet
 from vitscope.reports.explanations.single import overlay
 from vitscope.reports.explanations.steps import animation
@@ -82,7 +82,7 @@ def write_maps(
             "finite": bool(np.isfinite(values).all()),
         }
         if looks is not None:
-            drawn = overlay(explanation, picture=shown, **asdict(looks))
+            drawn = overlay(explanation, picture=shown, **arguments_for(name, looks))
             entry["overlay"] = str(save_png(drawn, _beside(stem, f"{name}.png"), words.made_by(explanation)))
         record["maps"][name] = entry
     if looks is not None and shown is not None and len(given) > 1:
@@ -130,13 +130,14 @@ def write_flow(
         'shape.daam.strip.png'
     """
     name = explanation.method
+    given = arguments_for(name, looks)
     place = animation(
         explanation, 0, _beside(stem, f"{name}{suffix}"), seconds_per_frame=seconds_per_frame, picture=picture,
-        **asdict(looks),
+        **given,
     )  # fmt: skip
     files: dict[str, Any] = {"animation": str(place), "blocks": words.flow_steps(explanation)[1]}
     if strip:
-        drawn = draw_strip(explanation, picture=picture, **asdict(looks))
+        drawn = draw_strip(explanation, picture=picture, **given)
         files["strip"] = str(save_png(drawn, _beside(stem, f"{name}.strip.png"), words.made_by(explanation)))
     return files
 

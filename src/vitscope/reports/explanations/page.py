@@ -13,6 +13,7 @@ from PIL import Image
 from vitscope.errors import RenderingError
 from vitscope.methods import Explanation
 from vitscope.options.door import checked
+from vitscope.rendering.maps.blending import OPACITY
 from vitscope.rendering.pages.markup import photo_uri
 from vitscope.rendering.pages.page import Page
 from vitscope.rendering.pages.templating import part
@@ -37,6 +38,7 @@ class Report:
         next_steps: (command, note) pairs: what to try next.
         metadata: Facts about the model, by name.
         notes: Sentences printed above the cards.
+        opacity: How far the highest values cover the pictures at first, 0 to 1; the page has a slider.
 
     Example:
         >>> import vitscope as vs
@@ -54,6 +56,7 @@ class Report:
     next_steps: Sequence[tuple[str, str]] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    opacity: float = OPACITY
 
     @classmethod
     def of(
@@ -99,7 +102,7 @@ class Report:
             page.add(part(HERE, TEMPLATE, "notes", self.notes))
         if self.metadata:
             page.metadata(self.metadata)
-        page.add(part(HERE, TEMPLATE, "toolbar", _choice(self.pictures)))
+        page.add(part(HERE, TEMPLATE, "toolbar", self.opacity, _choice(self.pictures)))
         if len(self.pictures) > 1:
             page.add(part(HERE, TEMPLATE, "index", [_link(each) for each in self.pictures]))
         for number, each in enumerate(self.pictures):

@@ -9,6 +9,7 @@ from PIL import Image
 from vitscope.errors import RenderingError
 from vitscope.methods import Explanation
 from vitscope.options.door import checked
+from vitscope.rendering.maps.blending import OPACITY
 from vitscope.rendering.maps.scaling import ScaledMaps, scale
 from vitscope.rendering.maps.sheet import method_sheet
 from vitscope.reports import words
@@ -29,7 +30,7 @@ def sheet(
     scaling: str | None = None,
     colour: str | None = None,
     upsampling: str = "nearest",
-    opacity: float = 0.6,
+    opacity: float = OPACITY,
     size: int = 1,
     title: str = "",
     caption: str | None = None,
@@ -45,7 +46,7 @@ def sheet(
         scaling: How values become colours, likewise.
         colour: A colour map, likewise.
         upsampling: How maps are enlarged, likewise.
-        opacity: Opacity of the maps, 0 to 1.
+        opacity: How far the highest values cover the picture, 0 to 1; lower ones cover less.
         size: 1, 2 or 4 times the usual size.
         title: Printed above; an empty text leaves it out.
         caption: None is the model with its weights.

@@ -8,6 +8,7 @@ from vitscope.errors import RenderingError
 from vitscope.methods import Explanation
 from vitscope.options.door import checked
 from vitscope.rendering.maps import overlay as overlays
+from vitscope.rendering.maps.blending import OPACITY
 from vitscope.reports import words
 from vitscope.reports.explanations.contents import kept_picture, place_of, refuse_film, values_of
 
@@ -22,7 +23,7 @@ def overlay(
     scaling: str | None = None,
     colour: str | None = None,
     upsampling: str = "nearest",
-    opacity: float = 0.6,
+    opacity: float = OPACITY,
     size: int = 1,
     title: str | None = None,
     caption: str | None = None,
@@ -39,7 +40,7 @@ def overlay(
         scaling: How values become colours; None takes what suits the method, with zero in the middle for signed maps.
         colour: A colour map; None takes the one that suits the scaling.
         upsampling: "nearest" shows the model's own patches.
-        opacity: Opacity of the map over the picture, 0 to 1.
+        opacity: How far the highest values cover the picture, 0 to 1; lower ones cover less.
         size: 1, 2 or 4 times the usual size.
         title: None is the method and what it explains; an empty text leaves it out.
         caption: None says which channels are shown, where that is needed; an empty text leaves it out.

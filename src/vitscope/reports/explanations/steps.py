@@ -17,6 +17,7 @@ from vitscope.options.bounds import Range
 from vitscope.options.door import checked
 from vitscope.rendering.maps import animation as animations
 from vitscope.rendering.maps import flow as flows
+from vitscope.rendering.maps.blending import OPACITY
 from vitscope.reports import words
 from vitscope.reports.explanations.contents import is_film, kept_picture, place_of, values_of
 
@@ -31,7 +32,7 @@ def strip(
     scaling: str | None = None,
     colour: str | None = None,
     upsampling: str = "nearest",
-    opacity: float = 0.6,
+    opacity: float = OPACITY,
     size: int = 1,
     columns: int | None = None,
     title: str | None = None,
@@ -47,7 +48,7 @@ def strip(
         scaling: How values become colours, likewise.
         colour: A colour map, likewise.
         upsampling: How maps are enlarged, likewise.
-        opacity: Opacity of the maps, 0 to 1.
+        opacity: How far the highest values cover the picture, 0 to 1; lower ones cover less.
         size: 1, 2 or 4 times the usual size.
         columns: Maps in a row; None takes all up to 12, else rows of equal length.
         title: None is the method and what it explains; an empty text leaves it out.
@@ -97,7 +98,7 @@ def frames(
     scaling: str | None = None,
     colour: str | None = None,
     upsampling: str = "nearest",
-    opacity: float = 0.6,
+    opacity: float = OPACITY,
     size: int = 1,
     beside_picture: bool | None = None,
     title: str | None = None,
@@ -113,7 +114,7 @@ def frames(
         scaling: How values become colours, likewise.
         colour: A colour map, likewise.
         upsampling: How maps are enlarged, likewise.
-        opacity: Opacity of the maps, 0 to 1.
+        opacity: How far the highest values cover the picture, 0 to 1; lower ones cover less.
         size: 1, 2 or 4 times the usual size.
         beside_picture: True shows the plain picture to the left; None shows it for a flow, where there is a picture.
         title: None is the method and what it explains; an empty text leaves it out.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from vitscope.pictures import PictureSource
     from vitscope.pictures.bands import Bands
+    from vitscope.reports import Looks
     from vitscope.reports.explanations.records import Card
     from vitscope.tracing import Vit
 
@@ -108,7 +109,7 @@ def explain(
     known.tell(gone_on)
     page = None
     if report:
-        page = write_report(vit, source, records, folder)
+        page = write_report(vit, source, records, folder, looks)
     if run.json:
         document: dict[str, Any] = {"model": vit.source, "weights": vit.fingerprint, "target": methods.target}
         document |= {"options": shared, "report": page}
@@ -122,12 +123,15 @@ def explain(
     raise typer.Exit(parts.exit_code)
 
 
-def write_report(vit: Vit, source: PictureSource, records: dict[str, Record], folder: Path) -> Path | None:
+def write_report(
+    vit: Vit, source: PictureSource, records: dict[str, Record], folder: Path, looks: Looks | None
+) -> Path | None:
     """One page with the first pictures, made from their files: the same whenever they were explained."""
     from torch import Tensor
 
     from vitscope import reports
     from vitscope.methods import Explanation
+    from vitscope.rendering.maps.blending import OPACITY
 
     place = {key: index for index, key in enumerate(source.keys)}
     cards: list[Card] = []
@@ -137,11 +141,17 @@ def write_report(vit: Vit, source: PictureSource, records: dict[str, Record], fo
         channels = 3 if vit.preprocessor is None else vit.preprocessor.channels
         picture = source.open(place[key], channels).image
         assert not isinstance(picture, Tensor)  # a command reads files
-        cards.append(reports.card(single, name=key, picture=shown_picture(vit, picture)))
+        cards.append(reports.card(single, name=key, picture=shown_picture(vit, picture), looks=looks))
     if not cards:
         return None
     command = shlex.join(["vitscope", *sys.argv[1:]])
-    made = reports.Report.of(cards, single, next(iter(single.values())), commands=[(command, "")])
+    made = reports.Report.of(
+        cards,
+        single,
+        next(iter(single.values())),
+        commands=[(command, "")],
+        opacity=OPACITY if looks is None else looks.opacity,
+    )
     return made.write(folder / REPORT)
 
 

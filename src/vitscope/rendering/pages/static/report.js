@@ -124,9 +124,10 @@
       });
       const image = thumbs[at].querySelector("img");
       layer.src = image.src;
-      (own ? image.dataset.ownBar : image.dataset.bar).split("|").forEach((text, index) => {
-        ends[index].textContent = text;
-      });
+      const told = (own ? image.dataset.ownBar : image.dataset.bar).split("|");
+      ends.forEach((end, index) => { end.textContent = told[index]; });
+      ends[1].parentElement.style.setProperty("--middle", told[3]);
+      figure.querySelector(".ramp > span").style.background = told[4];
       slider.value = at + 1;
       const place = places[at];
       slider.setAttribute("aria-valuetext", place);
