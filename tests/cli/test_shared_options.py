@@ -13,7 +13,7 @@ import vitscope as vs
 from tests.cli.bad_pictures import photograph
 from tests.cli.commands import parsed
 from tests.cli.conftest import Shell
-from vitscope.cli.commands.evaluate.target import before_opening
+from vitscope.cli.commands.evaluate.target import read_aim
 from vitscope.cli.commands.heads.head_names import parse_heads
 from vitscope.cli.shared.options import ModelOptions, PictureOptions, SeedOptions
 from vitscope.cli.shared.session import open_vit
@@ -90,16 +90,18 @@ def test_a_model_is_opened_with_every_option(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "aim"),
-    [("top1", "top1"), (" label ", "label"), ("7", 7), ("class:star", "top1"), ("class:3", "top1")],
+    [("top1", "top1"), (" label ", "label"), ("7", 7), ("class:star", "class:star"), ("star", "star")],
 )
 def test_the_target_of_evaluate(text: str, aim: str | int) -> None:
-    assert before_opening(text) == aim
+    assert read_aim(text) == aim
 
 
-@pytest.mark.parametrize("text", ["top3", "difference:1,2", "text: a dog", "class:1:probability", "", "²"])
+@pytest.mark.parametrize(
+    "text", ["top3", "difference:1,2", "text: a dog", "class:1:probability", "", "topp1"]
+)
 def test_a_target_that_makes_no_table_is_refused_before_the_model_is_opened(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="top1, label, a class number or class:NAME"):
-        before_opening(text)
+    with pytest.raises(typer.BadParameter, match="top1, label, a class number or a class's name"):
+        read_aim(text)
 
 
 def test_evaluate_takes_a_class_by_its_name(shell: Shell, folder: Path, tmp_path: Path) -> None:

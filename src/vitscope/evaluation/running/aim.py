@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from vitscope.errors import EvaluationError, TargetError
 from vitscope.evaluation.protocol import Protocol
-from vitscope.tracing import ClassIndex, Vit, by_number, parse_target
+from vitscope.tracing import ClassIndex, ClassName, Target, Vit, by_number, parse_target
 
 KINDS = "top1, label, a class number or a class's name"
 
@@ -17,13 +17,16 @@ def check_aim(text: str) -> None:
     if text in ("top1", "label"):
         return
     try:
-        target = parse_target(text)
-        one = target.describe().startswith("class:") and target.count is None
-    except TargetError as error:
-        raise EvaluationError(str(error)) from None
-    if not one or (isinstance(target, ClassIndex) and target.quantity != "logit"):
+        target: Target | None = parse_target(text)
+    except TargetError:
+        target = None
+    one = isinstance(target, ClassName) or (
+        isinstance(target, ClassIndex) and isinstance(target.index, int) and target.quantity == "logit"
+    )
+    if not one:
         raise EvaluationError(
-            f"an evaluation is about {KINDS}, not {text!r}; explain takes it (quantities: score= of the protocol)"
+            f"an evaluation is about {KINDS}, not {text!r}; explain takes more forms, and the quantity is the "
+            "protocol's score"
         )
 
 

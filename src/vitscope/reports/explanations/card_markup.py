@@ -158,7 +158,8 @@ def layer_uri(values: NDArray[np.float32], name: str, diverging: bool) -> str:
 def _layer(scaled: ScaledMaps, name: str) -> dict[str, Any]:
     """The map's picture, to be laid over the photograph; what it shows is said by the box around it."""
     source = layer_uri(scaled.values, name, scaled.diverging)
-    return {"source": source, "kind": "layer", "own": None, "bar": None, "own_bar": None}
+    kind = "layer signed" if scaled.diverging else "layer"
+    return {"source": source, "kind": kind, "own": None, "bar": None, "own_bar": None}
 
 
 def _stack(shape: tuple[int, int], alt: str, extent: Extent = WHOLE, kind: str = "") -> dict[str, str]:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from vitscope.errors import RenderingError
 from vitscope.heads.head_look import HeadLook
 from vitscope.options.door import checked
+from vitscope.rendering.maps.blending import OPACITY
 from vitscope.rendering.maps.overlay import check_size
 from vitscope.rendering.maps.panel import draw_panel, fit
 from vitscope.rendering.maps.scaling import scale
@@ -28,7 +29,7 @@ def heads_sheet(
     scaling: str = "minmax",
     colour: str | None = None,
     upsampling: str = "nearest",
-    opacity: float = 0.6,
+    opacity: float = OPACITY,
     size: int = 1,
     title: str | None = None,
 ) -> Image.Image:
