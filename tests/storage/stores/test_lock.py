@@ -19,10 +19,14 @@ import pytest
 from tests.servers import S3
 from vitscope.errors import LockLost, LockTaken, OutputError, StoreFault
 from vitscope.storage.stores import Store, hold, open_store
-from vitscope.storage.stores.lease import Lease, Pace
+from vitscope.storage.stores.lease import Lease, Pace, leased
 
 QUICK = Pace(beat=0.15, stale=1.5, look=0.05)
 NUMBERS = itertools.count()
+
+
+def quiet(words: str) -> None:
+    """Hears nothing."""
 
 
 @pytest.fixture
@@ -51,9 +55,14 @@ import os, sys, time
 from vitscope.storage.stores import hold, open_store
 from vitscope.storage.stores.lease import Pace
 with hold(open_store(sys.argv[1]), lease="lease" in sys.argv, pace=Pace(0.15, 1.5, 0.05)):
+    ready, begun = os.pipe()
     child = os.fork() if "fork" in sys.argv else -1
+    if child > 0:
+        os.read(ready, 1)
     if child:
         print(child, flush=True)
+    else:
+        os.write(begun, b"1")
     time.sleep(600)
 """
 
@@ -141,11 +150,42 @@ def test_a_disk_that_cannot_lock_is_refused(disk: Store, monkeypatch: pytest.Mon
     )
 
 
+def test_a_disk_of_the_network_has_both(disk: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "on_a_network", True)
+    with hold(disk, pace=QUICK) as held:
+        assert disk.list("lease") == ["000000.json"]
+        with pytest.raises(LockTaken, match="since"), hold(open_store(disk.url())):
+            pass
+        disk.put("lease/000001.json", b"{}")
+        with pytest.raises(LockLost, match="took over"):
+            for _ in range(400):
+                held.check()
+                time.sleep(0.05)
+
+
+def test_a_disk_of_the_network_without_locks_has_the_lease(
+    disk: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+    import fcntl
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with hold(disk, lease=True, pace=QUICK) as held:
+        held.check()
+        with pytest.raises(LockTaken, match="on "), hold(disk, lease=True, pace=QUICK):
+            pass
+    with hold(disk, lease=True, pace=Pace()) as held:
+        held.check()
+
+
 def test_a_lease_that_is_given_back_is_free_at_once(place: str) -> None:
     store = open_store(place)
     told: list[str] = []
     for number in range(3):
-        with hold(store, lease=True, pace=Pace(), tell=told.append) as held:
+        with leased(store, Pace(), told.append) as held:
             held.check()
             assert store.list("lease") == [f"{number:06d}.json"]
     assert told == []
@@ -153,8 +193,8 @@ def test_a_lease_that_is_given_back_is_free_at_once(place: str) -> None:
 
 def test_a_lease_that_gives_signs_of_life_is_not_taken(place: str) -> None:
     store, told = open_store(place), list[str]()
-    with hold(store, lease=True, pace=QUICK) as held:
-        with pytest.raises(LockTaken) as caught, hold(store, lease=True, pace=QUICK, tell=told.append):
+    with leased(store, QUICK, quiet) as held:
+        with pytest.raises(LockTaken) as caught, leased(store, QUICK, told.append):
             pass
         assert f"another run (process {os.getpid()} on " in str(caught.value) and place in str(caught.value)
         held.check()
@@ -170,11 +210,11 @@ def stop_beating(lease: Lease) -> None:
 
 
 def test_of_six_stealers_one_wins_and_the_old_holder_is_told(place: str) -> None:
-    old = Lease(open_store(place), QUICK, lambda words: None)
+    old = Lease(open_store(place), QUICK, quiet)
     old.acquire()
     old.check()
     stop_beating(old)
-    leases = [Lease(open_store(place), QUICK, lambda words: None) for _ in range(6)]
+    leases = [Lease(open_store(place), QUICK, quiet) for _ in range(6)]
     outcomes: dict[int, str] = {}
 
     def steal(index: int) -> None:
@@ -199,7 +239,7 @@ def test_of_six_stealers_one_wins_and_the_old_holder_is_told(place: str) -> None
     winner.check()
     assert open_store(place).list("lease") == ["000001.json"], "the old holder has written nothing more"
     winner.release()
-    with hold(open_store(place), lease=True, pace=Pace()) as held:
+    with leased(open_store(place), Pace(), quiet) as held:
         held.check()
 
 
@@ -210,12 +250,12 @@ def test_a_killed_holder_is_followed_by_another_process(s3: S3, tmp_path: Path) 
         with holder(place, "lease") as (process, _):
             with (
                 pytest.raises(LockTaken, match=f"process {process.pid} on "),
-                hold(store, lease=True, pace=QUICK),
+                leased(store, QUICK, quiet),
             ):
                 pass
             process.kill()
             process.wait()
-            with hold(store, lease=True, pace=QUICK) as held:
+            with leased(store, QUICK, quiet) as held:
                 held.check()
             assert store.list("lease") == ["000001.json"]
 
@@ -246,7 +286,7 @@ def test_a_stopped_process_that_goes_on_is_told(s3: S3) -> None:
 
 def test_who_cannot_give_signs_of_life_stops(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(place)
-    with hold(store, lease=True, pace=QUICK) as held:
+    with leased(store, QUICK, quiet) as held:
 
         def put(path: str, data: bytes) -> None:
             raise StoreFault("cannot write", "broken")
@@ -265,7 +305,7 @@ def test_a_late_stealer_of_an_old_number_does_not_hold(place: str) -> None:
     """It saw number 0 go stale, slept, and creates number 1 when number 2 is at work already."""
     store = open_store(place)
     store.put("lease/000002.json", b'{"sign": "x", "process": 1, "host": "other", "over": false}')
-    late = Lease(store, QUICK, lambda words: None)
+    late = Lease(store, QUICK, quiet)
     assert late._take(1) is False
     assert store.list("lease") == ["000002.json"]
 
@@ -274,7 +314,7 @@ def test_a_damaged_lease_can_be_taken_over(place: str) -> None:
     store = open_store(place)
     store.put("lease/000004.json", b"\xff not a note")
     told: list[str] = []
-    with hold(store, lease=True, pace=QUICK, tell=told.append) as held:
+    with leased(store, QUICK, told.append) as held:
         held.check()
         assert store.list("lease") == ["000005.json"]
     assert "(process ? on ?)" in told[0]

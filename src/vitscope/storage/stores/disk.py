@@ -11,6 +11,7 @@ import errno
 import functools
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -67,8 +68,8 @@ class LocalStore:
         place = self._path(path)
         try:
             return files.contents(place)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            self._must_be_there(f"read {path}", error)
+        except (FileNotFoundError, NotADirectoryError):
+            self._must_be_there(f"read {path}")
             raise MissingError(f"there is no file {path} in {self.name}; check the place") from None
         except OSError as error:
             if (why := faults.why(error)) not in (None, "forbidden"):
@@ -104,8 +105,11 @@ class LocalStore:
 
     def exists(self, path: str) -> bool:
         """Whether there is a file of this name."""
-        if self._path(path).is_file():
-            return True
+        try:
+            return stat.S_ISREG(os.stat(self._path(path)).st_mode)
+        except OSError as error:
+            if (why := faults.why(error)) not in (None, "gone"):
+                raise self._fault(f"look for {path}", error, str(why)) from None
         self._must_be_there(f"look for {path}")
         return False
 
@@ -115,20 +119,15 @@ class LocalStore:
         try:
             with os.scandir(place) as entries:
                 return sorted(e.name for e in entries if not e.name.endswith(PART) and e.is_file())
-        except (FileNotFoundError, NotADirectoryError) as error:
-            self._must_be_there(f"list {folder or 'the files'}", error)
+        except (FileNotFoundError, NotADirectoryError):
+            self._must_be_there(f"list {folder or 'the files'}")
             return []
         except OSError as error:
             raise self._fault(f"list {folder or 'the files'}", error, faults.why(error) or "broken") from None
 
     def remove(self, path: str) -> None:
         """Remove a file."""
-        try:
-            os.unlink(self._path(path))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            self._must_be_there(f"remove {path}", error)
-        except OSError as error:
-            raise self._fault(f"remove {path}", error, faults.why(error) or "broken") from None
+        self._unlink(self._path(path), path)
 
     def sweep(self, older_than_seconds: float) -> int:
         """Remove temporary files that were left behind."""
@@ -137,11 +136,11 @@ class LocalStore:
         for folder, _, names in os.walk(self.root):
             for name in names:
                 if name.endswith(PART):
+                    place = Path(folder, name)
                     # Its writer may end at this moment.
                     with contextlib.suppress(FileNotFoundError):
-                        place = os.path.join(folder, name)
                         if os.lstat(place).st_mtime <= latest:
-                            os.unlink(place)
+                            self._unlink(place, name)
                             removed += 1
         return removed
 
@@ -170,11 +169,23 @@ class LocalStore:
     def _path(self, path: str) -> Path:
         return self.root / checked(path)
 
-    def _must_be_there(self, doing: str, error: OSError | None = None) -> None:
+    def _must_be_there(self, doing: str) -> None:
         """Raise a fault when the root itself is gone; a file or folder that is missing within it is no fault."""
-        if not self.root.is_dir():
-            missing = error or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            raise self._fault(doing, missing, "gone") from None
+        try:
+            if stat.S_ISDIR(os.stat(self.root).st_mode):
+                return
+            error: OSError = NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        except OSError as found:
+            error = found
+        raise self._fault(doing, error, faults.why(error) or "gone") from None
+
+    def _unlink(self, place: Path, path: str) -> None:
+        try:
+            os.unlink(place)
+        except (FileNotFoundError, NotADirectoryError):
+            self._must_be_there(f"remove {path}")
+        except OSError as error:
+            raise self._fault(f"remove {path}", error, faults.why(error) or "broken") from None
 
     @contextlib.contextmanager
     def _writing(self, path: str, needed: int) -> Iterator[None]:

@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,17 @@ class Pace:
 
 
 PACE = Pace()
+
+
+@contextlib.contextmanager
+def leased(store: Store, pace: Pace, tell: Callable[[str], None]) -> Iterator[Lease]:
+    """Hold the lease of a store while this block runs. Raises LockTaken when another run gives signs of life."""
+    lease = Lease(store, pace, tell)
+    try:
+        lease.acquire()
+        yield lease
+    finally:
+        lease.release()
 
 
 class Lease:

@@ -1,8 +1,8 @@
 """One run at a time in a store.
 
-On a disk of this machine the system's own lock says who works there: it is free as soon as its holder is gone, however
-it ended. Elsewhere a lease does. Both only spare double work: whoever writes results writes them whole, and the same
-ones.
+On a disk the system's own lock says who works there: it is free as soon as its holder is gone, however it ended. Where
+other machines may work, too, a lease does. Both only spare double work: whoever writes results writes them whole, and
+the same ones.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from vitscope.errors import LockLost, LockTaken, OutputError, StorageError
 from vitscope.storage.stores import faults
 from vitscope.storage.stores.disk import LocalStore
-from vitscope.storage.stores.lease import PACE, Lease, Pace
+from vitscope.storage.stores.lease import PACE, Pace, leased
 from vitscope.storage.stores.store import Store
 
 LOCK, HOLDER = ".lock", ".lock.json"
@@ -45,7 +45,8 @@ def hold(
     Args:
         store: Its root and folders are there (``make_root``).
         alone: The user says that no other run works there: nothing is locked.
-        lease: Take the lease on a local disk, too: for runs whose workers are on several machines.
+        lease: Take the lease on a local disk, too: for runs whose workers are on several machines. On a disk of the
+            network it is always taken.
         pace: How often a lease is renewed, and after how long it is another's.
         tell: Is told in a sentence when it has to be waited for.
 
@@ -61,23 +62,27 @@ def hold(
         >>> with hold(open_store("memory://held")) as held:
         ...     held.check()
     """
-    if alone or store.alone:
-        yield _Nothing()
-    elif isinstance(store, LocalStore) and not lease and not store.on_a_network:
-        with _locked(store) as lock:
-            yield lock
-    else:
-        held = Lease(store, pace, tell)
-        try:
-            held.acquire()
-            yield held
-        finally:
-            held.release()
+    with contextlib.ExitStack() as stack:
+        held: list[Hold] = []
+        if not alone and not store.alone:
+            by_lease = lease or not isinstance(store, LocalStore) or store.on_a_network
+            if isinstance(store, LocalStore):
+                held.extend(stack.enter_context(_locked(store, must=not by_lease)))
+            if by_lease:
+                held.append(stack.enter_context(leased(store, pace, tell)))
+        yield _Held(held)
 
 
-class _Nothing:
+class _Held:
+    """All that keeps others out; nothing for a run that is alone."""
+
+    def __init__(self, held: Sequence[Hold]) -> None:
+        self._held = held
+
     def check(self) -> None:
-        """Nothing can be lost."""
+        """Raise when one of them is lost."""
+        for each in self._held:
+            each.check()
 
 
 class _Lock:
@@ -104,11 +109,13 @@ class _Lock:
 
 
 @contextlib.contextmanager
-def _locked(store: LocalStore) -> Iterator[_Lock]:
+def _locked(store: LocalStore, *, must: bool) -> Iterator[list[_Lock]]:
+    """The system's lock; none where the file system has no locks and a lease does for it, too."""
     import filelock
 
     store.exists(LOCK)  # filelock would make a root that is gone
     lock = filelock.FileLock(store.url(LOCK), timeout=0, thread_local=False)
+    words = ""
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -117,14 +124,17 @@ def _locked(store: LocalStore) -> Iterator[_Lock]:
         ) from None
     except (OSError, NotImplementedError) as error:
         words = getattr(error, "strerror", None) or str(error)
-        why = faults.why(error) if isinstance(error, OSError) else None
-        if why is not None:
+        if isinstance(error, OSError) and (why := faults.why(error)) is not None:
             raise faults.fault("lock the folder", store.name, words, why) from None
-        raise _cannot_lock(store, words) from None
     try:
         if isinstance(lock, filelock.SoftFileLock):  # what filelock falls back on would outlive a kill
-            raise _cannot_lock(store, "the system has no lock there")
-        held = _Lock(store)
+            words = "the system has no lock there"
+        if words and must:
+            raise OutputError(
+                f"the file system of {store.name} cannot keep two runs apart ({words}); "
+                "use another disk, or --i-am-alone when no other run works there"
+            )
+        held = [] if words else [_Lock(store)]
         store.put(HOLDER, json.dumps(who()).encode())
         yield held
     finally:
@@ -142,10 +152,3 @@ def _holder(store: Store) -> str:
         note = json.loads(store.read(HOLDER))
         return f" (process {note['process']} on {note['host']}, since {note['since']})"
     return ""
-
-
-def _cannot_lock(store: Store, words: str) -> OutputError:
-    return OutputError(
-        f"the file system of {store.name} cannot keep two runs apart ({words}); "
-        "use another disk, or --i-am-alone when no other run works there"
-    )
