@@ -195,9 +195,7 @@ def test_what_cannot_be_a_store_is_told(tmp_path: Path, monkeypatch: pytest.Monk
             open_store(place)
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)  # type: ignore[attr-defined]
-    with pytest.raises(
-        MissingExtraError, match=r"needs the package s3fs; install it with: pip install .*s3"
-    ):
+    with pytest.raises(MissingExtraError, match=r"needs the package s3fs; install it with: pip install .*s3"):
         open_store("s3://bucket/a")
 
 
