@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vitscope import progress as progress
     from vitscope import rendering as rendering
     from vitscope import reports as reports
+    from vitscope import studies as studies
     from vitscope import tracing as tracing
     from vitscope import worlds as worlds
     from vitscope.evaluation import Leaderboard as Leaderboard
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from vitscope.methods.calibration import calibrate as calibrate
     from vitscope.methods.explaining.explain import explain as explain
     from vitscope.methods.room import MethodsRoom
+    from vitscope.studies import Study as Study
     from vitscope.tracing import ClassIndex as ClassIndex
     from vitscope.tracing import Custom as Custom
     from vitscope.tracing import EntryAblation as EntryAblation
@@ -66,9 +68,11 @@ _HOMES = {
     "compare_models": "vitscope.evaluation",
     "Protocol": "vitscope.evaluation",
     "Leaderboard": "vitscope.evaluation",
+    "Study": "vitscope.studies",
 }
 _ROOMS = (
-    "evaluation", "heads", "methods", "models", "pictures", "progress", "rendering", "reports", "tracing", "worlds",
+    "evaluation", "heads", "methods", "models", "pictures", "progress", "rendering", "reports", "studies",
+    "tracing", "worlds",
 )  # fmt: skip
 
 __all__ = [
@@ -82,6 +86,7 @@ __all__ = [
     "LogitDifference",
     "Protocol",
     "Relevance",
+    "Study",
     "TokenRemoval",
     "TopK",
     "Trace",

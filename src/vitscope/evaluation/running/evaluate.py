@@ -102,7 +102,7 @@ def evaluate(
     """
     watched(progress)
     data = evaluation_set(images, labels, masks, boxes, keys)
-    wanted = _with_companions(metrics)
+    wanted = with_companions(metrics)
     mosaic = [info for info in wanted if "mosaics" in info.requires and not data.mosaics]
     direct = [info for info in wanted if info not in mosaic]
     chosen = aimed(protocol or Protocol(), vit)
@@ -142,7 +142,8 @@ def evaluate(
     return replace(board, protocol=whole, metrics=[info.name for info in wanted])
 
 
-def _with_companions(names: Sequence[str]) -> list[MetricInfo]:
+def with_companions(names: Sequence[str]) -> list[MetricInfo]:
+    """The metrics of these names, each with those that are always reported beside it."""
     wanted: list[MetricInfo] = []
     for name in names:
         info = get_metric(name)

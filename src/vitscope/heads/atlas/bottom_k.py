@@ -6,7 +6,7 @@ of its parts: the smallest of the smallest (a bottom-k sketch). Hashes are as go
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,6 +64,36 @@ class Draw:
             found = int(np.partition(ranks, place)[place]) if place < len(ranks) else 2**63 - 1
             self._limits[block, head] = found
         return found
+
+
+@dataclass(frozen=True)
+class SampleLimits:
+    """A draw whose limits were found before, by (block, head): see :class:`Draw`."""
+
+    limits: Mapping[tuple[int, int], int]
+
+    def limit(self, block: int, head: int) -> int:
+        """The largest rank that is kept of this head."""
+        return self.limits[block, head]
+
+
+def limits_over(
+    portions: Iterable[Sequence[str]], heads: Sequence[tuple[int, int]], per_head: int, seed: int
+) -> SampleLimits:
+    """The limits of a draw over very many pictures, whose keys go by in portions: the same as those of :class:`Draw`.
+
+    heads: (block, head) of each. Memory does not grow with the pictures.
+    """
+    most = 2 * per_head + SPARE + 1
+    kept: dict[tuple[int, int], Ranks] = {head: np.zeros(0, np.int64) for head in heads}
+    for keys in portions:
+        hashes = _hashes(keys)
+        for head, known in kept.items():
+            ranks = np.concatenate([known, _mixed(hashes, seed, *head)])
+            kept[head] = np.partition(ranks, most - 1)[:most] if len(ranks) > most else ranks
+    return SampleLimits(
+        {head: int(ranks.max()) if len(ranks) == most else 2**63 - 1 for head, ranks in kept.items()}
+    )
 
 
 def smallest(groups: NDArray[np.int64], ranks: Ranks, most: int) -> NDArray[np.int64]:

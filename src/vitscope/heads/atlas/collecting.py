@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitscope.heads.atlas.bottom_k import Draw, ranks_of
+from vitscope.heads.atlas.bottom_k import Draw, SampleLimits, ranks_of
 from vitscope.heads.atlas.canonical import hellinger, offset_map, pooled_map
 from vitscope.heads.atlas.features import map_features
 from vitscope.heads.atlas.records import HeadMeans, ModelRecord
@@ -44,7 +44,7 @@ class Prepared:
     """The model, and the draw over the keys of all pictures."""
 
     vit: Vit
-    draw: Draw
+    draw: Draw | SampleLimits
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class MapCollection:
         return sample_from(arrays, note)
 
     def _collect(
-        self, draw: Draw, sites: Sequence[AttentionSite], layout: TokenLayout, batch: Batch
+        self, draw: Draw | SampleLimits, sites: Sequence[AttentionSite], layout: TokenLayout, batch: Batch
     ) -> MapSample:
         """The drawn maps of one batch, and the sums of all its maps."""
         keys = batch.keys

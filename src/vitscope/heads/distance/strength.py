@@ -7,9 +7,12 @@ held in chunks of queries only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from vitscope.heads.distance.hops import Distance, grid_geometry
 from vitscope.heads.distance.profiles import uniform_profiles
-from vitscope.heads.distance.strength_parts import StrengthSums
+from vitscope.heads.distance.strength_parts import StrengthPart, StrengthSums
 from vitscope.heads.distance.strength_profile import StrengthProfile
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.origin import Origin, heads_recipe
@@ -65,8 +68,17 @@ def strength(
     stage = CountedStage(progress, "attention strength", len(source), checkpoint=checkpoint)
     analysis = StrengthSums(made, distance, batch_size, stage)
     found = go_through(analysis, vit, source, batch_size, stage, checkpoint)
-    assert found.shape is not None  # or no picture was left, which was refused
+    metadata = {"model": vit.source, "fingerprint": made.model["fingerprint"]}
+    return profile_of(found, distance, metadata, Origin(made, found.rows.ids, dict(source.skipped)))
+
+
+def profile_of(
+    found: StrengthPart, distance: Distance, metadata: Mapping[str, Any], origin: Origin
+) -> StrengthProfile:
+    """The profile of the sums over pictures, of which there is at least one."""
+    assert found.shape is not None
     uniform = uniform_profiles(len(found.shape.prefix), grid_geometry(found.shape.grid, distance))
+    known = {"analysis": "strength", "pictures": found.count, "distance": distance}
     return StrengthProfile(
         found.moments,
         {name: value[0, 0].numpy() for name, value in vars(uniform).items()},
@@ -76,12 +88,6 @@ def strength(
         found.shape.grid,
         distance,
         found.rows.keys,
-        {
-            "analysis": "strength",
-            "model": vit.source,
-            "fingerprint": made.model["fingerprint"],
-            "pictures": found.count,
-            "distance": distance,
-        },
-        Origin(made, found.rows.ids, dict(source.skipped)),
+        {**known, **metadata},
+        origin,
     )

@@ -8,7 +8,7 @@ part.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -35,6 +35,8 @@ from vitscope.progress import CountedStage, Progress
 from vitscope.tracing import ClassIndex, Target, TopK, Vit
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity
+
+Table = TypeVar("Table", HeadTable, SummedHeadTable)
 
 
 @checked(HeadsError)
@@ -117,7 +119,7 @@ def importance(
     found: list[Rows] = []
     if gradient:
         stage = CountedStage(progress, "first-order scores", len(source), checkpoint=checkpoint)
-        found.append(over("first-order scores", {}, _FirstOrder(vit, means, labelled), stage))
+        found.append(over("first-order scores", {}, FirstOrder(vit, means, labelled), stage))
     heads = [(block, head) for block in range(L) for head in range(vit.anatomy.blocks[block].heads)]
     if screen is not None:
         heads = _screened(found[0], heads, screen)
@@ -136,33 +138,48 @@ def importance(
     # A picture that vanished between two passes is in one of them only.
     shared = set.intersection(*(set(rows.keys) for rows in found))
     found = [rows.only(shared) for rows in found]
-    values = {name: value for rows in found for name, value in rows.values.items()}
-    options: dict[str, Any] = {
-        "means": means,
-        "heads": heads if exact else [],
-        "representation": representation if exact else "none",
-        "gradient": gradient,
-    }
+    options = importance_options(means, heads if exact else [], representation, gradient)
     recipe = heads_recipe(vit, source, "importance", options, labelled=labelled, model=model)
     metadata: dict[str, Any] = {
-        "analysis": "importance",
         "model": vit.source,
         "fingerprint": model["fingerprint"],
-        "pictures": len(shared),
         "replacement": replacement if isinstance(replacement, str) else "given",
         "labels": labelled,
         "screen": screen,
-        "heads_confirmed": len(heads) if exact else 0,
-        "representation": representation,
         "full_forwards": sum(rows.cost for rows in found),
         "seconds": round(time.monotonic() - started, 3),
         "savings": found[-1].notes.get("savings", {}),
     }
-    table = HeadTable(values, found[0].keys, metadata, Origin(recipe, found[0].ids, dict(source.skipped)))
-    return with_first_order_correlation(table)
+    values = {name: value for rows in found for name, value in rows.values.items()}
+    origin = Origin(recipe, found[0].ids, dict(source.skipped))
+    return described_importance(HeadTable(values, found[0].keys, {}, origin), metadata)
 
 
-class _FirstOrder:
+def importance_options(
+    means: Any, heads: Sequence[Head], representation: str, gradient: bool
+) -> dict[str, Any]:
+    """What the recipe of a table of head importance says of its options. heads: those removed, none for a screen."""
+    return {
+        "means": means,
+        "heads": heads,
+        "representation": representation if heads else "none",
+        "gradient": gradient,
+    }
+
+
+def described_importance(table: Table, metadata: Mapping[str, Any]) -> Table:
+    """A table of head importance with ``metadata``, which is completed from its recipe and its numbers."""
+    options = table.recipe.options
+    known = {
+        "analysis": "importance",
+        "pictures": table.count,
+        "heads_confirmed": len(options["heads"]),
+        "representation": options["representation"],
+    }
+    return with_first_order_correlation(replace(table, metadata={**known, **metadata}))
+
+
+class FirstOrder:
     """first_order |<T, dT>| and its signed form of the top class, and of the label where there are labels."""
 
     def __init__(self, vit: Vit, means: Tensor | None, labelled: bool) -> None:
@@ -187,9 +204,6 @@ def _screened(rows: Rows, heads: Sequence[Head], screen: float) -> list[Head]:
     mean = scores.sort(0).values.mean(0)
     ranked = sorted(heads, key=lambda head: -float(mean[head]))
     return sorted(ranked[: max(1, round(screen * len(heads)))])
-
-
-Table = TypeVar("Table", HeadTable, SummedHeadTable)
 
 
 def with_first_order_correlation(table: Table) -> Table:

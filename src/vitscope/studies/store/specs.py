@@ -57,6 +57,7 @@ _KINDS = {
     "flow": _Kind("float16", 16, ("block", "y", "x")),
     "class_rows": _Kind("float16", 16, ("block", "head", "token")),
     "head_scores": _Kind("float32", 256, ("block", "head")),
+    "profiles": _Kind("float32", 256, ("block", "head")),
     "patterns": _Kind("float16", 16, ("block", "head", "latent")),
     "attention": _Kind("float16", 1, ("block", "head", "query", "key")),
 }

@@ -9,6 +9,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from vitscope.tracing.calls.counting import count_forward
 from vitscope.tracing.calls.scope import running
 
 Inputs = Tensor | Mapping[str, Any]
@@ -121,6 +122,7 @@ def call_model(model: nn.Module, inputs: Inputs) -> Any:
 
     A model that normalises its input in place would change the caller's tensor, and every later pass over it."""
     ordered = order_of_patches(model, inputs)
+    count_forward(batch_of(inputs))
     if isinstance(inputs, Tensor):
         own = inputs.clone()
         with running():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vitscope.errors import TraceError
+from vitscope.tracing.calls.counting import count_backward
 from vitscope.tracing.passes.forward_pass import PassRecord
 
 FP16_SCALE = 1024.0
@@ -54,6 +55,7 @@ def backward(record: PassRecord, scores: Tensor, *, scale: float = 1.0, retain: 
             "check the target, and that the model does not detach or convert its output"
         )
     wanted = [entry for entry in wanted if entry[2].requires_grad]
+    count_backward(len(scores))
     with torch.inference_mode(False), torch.enable_grad():
         grads = torch.autograd.grad(
             (scores * scale).sum(), [entry[2] for entry in wanted], retain_graph=retain, allow_unused=True
