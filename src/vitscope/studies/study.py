@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vitscope.evaluation import Leaderboard
-from vitscope.heads import HeadTable, PatternAtlas, StrengthProfile, SummedHeadTable
 from vitscope.options.bounds import Count
 from vitscope.options.door import checked
 from vitscope.progress import Progress, watched
@@ -19,21 +17,16 @@ from vitscope.studies.errors import StudyError
 from vitscope.studies.events import Listener
 from vitscope.studies.manifest import Manifest, read_manifest
 from vitscope.studies.models import Placed, require_same
+from vitscope.studies.read_study import ReadStudy
 from vitscope.studies.reading import Reading
 from vitscope.studies.resolving import check_arrays, chosen_analyses
-from vitscope.studies.results import Results
 from vitscope.studies.running import Report, Retry, Run, new_run
 from vitscope.studies.status import StudyStatus, status_of
 from vitscope.studies.verifying import verify
 from vitscope.tracing import Vit, open_model
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-    from vitscope.studies.store.arrays import StudyArray
-
-
-class Study:
+class Study(ReadStudy):
     """A run over pictures that lies on disk, goes on from wherever it stopped, and can be read without vitscope.
 
     Made by :meth:`create` or :meth:`open`. A study is a frozen list of pictures, cut into shards, and analyses that are
@@ -53,23 +46,13 @@ class Study:
     """
 
     def __init__(self, store: Store, manifest: Manifest, vit: Vit | None = None) -> None:
-        self._store, self._vit = store, vit
-        self.manifest = manifest
-        self._reading = Reading(store, manifest)
-
-    def __repr__(self) -> str:
-        pictures, analyses = self.manifest.input.count, ", ".join(self.manifest.main.analyses)
-        return f"<Study at {self._store.name}: {pictures} pictures, {analyses}>"
+        super().__init__(store, manifest)
+        self._vit = vit
 
     def _repr_html_(self) -> str:
         from vitscope.reports.notebook import frame_html
 
         return frame_html(self, self.status().to_pandas())
-
-    @property
-    def place(self) -> str:
-        """The folder or URL of the study."""
-        return self._store.name
 
     @classmethod
     @checked(StudyError)
@@ -263,79 +246,3 @@ class Study:
         if faults:
             self._reading = Reading(self._store, self.manifest)
         return status_of(self._store, self.manifest, faults)
-
-    @checked(StudyError)
-    def table(self, name: str, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """A table, with the rows of all finished shards.
-
-        Args:
-            name: pictures, predictions, scores or curves, as far as the study has them.
-            columns: Those to read; None reads all.
-
-        Returns:
-            One frame; ``picture`` joins all tables, and is the row in every array.
-
-        Raises:
-            StudyError: The study has no such table.
-            DamagedError: A file is not as it was written.
-        """
-        return self._reading.table(name, None, columns)
-
-    @checked(StudyError)
-    def array(self, path: str) -> StudyArray:
-        """An array over all pictures, read where it is asked: ``study.array("maps/gmar")[5]``.
-
-        Args:
-            path: Such as ``"maps/gmar"``, ``"flow/daam"``, ``"class_rows"``, ``"head_scores/js_divergence"``.
-
-        Returns:
-            The array; rows of pictures that were skipped, or whose shard is not finished, are NaN.
-
-        Raises:
-            StudyError: The study has no such array.
-        """
-        return self._reading.array(path)
-
-    def leaderboard(self) -> Leaderboard:
-        """The scores of every method over all pictures, as :func:`vitscope.evaluate` gives them.
-
-        Returns:
-            The leaderboard; above 100,000 pictures it is made of sums and has no rows per picture.
-
-        Raises:
-            StudyError: The study has no evaluation, or is not finished.
-        """
-        return Results(self._reading).leaderboard()
-
-    def heads(self) -> HeadTable | SummedHeadTable:
-        """What every head matters, as :func:`vitscope.heads.importance` gives it.
-
-        Returns:
-            The table; above 100,000 pictures it is made of sums and has no rows per picture.
-
-        Raises:
-            StudyError: The study has no importance, or is not finished.
-        """
-        return Results(self._reading).heads()
-
-    def strength(self) -> StrengthProfile:
-        """How far every head looks, as :func:`vitscope.heads.strength` gives it.
-
-        Returns:
-            The profile.
-
-        Raises:
-            StudyError: The study has no strength, or is not finished.
-        """
-        return Results(self._reading).strength()
-
-    def patterns(self) -> PatternAtlas:
-        """The patterns of attention, as :func:`vitscope.heads.patterns` gives them.
-
-        Returns:
-            The atlas; the codes of all pictures are the array ``patterns/codes``.
-
-        Raises:
-            StudyError: The study has no patterns, or they are not fitted yet.
-        """
-        return Results(self._reading).patterns()

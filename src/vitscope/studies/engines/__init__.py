@@ -1,1 +1,1 @@
-"""Engines: what computes shards. ``local`` this process · ``ray`` workers of Ray · ``ray_task`` what one does."""
+"""Engines: what computes shards. ``in_process`` this process · ``ray`` workers of Ray · ``ray_task`` what one does."""

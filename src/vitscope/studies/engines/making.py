@@ -7,7 +7,7 @@ from typing import Literal
 
 from vitscope.storage.stores import Store
 from vitscope.studies.engines.engine import Engine
-from vitscope.studies.engines.local import LocalEngine
+from vitscope.studies.engines.in_process import LocalEngine
 from vitscope.studies.errors import StudyError
 from vitscope.studies.events import Events
 from vitscope.studies.manifest import Manifest
@@ -20,8 +20,8 @@ EngineName = Literal["local", "ray"]
 
 @dataclass(frozen=True)
 class Workers:
-    """Who computes. engine: its name. count, address: of workers of Ray. placed: where the model runs. threads: that read
-    pictures ahead of it."""
+    """Who computes. engine: its name. count, address: of workers of Ray. placed: where the model runs. threads: those
+    that read pictures ahead of it."""
 
     engine: EngineName = "local"
     count: int | None = None

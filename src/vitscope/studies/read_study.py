@@ -1,0 +1,114 @@
+"""What a study can be asked for: its tables and arrays while it grows, its merged results when it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vitscope.evaluation import Leaderboard
+from vitscope.heads import HeadTable, PatternAtlas, StrengthProfile, SummedHeadTable
+from vitscope.options.door import checked
+from vitscope.storage.stores import Store
+from vitscope.studies.errors import StudyError
+from vitscope.studies.manifest import Manifest
+from vitscope.studies.reading import Reading
+from vitscope.studies.results import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vitscope.studies.store.arrays import StudyArray
+
+
+class ReadStudy:
+    """The results of a study; see :class:`vitscope.Study`."""
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self._store = store
+        self.manifest = manifest
+        self._reading = Reading(store, manifest)
+
+    def __repr__(self) -> str:
+        pictures, analyses = self.manifest.input.count, ", ".join(self.manifest.main.analyses)
+        return f"<Study at {self._store.name}: {pictures} pictures, {analyses}>"
+
+    @property
+    def place(self) -> str:
+        """The folder or URL of the study."""
+        return self._store.name
+
+    @checked(StudyError)
+    def table(self, name: str, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """A table, with the rows of all finished shards.
+
+        Args:
+            name: pictures, predictions, scores or curves, as far as the study has them.
+            columns: Those to read; None reads all.
+
+        Returns:
+            One frame; ``picture`` joins all tables, and is the row in every array.
+
+        Raises:
+            StudyError: The study has no such table.
+            DamagedError: A file is not as it was written.
+        """
+        return self._reading.table(name, None, columns)
+
+    @checked(StudyError)
+    def array(self, path: str) -> StudyArray:
+        """An array over all pictures, read where it is asked: ``study.array("maps/gmar")[5]``.
+
+        Args:
+            path: Such as ``"maps/gmar"``, ``"flow/daam"``, ``"class_rows"``, ``"head_scores/js_divergence"``.
+
+        Returns:
+            The array; rows of pictures that were skipped, or whose shard is not finished, are NaN.
+
+        Raises:
+            StudyError: The study has no such array.
+        """
+        return self._reading.array(path)
+
+    def leaderboard(self) -> Leaderboard:
+        """The scores of every method over all pictures, as :func:`vitscope.evaluate` gives them.
+
+        Returns:
+            The leaderboard; above 100,000 pictures it is made of sums and has no rows per picture.
+
+        Raises:
+            StudyError: The study has no evaluation, or is not finished.
+        """
+        return Results(self._reading).leaderboard()
+
+    def heads(self) -> HeadTable | SummedHeadTable:
+        """What every head matters, as :func:`vitscope.heads.importance` gives it.
+
+        Returns:
+            The table; above 100,000 pictures it is made of sums and has no rows per picture.
+
+        Raises:
+            StudyError: The study has no importance, or is not finished.
+        """
+        return Results(self._reading).heads()
+
+    def strength(self) -> StrengthProfile:
+        """How far every head looks, as :func:`vitscope.heads.strength` gives it.
+
+        Returns:
+            The profile.
+
+        Raises:
+            StudyError: The study has no strength, or is not finished.
+        """
+        return Results(self._reading).strength()
+
+    def patterns(self) -> PatternAtlas:
+        """The patterns of attention, as :func:`vitscope.heads.patterns` gives them.
+
+        Returns:
+            The atlas; the codes of all pictures are the array ``patterns/codes``.
+
+        Raises:
+            StudyError: The study has no patterns, or they are not fitted yet.
+        """
+        return Results(self._reading).patterns()
