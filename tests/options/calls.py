@@ -14,6 +14,7 @@ from torch import Tensor
 
 import vitscope as vs
 from vitscope import evaluation, heads, methods, models, pictures, reports, tracing, worlds
+from vitscope.pictures.planned import plan_pictures
 
 Call = tuple[Callable[..., Any], dict[str, Any]]
 
@@ -189,6 +190,7 @@ BASES: dict[str, Callable[[Given], Call]] = {
     "pictures.as_picture": lambda g: (pictures.as_picture, {"value": Image.new("RGB", (8, 8))}),
     "pictures.find_pictures": lambda g: (pictures.find_pictures, {"paths": g.picture}),
     "pictures.picture_source": lambda g: (pictures.picture_source, {"images": g.picture}),
+    "pictures.planned.plan_pictures": lambda g: (plan_pictures, {"images": g.picture}),
     "pictures.read_picture": lambda g: (pictures.read_picture, {"path": g.picture}),
     "tracing.by_number": lambda g: (tracing.by_number, {"target": vs.TopK(), "names": None}),
     "tracing.constant_gate": lambda g: (tracing.constant_gate, {}),

@@ -7,7 +7,7 @@ import copy
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,7 @@ from vitscope.pictures.masks import read_mask
 from vitscope.pictures.memory import as_picture, check_tensor
 from vitscope.pictures.modes import to_rgb, upright
 from vitscope.pictures.on_demand import OnDemand
-from vitscope.pictures.read import MAX_PIXELS, Stored, decode, open_stored
+from vitscope.pictures.read import MAX_PIXELS, Stored, decode, open_stored, unreadable
 from vitscope.pictures.truth import Box, check_labels
 
 
@@ -132,7 +132,7 @@ class PictureSource:
         item, _ = labelled(self.items[index])
         if isinstance(item, (Path, Stored)):
             with open_stored(item) as stream:
-                return id_of_stream(stream)
+                return _id_of(stream, item)
         return id_of_values(self._in_memory(item))
 
     def part(self, start: int, stop: int) -> Self:
@@ -182,7 +182,7 @@ class PictureSource:
         size_of_file = None
         if isinstance(item, (Path, Stored)):
             with open_stored(item) as stream:
-                found = id_of_stream(stream)
+                found = _id_of(stream, item)
                 size_of_file = stream.tell()
                 stream.seek(0)
                 with decode(stream, item, self.max_pixels) as stored:
@@ -298,6 +298,13 @@ class PictureSource:
         if len(self) == 1:
             raise PictureError(reason)
         raise PictureError(f"none of the {len(self)} pictures can be read; the first: {reason}")
+
+
+def _id_of(stream: IO[bytes], item: Path | Stored) -> str:
+    try:
+        return id_of_stream(stream)
+    except OSError as error:
+        raise unreadable(str(item), error) from error
 
 
 def _number(label: Any) -> int | None:

