@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +194,35 @@ def test_shell_and_python_draw_the_same(shell: Shell, shapes: list[Path], tmp_pa
     with Image.open(drawn["maps"]["dart"]["overlay"]) as overlay, Image.open(moved["strip"]) as strip:
         assert np.array_equal(np.asarray(overlay), np.asarray(mine.overlay()))
         assert np.array_equal(np.asarray(strip), np.asarray(mine.strip()))
+
+
+def test_a_report_says_right_or_wrong_where_classes_lie_beside_the_pictures(
+    shell: Shell, tmp_path: Path
+) -> None:
+    sample = vs.worlds.demo_pictures(3)
+    names = sample.names()
+    for index, (picture, name) in enumerate(
+        zip(sample.images(), [names[0], names[0], names[2]], strict=True)
+    ):
+        place = tmp_path / "photos" / name
+        place.mkdir(parents=True, exist_ok=True)
+        picture.save(place / f"{index}.png")
+    words = (
+        "-m",
+        "bundled/shapes",
+        "--method",
+        "rollout",
+        "--no-draw",
+        "--report",
+        "--out",
+        tmp_path / "out",
+    )
+    document = shell("explain", tmp_path / "photos", *words, "--json").document
+    page = Path(document["report"]).read_text()
+    right = [
+        entry["predictions"][0]["name"] == Path(entry["picture"]).parent.name
+        for entry in document["pictures"]
+    ]
+    found = re.findall(r'data-judged="(right|wrong)"', page)
+    assert found == ["right" if each else "wrong" for each in right] and set(found) == {"right", "wrong"}
+    assert "``" not in page

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from PIL import Image
 
+import vitscope as vs
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import lookup_table
-from vitscope.reports import Report, words
+from vitscope.reports import HeadsReport, Report, words
 from vitscope.reports.explanations.records import Card, CardFlow, CardHeads, CardMap, MethodSummary
 
 BLOCKS = (words.step_names("block", 3), words.step_places("block", 3))
@@ -268,6 +270,35 @@ def test_pictures_are_sorted_and_filtered_in_a_browser(tmp_path: Path) -> None:
         "a c", "true", "2 of 4",
         "a c", "true", "2 of 4",
     ]  # fmt: skip
+
+
+WIDTHS = """
+(async () => {
+  const frame = document.querySelector("iframe");
+  await new Promise((done) => setTimeout(done, 1500));
+  const inner = frame.contentWindow, page = inner.document;
+  const beyond = [...page.querySelectorAll("h1, h2, p, figure, .figure-scroll, .figure-scroll img, nav, .toolbar *")]
+    .filter((each) => each.getBoundingClientRect().right > inner.innerWidth + 0.5);
+  const shown = document.createElement("pre");
+  shown.id = "said";
+  shown.textContent = [inner.innerWidth, page.documentElement.scrollWidth <= inner.innerWidth,
+    beyond.map((each) => each.tagName + each.className).join(" "),
+    page.querySelectorAll(".figure-scroll img").length].join(";");
+  document.body.append(shown);
+})();
+"""
+
+
+def test_the_page_of_heads_fits_a_telephone(tmp_path: Path) -> None:
+    """390 pixels: a frame, since a headless window has a least width of 500."""
+    vit, pictures = vs.open_model("bundled/shapes"), vs.worlds.demo_pictures(3).images()
+    table, strength = vs.heads.importance(vit, pictures), vs.heads.strength(vit, pictures)
+    page = HeadsReport("bundled/shapes", 3, table=table, strength=strength).page().html()
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    frame = f'<iframe width="390" height="800" style="border:0" srcdoc="{escape(page)}"></iframe>'
+    framed = f"<html><body>{frame}</body></html>"
+    width, fits, beyond, plots = in_browser(framed, WIDTHS, tmp_path)
+    assert (width, fits, beyond) == ("390", "true", "") and int(plots) >= 4
 
 
 def test_there_is_nothing_to_choose_among_without_labels_or_with_one_picture() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -12,6 +13,7 @@ import typer
 from vitscope.cli.commands.explain.finished import FOLDER, ExplainedPictures, Record, finished_of, run_recipe
 from vitscope.cli.shared import console
 from vitscope.cli.shared.batches import PictureParts
+from vitscope.cli.shared.classes import with_classes
 from vitscope.cli.shared.explaining import explain_part, target_of
 from vitscope.cli.shared.options import (
     CleanOptions,
@@ -26,6 +28,7 @@ from vitscope.cli.shared.selection import choose_methods, share_options
 from vitscope.cli.shared.session import open_vit
 from vitscope.cli.shared.usage import unused
 from vitscope.cli.shared.values import parse_texts
+from vitscope.errors import VitscopeError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -134,6 +137,7 @@ def write_report(
     from vitscope.rendering.maps.blending import OPACITY
 
     place = {key: index for index, key in enumerate(source.keys)}
+    known = _known_classes(source, vit)
     cards: list[Card] = []
     single: dict[str, Explanation] = {}
     for key, record in list(records.items())[:MOST_CARDS]:
@@ -141,7 +145,9 @@ def write_report(
         channels = 3 if vit.preprocessor is None else vit.preprocessor.channels
         picture = source.open(place[key], channels).image
         assert not isinstance(picture, Tensor)  # a command reads files
-        cards.append(reports.card(single, name=key, picture=shown_picture(vit, picture), looks=looks))
+        label = None if known is None else class_word(known[place[key]], vit)
+        shown = shown_picture(vit, picture)
+        cards.append(reports.card(single, name=key, picture=shown, label=label, looks=looks))
     if not cards:
         return None
     command = shlex.join(["vitscope", *sys.argv[1:]])
@@ -153,6 +159,23 @@ def write_report(
         opacity=OPACITY if looks is None else looks.opacity,
     )
     return made.write(folder / REPORT)
+
+
+def _known_classes(source: PictureSource, vit: Vit) -> Sequence[int] | None:
+    """The true classes where they lie beside the pictures: they are not asked for, so what is wrong with them is not
+    told."""
+    if vit.anatomy.classes is None:
+        return None
+    try:
+        return with_classes(source, None, vit).labels
+    except VitscopeError:
+        return None
+
+
+def class_word(number: int, vit: Vit) -> str:
+    """A class as predictions on a page call it."""
+    names = vit.class_names or []
+    return names[number] if number < len(names) and names[number] else f"class {number}"
 
 
 def shown_picture(vit: Vit, picture: Image.Image | Bands) -> Image.Image:
