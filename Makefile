@@ -5,6 +5,7 @@
 # make mutants   do the tests notice mistakes? (minutes)
 # make lock   renew requirements.lock (needs uv)
 #
+# TORCH_INDEX=... takes PyTorch from there, such as its builds for the CPU alone, which are a quarter of the size.
 # Each sets up .venv by itself, once, with the versions of requirements.lock. PYTHON chooses the interpreter (3.11 or newer).
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ PYTEST_ARGUMENTS ?= -n 2 --dist loadscope -q
 
 .PHONY: help
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
 
 setup: $(STAMP)
 
@@ -40,6 +41,7 @@ $(STAMP): requirements.lock pyproject.toml | $(BIN)/python
 # What vitscope itself needs, in the versions of the lock file. pip tells what it downloads.
 $(DEMO_STAMP): requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what vitscope needs (once; PyTorch is most of it, README says how much) ..."
+	$(if $(TORCH_INDEX),$(INSTALL) --index-url $(TORCH_INDEX) -c requirements.lock torch torchvision)
 	$(INSTALL) -c requirements.lock -e .
 	@touch $(DEMO_STAMP)
 

@@ -10,7 +10,8 @@ from PIL import Image
 from vitscope.errors import RenderingError
 from vitscope.evaluation import ModelComparison
 from vitscope.options.door import checked
-from vitscope.rendering.maps.panel import draw_panel, fit
+from vitscope.rendering.maps.overlay import check_size
+from vitscope.rendering.maps.panel import check_style, draw_panel, fit
 from vitscope.rendering.maps.scaling import scale
 from vitscope.rendering.maps.sheet import CELL_SIDE, grid
 from vitscope.rendering.pages.page import Column, Page
@@ -48,6 +49,8 @@ def models_sheet(found: ModelComparison, *, style: str = "alpha", size: int = 1)
     """
     if not found.shown:
         raise RenderingError("this comparison keeps no picture to draw on; compare the models again")
+    check_size(size)
+    check_style(style)
     columns = [(method, model) for method in found.methods[:METHODS] for model in found.models]
     cells: list[list[Image.Image | None]] = []
     captions = []
