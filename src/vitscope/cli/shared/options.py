@@ -78,12 +78,18 @@ class PictureOptions(LimitOptions):
         """The pictures; those that cannot be read are skipped while they are read."""
         from vitscope.pictures import MAX_PIXELS, picture_source
 
-        named, root = self.pictures if len(self.pictures) > 1 else self.pictures[0], None
+        named: list[str | Path] = list(self.pictures)
+        root: Path | None = None
         if STDIN in self.pictures:
             from vitscope.cli.shared.stdin import from_stdin
 
             named, root = from_stdin(self.pictures)
-        found = picture_source(named, root=root, skip=True, max_pixels=self.max_pixels or MAX_PIXELS)
+        found = picture_source(
+            named if len(named) > 1 else named[0],
+            root=root,
+            skip=True,
+            max_pixels=self.max_pixels or MAX_PIXELS,
+        )
         if all(isinstance(item, Path) and not item.exists() for item in found.items):
             require_there(found.items[0])  # told before a model is opened
         return found if self.limit is None or self.limit >= len(found) else found.part(0, self.limit)
