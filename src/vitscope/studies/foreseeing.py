@@ -5,20 +5,26 @@ from __future__ import annotations
 from torch import Tensor
 
 from vitscope.methods import get_method
+from vitscope.methods.explaining.batch import foreseen as foreseen_of_methods
+from vitscope.methods.explaining.batch import resolved
 from vitscope.studies.analyses.analysis import Desk
 from vitscope.studies.manifest import Stage
-from vitscope.tracing import Foreseen
+from vitscope.tracing import Capture, Foreseen, by_number, parse_target
 
 
 def foreseen(stage: Stage, desk: Desk, images: Tensor) -> list[Foreseen]:
-    """The traces that will be asked for of one batch: those of the methods, and the plain one of the head analyses."""
-    found = []
-    options = stage.analyses.get("explain")
-    if options is not None:
-        for name, chosen in options["methods"].items():
-            info = get_method(name)
-            needs = info.needs_for(desk.vit, images, info.check_options(chosen))
-            found.append(Foreseen(options["target"], needs.gradient, needs.rules, needs.capture))
-    if stage.analyses.get("importance", {}).get("gradient"):
+    """The traces that will be asked for of one batch: those of the methods, and the plain ones of head analyses."""
+    found: list[Foreseen] = []
+    explain, importance = stage.analyses.get("explain"), stage.analyses.get("importance")
+    if explain is not None:
+        methods = explain["methods"].items()
+        chosen = {name: get_method(name).check_options(options) for name, options in methods}
+        inputs = desk.vit.inputs(images)
+        target = by_number(parse_target(explain["target"]), desk.vit.class_names, desk.vit.source)
+        request = resolved(desk.vit, inputs, chosen)
+        found += foreseen_of_methods(desk.vit, inputs, request, target, bool(explain["clean"]))
+    if importance is not None and importance["gradient"]:
         found.append(Foreseen("top1"))
+    if importance is not None and importance["exact"]:
+        found.append(Foreseen(gradient=False, capture=Capture(streams=True)))
     return found

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitscope.errors import AnswerError
 from vitscope.methods import get_method
-from vitscope.methods.explaining.batch import explain_batch, resolved
-from vitscope.pictures import Batch
-from vitscope.pictures.batch import batch_of
+from vitscope.methods.explaining.explaining import Aimed, Explaining, Prepared
 from vitscope.pictures.read_batch import ReadBatch
+from vitscope.progress import CountedStage
 from vitscope.studies.analyses.analysis import Desk
 from vitscope.studies.output import Output, Places
 from vitscope.studies.store.specs import ArraySpec, array_spec
@@ -23,11 +21,10 @@ from vitscope.tracing import by_number, parse_target
 
 @dataclass(frozen=True)
 class Maps:
-    """keys: of the pictures. maps: by method, (n, h, w) float32. flows: by method, (n, L, h, w), where it has one."""
+    """keys: of n pictures. arrays: by path, ``maps/METHOD`` (n, h, w) and ``flow/METHOD`` (n, L, h, w)."""
 
     keys: tuple[str, ...]
-    maps: Mapping[str, NDArray[np.float32]]
-    flows: Mapping[str, NDArray[np.float32]]
+    arrays: Mapping[str, NDArray[np.float32]]
 
 
 class Explanations:
@@ -53,48 +50,36 @@ class Explanations:
         maps: bool,
         flow: bool,
     ) -> None:
-        self._vit, self._clean, self._maps, self._flow = desk.vit, clean, maps, flow
+        self._desk, self._maps, self._flow = desk, maps, flow
         self._methods = {name: get_method(name).check_options(chosen) for name, chosen in methods.items()}
         self._target = by_number(parse_target(target), desk.vit.class_names, desk.vit.source)
+        self._clean = clean
+        self._prepared = Prepared(desk.vit, desk.model, Aimed(self._target))
 
     def run(self, pictures: ReadBatch) -> Maps:
-        """Pictures with nothing to explain (a score that depends on none of their patches) are left out, and said."""
-        batch: Batch | None = next(pictures.batches(self._vit, len(pictures)))
-        while batch is not None:
-            try:
-                return self._explain(batch)
-            except AnswerError as error:
-                for place in error.pictures:
-                    pictures.skipped[batch.keys[place]] = error.of_one
-                left = [picture for i, picture in enumerate(batch.pictures) if i not in error.pictures]
-                batch = batch_of(self._vit, left) if left else None
-        return Maps((), {}, {})
-
-    def _explain(self, batch: Batch) -> Maps:
-        inputs = self._vit.inputs(batch.images)
-        request = resolved(self._vit, inputs, self._methods)
-        found = explain_batch(self._vit, inputs, request, self._target, self._clean)
-        flows = {
-            name: each.flow.numpy() for name, each in found.items() if self._flow and each.flow is not None
-        }
-        maps = {name: each.maps.numpy() for name, each in found.items() if self._maps}
-        return Maps(tuple(batch.keys), maps, flows)
+        """The maps of one batch. Pictures with nothing to explain (a score that depends on none of their patches) are
+        left out, and said."""
+        stage = CountedStage(None, "explaining", len(pictures))
+        explaining = Explaining(self._methods, self._target, self._desk.batch_size, stage, self._clean)
+        found = explaining.run(self._prepared, pictures)
+        arrays: dict[str, NDArray[np.float32]] = {}
+        for name, explanation in found.items():
+            if self._maps:
+                arrays[f"maps/{name}"] = explanation.maps.numpy()
+            if self._flow and explanation.flow is not None:
+                arrays[f"flow/{name}"] = explanation.flow.numpy()
+        keys = next((each.metadata["keys"] for each in found.values()), ())
+        return Maps(tuple(keys), arrays)
 
     def arrays(self, parts: Sequence[Maps]) -> Sequence[ArraySpec]:
         """``maps/METHOD`` and ``flow/METHOD``."""
-        specs = []
-        for part in parts[:1]:
-            specs += [array_spec(f"maps/{name}", maps.shape[1:]) for name, maps in part.maps.items()]
-            specs += [array_spec(f"flow/{name}", flow.shape[1:]) for name, flow in part.flows.items()]
-        return specs
+        filled = [part for part in parts if part.keys][:1]
+        return [array_spec(path, values.shape[1:]) for part in filled for path, values in part.arrays.items()]
 
     def finish(self, parts: Sequence[Maps], places: Places) -> Output:
         """A row for every picture."""
         filled = [part for part in parts if part.keys]
         keys = [key for part in filled for key in part.keys]
-        arrays = {}
-        for kind, of in (("maps", "maps"), ("flow", "flows")):
-            for name in getattr(filled[0], of) if filled else ():
-                joined = np.concatenate([getattr(part, of)[name] for part in filled])
-                arrays[f"{kind}/{name}"] = places.spread(keys, joined)
-        return Output(arrays=arrays)
+        paths = list(filled[0].arrays) if filled else []
+        joined = {path: np.concatenate([part.arrays[path] for part in filled]) for path in paths}
+        return Output(arrays={path: places.spread(keys, values) for path, values in joined.items()})
