@@ -23,6 +23,7 @@ from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing import AttentionSite, Capture, Trace
+from vitscope.tracing.interception.explicit_attention import Matrices
 
 
 @register(
@@ -112,7 +113,7 @@ def _tokentm_applies(anatomy: Anatomy) -> str | None:
     class_specific=True,
     backwards=1,
     has_flow=True,
-    needs=Needs(gradient=True, capture=Capture(norms=True)),
+    needs=Needs(gradient=True, capture=Capture(norms=True, matrices=Matrices.POSITIVE)),
     applies=_tokentm_applies,
     follows_rows=True,
 )

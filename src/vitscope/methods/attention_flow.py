@@ -18,6 +18,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.token_layout import TokenLayout
 from vitscope.options.bounds import Range
 from vitscope.tracing import AttentionSite, Capture, Trace
+from vitscope.tracing.interception.explicit_attention import Matrices
 
 LARGEST_SIDE = 7
 CAPACITY = 1_000_000
@@ -30,7 +31,7 @@ CAPACITY = 1_000_000
     title="Attention flow",
     citation="Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
     class_specific=False,
-    needs=Needs(capture=Capture(outputs=False)),
+    needs=Needs(capture=Capture(outputs=False, inputs=False, matrices=Matrices.MEAN)),
     applies=lambda anatomy: (
         "its flow problem is set up for pictures, not for films" if anatomy.film else chained_methods(anatomy)
     ),
@@ -74,7 +75,7 @@ def full_matrix(site: AttentionSite, layout: TokenLayout) -> Tensor:
     full = torch.eye(layout.tokens, device=site.device).repeat(site.batch, 1, 1)
     queries = query_slice(site, layout)
     rows = torch.zeros(site.batch, site.queries, layout.tokens, device=full.device)
-    rows[..., key_slice(site, layout)] = site.attention().mean(1)
+    rows[..., key_slice(site, layout)] = site.mean_attention()
     full[:, queries] = rows
     return full
 

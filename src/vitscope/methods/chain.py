@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vitscope.models.token_layout import TokenLayout
 from vitscope.tracing import AttentionSite, Trace
-from vitscope.tracing.site import span_of
+from vitscope.tracing.interception.explicit_attention import span_of
 
 Fusion = Literal["mean", "max", "min"]
 FUSIONS: dict[Fusion, Callable[[Tensor], Tensor]] = {
@@ -60,14 +60,21 @@ def uniform_heads(site: AttentionSite) -> Tensor:
     return torch.full((site.batch, site.heads), 1.0 / site.heads, device=site.device)
 
 
-def rows_times(rows: Tensor, site: AttentionSite, layout: TokenLayout, weights: Tensor) -> Tensor:
+def rows_times(rows: Tensor, site: AttentionSite, layout: TokenLayout, weights: Tensor | None) -> Tensor:
     """r A for A = sum_h w_h A_h and several rows at once: rows (B, R, N), weights (B, H) -> (B, R, N).
+
+    ``weights`` None gives every head the same.
 
     Only the queries' part of r goes through; tokens that do not ask here contribute nothing."""
     asked = key_slice(site, layout)
     part = rows[..., query_slice(site, layout)]
     out = torch.zeros_like(rows)
     found = out[..., asked]
+    if weights is None and site.knows_mean:
+        queries = _asking(part)
+        found.baddbmm_(part[..., queries], site.mean_attention(queries))
+        return out
+    weights = uniform_heads(site) if weights is None else weights
     for heads, queries, exponentials, sums in site.exponential_tiles(_asking(part)):
         weighted = part[:, None, :, queries] * weights[:, heads, None, None]
         if sums is not None:
@@ -84,7 +91,7 @@ def _asking(rows: Tensor) -> slice:
 
 def row_sums(site: AttentionSite, weights: Tensor) -> Tensor:
     """Row sums of sum_h w_h A_h, (B, Nq): sum_h w_h for a softmax, counted where heads are mixed after it."""
-    if site.fused is not None:
+    if site.eager is None:
         return weights.sum(1, keepdim=True).expand(-1, site.queries)
     sums = [(site.attention(queries).sum(-1) * weights[:, :, None]).sum(1) for queries in site.chunks()]
     return torch.cat(sums, 1)
@@ -96,10 +103,10 @@ def step(
     """r <- r rownorm(A + residual I), A = sum_h w_h A_h, for rows (B, R, N).
 
     Tokens that do not ask here stay as they are."""
-    weights = uniform_heads(site) if weights is None else weights
     here = query_slice(site, layout)
     scaled = rows.clone()
-    scaled[..., here] /= (row_sums(site, weights) + residual)[:, None]
+    sums = row_sums(site, uniform_heads(site) if weights is None else weights)
+    scaled[..., here] /= (sums + residual)[:, None]
     out = rows_times(scaled, site, layout, weights)
     scaled[..., here] *= residual
     return out + scaled
@@ -144,7 +151,11 @@ def rows_through(
 
 
 def positive_gradient_attention(site: AttentionSite, queries: slice) -> Tensor:
-    """mean_h relu(G_h * A_h) for some queries, (B, q, Nk): clamped per head, then the mean."""
+    """mean_h relu(G_h * A_h) for some queries, (B, q, Nk): clamped per head, then the mean.
+
+    Not to be changed: several methods take the same."""
+    if site.from_gradient is not None and site.from_gradient.positive is not None:
+        return site.from_gradient.positive[:, queries]
     name = f"mean relu(G A), queries {queries.start} to {queries.stop}"
     if site.shared is not None and name in site.shared:
         return site.shared[name]

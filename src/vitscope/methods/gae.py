@@ -13,9 +13,10 @@ from vitscope.methods.chain import (
     step_fused_heads,
 )
 from vitscope.methods.registry import register
-from vitscope.methods.relevance import Relevance
+from vitscope.methods.relevance import Needs, Relevance
 from vitscope.options.bounds import Share, StartBlock, Weight
-from vitscope.tracing import Trace
+from vitscope.tracing import Capture, Trace
+from vitscope.tracing.interception.explicit_attention import Matrices
 
 
 @register(
@@ -26,6 +27,7 @@ from vitscope.tracing import Trace
     class_specific=True,
     backwards=1,
     has_flow=True,
+    needs=Needs(gradient=True, capture=Capture(matrices=Matrices.POSITIVE)),
     applies=chained_methods,
 )
 def gae(trace: Trace, *, start_block: StartBlock = 0) -> Relevance:
@@ -51,6 +53,7 @@ def gae(trace: Trace, *, start_block: StartBlock = 0) -> Relevance:
     class_specific=True,
     backwards=1,
     has_flow=True,
+    needs=Needs(gradient=True, capture=Capture(matrices=Matrices.POSITIVE)),
     applies=chained_methods,
 )
 def gradient_rollout(

@@ -26,6 +26,7 @@ from vitscope.methods.relevance import Needs, Relevance
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.bounds import Share, StartBlock, Weight
 from vitscope.tracing import AttentionSite, Capture, Trace
+from vitscope.tracing.interception.explicit_attention import Matrices
 
 Norm = Literal["l1", "l2"]
 Scope = Literal["block", "global"]
@@ -71,6 +72,7 @@ def _positive_norm(site: AttentionSite, order: int) -> Tensor:
     class_specific=True,
     backwards=1,
     has_flow=True,
+    needs=Needs(gradient=True, capture=Capture(matrices=Matrices.NORM)),
     applies=chained_methods,
 )
 def gmar(
@@ -112,6 +114,7 @@ def gmar(
     citation=CITATION,
     class_specific=True,
     backwards=1,
+    needs=Needs(gradient=True, capture=Capture(matrices=Matrices.NORM)),
     applies=chained_methods,
 )
 def gmar_paper(trace: Trace, *, norm: Norm = "l1", alpha: Weight = 1.0) -> Relevance:

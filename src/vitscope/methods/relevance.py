@@ -57,7 +57,7 @@ class Needs:
 
     Example:
         >>> import vitscope as vs
-        >>> vs.methods.get_method("gmar").needs.gradient, vs.methods.get_method("rollout").needs.gradient
+        >>> vs.methods.get_method("gmar").needs.gradient, vs.methods.get_method("raw-attention").needs.gradient
         (True, False)
     """
 

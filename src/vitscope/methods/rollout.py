@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 
 from vitscope.methods.applicability import chained_methods
@@ -16,7 +19,15 @@ from vitscope.methods.chain import (
 from vitscope.methods.registry import register
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.options.bounds import Share, StartBlock, Weight
-from vitscope.tracing import Capture, Trace
+from vitscope.tracing import AttentionSite, Capture, Trace, Vit
+from vitscope.tracing.calls.calling import Inputs
+from vitscope.tracing.interception.explicit_attention import Matrices
+
+
+def _needs(vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Needs:
+    if options["fusion"] != "mean":
+        return Needs(capture=Capture(outputs=False))
+    return Needs(capture=Capture(outputs=False, inputs=False, matrices=Matrices.MEAN))
 
 
 @register(
@@ -26,7 +37,7 @@ from vitscope.tracing import Capture, Trace
     citation="Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
     class_specific=False,
     has_flow=True,
-    needs=Needs(capture=Capture(outputs=False)),
+    needs=_needs,
     applies=chained_methods,
 )
 def rollout(
@@ -42,7 +53,6 @@ def rollout(
     ``fusion``: mean, max or min over heads. ``start_block``: first block of the product. ``discard``: share of each
     row's smallest entries dropped before normalising (an extension, not in the paper). The flow's entry b is the
     rollout of blocks start…b."""
-    fuse = FUSIONS[fusion]
     sites = chain_sites(trace)
     layout = trace.layout
     linear = fusion == "mean" and discard == 0
@@ -51,7 +61,12 @@ def rollout(
         site = sites[start_block + index]
         if linear:
             return step(rows, site, layout, None, residual)
-        return step_fused_heads(rows, site, layout, lambda q: fuse(site.attention(q)), residual, discard)
+        return step_fused_heads(rows, site, layout, lambda q: _fused(site, q, fusion), residual, discard)
 
     flow = rollout_rows(trace, sites[start_block:], advance)
     return Relevance(flow[:, -1], flow=flow)
+
+
+def _fused(site: AttentionSite, queries: slice, fusion: Fusion) -> Tensor:
+    """One matrix of all heads' rows, (B, q, Nk)."""
+    return site.mean_attention(queries) if fusion == "mean" else FUSIONS[fusion](site.attention(queries))

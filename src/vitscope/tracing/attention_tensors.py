@@ -11,6 +11,7 @@ from vitscope.errors import TraceError
 from vitscope.models.anatomy import SiteInfo
 from vitscope.tracing.changes.ablation import EntryAblation
 from vitscope.tracing.interception.attention_call import EagerInputs, FusedInputs
+from vitscope.tracing.interception.explicit_attention import FromGradient, MadeMatrices
 
 
 @dataclass
@@ -27,6 +28,10 @@ class AttentionTensors:
     class_query: int | None = None
     raw_gradient: Tensor | None = field(default=None, repr=False)
     entries: tuple[EntryAblation, ...] = ()
+    made: MadeMatrices | None = field(default=None, repr=False, compare=False)
+    """Matrices of a call that was computed in its steps, as far as they were asked for."""
+    from_gradient: FromGradient | None = field(default=None, repr=False, compare=False)
+    """What was made of the gradient's matrix on the way back, likewise."""
     shared: dict[str, Tensor] | None = field(default=None, repr=False, compare=False)
     """What one method found and others can use, by name, while several run on this trace; None for one alone."""
 
@@ -49,10 +54,10 @@ class AttentionTensors:
     @property
     def v(self) -> Tensor:
         """Values, (B, H, Nk, d)."""
-        if self.fused is not None:
-            return self._four(self.fused.repeated(self.fused.v).detach())
-        assert self.eager is not None
-        return self._four(self.eager.v.detach())
+        if self.eager is not None:
+            return self._four(self.eager.v.detach())
+        fused = self._fused("values")
+        return self._four(fused.repeated(fused.v).detach())
 
     def with_graph(self) -> Tensor:
         """The output as the model laid it out, in the graph; every pass with a gradient keeps it."""
@@ -67,6 +72,8 @@ class AttentionTensors:
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
+        if self.made is not None:
+            return self.made.device
         return self.v.device if self.fused is None else self.fused.v.device
 
     @property
@@ -91,6 +98,10 @@ class AttentionTensors:
 
     # ---- inside ----------------------------------------------------------------------------------------------
     def _fused(self, what: str) -> FusedInputs:
+        if self.made is not None and self.fused is None:
+            raise TraceError(
+                f"{what} of '{self.info.path}' were not kept; take the trace with capture=Capture(inputs=True)"
+            )
         if self.fused is None:
             raise TraceError(
                 f"{what} of '{self.info.path}' are not seen, it computes its softmax eagerly; "
@@ -105,6 +116,8 @@ class AttentionTensors:
         return gradient
 
     def _matrix_shape(self) -> tuple[int, int, int, int]:
+        if self.made is not None:
+            return self.made.shape
         if self.fused is not None:
             q = self._four(self.fused.q)
             return q.shape[0], q.shape[1], q.shape[2], self.fused.k.shape[-2]

@@ -70,7 +70,9 @@ class SharedPasses:
 
     def logits(self, model: TracedModel, precision: str) -> Tensor:
         """The logits (B, C), float32, of the plain forward."""
-        found = self._find(model, PassRequest(precision=precision, capture=Capture(outputs=False)), ())
+        found = self._find(
+            model, PassRequest(precision=precision, capture=Capture(outputs=False, inputs=False)), ()
+        )
         if found is None:
             found = self._make(model, PassRequest(precision=precision), ())
         require_numbers(model.source, found.record.logits)
@@ -184,7 +186,8 @@ def _covers(made: PassRequest, asked: PassRequest) -> bool:
     """Whether a pass kept all that another would have kept, in the same numbers."""
     if (made.rules, made.precision) != (asked.rules, asked.precision) or made.gradient < asked.gradient:
         return False
-    kept = replace(made.capture, outputs=made.capture.outputs or made.gradient)
+    kept = made.capture
+    kept = replace(kept, outputs=kept.outputs or made.gradient, inputs=kept.inputs or made.gradient)
     return kept | asked.capture == kept
 
 

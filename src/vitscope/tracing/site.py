@@ -15,6 +15,7 @@ from vitscope.errors import TraceError
 from vitscope.tracing.attention_tensors import AttentionTensors
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.interception.attention_call import ALL
+from vitscope.tracing.interception.explicit_attention import reached
 from vitscope.tracing.matrix_parts import MatrixParts
 
 
@@ -84,6 +85,25 @@ class AttentionSite(AttentionTensors):
         return self._attention_gradient(queries or ALL, heads or ALL)
 
     @unaffected
+    def mean_attention(self, queries: slice | None = None) -> Tensor:
+        """Give the mean of the attention A over the heads, as it was made in the pass or rebuilt.
+
+        Args:
+            queries: Which query rows; None takes all.
+
+        Returns:
+            (B, q, Nk), float32, of the chosen queries, not to be changed.
+        """
+        if self.made is not None and self.made.mean is not None:
+            return self.made.mean[:, queries or ALL]
+        return self._attention(queries or ALL, ALL).mean(1)
+
+    @property
+    def knows_mean(self) -> bool:
+        """True when ``mean_attention`` was made in the pass and costs nothing any more."""
+        return self.made is not None and self.made.mean is not None
+
+    @unaffected
     def row(self, query: int) -> Tensor:
         """One query's attention, (B, H, Nk) float32; ``query`` counts from 0, from the end when negative."""
         start = query % self.queries
@@ -133,7 +153,7 @@ class AttentionSite(AttentionTensors):
     def attention_tiles(self, queries: slice = ALL) -> Iterator[tuple[slice, slice, Tensor]]:
         """A for these queries in parts to be worked on at once: (heads, queries, A (B, h, q, Nk) float32).
 
-        A part may lie where the one before it lay: use it up before the next."""
+        A part may lie where the one before it lay, or be the trace's own: use it up before the next, unchanged."""
         for heads, rows, exponentials, sums in self.exponential_tiles(queries):
             yield heads, rows, exponentials if sums is None else exponentials.div_(sums[..., None])
 
@@ -143,6 +163,9 @@ class AttentionSite(AttentionTensors):
         Who multiplies rows with A divides the rows by Z, which is less than to divide E."""
         parts = self._parts()
         for rows, heads in parts.tiles(queries):
+            if self.made is not None and self.made.attention is not None:
+                yield heads, rows, self.made.attention[:, heads, rows], None
+                continue
             if self.fused is None or self.entries:
                 yield heads, rows, self._attention(rows, heads), None
                 continue
@@ -179,6 +202,8 @@ class AttentionSite(AttentionTensors):
             return square.clamp_min(0).sqrt().float()
         if order != 1:
             raise TraceError(f"expected order 1 or 2 for the norm of the attention gradient, got {order}")
+        if self.from_gradient is not None and self.from_gradient.norm is not None:
+            return self.from_gradient.norm.clone()
         total = torch.zeros(self.batch, self.heads, device=self.device)
         for heads, _, gradient in self.attention_gradient_tiles(self._reached()):
             total[:, heads] += gradient.abs_().sum((-2, -1))
@@ -195,15 +220,16 @@ class AttentionSite(AttentionTensors):
 
     # ---- inside ----------------------------------------------------------------------------------------------
     def _logits(self, queries: slice, heads: slice, into: Tensor | None = None) -> Tensor:
-        if self.fused is not None:
-            with torch.no_grad():
-                return self._four(self.fused.attention_logits(queries, heads, into))
-        assert self.eager is not None
-        return self._four(self.eager.attention_logits.detach())[:, heads, queries].float()
+        if self.eager is not None:
+            return self._four(self.eager.attention_logits.detach())[:, heads, queries].float()
+        with torch.no_grad():
+            return self._four(self._fused("queries and keys").attention_logits(queries, heads, into))
 
     def _attention(self, queries: slice, heads: slice) -> Tensor:
         if self.eager is not None:
             return self._four(self.eager.attention.detach())[:, heads, queries].float()
+        if self.made is not None and self.made.attention is not None:
+            return self.made.attention[:, heads, queries].clone()
         attention = torch.softmax(self._logits(queries, ALL if self.entries else heads), dim=-1)
         for entry in self.entries:
             attention = entry.apply(attention, queries)
@@ -230,10 +256,7 @@ class AttentionSite(AttentionTensors):
 
     def _reached(self) -> slice:
         """The queries whose output the score depends on: in the last block of a class-token model that token alone."""
-        gradient = self._gradient()
-        if bool(gradient[:, :, -1:].any()):
-            return ALL
-        return span_of(gradient.transpose(1, 2).flatten(2).any(-1).any(0))
+        return reached(self._gradient())
 
     def _class_query(self) -> int:
         if self.class_query is None:
@@ -241,9 +264,3 @@ class AttentionSite(AttentionTensors):
                 f"'{self.info.path}' has no class token among its queries; use trace.readout() and attention()"
             )
         return self.class_query
-
-
-def span_of(taken: Tensor) -> slice:
-    """From the first to the last True of a mask (N,); empty where there is none."""
-    places = taken.nonzero()[:, 0].tolist()
-    return slice(places[0], places[-1] + 1) if places else slice(0, 0)

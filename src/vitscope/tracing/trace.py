@@ -81,7 +81,8 @@ class Trace(KeptTensors):
             gradient = gradients.sites.get(index) if gradients else None
             if gradients is not None and gradient is None:
                 gradient = torch.zeros_like(site.with_graph())
-            self._sites[index] = replace(site, raw_gradient=gradient)
+            made = gradients.matrices.get(index) if gradients else None
+            self._sites[index] = replace(site, raw_gradient=gradient, from_gradient=made)
         self._read = TokensRead(
             self.anatomy,
             record.inputs,

@@ -23,6 +23,7 @@ from vitscope.pictures.bands import describe_shown
 from vitscope.tracing import Capture, Foreseen, Rules, Target, Trace, Vit
 from vitscope.tracing.calls.calling import Inputs, pictures_of
 from vitscope.tracing.calls.guard import exclusive
+from vitscope.tracing.interception.explicit_attention import Matrices
 from vitscope.tracing.passes.answers import FLAT, require_finite_maps, require_nonzero_maps
 from vitscope.tracing.passes.readout import reads_for_itself
 from vitscope.tracing.recipe import library_versions
@@ -30,7 +31,7 @@ from vitscope.tracing.sharing import shares
 
 Request = dict[str, dict[str, Any]]
 """The options of each method that is asked for, by its name."""
-NOTHING = Capture(outputs=False)
+NOTHING = Capture(outputs=False, inputs=False)
 
 
 def resolved(vit: Vit, inputs: Inputs, request: Request) -> Request:
@@ -83,15 +84,18 @@ def _groups(vit: Vit, inputs: Inputs, request: Request, target: Target, clean: b
         seeks = follows and anatomy.layout is not None and reads_for_itself(aim, inputs)
         seeks = seeks and not (aim.needs_classifier and anatomy.classes is None)
         norms = (diagnosed or clean) and diagnostics.wants_stream(anatomy)
+        gradient = seeks or any(needs.gradient for _, needs in members)
+        # the same way for every method, so that none depends on its company; a way back needs the matrices in any case
+        steps = Matrices.STEPS | Matrices.WHOLE if gradient else Matrices.STEPS
         yield _Group(
             members,
             aim,
-            seeks or any(needs.gradient for _, needs in members),
+            gradient,
             rules,
-            capture | Capture(streams=seeks, outputs=False),
+            capture | dataclasses.replace(NOTHING, streams=seeks, matrices=steps),
             precision,
             diagnosed,
-            Capture(streams=norms, outputs=False),
+            dataclasses.replace(NOTHING, streams=norms),
         )
 
 

@@ -142,7 +142,7 @@ def sink_masses(trace: Trace) -> dict[int, tuple[Tensor, Tensor]]:
     stride = -(-layout.patches // QUERIES)
     for site in seen[-BLOCKS:]:
         queries = slice(site.queries - layout.patches, site.queries, stride)
-        mass, token = site.attention(queries).mean((1, 2)).max(1)
+        mass, token = site.mean_attention(queries).mean(1).max(1)
         assert site.info.block is not None
         found[site.info.block] = (mass.cpu(), (token + layout.tokens - site.keys).cpu())
     return found

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vitscope.errors import TraceError
 from vitscope.tracing.calls.counting import count_backward
+from vitscope.tracing.interception.explicit_attention import FromGradient
 from vitscope.tracing.passes.forward_pass import PassRecord
 
 FP16_SCALE = 1024.0
@@ -21,6 +22,8 @@ class Gradients:
     """Gradients of the summed scores at what the capture named."""
 
     sites: dict[int, Tensor] = field(default_factory=dict)
+    matrices: dict[int, FromGradient] = field(default_factory=dict)
+    """What was made of the attention gradients' matrices on the way back, where it was."""
     block_inputs: dict[int, list[Tensor]] = field(default_factory=dict)
     block_outputs: dict[int, Tensor] = field(default_factory=dict)
     norm_tokens: dict[int, Tensor] = field(default_factory=dict)
@@ -72,6 +75,16 @@ def backward(record: PassRecord, scores: Tensor, *, scale: float = 1.0, retain: 
         else:
             getattr(result, kind)[key] = value
     _add_later_ways(record, result)
+    for index, site in record.sites.items():
+        if site.made is None:
+            continue
+        found = site.made.taken()
+        if found is None and index in result.sites and result.sites[index].any():
+            with torch.no_grad():
+                site.made.read(result.sites[index], site.v)
+            found = site.made.taken()
+        if found is not None:
+            result.matrices[index] = found
     return result
 
 

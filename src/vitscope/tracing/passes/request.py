@@ -10,6 +10,7 @@ from vitscope.tracing.changes.ablation import Ablation
 from vitscope.tracing.changes.factors import TokenFactors
 from vitscope.tracing.changes.removal import TokenRemoval
 from vitscope.tracing.changes.rules import Rules
+from vitscope.tracing.interception.explicit_attention import Matrices
 from vitscope.tracing.passes.stages import Stage
 
 
@@ -25,6 +26,10 @@ class Capture:
         stages: The last feature map at each resolution (CNNs and hierarchical models).
         outputs: What each attention call gave. With a gradient it is kept in any case; else made again where it is
             asked for.
+        inputs: q, k and v of each attention call. Without them what ``matrices`` names is there in their place, and
+            nothing else of a call whose matrices were made in the pass.
+        matrices: What is made of the attention matrices in the pass, where that costs less than to rebuild them
+            afterwards: plain float32 attention over not many tokens, on a CPU. Values agree to float32's rounding.
 
     Example:
         >>> import vitscope as vs
@@ -42,6 +47,8 @@ class Capture:
     image: bool = False
     stages: bool = False
     outputs: bool = True
+    inputs: bool = True
+    matrices: Matrices = Matrices.NONE
 
     def __or__(self, other: Capture) -> Capture:
         return Capture(
@@ -51,6 +58,8 @@ class Capture:
             self.image or other.image,
             self.stages or other.stages,
             self.outputs or other.outputs,
+            self.inputs or other.inputs,
+            self.matrices | other.matrices,
         )
 
 

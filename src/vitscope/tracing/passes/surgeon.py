@@ -17,6 +17,12 @@ from vitscope.tracing.changes.pooling import POOLING, pool_without
 from vitscope.tracing.changes.rulebook import LAYER_NORM, RMS_NORM, RuleBook
 from vitscope.tracing.changes.rules import AttentionRule, Rules, scale_gradient
 from vitscope.tracing.interception.attention_call import EagerInputs, FusedInputs
+from vitscope.tracing.interception.explicit_attention import (
+    MadeMatrices,
+    Matrices,
+    attend,
+    can_be_explicit,
+)
 from vitscope.tracing.passes.request import PassRequest
 from vitscope.tracing.site import AttentionSite
 
@@ -43,6 +49,8 @@ class PassSurgeon:
         self.factors = request.factors if request.factors and request.factors.at == "norm" else None
         self.keep_norms = request.capture.norms or self.factors is not None
         self.keep_outputs = request.gradient or request.capture.outputs
+        self.keep_inputs = request.gradient or request.capture.inputs
+        self.matrices = request.capture.matrices if request.record else Matrices.NONE
         self.grid_tap = grid_tap
         self.pooled = False
         """True when a pooling left removed tokens out."""
@@ -97,9 +105,14 @@ class PassSurgeon:
         inputs = self._mask(inputs, info)
         operated = self._rule_inputs(inputs)
         entries = self._entries_here(info)
-        output = self._by_entries(operated, entries) if entries else run(operated)
+        made: MadeMatrices | None = None
+        if self._makes_matrices(info, operated) and not entries:
+            output, made = attend(operated, self.matrices, self.gradient)
+        else:
+            output = self._by_entries(operated, entries) if entries else run(operated)
         output = self._start_graph(output)
-        self._keep(info, output, entries, fused=inputs, eager=None)
+        needed = self.keep_inputs or made is None
+        self._keep(info, output, entries, fused=inputs if needed else None, eager=None, made=made)
         output = self._ablate(output, info)
         return output.flatten(0, 1).unsqueeze(1) if folded else output
 
@@ -206,6 +219,10 @@ class PassSurgeon:
             return []
         return [entry for entry in self.entries if entry.block == info.block]
 
+    def _makes_matrices(self, info: SiteInfo | None, inputs: FusedInputs) -> bool:
+        wanted = bool(self.matrices) and info is not None and info.block is not None
+        return wanted and info.kind in ("self", "class") and can_be_explicit(inputs)  # type: ignore[union-attr]
+
     @staticmethod
     def _by_entries(inputs: FusedInputs, entries: list[EntryAblation]) -> Tensor:
         attention = torch.softmax(inputs.attention_logits(slice(None)), -1)
@@ -233,6 +250,7 @@ class PassSurgeon:
         entries: list[EntryAblation],
         fused: FusedInputs | None,
         eager: EagerInputs | None,
+        made: MadeMatrices | None = None,
     ) -> None:
         if not self.record or info is None:
             return
@@ -242,7 +260,13 @@ class PassSurgeon:
         elif info.kind == "self" and self.layout is not None and info.queries == self.layout.tokens:
             class_query = self.layout.class_index
         self.sites[info.index] = AttentionSite(
-            info, fused, eager, output if self.keep_outputs else None, class_query, entries=tuple(entries)
+            info,
+            fused,
+            eager,
+            output if self.keep_outputs else None,
+            class_query,
+            entries=tuple(entries),
+            made=made,
         )
 
 
