@@ -205,7 +205,9 @@ def equal(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in one)
     if isinstance(one, str):
         return bool(one == other)
-    return torch.equal(torch.as_tensor(one).nan_to_num(7), torch.as_tensor(other).nan_to_num(7))
+    first, second = (torch.as_tensor(each).nan_to_num(7).double() for each in (one, other))
+    limit = 1e-4 * float(second.abs().max()) if second.numel() else 0.0
+    return first.shape == second.shape and torch.allclose(first, second, rtol=1e-4, atol=limit)
 
 
 STREAMS = Foreseen(gradient=False, capture=Capture(streams=True))
@@ -233,6 +235,25 @@ def test_every_analysis_of_a_batch_reads_one_forward_and_one_backward(name: str,
         assert sum(runs) == len(runs) == 2
 
 
+def agree(found: Any, wanted: Any, what: str) -> None:
+    """Equal up to float32's rounding: a pass of its own computes attention in steps, a shared one as the model does."""
+    if isinstance(wanted, dict):
+        assert found.keys() == wanted.keys(), what
+        for key, value in wanted.items():
+            agree(found[key], value, f"{what}: {key}")
+    elif isinstance(wanted, list | tuple):
+        assert len(found) == len(wanted), what
+        for one, other in zip(found, wanted, strict=True):
+            agree(one, other, what)
+    elif isinstance(wanted, torch.Tensor):
+        limit = 1e-4 * float(wanted.abs().max())
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=limit, msg=lambda text: f"{what}: {text}")
+    elif isinstance(wanted, float):
+        assert found == pytest.approx(wanted, rel=1e-4, abs=1e-6), what
+    else:
+        assert found == wanted, what
+
+
 @pytest.mark.parametrize("name", ["timm-deit", "timm-siglip", "hf-vit-eager", "swin"])
 @pytest.mark.parametrize("backwards", [False, True])
 def test_every_method_on_shared_passes_is_the_method_alone(name: str, backwards: bool) -> None:
@@ -251,8 +272,8 @@ def test_every_method_on_shared_passes_is_the_method_alone(name: str, backwards:
     with runs_of(vit) as runs, sharing_traces(vit, images, ahead):
         for each, request in requests.items():
             found = explain_batch(vit, images, request, target)[each]
-            assert torch.equal(found.maps, alone[each].maps), each
-            assert found.metadata == alone[each].metadata, each
+            agree(found.maps, alone[each].maps, each)
+            agree(found.metadata, alone[each].metadata, each)
         before = len(runs)
         vit.trace(images, target)
         assert len(runs) == before
@@ -271,7 +292,7 @@ def test_an_evaluation_shares_the_pass_of_the_explanation() -> None:
         assert sum(runs) == 1  # every pass with a gradient
     assert found.protocol.digest == expected.protocol.digest
     for place, state in expected.states.items():
-        assert torch.equal(found.states[place].rows, state.rows), place
+        agree(found.states[place].rows, state.rows, str(place))
 
 
 def test_a_batch_that_was_read_is_not_read_again() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vitscope.errors import VitscopeError
 from vitscope.tracing.calls.calling import Inputs
 from vitscope.tracing.changes.rules import Rules
+from vitscope.tracing.interception.explicit_attention import Matrices
 from vitscope.tracing.passes.answers import require_numbers
 from vitscope.tracing.passes.request import Capture, PassRequest
 from vitscope.tracing.passes.stages import Stage
@@ -144,7 +145,9 @@ class SharedPasses:
         return replace(request, capture=capture, gradient=gradient, stages=stages), aims
 
     def _run(self, model: TracedModel, request: PassRequest, targets: Sequence[Target]) -> ScoredPass:
-        request = replace(request, record=True, embedding_call=model.embedding_call)
+        # what is read off a pass are the numbers of the model's own attention, whoever reads them
+        capture = replace(request.capture, inputs=True, matrices=Matrices.NONE)
+        request = replace(request, record=True, embedding_call=model.embedding_call, capture=capture)
         return run_scored(model, self.images, targets, request)
 
 
@@ -186,9 +189,8 @@ def _covers(made: PassRequest, asked: PassRequest) -> bool:
     """Whether a pass kept all that another would have kept, in the same numbers."""
     if (made.rules, made.precision) != (asked.rules, asked.precision) or made.gradient < asked.gradient:
         return False
-    kept = made.capture
-    kept = replace(kept, outputs=kept.outputs or made.gradient, inputs=kept.inputs or made.gradient)
-    return kept | asked.capture == kept
+    kept = replace(made.capture, outputs=made.capture.outputs or made.gradient)
+    return kept | replace(asked.capture, matrices=kept.matrices) == kept  # what was not made is rebuilt
 
 
 def _place(tensor: Tensor) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from vitscope.errors import TraceError
 from vitscope.tracing.attention_tensors import AttentionTensors
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.interception.attention_call import ALL
-from vitscope.tracing.interception.explicit_attention import reached
+from vitscope.tracing.interception.explicit_attention import add_to_mean, reached
 from vitscope.tracing.matrix_parts import MatrixParts
 
 
@@ -96,7 +96,11 @@ class AttentionSite(AttentionTensors):
         """
         if self.made is not None and self.made.mean is not None:
             return self.made.mean[:, queries or ALL]
-        return self._attention(queries or ALL, ALL).mean(1)
+        attention = self._attention(queries or ALL, ALL)
+        mean = torch.empty_like(attention[:, 0])
+        for head in range(self.heads):
+            add_to_mean(mean, attention[:, head], head, self.heads)
+        return mean
 
     @property
     def knows_mean(self) -> bool:

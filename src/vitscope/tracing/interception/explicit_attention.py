@@ -88,10 +88,8 @@ class MadeMatrices:
                 )
                 torch.softmax(part, -1, out=part)
                 torch.bmm(part, v[some, head], out=output[some, head])
-                if mean is not None and head == 0:
-                    torch.mul(part, 1 / H, out=mean[some])
-                elif mean is not None:
-                    mean[some].add_(part, alpha=1 / H)
+                if mean is not None:
+                    add_to_mean(mean[some], part, head, H)
         if kept is not None and Matrices.WHOLE in self.wanted:
             self.attention = kept.transpose(0, 1)
         return output, kept
@@ -183,6 +181,14 @@ def attend(inputs: FusedInputs, wanted: Matrices, gradient: bool) -> tuple[Tenso
     with torch.no_grad():
         output, _ = made.forward(q, k, v, inputs.scale, whole=Matrices.WHOLE in made.wanted)
     return output, made
+
+
+def add_to_mean(mean: Tensor, attention: Tensor, head: int, heads: int) -> None:
+    """Add one head's part of the mean over heads, the first in place of what was there."""
+    if head == 0:
+        torch.mul(attention, 1 / heads, out=mean)
+    else:
+        mean.add_(attention, alpha=1 / heads)
 
 
 def reached(gradient: Tensor) -> slice:
