@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
+from vitscope.cli.commands.explain.finished import run_recipe
 from vitscope.cli.shared import console
 from vitscope.cli.shared.batches import PictureParts
+from vitscope.cli.shared.drawing import DrawingOptions
 from vitscope.cli.shared.explaining import explain_part, target_of
 from vitscope.cli.shared.options import (
     CleanOptions,
-    DrawingOptions,
     MethodOptions,
     ModelOptions,
     OutputOptions,
     PictureOptions,
     RunOptions,
 )
+from vitscope.cli.shared.results import INDEX, TABLE, row, update_index, with_target
 from vitscope.cli.shared.selection import choose_methods, share_options
 from vitscope.cli.shared.session import open_vit
 from vitscope.cli.shared.values import parse_list, parse_texts
@@ -69,24 +72,42 @@ def flow(
     [name] = choose_methods(methods.method or default_method(vit.anatomy), vit.anatomy)
     shared = share_options([name], given)
     aim = target_of(methods.target, vit, source)
-    names = OutputNames(folder, source.keys)
+    names = OutputNames(folder, source.keys, reserved=(INDEX, TABLE))
+    recipe = replace(
+        run_recipe(vit, shared, aim, methods.target, {"drawing": vars(looks), "clean": cleaning.clean}),
+        analysis="flow",
+    )
+    rows: list[dict[str, Any]] = []
     parts = PictureParts(source, run.batch_size, "drawing")
     records: list[dict[str, Any]] = []
     for start, part in parts:
         for picture in explain_part(vit, part, start, len(source), aim, shared, cleaning.clean):
             explanation = picture.single[name]
+            stem = with_target(names.stem(picture.key), methods.target, explanation)
             with parts.writing(picture.key):
                 files = reports.write_flow(
-                    explanation, names.stem(picture.key), picture=picture.shown, looks=looks, suffix=suffix,
+                    explanation, stem, picture=picture.shown, looks=looks, suffix=suffix,
                     seconds_per_frame=seconds, strip=strip,
                 )  # fmt: skip
                 number = words.class_of(explanation)
                 named = words.class_name(explanation, number)
                 record = {"picture": picture.place, "class": number, "class_name": named}
                 records.append({**record, **files})
+                told: dict[str, Any] = {
+                    **record,
+                    "target": words.explained(explanation),
+                    "score": float(explanation.scores[0]),
+                }
+                told["predictions"] = words.predictions(explanation)
+                written = [str(files[kind]) for kind in ("animation", "strip") if kind in files]
+                rows.append(row(told, picture.key, name, written, recipe))
                 if not run.json:
                     last, label = picture.key.rpartition("/")[2], words.explained(explanation)
                     console.say(f"{last}: {label}, {files['blocks']} blocks, {files['animation']}")
+    if rows:
+        lost = update_index(folder, rows, recipe)
+        if lost:
+            console.note(f"{len(lost)} results of another recipe in {folder} were overwritten")
     if run.json:
         document = {"model": vit.source, "weights": vit.fingerprint, "target": methods.target, "method": name}
         console.emit_json({**document, "pictures": records, "skipped": parts.skipped_records()})

@@ -15,7 +15,6 @@ from vitscope.options.door import check_argument
 if TYPE_CHECKING:
     from vitscope.heads.pruning.means import Replacement
     from vitscope.pictures import PictureSource
-    from vitscope.reports import Looks
 
 OUT = {
     "demo": Path("demo"),
@@ -186,46 +185,6 @@ class CleanOptions:
     clean: Annotated[
         bool, typer.Option("--clean", help="Give high-norm outlier patches the median of their neighbours.")
     ] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawingOptions:
-    """How maps are drawn."""
-
-    title: ClassVar[str] = "Drawing"
-    style: Annotated[
-        str, typer.Option("--style", help="alpha, spotlight, contour, side-by-side or map (the map alone).")
-    ] = "alpha"
-    scaling: Annotated[
-        str | None,
-        typer.Option(
-            "--scaling",
-            help="Display scaling: minmax, percentile, sqrt, rank or signed; of a flow also daam (one scale for the "
-            "whole flow) and daam-sigmoid (a scale per block).",
-        ),
-    ] = None
-    upsampling: Annotated[
-        str, typer.Option("--upsampling", help="nearest (the model's own grid), bilinear or bicubic.")
-    ] = "nearest"
-    size: Annotated[int, typer.Option("--size", help="Size of the drawings: 1, 2 or 4.")] = 1
-    colour: Annotated[
-        str | None,
-        typer.Option(
-            "--colour",
-            help="Colour map: viridis, cividis, magma or grey; of signed maps blue-red or purple-orange.",
-        ),
-    ] = None
-    opacity: Annotated[
-        float,
-        SameAs("vitscope.reports", "Looks", "opacity"),
-        typer.Option("--opacity", help="How far the highest values cover the picture; lower ones cover less."),
-    ] = 0.85  # fmt: skip
-
-    def looks(self) -> Looks:
-        """The same for the room that draws; a wrong word is refused at once."""
-        from vitscope.reports import Looks
-
-        return Looks(self.style, self.scaling, self.upsampling, self.size, self.colour, self.opacity)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,14 +109,26 @@ class Comparison:
             )
         return pd.DataFrame(rows, columns=[*Difference.__dataclass_fields__, "needed", "better", "verdict"])
 
+    def _valued(self) -> list[str]:
+        return [name for name in self.ranking() if self._intervals.of(name, self._info.name).n > 0]
+
+    @property
+    def needed(self) -> int:
+        """From how many pictures on the clearest comparison of two of these methods could be told apart."""
+        count = len(self._valued())
+        return pictures_needed(count * (count - 1) // 2)
+
     def best(self) -> list[str]:
-        """The first method and all that are not worse than it beyond noise; empty for a metric that ranks nothing.
+        """The first method and all that are not worse than it beyond noise; empty for a metric that ranks nothing, and
+        for fewer pictures than ``needed``, of which nothing could be told apart.
 
         Holm's correction is over all pairs, as in ``compare``: that the leader leads was seen in the same numbers.
         """
         if self._info.higher_is_better is None:
             return []
-        ranked = [name for name in self.ranking() if self._intervals.of(name, self._info.name).n > 0]
+        ranked = self._valued()
+        if len(ranked) > 1 and max(self._pairs.count(ranked[0], other) for other in ranked[1:]) < self.needed:
+            return []
         pairs = list(itertools.combinations(ranked, 2))
         corrected = holm([self._pairs.p(first, second) for first, second in pairs])
         worse = {

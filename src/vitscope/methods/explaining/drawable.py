@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
+from torch import Tensor
 
+from vitscope.errors import PictureError
+from vitscope.methods.explaining.original import on_original
+from vitscope.options.door import checked
 from vitscope.shown import drawn_by
+
+if TYPE_CHECKING:
+    from vitscope.methods.explaining.explanation import Explanation
 
 
 class Drawable:
@@ -29,6 +36,34 @@ class Drawable:
         """
         drawn: Image.Image = drawn_by("explanations.single", "overlay")(self, index, **options)
         return drawn
+
+    @checked(PictureError)
+    def on_original(self, index: int = 0) -> Tensor:
+        """The map of one picture on the picture's own pixels: the model's resize and crop undone.
+
+        Args:
+            index: The picture, from 0.
+
+        Returns:
+            (H, W) float32 of the upright picture's size, raw: each pixel has the value of its patch, NaN where no patch
+            lies because the model's crop left it out.
+
+        Raises:
+            PictureError: There is no such picture, or the maps were made of ready tensors.
+
+        Example:
+            >>> import vitscope as vs
+            >>> from PIL import Image
+            >>> e = vs.explain(vs.open_model("bundled/shapes"), [Image.new("RGB", (300, 200))], "rollout")
+            >>> e.on_original(0).shape
+            torch.Size([200, 300])
+        """
+        made: Explanation = self  # type: ignore[assignment]
+        if not -len(made) <= index < len(made):
+            raise PictureError(
+                f"expected a picture from 0 to {len(made) - 1}, got {index}; pictures are counted from 0"
+            )
+        return on_original(made, index % len(made))
 
     def strip(self, index: int = 0, **options: Any) -> Image.Image:
         """Draw one picture's flow in a row, block by block, with one colour bar; of a film, one map for each time step.

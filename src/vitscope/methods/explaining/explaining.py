@@ -15,6 +15,7 @@ from vitscope.methods.explaining.batch import Request, explain_batch, resolved
 from vitscope.methods.explaining.explanation import KIND, Explanation, concatenate, restored, stored
 from vitscope.methods.explaining.explanations import Explanations
 from vitscope.methods.explaining.inputs import InputBatch
+from vitscope.methods.explaining.original import originals_of
 from vitscope.methods.explaining.recipe import PER_PICTURE, described, explanation_recipe, own_targets
 from vitscope.methods.registry import get_method
 from vitscope.models.preparing.inputs import drawable
@@ -122,7 +123,10 @@ class Explaining:
         def explained(batch: Batch) -> Explanations:
             places, count = prepared.aim.at(batch.keys), prepared.aim.count(batch.keys)
             return self.of_batch(
-                prepared, InputBatch(vit.inputs(batch.images), places, count, batch.keys, batch.ids)
+                prepared,
+                InputBatch(
+                    vit.inputs(batch.images), places, count, batch.keys, batch.ids, originals_of(vit, batch)
+                ),
             )
 
         found = answered(vit, shard, self.batch_size, explained, self.stage, _refused)
@@ -148,6 +152,7 @@ class Explaining:
                 "keys": batch.keys,
                 "ids": batch.ids,
                 **({} if own is None else {"targets": own}),
+                **({} if batch.originals is None else {"originals": batch.originals}),
             }
             explanation = replace(explanation, made=prepared.made[name], metadata=metadata)
             if shown is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from vitscope.methods.explaining.original import originals_of
 from vitscope.pictures import Images
 from vitscope.pictures.accepted import picture_source
 from vitscope.tracing import Vit
@@ -24,6 +26,8 @@ class InputBatch:
     count: int
     keys: list[str]
     ids: list[str]
+    originals: list[dict[str, Any]] | None = None
+    """Of each picture its own size and how it came to the model's input, see ``original_of``; None for no pictures."""
 
 
 def input_batches(vit: Vit, images: Images, batch_size: int) -> Iterator[InputBatch]:
@@ -41,4 +45,7 @@ def input_batches(vit: Vit, images: Images, batch_size: int) -> Iterator[InputBa
         return
     source = picture_source(images)
     for batch in source.batches(vit, batch_size):
-        yield InputBatch(vit.inputs(batch.images), batch.positions, len(source), batch.keys, batch.ids)
+        originals = originals_of(vit, batch)
+        yield InputBatch(
+            vit.inputs(batch.images), batch.positions, len(source), batch.keys, batch.ids, originals
+        )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PER_PICTURE = ("prefix_share", "diagnostics", "keys", "ids", "targets")
+PER_PICTURE = ("prefix_share", "diagnostics", "keys", "ids", "targets", "originals")
 """Metadata with one entry per picture."""
 
 

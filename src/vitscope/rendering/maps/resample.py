@@ -27,7 +27,8 @@ def place(
     upsampling: str,
     extent: tuple[float, float, float, float],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """A map (h, w) laid over the part ``extent`` (top, left, bottom, right, as shares) of a drawing.
+    """A map (h, w) laid over the part ``extent`` (top, left, bottom, right, as shares) of a drawing, which may
+    reach beyond it.
 
     ``size`` = (width, height) of the drawing. Returns (height, width) values, NaN outside the part and where the map
     has no finite value, and which pixels lie inside."""
@@ -36,9 +37,13 @@ def place(
         round(share * side) for share, side in zip(extent, (height, width, height, width), strict=True)
     )
     inside = np.zeros((height, width), dtype=np.bool_)
-    inside[top:bottom, left:right] = True
     placed = np.full((height, width), np.nan, dtype=np.float32)
-    placed[top:bottom, left:right] = enlarge(values, (right - left, bottom - top), upsampling)
+    large = enlarge(values, (max(1, right - left), max(1, bottom - top)), upsampling)
+    rows, columns = slice(max(0, top), min(height, bottom)), slice(max(0, left), min(width, right))
+    inside[rows, columns] = True
+    placed[rows, columns] = large[
+        rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+    ]
     return placed, inside
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,11 @@ from PIL import Image
 
 from vitscope.errors import PictureError
 from vitscope.methods import Explanation
+from vitscope.methods.explaining.original import Extent, extent_on_original, geometry_of
+from vitscope.pictures import picture_source
+
+On = Literal["input", "original"]
+"""What maps are drawn on: what the model saw, or the picture before resize and crop."""
 
 
 def by_method(
@@ -38,6 +44,39 @@ def kept_picture(explanation: Explanation, index: int) -> Image.Image:
     if explanation.pictures is None:
         raise PictureError("this explanation holds no pictures to draw on; explain with keep_pictures=True")
     return Image.fromarray(explanation.pictures[index].numpy())
+
+
+def drawn_on(
+    explanation: Explanation, index: int, on: On, picture: Image.Image | None
+) -> tuple[Image.Image, Extent]:
+    """What a map is drawn on, and which part of it the map covers: what the model saw, or the picture as it is.
+
+    Raises PictureError where the picture is not at hand, is another one, or has another aspect."""
+    if on == "input":
+        return (kept_picture(explanation, index) if picture is None else picture), explanation.extent
+    known = geometry_of(explanation, index)
+    if picture is None:
+        picture = _read_again(explanation, index)
+    height, width = known.original
+    if abs(picture.width * height - picture.height * width) > max(height, width, *picture.size):
+        raise PictureError(
+            f"the picture that was explained is {width}×{height} (width × height), this one {picture.width}×"
+            f"{picture.height}, of another shape; give the same picture, at any size"
+        )
+    return picture, extent_on_original(explanation, index)
+
+
+def _read_again(explanation: Explanation, index: int) -> Image.Image:
+    """The file of a picture, where it was one and still is the same. Raises PictureError otherwise."""
+    file = explanation.metadata["originals"][index]["file"]
+    if file is None:
+        raise PictureError("the picture was no file, so it is not kept as it was; give it with picture=")
+    source = picture_source([Path(file)])
+    opened = source.open(0)
+    if opened.id != explanation.metadata["ids"][index]:
+        raise PictureError(f"{file} is not the picture any more that was explained; give it with picture=")
+    assert isinstance(opened.image, Image.Image)
+    return opened.image
 
 
 def is_film(explanation: Explanation) -> bool:

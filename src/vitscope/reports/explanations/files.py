@@ -16,7 +16,7 @@ from vitscope.options.bounds import Range
 from vitscope.options.door import checked
 from vitscope.rendering.files import save_png
 from vitscope.reports import words
-from vitscope.reports.explanations.contents import by_method, kept_picture
+from vitscope.reports.explanations.contents import by_method, drawn_on
 from vitscope.reports.explanations.looks import Looks, arguments_for
 from vitscope.reports.explanations.sheets import sheet
 from vitscope.reports.explanations.single import overlay
@@ -69,7 +69,9 @@ def write_maps(
     }
     if first.logits is not None:
         record["predictions"] = words.predictions(first)
-    shown = picture if picture is not None or looks is None else kept_picture(first, 0)
+    shown = picture
+    if looks is not None and (picture is None or looks.on == "original"):
+        shown, _ = drawn_on(first, 0, looks.on, None if looks.on == "original" else picture)
     record["maps"] = {}
     for name, explanation in given.items():
         values = np.asarray(explanation.maps[0], dtype=np.float32)
@@ -131,6 +133,7 @@ def write_flow(
     """
     name = explanation.method
     given = arguments_for(name, looks)
+    picture = None if looks.on == "original" else picture  # the file is read again
     place = animation(
         explanation, 0, _beside(stem, f"{name}{suffix}"), seconds_per_frame=seconds_per_frame, picture=picture,
         **given,

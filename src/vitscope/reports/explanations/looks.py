@@ -17,6 +17,7 @@ from vitscope.rendering.maps.panel import check_style
 from vitscope.rendering.maps.resample import check_upsampling
 from vitscope.rendering.maps.scaling import scale
 from vitscope.reports import words
+from vitscope.reports.explanations.contents import On
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Looks:
         upsampling: "nearest" shows the model's own cells.
         size: 1, 2 or 4 times the usual size.
         colour: A colour map, for the maps that it suits (signed or not); None: what suits the map.
+        on: "input", what the model saw, or "original", the picture before resize and crop.
         opacity: How far the highest values cover the picture, 0 to 1.
 
     Raises:
@@ -37,7 +39,8 @@ class Looks:
     Example:
         >>> from dataclasses import asdict
         >>> asdict(Looks(style="contour"))
-        {'style': 'contour', 'scaling': None, 'upsampling': 'nearest', 'size': 1, 'colour': None, 'opacity': 0.85}
+        {'style': 'contour', 'scaling': None, 'upsampling': 'nearest', 'size': 1, 'colour': None, 'opacity': 0.85,
+         'on': 'input'}
     """
 
     style: str = "alpha"
@@ -46,6 +49,7 @@ class Looks:
     size: int = 1
     colour: str | None = None
     opacity: Annotated[float, Range(0, 1)] = OPACITY
+    on: On = "input"
 
     def __post_init__(self) -> None:
         check_fields(self, RenderingError)

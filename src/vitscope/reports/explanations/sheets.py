@@ -13,7 +13,7 @@ from vitscope.rendering.maps.blending import OPACITY
 from vitscope.rendering.maps.scaling import ScaledMaps, scale
 from vitscope.rendering.maps.sheet import method_sheet
 from vitscope.reports import words
-from vitscope.reports.explanations.contents import by_method, kept_picture, place_of, refuse_film, values_of
+from vitscope.reports.explanations.contents import On, by_method, drawn_on, place_of, refuse_film, values_of
 
 PER_ROW = 7
 """Methods in a row of a sheet; more go on below."""
@@ -24,6 +24,7 @@ def sheet(
     explanations: Explanation | Sequence[Explanation] | Mapping[str, Explanation],
     rows: Sequence[int] | None = None,
     *,
+    on: On = "input",
     pictures: Sequence[Image.Image] | None = None,
     names: Sequence[str] | None = None,
     style: str = "alpha",
@@ -40,7 +41,8 @@ def sheet(
     Args:
         explanations: One for each method, of the same pictures, as ``vs.explain`` gives for several methods.
         rows: Which of the pictures, from 0; None takes all.
-        pictures: What to draw on, one for each row; None takes what the explanations keep.
+        on: "input" is what the model saw; "original" the picture before resize and crop, of one picture.
+        pictures: What to draw on, one for each row; None takes what the explanations keep, or reads files again.
         names: Names of the rows; None takes what is explained on each picture.
         style: How map and picture are combined, as for :func:`vitscope.reports.overlay`.
         scaling: How values become colours, likewise.
@@ -70,11 +72,18 @@ def sheet(
     for each in given.values():
         refuse_film(each)
     chosen = [place_of(first, row) for row in (range(len(first)) if rows is None else rows)]
-    drawn_on = [kept_picture(first, row) for row in chosen] if pictures is None else list(pictures)
+    if on == "original" and len(chosen) != 1:
+        raise RenderingError(
+            f"a sheet on the original shows one picture, got {len(chosen)}; give rows=[index], or draw on the input"
+        )
+    given_pictures = [None] * len(chosen) if pictures is None else list(pictures)
+    shown = [drawn_on(first, row, on, each) for row, each in zip(chosen, given_pictures, strict=True)]
     called = [words.explained(first, row) for row in chosen] if names is None else list(names)
     maps = {
         name: scale(
-            values_of(each.maps[chosen]), scaling or words.map_scaling(each.method), extent=each.extent
+            values_of(each.maps[chosen]),
+            scaling or words.map_scaling(each.method),
+            extent=shown[0][1] if on == "original" else each.extent,
         )
         for name, each in given.items()
     }
@@ -89,7 +98,7 @@ def sheet(
         parts.append(
             method_sheet(
                 part,
-                drawn_on,
+                [picture for picture, _ in shown],
                 called,
                 style=style,
                 colour=colour,

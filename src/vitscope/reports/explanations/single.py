@@ -10,7 +10,7 @@ from vitscope.options.door import checked
 from vitscope.rendering.maps import overlay as overlays
 from vitscope.rendering.maps.blending import OPACITY
 from vitscope.reports import words
-from vitscope.reports.explanations.contents import kept_picture, place_of, refuse_film, values_of
+from vitscope.reports.explanations.contents import On, drawn_on, place_of, refuse_film, values_of
 
 
 @checked(RenderingError)
@@ -18,6 +18,7 @@ def overlay(
     explanation: Explanation,
     index: int = 0,
     *,
+    on: On = "input",
     picture: Image.Image | None = None,
     style: str = "alpha",
     scaling: str | None = None,
@@ -35,7 +36,10 @@ def overlay(
     Args:
         explanation: Maps of pictures.
         index: Which of its pictures, from 0.
-        picture: What to draw on; None takes what the model saw, which the explanation keeps.
+        on: "input" is what the model saw, "original" the picture before the model's resize and crop; what the crop left
+            out stays bare.
+        picture: What to draw on, at any size; None takes what the model saw, which the explanation keeps, or reads the
+            picture's file again.
         style: "alpha", "contour", "spotlight", "side-by-side" or "map".
         scaling: How values become colours; None takes what suits the method, with zero in the middle for signed maps.
         colour: A colour map; None takes the one that suits the scaling.
@@ -51,7 +55,8 @@ def overlay(
         An RGB image.
 
     Raises:
-        PictureError: There is no such picture, no picture to draw on, or the explanation is of a film.
+        PictureError: There is no such picture, no picture to draw on, one of another shape than the
+            explained one, or the explanation is of a film.
         RenderingError: An unknown name, or a number out of bounds.
 
     Example:
@@ -63,9 +68,10 @@ def overlay(
     """
     index = place_of(explanation, index)
     refuse_film(explanation)
+    shown, extent = drawn_on(explanation, index, on, picture)
     return overlays.overlay(
         values_of(explanation.maps[index]),
-        picture if picture is not None else kept_picture(explanation, index),
+        shown,
         style=style,
         scaling=scaling or words.map_scaling(explanation.method),
         colour=colour,
@@ -77,5 +83,5 @@ def overlay(
         prefix=words.prefix_shares(explanation, index),
         colour_bar=colour_bar,
         notes=notes,
-        extent=explanation.extent,
+        extent=extent,
     )

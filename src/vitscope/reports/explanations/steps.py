@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vitscope.errors import MethodError, RenderingError
+from vitscope.errors import MethodError, PictureError, RenderingError
 from vitscope.methods import Explanation
+from vitscope.methods.explaining.original import Extent
 from vitscope.options.bounds import Range
 from vitscope.options.door import checked
 from vitscope.rendering.maps import animation as animations
 from vitscope.rendering.maps import flow as flows
 from vitscope.rendering.maps.blending import OPACITY
 from vitscope.reports import words
-from vitscope.reports.explanations.contents import is_film, kept_picture, place_of, values_of
+from vitscope.reports.explanations.contents import On, drawn_on, is_film, kept_picture, place_of, values_of
 
 
 @checked(RenderingError)
@@ -27,6 +28,7 @@ def strip(
     explanation: Explanation,
     index: int = 0,
     *,
+    on: On = "input",
     picture: Image.Image | Sequence[Image.Image] | None = None,
     style: str = "alpha",
     scaling: str | None = None,
@@ -43,6 +45,7 @@ def strip(
     Args:
         explanation: Maps of pictures, by a method that has a flow.
         index: Which of its pictures, from 0.
+        on: "input" is what the model saw, "original" the picture before resize and crop.
         picture: What to draw on, for a film one image per step; None takes what the explanation keeps.
         style: How map and picture are combined, as for :func:`vitscope.reports.overlay`.
         scaling: How values become colours, likewise.
@@ -71,9 +74,10 @@ def strip(
     """
     index = place_of(explanation, index)
     values, kind, count, first = _steps(explanation, index)
+    shown, extent = _picture_of_steps(explanation, index, on, picture)
     return flows.flow_strip(
         values,
-        _picture_of_steps(explanation, index, picture),
+        shown,
         style=style,
         scaling=scaling or words.flow_scaling(explanation.method),
         colour=colour,
@@ -84,7 +88,7 @@ def strip(
         labels=words.step_names(kind, count, first),
         title=words.map_title(explanation, index) if title is None else title,
         caption=words.map_caption(explanation) if caption is None else caption,
-        extent=explanation.extent,
+        extent=extent,
     )
 
 
@@ -93,6 +97,7 @@ def frames(
     explanation: Explanation,
     index: int = 0,
     *,
+    on: On = "input",
     picture: Image.Image | Sequence[Image.Image] | None = None,
     style: str = "alpha",
     scaling: str | None = None,
@@ -109,6 +114,7 @@ def frames(
     Args:
         explanation: Maps of pictures, by a method that has a flow.
         index: Which of its pictures, from 0.
+        on: "input" is what the model saw, "original" the picture before resize and crop.
         picture: What to draw on, for a film one image per step; None takes what the explanation keeps.
         style: How map and picture are combined, as for :func:`vitscope.reports.overlay`.
         scaling: How values become colours, likewise.
@@ -137,9 +143,10 @@ def frames(
     """
     index = place_of(explanation, index)
     values, kind, count, first = _steps(explanation, index)
+    shown, extent = _picture_of_steps(explanation, index, on, picture)
     return flows.flow_frames(
         values,
-        _picture_of_steps(explanation, index, picture),
+        shown,
         style=style,
         scaling=scaling or words.flow_scaling(explanation.method),
         colour=colour,
@@ -150,7 +157,7 @@ def frames(
         labels=words.step_places(kind, count, first),
         title=words.map_title(explanation, index) if title is None else title,
         caption=words.map_caption(explanation) if caption is None else caption,
-        extent=explanation.extent,
+        extent=extent,
     )
 
 
@@ -209,11 +216,16 @@ def _steps(explanation: Explanation, index: int) -> tuple[NDArray[np.float32], s
 
 
 def _picture_of_steps(
-    explanation: Explanation, index: int, given: Image.Image | Sequence[Image.Image] | None
-) -> Image.Image | Sequence[Image.Image] | None:
-    """What steps are drawn on; nothing where no pictures were kept."""
+    explanation: Explanation, index: int, on: On, given: Image.Image | Sequence[Image.Image] | None
+) -> tuple[Image.Image | Sequence[Image.Image] | None, Extent]:
+    """What steps are drawn on, nothing where no pictures were kept, and which part of it they cover."""
+    if on == "original":
+        if is_film(explanation) or not (given is None or isinstance(given, Image.Image)):
+            raise PictureError('a film is drawn on what the model saw; leave on="original" out')
+        return drawn_on(explanation, index, on, given)
     if given is not None or explanation.pictures is None:
-        return given
+        return given, explanation.extent
     if is_film(explanation):
-        return [Image.fromarray(frame.numpy()) for frame in explanation.pictures[index]]
-    return kept_picture(explanation, index)
+        frames = [Image.fromarray(frame.numpy()) for frame in explanation.pictures[index]]
+        return frames, explanation.extent
+    return kept_picture(explanation, index), explanation.extent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -14,19 +14,20 @@ from vitscope.cli.commands.explain.finished import FOLDER, ExplainedPictures, Re
 from vitscope.cli.shared import console
 from vitscope.cli.shared.batches import PictureParts
 from vitscope.cli.shared.classes import with_classes
+from vitscope.cli.shared.drawing import DrawingOptions
 from vitscope.cli.shared.explaining import explain_part, target_of
 from vitscope.cli.shared.options import (
     CleanOptions,
-    DrawingOptions,
     MethodOptions,
     ModelOptions,
     OutputOptions,
     PictureOptions,
     RunOptions,
 )
+from vitscope.cli.shared.results import INDEX, TABLE, row, update_index, with_target
 from vitscope.cli.shared.selection import choose_methods, share_options
 from vitscope.cli.shared.session import open_vit
-from vitscope.cli.shared.usage import unused
+from vitscope.cli.shared.usage import Interrupted, unused
 from vitscope.cli.shared.values import parse_texts
 from vitscope.errors import VitscopeError
 
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from vitscope.pictures.bands import Bands
     from vitscope.reports import Looks
     from vitscope.reports.explanations.records import Card
-    from vitscope.tracing import Vit
+    from vitscope.storage.recipe import Recipe
+    from vitscope.tracing import Target, Vit
 
 EXAMPLE = (
     "vitscope explain photo.jpg --model timm/deit_tiny_patch16_224 --weights deit.safetensors "
@@ -87,32 +89,43 @@ def explain(
     shared = share_options(chosen, given)
     aim = target_of(methods.target, vit, source)
     shown = {"drawing": None if looks is None else vars(looks), "clean": cleaning.clean}
-    known = ExplainedPictures(folder, run_recipe(vit, shared, aim, methods.target, shown))
-    names = OutputNames(folder, source.keys, reserved=(REPORT, FOLDER))
+    recipe = run_recipe(vit, shared, aim, methods.target, shown)
+    known = ExplainedPictures(folder, recipe)
+    names = OutputNames(folder, source.keys, reserved=(REPORT, FOLDER, INDEX, TABLE))
     parts = PictureParts(source, run.batch_size, "explaining")
     records: dict[str, Record] = {}
     gone_on = 0
-    for start, part in parts:
-        finished = finished_of(known, part)
-        if finished is not None:
-            records |= finished
-            parts.written, gone_on = parts.written + len(finished), gone_on + len(finished)
-            continue
-        entries = []
-        for picture in explain_part(vit, part, start, len(source), aim, shared, cleaning.clean):
-            with parts.writing(picture.key):
-                record: Record = {"picture": picture.place, "key": picture.key}
-                stem = names.stem(picture.key)
-                record |= reports.write_maps(picture.single, stem, picture=picture.shown, looks=looks)
-                entries.append((picture.key, picture.id, record))
-                records[picture.key] = record
-                if not run.json:
-                    console.say(_line(picture.key, record))
-        known.keep(start, entries)
-    known.tell(gone_on)
+    try:
+        for start, part in parts:
+            finished = finished_of(known, part)
+            if finished is not None:
+                records |= finished
+                parts.written, gone_on = parts.written + len(finished), gone_on + len(finished)
+                continue
+            entries = []
+            for picture in explain_part(vit, part, start, len(source), aim, shared, cleaning.clean):
+                with parts.writing(picture.key):
+                    record: Record = {"picture": picture.place, "key": picture.key}
+                    stem = with_target(
+                        names.stem(picture.key), methods.target, next(iter(picture.single.values()))
+                    )
+                    record |= reports.write_maps(picture.single, stem, picture=picture.shown, looks=looks)
+                    entries.append((picture.key, picture.id, record))
+                    records[picture.key] = record
+                    if not run.json:
+                        console.say(_line(picture.key, record))
+            known.keep(start, entries)
+    except (KeyboardInterrupt, Interrupted):
+        console.note(
+            f"{len(records)} of {len(source)} pictures are done; the same command goes on from there"
+        )
+        raise
+    finally:
+        lost = update_index(folder, list(_rows(records, recipe)), recipe) if records else []
+    known.tell(gone_on, lost)
     page = None
     if report:
-        page = write_report(vit, source, records, folder, looks)
+        page = write_report(vit, source, records, folder / _page_name(methods.target, aim), looks)
     if run.json:
         document: dict[str, Any] = {"model": vit.source, "weights": vit.fingerprint, "target": methods.target}
         document |= {"options": shared, "report": page}
@@ -126,8 +139,23 @@ def explain(
     raise typer.Exit(parts.exit_code)
 
 
+def _page_name(words: str, aim: Target) -> str:
+    """The name of the page, with the target in it where it is not the default and the same for all pictures."""
+    stem = Path(REPORT).stem
+    return f"{stem if aim.count is not None else with_target(Path(stem), words).name}.html"
+
+
+def _rows(records: dict[str, Record], recipe: Recipe) -> Iterator[dict[str, Any]]:
+    """A line of the index for each picture and method."""
+    for key, record in records.items():
+        shared = [record["sheet"]] if "sheet" in record else []
+        for method, entry in record["maps"].items():
+            written = [entry[name] for name in ("data", "overlay") if name in entry]
+            yield row(record, key, method, [*written, *shared], recipe)
+
+
 def write_report(
-    vit: Vit, source: PictureSource, records: dict[str, Record], folder: Path, looks: Looks | None
+    vit: Vit, source: PictureSource, records: dict[str, Record], page: Path, looks: Looks | None
 ) -> Path | None:
     """One page with the first pictures, made from their files: the same whenever they were explained."""
     from torch import Tensor
@@ -158,7 +186,7 @@ def write_report(
         commands=[(command, "")],
         opacity=OPACITY if looks is None else looks.opacity,
     )
-    return made.write(folder / REPORT)
+    return made.write(page)
 
 
 def _known_classes(source: PictureSource, vit: Vit) -> Sequence[int] | None:

@@ -88,14 +88,18 @@ class ExplainedPictures:
             place = self.folder / FOLDER / f"{start:09d}-{uuid.uuid4().hex[:8]}.json"
             documents.save(place, KIND, {"recipe": self.recipe.to_dict(), "pictures": pictures})
 
-    def tell(self, gone_on: int) -> None:
-        """Say how many pictures were finished before, or why those in the folder are not used."""
+    def tell(self, gone_on: int, lost: list[str]) -> None:
+        """Say how many pictures were finished before, and what became of the results of another recipe.
+
+        lost: targets of earlier results in whose files other ones are now."""
         if gone_on:
             note(f"{gone_on} pictures were finished by an earlier run and were not done again")
         elif self._others and not self._known:
             differences = "; ".join(next(iter(self._others.values())).differences(self.recipe)[:4])
+            became = f"{len(lost)} of them were overwritten" if lost else "they stay beside these"
             note(
-                f"the results in {self.folder} are of another recipe ({differences}); all pictures were done anew"
+                f"the results in {self.folder} are of another recipe ({differences}); all pictures were done anew, "
+                f"{became}"
             )
 
 
