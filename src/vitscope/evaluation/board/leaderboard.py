@@ -178,7 +178,7 @@ class Leaderboard(Board):
             metric: Name of a metric.
 
         Returns:
-            Names of methods; empty for a metric that does not rank, and where nothing has a value.
+            Names of methods; empty for a metric that does not rank, and for too few pictures (``by(metric).needed``).
 
         Raises:
             EvaluationError: The board has no such metric.
@@ -299,17 +299,17 @@ class Leaderboard(Board):
         parts, note = folders.load(Path(folder), encoding.KIND)
         return encoding.decode(parts, note, Path(folder), cls)
 
-    def to_html(self, path: str | Path | None = None) -> str:
+    def to_html(self, path: str | Path | None = None, command: str = "") -> str:
         """A self-contained page: table, intervals, curves, heat maps of rank correlation, worst and best pictures.
 
         Args:
             path: Where to write it; None writes nothing.
+            command: What made the board, printed on the page.
 
         Returns:
             The HTML text.
         """
-        text: str = drawn_by("leaderboard.page", "leaderboard_page")(self, path)
-        return text
+        return str(drawn_by("leaderboard.page", "leaderboard_page")(self, path, command))
 
     def _repr_html_(self) -> str:
         return str(drawn_by("leaderboard.notebook", "leaderboard_html")(self))

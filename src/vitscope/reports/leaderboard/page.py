@@ -34,12 +34,15 @@ _HOW_TO_READ = (
 
 
 @checked(RenderingError)
-def leaderboard_page(board: Leaderboard, path: str | os.PathLike[str] | None = None) -> str:
+def leaderboard_page(
+    board: Leaderboard, path: str | os.PathLike[str] | None = None, command: str = ""
+) -> str:
     """A leaderboard as one self-contained HTML page: table, intervals, curves, and the worst and best pictures.
 
     Args:
         board: The leaderboard.
         path: Where to write the page, atomically; None writes nothing.
+        command: What made the board, printed on the page.
 
     Returns:
         The HTML text.
@@ -53,8 +56,7 @@ def leaderboard_page(board: Leaderboard, path: str | os.PathLike[str] | None = N
         >>> "dart" in vs.reports.leaderboard_page(board)
         True
     """
-    protocol = board.protocol
-    made = Page("Leaderboard", f"{len(board.names)} methods and controls on {protocol.pictures} pictures")
+    made = Page("Leaderboard", _subject(board))
     made.section("Scores", _HOW_TO_READ)
     _scores(made, board)
     made.section("Protocol", "Scores may be compared only where all of this is equal.")
@@ -76,7 +78,25 @@ def leaderboard_page(board: Leaderboard, path: str | os.PathLike[str] | None = N
             table.to_numpy(), list(table.index), list(table.columns), caption="Rank correlation", signed=True
         )
     _pictures(made, board)
+    if command:
+        made.section("Command that made this page").commands([(command, "")])
     return made.finish(path)
+
+
+def _subject(board: Leaderboard) -> str:
+    """What was evaluated on what."""
+    model, protocol = board.recipe.model.get("source", ""), board.protocol
+    of = f" · {model}, weights {protocol.model}" if model else ""
+    return f"{len(board.names)} methods and controls on {protocol.pictures} pictures{of}"
+
+
+def too_few(board: Leaderboard, metric: str) -> str:
+    """That so few pictures tell nothing apart, and how many would; empty where enough are there."""
+    largest = max((board.interval(name, metric).n for name in board.names), default=0)
+    needed = board.by(metric).needed
+    if get_metric(metric).higher_is_better is None or not 0 < largest < needed:
+        return ""
+    return f"{largest} pictures tell no two methods apart; from {needed} on the clearest difference could be"
 
 
 def _scores(made: Page, board: Leaderboard) -> None:
@@ -150,14 +170,15 @@ def _metric(made: Page, board: Leaderboard, metric: str) -> None:
 
     smallest, largest = min(i.n for i in intervals.values() if i.n), max(i.n for i in intervals.values())
     count = f"n = {largest}" if smallest == largest else f"n from {smallest} to {largest}"
-    within = f" Best within noise: {', '.join(best)}." if best else ""
+    few = too_few(board, metric)
+    within = f" Best within noise: {', '.join(best)}." if best else f" {few}." if few else ""
     made.figure(
         draw,
         alt=f"{metric} of each method with intervals",
         caption=f"{metric}: {info.title}. {count}.{within} {info.citation}.",
     )
-    if best:
-        leader, pairs = best[0], board.compare(metric)
+    if info.higher_is_better is not None:
+        leader, pairs = shown[0], board.compare(metric)
         rows = [
             [
                 row["second"],

@@ -46,6 +46,11 @@ def print_board(board: Leaderboard, title: str, where: Path) -> None:
         f"{board.total_evaluations} model evaluations, {board.shared_evaluations} of them shared · "
         f"protocol {protocol.digest} · {where / 'index.html'}"
     )
+    from vitscope.reports.leaderboard.page import too_few
+
+    for metric in board.metrics:
+        if few := too_few(board, metric):
+            console.say(f"{metric}: {few}; nothing is starred")
     console.say()
 
 

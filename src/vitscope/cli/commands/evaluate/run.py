@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +37,7 @@ def evaluate_job(
         title = " ".join(part for part in (job.name, key) if part)
         boards[key] = _evaluate(job, chosen, used, protocol, batch_size, where / UNFINISHED, title)
         boards[key].save(where)
-        boards[key].to_html(where / "index.html")
+        boards[key].to_html(where / "index.html", shlex.join(["vitscope", *sys.argv[1:]]))
         if not quiet:
             output.print_board(boards[key], title, where)
     if len(boards) > 1:
