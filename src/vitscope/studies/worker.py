@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
-from vitscope.errors import OutputError, StoreFault
+from vitscope.errors import AnswerError, OutputError, StoreFault
 from vitscope.pictures import MAX_PIXELS, Batch
 from vitscope.pictures.batch import batch_of
 from vitscope.pictures.planned import PlannedSource
@@ -115,10 +112,8 @@ class Worker:
             clock.spent("decode")
             check()
             rows.read(batch)
-            answered = self._answered(batch, rows)
-            if answered is not None:
-                for name, part in self._of_batch(stage, answered, analyses, rows):
-                    parts[name].append(part)
+            for name, part in self._of_batch(stage, batch, analyses, rows):
+                parts[name].append(part)
             clock.spent("model")
         clock.spent("decode")
         outputs = {name: analyses[name].finish(parts[name], places) for name in analyses}
@@ -133,32 +128,35 @@ class Worker:
             self._made = (stage.name, analyses_of(stage, self._desk, self._states))
         return self._made[1]
 
-    def _answered(self, batch: Batch, rows: PictureRows) -> Batch | None:
-        """The batch without pictures that the model answers with NaN or infinity; None when none is left."""
-        logits = self._vit.forward(batch.images) if self._vit.anatomy.classes is not None else None
-        if logits is None:
-            return batch
-        bad = ~torch.isfinite(logits).flatten(1).all(1).cpu()
-        if not bad.any():
-            return batch
-        for place in bad.nonzero().flatten().tolist():
-            rows.refuse(batch.keys[place], "the model answers this picture with numbers that are not finite")
-        left = [picture for place, picture in enumerate(batch.pictures) if not bad[place]]
-        return batch_of(self._vit, left) if left else None
-
     def _of_batch(
         self, stage: Stage, batch: Batch, analyses: Mapping[str, ShardAnalysis[Any]], rows: PictureRows
     ) -> Iterator[tuple[str, Any]]:
-        """What every analysis makes of one batch, from passes that they share."""
-        sharing: AbstractContextManager[None] = sharing_traces(
-            self._vit, batch.images, foreseen(stage, self._desk, batch.images)
-        )
-        with sharing:
-            for name, analysis in analyses.items():
-                pictures = ReadBatch(batch, skip=True)
-                yield name, analysis.run(pictures)
-                for key, reason in pictures.skipped.items():
-                    rows.leave_out(name, key, reason)
+        """What every analysis makes of one batch, from passes that they share; nothing of a batch without answers."""
+        answered: Batch | None = batch
+        while answered is not None:
+            with sharing_traces(self._vit, answered.images, foreseen(stage, self._desk, answered.images)):
+                refused = self._refused(answered)
+                if not refused:
+                    for name, analysis in analyses.items():
+                        pictures = ReadBatch(answered, skip=True)
+                        yield name, analysis.run(pictures)
+                        for key, reason in pictures.skipped.items():
+                            rows.leave_out(name, key, reason)
+                    return
+            for place, reason in refused.items():
+                rows.refuse(answered.keys[place], reason)
+            left = [picture for place, picture in enumerate(answered.pictures) if place not in refused]
+            answered = batch_of(self._vit, left) if left else None
+
+    def _refused(self, batch: Batch) -> dict[int, str]:
+        """The pictures that the model answers with NaN or infinity, and why; all analyses read that pass."""
+        if self._vit.anatomy.classes is None:
+            return {}
+        try:
+            self._vit.forward(batch.images)
+        except AnswerError as error:
+            return dict.fromkeys(error.pictures, error.of_one)
+        return {}
 
     def _write(
         self,
