@@ -33,6 +33,7 @@ ALLOWED = {
     "annotations.py:_for_type_checkers": PURE,
     "door.py:_fields": PURE,
     "registry.py:_METHODS": REGISTRIES,
+    "ray_task.py:_worker": "the opened model of a worker process, by the study and all that it is opened with",
     "registry.py:_load_all": "that the methods' files were imported",
     "class_names.py:_imagenet_table": PURE,
     "registry.py:_SOURCES": REGISTRIES,

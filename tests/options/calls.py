@@ -95,6 +95,7 @@ BASES: dict[str, Callable[[Given], Call]] = {
          "controls": [], "protocol": QUICK},
     ),
     "calibrate": lambda g: (vs.calibrate, {"vit": g.vit, "images": g.images}),
+    "tracing.sharing_traces": lambda g: (vs.tracing.sharing_traces, {"vit": g.vit, "images": g.images}),
     "Protocol": lambda g: (vs.Protocol, {}),
     "TopK": lambda g: (vs.TopK, {}),
     "ClassIndex": lambda g: (vs.ClassIndex, {"index": 1}),

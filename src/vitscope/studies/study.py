@@ -111,8 +111,8 @@ class Study(ReadStudy):
             >>> import vitscope as vs
             >>> vs.worlds.world("shapes").sample(1).images()[0].save("a.png")
             >>> chosen = {"strength": {"distance": "euclidean"}}
-            >>> vs.Study.create("study", model="bundled/shapes", images="a.png", analyses=chosen, arrays=())
-            <Study at study: 1 pictures, strength, predictions>
+            >>> vs.Study.create("far", model="bundled/shapes", images="a.png", analyses=chosen, arrays=())
+            <Study at far: 1 pictures, strength, predictions>
         """
         chosen = chosen_analyses(analyses, methods)
         kept = check_arrays(arrays, chosen)
@@ -204,7 +204,7 @@ class Study(ReadStudy):
         Example:
             >>> import vitscope as vs
             >>> vs.worlds.world("shapes").sample(1).images()[0].save("a.png")
-            >>> study = vs.Study.create("study", model="bundled/shapes", images="a.png", methods=["gmar"])
+            >>> study = vs.Study.create("one", model="bundled/shapes", images="a.png", methods=["gmar"])
             >>> study.run().shards, study.run().shards
             (1, 0)
         """
@@ -238,7 +238,7 @@ class Study(ReadStudy):
         Example:
             >>> import vitscope as vs
             >>> vs.worlds.world("shapes").sample(1).images()[0].save("a.png")
-            >>> study = vs.Study.create("study", model="bundled/shapes", images="a.png", methods=["gmar"])
+            >>> study = vs.Study.create("two", model="bundled/shapes", images="a.png", methods=["gmar"])
             >>> study.status().finished, study.run().whole, study.status(verified=True).finished
             (False, True, True)
         """
