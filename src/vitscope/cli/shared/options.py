@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from vitscope.cli.shared.parameters import DefaultOf, SameAs
+from vitscope.cli.shared.paths import refuse_missing
 from vitscope.options.bounds import BatchSize, Count
 from vitscope.options.door import check_argument
 
@@ -46,16 +47,6 @@ MODEL = typer.Option(
 )
 
 
-def require_there(*paths: Path | None) -> None:
-    """Raise PictureError, in the words of reading it, for the first of these paths at which there is nothing."""
-    from vitscope.pictures.read import open_file
-
-    for path in paths:
-        if path is not None and not path.exists():
-            with open_file(path):
-                return
-
-
 @dataclass(frozen=True, kw_only=True)
 class LimitOptions:
     """How many pictures."""
@@ -89,8 +80,7 @@ class PictureOptions(LimitOptions):
             skip=True,
             max_pixels=self.max_pixels or MAX_PIXELS,
         )
-        if all(isinstance(item, Path) and not item.exists() for item in found.items):
-            require_there(found.items[0])  # told before a model is opened
+        refuse_missing(found)
         return found if self.limit is None or self.limit >= len(found) else found.part(0, self.limit)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vitscope.errors import EvaluationError, OutputError, StorageError
 from vitscope.evaluation.board.leaderboard import Leaderboard
+from vitscope.evaluation.board.model_maps import ModelMaps
 from vitscope.evaluation.board.records import MethodRecord
 from vitscope.evaluation.metric import get_metric
 from vitscope.options.bounds import Folder
@@ -25,37 +26,6 @@ from vitscope.storage.recipe import Recipe
 
 KIND = "model comparison"
 FILE = "comparison.safetensors"
-
-
-@dataclass(frozen=True)
-class ModelMaps:
-    """What one model gives on the pictures: maps (n, h, w) float32 by row of the table, and what it predicts.
-
-    predicted (n,) and sure (n,), its probability, are None for a model without classes."""
-
-    keys: tuple[str, ...]
-    maps: Mapping[str, NDArray[np.float32]]
-    predicted: NDArray[np.int64] | None = None
-    sure: NDArray[np.float32] | None = None
-    class_names: tuple[str, ...] = ()
-
-    def only(self, keys: Sequence[str]) -> ModelMaps:
-        """Those of some of the pictures, in this order."""
-        at = [self.keys.index(key) for key in keys]
-        return ModelMaps(
-            tuple(keys),
-            {row: maps[at] for row, maps in self.maps.items()},
-            None if self.predicted is None else self.predicted[at],
-            None if self.sure is None else self.sure[at],
-            self.class_names,
-        )
-
-    def word(self, place: int) -> str:
-        """The predicted class of a picture: its name, else its number; empty without classes."""
-        if self.predicted is None:
-            return ""
-        number = int(self.predicted[place])
-        return self.class_names[number] if number < len(self.class_names) else str(number)
 
 
 @dataclass(frozen=True, repr=False)
@@ -202,20 +172,6 @@ class ModelComparison:
         return tuple(
             int(place) for place in np.argsort(np.where(known.any(0), mean, 2.0), kind="stable")[:count]
         )
-
-    def with_pictures(
-        self, pictures: Mapping[str, Sequence[NDArray[np.uint8]]], places: Sequence[int]
-    ) -> ModelComparison:
-        """The same with what each model sees of the pictures at these places.
-
-        Args:
-            pictures: By model, one (H, W, 3) uint8 for each place.
-            places: Which pictures.
-
-        Returns:
-            The comparison with pictures to draw on.
-        """
-        return replace(self, pictures=dict(pictures), shown=tuple(places))
 
     def sheet(self, **options: Any) -> Any:
         """Draw the maps side by side: a row per picture that is kept, and for each method a column per model.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch.nn import functional
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.board.leaderboard import Leaderboard
-from vitscope.evaluation.board.model_comparison import ModelComparison, ModelMaps
+from vitscope.evaluation.board.model_comparison import ModelComparison
+from vitscope.evaluation.board.model_maps import ModelMaps
 from vitscope.evaluation.protocol import Protocol
 from vitscope.evaluation.rank_statistics import spearman
 from vitscope.evaluation.running.dataset import EvaluationSet, evaluation_set
@@ -104,9 +106,8 @@ def compare_models(
         {row: _correlations([each.maps[row] for each in found.values()]) for row in chosen},
     )  # fmt: skip
     places = comparison.most_different(SHOWN)
-    return comparison.with_pictures(
-        {name: _shown(vit, data, keys, places) for name, vit in named.items()}, places
-    )
+    seen = {name: _shown(vit, data, keys, places) for name, vit in named.items()}
+    return replace(comparison, pictures=seen, shown=places)
 
 
 def _named(vits: Mapping[str, Vit] | Sequence[Vit]) -> dict[str, Vit]:

@@ -11,7 +11,8 @@ import typer
 
 from vitscope.cli.commands.evaluate.options import EvaluatedModel, EvaluatedPictures
 from vitscope.cli.shared import console
-from vitscope.cli.shared.options import PictureOptions, require_there
+from vitscope.cli.shared.options import PictureOptions
+from vitscope.cli.shared.paths import require_there
 from vitscope.cli.shared.progress import track
 from vitscope.cli.shared.session import open_vit
 from vitscope.cli.shared.usage import Values

@@ -14,7 +14,8 @@ import typer
 
 from vitscope.cli.shared import console
 from vitscope.cli.shared.classes import with_classes
-from vitscope.cli.shared.options import LabelOptions, ModelOptions, PictureOptions, require_there
+from vitscope.cli.shared.options import LabelOptions, ModelOptions, PictureOptions
+from vitscope.cli.shared.paths import require_there
 from vitscope.cli.shared.session import open_vit
 from vitscope.errors import PictureError
 
