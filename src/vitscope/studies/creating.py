@@ -15,7 +15,7 @@ import torch
 from vitscope.errors import PictureError
 from vitscope.models.opening.class_names import imagenet_wnids
 from vitscope.pictures.planned import PicturePlan, PlannedPicture, plan_pictures
-from vitscope.storage.recipe import digest_of, plain
+from vitscope.storage.recipe import plain
 from vitscope.storage.stores import Store
 from vitscope.studies import layout
 from vitscope.studies.analyses.analysis import Desk
@@ -26,6 +26,7 @@ from vitscope.studies.choices import Choice, PatternsChoice
 from vitscope.studies.errors import StudyError
 from vitscope.studies.estimate import BATCHES, Calibration, Cost, Estimate, calibrate, fitting_shard_size
 from vitscope.studies.manifest import Manifest, Stage, StudiedModel, StudiedPictures
+from vitscope.studies.models import anatomy_digest
 from vitscope.studies.plan_files import PlanFiles, write_plan
 from vitscope.studies.resolving import fit_options, sample_options, stage_options
 from vitscope.studies.stages import analyses_of, planned_stages
@@ -177,18 +178,6 @@ def make_study(
     )
     _write(store, manifest, specs)
     return manifest
-
-
-def anatomy_digest(vit: Vit) -> str:
-    """Over what the probe found of blocks, heads and tokens."""
-    layout_of = vit.anatomy.layout
-    return digest_of(
-        {
-            "blocks": [[block.heads, block.kind] for block in vit.anatomy.blocks],
-            "layout": None if layout_of is None else [list(layout_of.prefix), list(layout_of.grid)],
-            "classes": vit.anatomy.classes,
-        }
-    )
 
 
 def _calibrated(

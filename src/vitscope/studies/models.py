@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vitscope.storage.recipe import plain
-from vitscope.studies.creating import anatomy_digest
+from vitscope.storage.recipe import digest_of, plain
 from vitscope.studies.errors import OtherStudyError, StudyError
 from vitscope.studies.manifest import Manifest
 from vitscope.tracing import Vit, open_model
@@ -56,3 +55,15 @@ def require_same(vit: Vit, manifest: Manifest) -> None:
             f"'{vit.source}' is not the model of this study (other {', '.join(differing)}); "
             f"give the one that it was made with ({known['source']}), or make another study"
         )
+
+
+def anatomy_digest(vit: Vit) -> str:
+    """Over what the probe found of blocks, heads and tokens."""
+    layout_of = vit.anatomy.layout
+    return digest_of(
+        {
+            "blocks": [[block.heads, block.kind] for block in vit.anatomy.blocks],
+            "layout": None if layout_of is None else [list(layout_of.prefix), list(layout_of.grid)],
+            "classes": vit.anatomy.classes,
+        }
+    )
