@@ -104,6 +104,30 @@ def test_what_cannot_be_compared_is_refused_in_one_line() -> None:
             vs.compare_models(vits, PIXELS, methods=["daam"], protocol=QUICK)
 
 
+def test_a_stopped_comparison_goes_on(tmp_path: Path) -> None:
+    """What one model has finished is kept: the second run evaluates no picture of it again."""
+    folders = {name: tmp_path / name for name in ("one", "other")}
+    vits = {name: VITS[name] for name in folders}
+    given = {"methods": ["daam"], "protocol": QUICK, "controls": (), "batch_size": 2}
+
+    def stop(name: str, done: int, total: int) -> None:
+        if name == "explaining":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        vs.compare_models(vits, PIXELS, checkpoint=folders, progress=vs.progress.Callback(stop), **given)
+    begun: list[tuple[str, int]] = []
+    found = vs.compare_models(
+        vits,
+        PIXELS,
+        checkpoint=folders,
+        progress=vs.progress.Callback(lambda *step: begun.append(step[:2])),
+        **given,
+    )
+    assert next(done for name, done in begun if name.startswith("evaluating")) == 7
+    assert found.recipe == vs.compare_models(vits, PIXELS, **given).recipe
+
+
 def test_the_shell_compares_models_and_gives_each_its_own_options(shell, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -127,5 +151,6 @@ def test_the_shell_compares_models_and_gives_each_its_own_options(shell, tmp_pat
         loaded.models[1] == "bundled/shapes mine"
         and len({*(b.recipe.digest for b in loaded.boards.values())}) == 2
     )
+    assert not (out / "unfinished").exists()
     shown = shell(*words)
     assert shown.code == 0 and "correlation" in shown.out and "index.html" in shown.out

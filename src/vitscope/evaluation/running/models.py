@@ -23,7 +23,7 @@ from vitscope.evaluation.running.evaluate import DEFAULT_METRICS, evaluate
 from vitscope.evaluation.running.subjects import CONTROLS, default_methods, parse_spec
 from vitscope.methods import explain
 from vitscope.models.preparing.inputs import drawable
-from vitscope.options.bounds import BatchSize, Names
+from vitscope.options.bounds import BatchSize, Folder, Names
 from vitscope.options.door import checked
 from vitscope.pictures import Images, Labels
 from vitscope.progress import Progress
@@ -45,7 +45,7 @@ def compare_models(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     controls: Sequence[str] = CONTROLS,
     batch_size: BatchSize = 16,
-    checkpoint: Mapping[str, str] | None = None,
+    checkpoint: Mapping[str, Folder] | None = None,
     progress: Progress | None = None,
 ) -> ModelComparison:
     """Compare models on the same pictures: scores paired by picture, maps side by side, and how far the maps agree.
@@ -84,7 +84,7 @@ def compare_models(
     """
     named = _named(vits)
     data = evaluation_set(images, labels)
-    chosen = _methods_for_all(named) if methods is None else list(methods)
+    chosen = methods_for_all(named) if methods is None else list(methods)
     boards: dict[str, Leaderboard] = {}
     found: dict[str, ModelMaps] = {}
     for name, vit in named.items():
@@ -126,7 +126,8 @@ def _named(vits: Mapping[str, Vit] | Sequence[Vit]) -> dict[str, Vit]:
     return dict(pairs)
 
 
-def _methods_for_all(named: Mapping[str, Vit]) -> list[str]:
+def methods_for_all(named: Mapping[str, Vit]) -> list[str]:
+    """The usual methods, as far as they apply to every model. Raises EvaluationError where none does."""
     lists = [default_methods(vit.anatomy) for vit in named.values()]
     common = [method for method in lists[0] if all(method in each for each in lists)]
     if not common:

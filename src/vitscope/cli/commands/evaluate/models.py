@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitscope.cli.commands.evaluate.input import Job
+from vitscope.cli.commands.evaluate.run import UNFINISHED
 from vitscope.cli.shared import console
 from vitscope.cli.shared.options import ModelOptions
 from vitscope.cli.shared.progress import watching
 from vitscope.cli.shared.selection import choose_rows, share_options
 from vitscope.cli.shared.session import open_vit
+from vitscope.storage.parts import remove_parts
 
 if TYPE_CHECKING:
     from vitscope.evaluation import ModelComparison
@@ -47,23 +49,26 @@ def compare_job(
 ) -> dict[str, Any]:
     """The comparison under each protocol; tables and pages are below ``place``. Returns what ``--json`` tells."""
     import vitscope as vs
+    from vitscope.evaluation.running.models import methods_for_all
 
-    if rows is not None:
-        for vit in vits.values():
-            rows = choose_rows(rows, vit)
-    options = (
-        {name: chosen for name, chosen in share_options(rows or [], given).items() if chosen} if rows else {}
-    )
+    if rows is None:
+        rows = methods_for_all(vits)
+    for vit in vits.values():
+        rows = choose_rows(rows, vit)
+    options = {name: chosen for name, chosen in share_options(rows, given).items() if chosen}
     document: dict[str, Any] = {}
     for key, protocol in job.protocols.items():
         where = job.where(place, key)
+        kept = {name: where / UNFINISHED / f"model-{index}" for index, name in enumerate(vits)}
         with watching(" ".join(part for part in (job.name, key) if part)) as progress:
             found = vs.compare_models(
                 vits, job.data, methods=rows, metrics=job.metrics, protocol=protocol, options=options,
-                batch_size=batch_size, progress=progress,
+                batch_size=batch_size, checkpoint=kept, progress=progress,
             )  # fmt: skip
         found.save(where)
         found.to_html(where / "index.html")
+        for folder in (*kept.values(), where / UNFINISHED):  # what was kept for the case of an interruption
+            remove_parts(folder)
         document[key] = {
             "differences": found.to_pandas().to_dict("records"),
             "agreement": found.agreement().to_dict("records"),
