@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,6 +15,9 @@ from vitscope.storage.stores import Store
 from vitscope.studies import layout
 from vitscope.studies.errors import StudyError
 from vitscope.studies.manifest import Manifest
+
+FETCHERS = 16
+"""Records that are fetched from a URL at the same time: waiting for an answer takes most of the time."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,14 @@ class Records:
         return record
 
     def all(self, stage: str) -> dict[int, ShardRecord]:
-        """Every good record of a stage, by shard, in their order."""
-        found = ((shard, self.read(stage, shard)) for shard in sorted(self.finished(stage)))
-        return {shard: record for shard, record in found if record is not None}
+        """Every good record of a stage, by shard, in their order; under a URL several are fetched at a time."""
+        shards = sorted(self.finished(stage))
+        if self._store.is_local:
+            found = [self.read(stage, shard) for shard in shards]
+        else:
+            with ThreadPoolExecutor(FETCHERS) as pool:
+                found = list(pool.map(lambda shard: self.read(stage, shard), shards))
+        return {shard: record for shard, record in zip(shards, found, strict=True) if record is not None}
 
     def require(self, stage: str) -> list[int]:
         """Every shard of a stage, when all are finished. Raises StudyError otherwise, saying how many are missing."""
