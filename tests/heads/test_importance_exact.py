@@ -318,6 +318,7 @@ def test_the_real_deit_on_photographs(deit: vs.Vit, sample_pictures: list[Path])
         "one_picture": True,
         "known_attention": True,
         "short_tail": True,
+        "direct": True,
     }
     full = deit.forward(x)
     for block, head in ((0, 2), (5, 1), (11, 0)):

@@ -80,7 +80,8 @@ class _Sweep:
         ablation = HeadAblation(keep if len(heads) == 1 else keep.repeat_interleave(n, 0), plan.means)
         # Patch tokens after the last block need that block whole.
         patches = plan.representation == "all" or (plan.representation == "standard" and block == plan.L - 1)
-        started = self.resumer.start(block, ablation, index, patches=patches)
+        read = plan.representation != "none"
+        started = self.resumer.start(block, ablation, index, patches=patches, tokens=read)
         self.cost += len(index) * self.resumer.cost(block, patches)
         if plan.representation != "none":
             after = started.outputs[block] if block == plan.L - 1 else started.outputs.pop(block)

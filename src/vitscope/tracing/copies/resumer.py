@@ -8,7 +8,8 @@ left out where they do not give the full run's logits:
 * known_attention: heads are taken away after the attention, so the changed block takes its attention output from the
   clean run; norm, q, k, v and softmax are not computed again;
 * short_tail: in the last block of a model whose classifier reads prefix tokens only, the attention is computed for
-  their queries, projection and MLP run for them alone, and these tails of many copies run as one batch (`finish`).
+  their queries, projection and MLP run for them alone, and these tails of many copies run as one batch (`finish`);
+* direct: up to that last block nothing but the blocks is run, each called with what the one before it gave.
 """
 
 from __future__ import annotations
@@ -21,10 +22,22 @@ from torch import Tensor
 
 from vitscope.errors import VitscopeError
 from vitscope.tracing.calls.calling import select
+from vitscope.tracing.calls.guard import quiet
+from vitscope.tracing.calls.scope import running
 from vitscope.tracing.changes.ablation import EntryAblation, HeadAblation
 from vitscope.tracing.copies.clean import Clean
+from vitscope.tracing.copies.direct import run_blocks
 from vitscope.tracing.copies.savings import Savings, savings_of
-from vitscope.tracing.copies.shortening import Around, Given, KnownAttention, PrefixQueries, Reached, StopAt
+from vitscope.tracing.copies.shortening import (
+    Around,
+    Given,
+    KnownAttention,
+    PrefixQueries,
+    Reached,
+    StopAt,
+    for_prefix,
+    only_in,
+)
 from vitscope.tracing.passes.forward_pass import run_pass
 from vitscope.tracing.passes.request import Capture, PassRequest
 from vitscope.tracing.passes.resume import can_resume, shortcuts
@@ -59,6 +72,7 @@ class Resumer:
     def __init__(self, vit: Vit, clean: Clean, savings: Savings | None = None) -> None:
         self.vit, self.clean = vit, clean
         self.last = len(clean.anatomy.blocks) - 1
+        self._modules = [vit.model.get_submodule(block.path) for block in clean.anatomy.blocks]
         self.prefix = clean.anatomy.layout.prefix_count if clean.anatomy.layout else 0
         self.whole = can_resume(clean.anatomy) is not None
         self.stacks = all(block.kind != "window" for block in clean.anatomy.blocks)
@@ -75,13 +89,18 @@ class Resumer:
         later. patches: the last block's patch tokens are wanted, so it runs whole."""
         return self.finish([self.start(block, ablation, index, patches=patches)])[0]
 
-    def start(self, block: int, ablation: Ablation, index: Tensor, *, patches: bool = False) -> Started:
-        """Everything but the shortened last block, which `finish` runs for many copies at once."""
+    def start(
+        self, block: int, ablation: Ablation, index: Tensor, *, patches: bool = False, tokens: bool = True
+    ) -> Started:
+        """Everything but the shortened last block, which `finish` runs for many copies at once. tokens: False where
+        those that leave the resumed block are not read."""
         saved = self.savings
         in_tail = isinstance(ablation, EntryAblation) and ablation.block == self.last
         short = bool(saved.short_tail) and not patches and not in_tail
         known = bool(saved.known_attention) and not isinstance(ablation, EntryAblation)
         known = known and block in self.clean.attended
+        if saved.direct and known and short and block < self.last and only_in(block, ablation):
+            return self._start_direct(block, ablation, index, tokens)
         if saved.one_picture and block in self.clean.entering and (block < self.last or not short or known):
             return self._start_fast(block, ablation, index, known, short)
         return self._run_plain(block, ablation, index)
@@ -148,8 +167,17 @@ class Resumer:
         except Reached as reached:
             attended = reached.output[:, :, : self.prefix].clone()
             if isinstance(ablation, HeadAblation):
-                attended = _for_prefix(ablation, self.prefix).apply(attended, self.last)
+                attended = for_prefix(ablation, self.prefix).apply(attended, self.last)
             return Started(index, outputs, prefix=entered[0], attended=attended)
+
+    def _start_direct(self, block: int, ablation: Ablation, index: Tensor, keep: bool) -> Started:
+        """The blocks alone, one after the other, up to the attention of the last."""
+        attended = self._attended(block, ablation, index, prefix_only=False)
+        with quiet(self.vit.model, gradient=False, precision=self.vit.precision), running():
+            after, prefix, last = run_blocks(
+                self._modules[block:], self._entering(block, index), attended, self.prefix, keep
+            )
+        return Started(index, {} if after is None else {block: after}, prefix=prefix, attended=last)
 
     def _around(
         self,
@@ -201,16 +229,22 @@ class Resumer:
         output = self.clean.attended[block]
         if prefix_only:
             output = output[:, :, : self.prefix]
-            ablation = _for_prefix(ablation, self.prefix) if isinstance(ablation, HeadAblation) else ablation
-        output = output[index.to(output.device)]
-        return ablation.apply(output, block) if isinstance(ablation, HeadAblation) else output
+            ablation = for_prefix(ablation, self.prefix) if isinstance(ablation, HeadAblation) else ablation
+        every = self._every(index)
+        if not every:
+            output = output[index.to(output.device)]
+        changed = ablation.apply(output, block) if isinstance(ablation, HeadAblation) else output
+        return changed.clone() if every and changed is output else changed
+
+    def _every(self, index: Tensor) -> bool:
+        """Whether these are all pictures, once each, in their order."""
+        return len(index) == self.clean.pictures and bool((index == torch.arange(len(index))).all())
 
     # ---- the plain way ---------------------------------------------------------------------------------------
     def _run_plain(self, block: int, ablation: Ablation, index: Tensor) -> Started:
         """Blocks before `block` short-cut where the model allows it, everything else run."""
         cache, anatomy = self.clean.cache, self.clean.anatomy
-        every = len(index) == self.clean.pictures and bool((index == torch.arange(len(index))).all())
-        chosen = None if every else index
+        chosen = None if self._every(index) else index
         record = run_pass(
             self.vit.model,
             anatomy,
@@ -227,7 +261,7 @@ class Resumer:
     # ---- which savings hold ----------------------------------------------------------------------------------
     def _find_savings(self) -> None:
         saved, anatomy = self.savings, self.clean.anatomy
-        saved.one_picture = saved.known_attention = saved.short_tail = False
+        saved.one_picture = saved.known_attention = saved.short_tail = saved.direct = False
         one_list = len({block.path.rpartition(".")[0] for block in anatomy.blocks}) == 1
         if not saved.allowed or self.whole or not self.stacks or not one_list or self.last < 1:
             return
@@ -238,6 +272,9 @@ class Resumer:
             saved.known_attention = all(self._same(block) for block in sorted({0, self.last // 2, self.last}))
             saved.short_tail = self._may_shorten()
             saved.short_tail = saved.short_tail and self._same(self.last - 1) and self._same(self.last)
+        if saved.known_attention and saved.short_tail:
+            saved.direct = True
+            saved.direct = all(self._same(block) for block in sorted({0, self.last // 2, self.last - 1}))
 
     def _may_shorten(self) -> bool:
         anatomy, layout = self.clean.anatomy, self.clean.anatomy.layout
@@ -258,7 +295,7 @@ class Resumer:
         full = self.clean.cache.logits[index.to(self.clean.cache.logits.device)]
         try:
             logits, _ = self.run(block, None, index)
-        except (RuntimeError, IndexError, ValueError, TypeError, VitscopeError):
+        except (RuntimeError, IndexError, ValueError, TypeError, AttributeError, VitscopeError):
             # Models that insist on the whole grid (relative positions, rotary tables) or on the batch they began with.
             return False
         limit = TOLERANCE * max(1.0, float(full.abs().max()))
@@ -275,11 +312,3 @@ def _by_size(items: Sequence[Started], most: int) -> Iterator[list[Started]]:
         group.append(item)
     if group:
         yield group
-
-
-def _for_prefix(ablation: HeadAblation, prefix: int) -> HeadAblation:
-    """The same ablation for the prefix queries alone."""
-    means = ablation.replacement
-    return HeadAblation(
-        ablation.keep, means[:, :, :prefix] if means is not None and means.dim() == 4 else means
-    )

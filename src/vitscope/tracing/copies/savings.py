@@ -8,6 +8,8 @@ from weakref import WeakKeyDictionary
 
 from vitscope.tracing.vit import Vit
 
+NAMES = ("one_picture", "known_attention", "short_tail", "direct")
+
 
 @dataclass
 class Savings:
@@ -16,11 +18,12 @@ class Savings:
     one_picture: bool | None = None
     known_attention: bool | None = None
     short_tail: bool | None = None
+    direct: bool | None = None
     allowed: bool = True
 
     def as_dict(self) -> dict[str, bool]:
         """Names and whether they hold."""
-        return {name: bool(getattr(self, name)) for name in ("one_picture", "known_attention", "short_tail")}
+        return {name: bool(getattr(self, name)) for name in NAMES}
 
 
 _found: WeakKeyDictionary[Vit, dict[Any, Savings]] = WeakKeyDictionary()

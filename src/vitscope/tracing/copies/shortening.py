@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from vitscope.tracing.calls.blocks import first_tensor, is_tokens
-from vitscope.tracing.changes.ablation import HeadAblation
+from vitscope.tracing.changes.ablation import EntryAblation, HeadAblation
 
 ATTENTION: Any = F.scaled_dot_product_attention
 NORMS: frozenset[Any] = frozenset({F.layer_norm, getattr(F, "rms_norm", F.layer_norm)})
@@ -138,3 +138,19 @@ class Around:
         if self.left is not None and tokens is not None:
             self.left(tokens)
         return output
+
+
+def only_in(block: int, ablation: HeadAblation | EntryAblation | None) -> bool:
+    """Whether heads of no other block are taken away."""
+    if not isinstance(ablation, HeadAblation):
+        return ablation is None
+    taken = (ablation.keep != 1).flatten(0, -3).any(0).any(-1)
+    return not bool((taken & (torch.arange(len(taken)) != block)).any())
+
+
+def for_prefix(ablation: HeadAblation, prefix: int) -> HeadAblation:
+    """The same ablation for the prefix queries alone."""
+    means = ablation.replacement
+    return HeadAblation(
+        ablation.keep, means[:, :, :prefix] if means is not None and means.dim() == 4 else means
+    )
