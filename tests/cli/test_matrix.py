@@ -14,11 +14,13 @@ import pytest
 
 import vitscope.cli
 from tests.cli.commands import every_command, parsed, type_of
-from vitscope.cli.shared import options
+from vitscope.cli.shared.format_options import FORMAT
 from vitscope.cli.shared.options import OUT, ModelOptions, PictureOptions, RunOptions
 
 CELLS = [(name, each) for name, command in every_command().items() for each in command.params]
 OPTIONS = [(name, each) for name, each in CELLS if each.param_type_name == "option" and each.name != "help"]
+DEFAULTS: dict[str, dict[str, Any]] = {"out": OUT, "format": FORMAT}
+"""Options whose default depends on the command."""
 OF_MODEL = {each.name for each in fields(ModelOptions)}
 OF_PICTURES = {each.name for each in fields(PictureOptions)}
 
@@ -35,7 +37,7 @@ def facts(name: str, option: Any) -> dict[str, Any]:
         "name": option.name,
         "type": type_of(every_command()[name], option),
         "several": option.multiple,
-        "default": OUT[name] if option.name == "out" else option.default,
+        "default": DEFAULTS[option.name][name] if option.name in DEFAULTS else option.default,
         "help": option.help,
         "spelled": (option.opts, option.secondary_opts),
         "title": option.rich_help_panel,
@@ -48,7 +50,7 @@ def test_the_same_option_is_the_same_in_every_command() -> None:
         for word in (*option.opts, *option.secondary_opts):
             mine = facts(name, option)
             where, known = first.setdefault(word, (name, mine))
-            known = {**known, "default": mine["default"]} if option.name == "out" else known
+            known = {**known, "default": mine["default"]} if option.name in DEFAULTS else known
             assert mine == known, (word, where, name)
 
 
@@ -59,7 +61,8 @@ def test_a_name_is_an_option_or_an_argument_of_one_meaning() -> None:
         if each.param_type_name == "option":
             spellings[each.name].add(tuple(each.opts))
         else:
-            assert (each.name, name) in {("model", "inspect"), ("name", "methods")} or each.name == "pictures"
+            single = {("model", "inspect"), ("name", "methods"), ("into", "study export")}
+            assert (each.name, name) in single or each.name in ("pictures", "study")
     assert all(len(each) == 1 for each in spellings.values()), spellings
 
 
@@ -72,7 +75,10 @@ def test_a_command_that_opens_a_model_opens_it_by_all_options(name: str) -> None
 def test_these_open_a_model() -> None:
     """All but the list of methods, and ``demo``, whose model is bundled and not to be chosen."""
     without = {name for name in every_command() if "model" not in declared(name)}
-    assert without == {"methods", "demo"}
+    studies = {
+        f"study {name}" for name in ("run", "status", "export", "migrate")
+    }  # the study knows its model
+    assert without == {"methods", "demo", *studies}
     assert {"device", "precision", "batch_size", "limit", "out", "json"} <= set(declared("demo"))
 
 
@@ -83,13 +89,16 @@ def test_a_command_that_reads_pictures_chooses_them_alike(name: str) -> None:
 
 def test_where_something_means_something_it_is_there() -> None:
     has = {option: {name for name in every_command() if option in declared(name)} for _, option in names()}
-    assert has["method"] == has["option"] == has["target"] == {"explain", "flow", "evaluate"}
-    assert has["clean"] == has["style"] == {"explain", "flow"}
+    assert has["method"] == has["option"] == has["target"] == {"explain", "flow", "evaluate", "study create"}
+    assert has["style"] == {"explain", "flow"} and has["clean"] == {*has["style"], "study create"}
     pruning = {"heads importance", "heads agreement", "heads prune", "heads report"}
-    assert has["replacement"] == pruning
-    assert has["labels"] == {*pruning, "evaluate", "bank build"}
-    assert has["seed"] == {"evaluate", "heads patterns", "heads agreement", "heads report"}
-    assert has["epochs"] == {"heads patterns", "heads report"}
+    assert has["replacement"] == {*pruning, "study create"}
+    assert has["labels"] == {*pruning, "evaluate", "bank build", "study create"}
+    assert has["seed"] == {"evaluate", "heads patterns", "heads agreement", "heads report", "study create"}
+    assert has["epochs"] == {"heads patterns", "heads report", "study create"}
+    assert has["steps"] == has["metrics"] == has["boxes"] == {"evaluate", "study create"}
+    assert has["study"] == has["alone"] == {name for name in every_command() if name.startswith("study ")}
+    assert has["engine"] == has["retry_failed"] == {"study run"} and has["verify"] == {"study status"}
     assert has["out"] == set(OUT)
     assert has["json"] == set(every_command())
 
@@ -111,18 +120,18 @@ def test_each_is_declared_once_in_the_shared_records_or_by_its_own_command() -> 
         )
         homes[name].add(home)
         users[name].add(command)
-    shared = options.__name__
     for name, found in homes.items():
-        own = found - {shared}
+        shared = {each for each in found if each.startswith("vitscope.cli.shared.")}
+        own = found - shared
         if (
             len(users[name]) > 1
         ):  # the model may be left out, or be an argument, in two commands: by their own records
-            assert shared in found and (not own or name in ("model", "pictures")), (name, found)
+            assert shared and (not own or name in ("model", "pictures")), (name, found)
         else:
             (command,) = users[name]
             folder = command_function(command).__module__.rpartition(".")[0] if " " in command else ""
             assert len(found) == 1 or not folder, (name, found)
-            assert shared not in found, f"{name} of {command} is used by no other command; declare it there"
+            assert not shared, f"{name} of {command} is used by no other command; declare it there"
 
 
 def command_function(name: str) -> Any:
@@ -152,8 +161,9 @@ def test_no_function_of_the_shell_takes_a_long_list() -> None:
 
 
 def test_where_results_go_stands_in_one_table() -> None:
-    for name, place in OUT.items():
-        assert declared(name)["out"].default == place
+    for option, table in DEFAULTS.items():
+        for name, value in table.items():
+            assert declared(name)[option].default == value
     assert {name for name, place in OUT.items() if place.suffix} == {"heads prune", "bank build"}
     assert parsed("evaluate", "--world", "shapes")["out"] == Path("vitscope-evaluation")
 

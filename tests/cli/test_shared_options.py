@@ -13,8 +13,8 @@ import vitscope as vs
 from tests.cli.bad_pictures import photograph
 from tests.cli.commands import parsed
 from tests.cli.conftest import Shell
-from vitscope.cli.commands.evaluate.target import read_aim
 from vitscope.cli.commands.heads.head_names import parse_heads
+from vitscope.cli.shared.judging_options import read_aim
 from vitscope.cli.shared.options import ModelOptions, PictureOptions, SeedOptions
 from vitscope.cli.shared.session import open_vit
 

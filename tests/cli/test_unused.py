@@ -74,6 +74,18 @@ REFUSED = {
     ("heads patterns", "form coder clusters epochs latent repeats null"): ["--atlas", "atlas"],
     ("heads patterns", "epochs"): ["--coder", "pca"],
     ("bank build", "labels"): ["--no-labels"],
+    ("study create", "method option target"): ["--analyses", "strength"],
+    ("study create", "option"): [],
+    ("study create", "clean"): ["--analyses", "evaluate"],
+    ("study create", "metrics removal score steps random_draws mean_colour boxes masks"): [],
+    ("study create", "replacement exact"): [],
+    ("study create", "replacement"): ["--analyses", "importance", "--first-order"],
+    ("study create", "distance"): [],
+    ("study create", "form coder clusters per_head latent repeats epochs"): [],
+    ("study create", "epochs"): ["--analyses", "patterns", "--coder", "pca"],
+    ("study run", "workers address"): [],
+    ("study status", "verify"): ["--watch"],
+    ("study status", "json"): ["--watch"],
 }  # fmt: skip
 """A line for each rule: what makes the options useless."""
 ALLOWED = {
@@ -83,6 +95,18 @@ ALLOWED = {
     ("evaluate", "mosaic"): ["--metrics", "grid-pointing"],
     ("evaluate", "mean_colour"): ["--removal", "zero,mean"],
     ("heads importance", "replacement"): ["--first-order", "--cumulative"],
+    ("study create", "option"): ["--method", "gmar"],
+    **{
+        ("study create", name): ["--analyses", "evaluate"]
+        for name in ["metrics", "removal", "score", "steps", "random_draws", "mean_colour", "boxes", "masks"]
+    },
+    **{("study create", name): ["--analyses", "importance"] for name in ("replacement", "exact")},
+    ("study create", "distance"): ["--analyses", "strength"],
+    **{
+        ("study create", name): ["--analyses", "patterns"]
+        for name in ["form", "coder", "clusters", "per_head", "latent", "repeats", "epochs"]
+    },
+    **{("study run", name): ["--engine", "ray"] for name in ("workers", "address")},
 }
 
 

@@ -93,11 +93,17 @@ def _run(arguments: list[str] | None) -> int:
     except _ClickError as error:
         return _fail(error.format_message(), FAILED)
     except VitscopeError as error:
-        return _fail(in_shell_words(str(error)), FAILED)
+        return _fail(in_shell_words(str(error)), _code(error))
     except Exception as error:
         return _unexpected(error)
     # Typer itself answers Ctrl-C outside a command (while it reads the line) with this code and no word.
     return _interrupted() if result == INTERRUPTED else result if isinstance(result, int) else OK
+
+
+def _code(error: VitscopeError) -> int:
+    """A study of another model, another plan or a newer version is wrong usage: nothing failed on the way."""
+    studies = sys.modules.get("vitscope.studies.errors")  # without it nobody can have raised such an error
+    return USAGE if studies is not None and isinstance(error, studies.OtherStudyError) else FAILED
 
 
 def _interrupted() -> int:

@@ -8,12 +8,14 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 
 from vitscope.errors import PictureError
 from vitscope.models.opening.class_names import imagenet_wnids
+from vitscope.options.bounds import BatchSize, Count, Range, Seed
+from vitscope.options.door import check_fields
 from vitscope.pictures.planned import PicturePlan, PlannedPicture, plan_pictures
 from vitscope.storage.recipe import plain
 from vitscope.storage.stores import Store
@@ -42,14 +44,34 @@ KNOWN = {"labels": "label", "masks": "mask", "boxes": "boxes"}
 
 @dataclass(frozen=True)
 class Sizes:
-    """How a study is cut and computed. shard_size: None takes about two minutes of work. threads: None takes those of
-    this process."""
+    """How a study is cut, computed and kept.
 
-    shard_size: int | None = None
-    batch_size: int = 16
-    threads: int | None = None
-    seed: int = 0
-    max_pixels: int | None = None
+    Args:
+        shard_size: Pictures that are computed, kept and done again together; None takes about two minutes of work.
+        batch_size: Pictures that the model sees at once.
+        threads: Of the CPU; None takes those of this process.
+        seed: Of every random draw.
+        max_pixels: Most pixels of a picture; None takes the usual limit.
+        array_precision: ``"standard"`` keeps maps and scores in float32 and the large arrays in float16; ``"float32"``
+            keeps all in float32, in twice the space.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vs.studies.Sizes(shard_size=512, batch_size=32).seed
+        0
+    """
+
+    made_by: ClassVar[str] = "vs.studies.Sizes"
+
+    shard_size: Count | None = None
+    batch_size: BatchSize = 16
+    threads: Annotated[int, Range(1, 1024)] | None = None
+    seed: Seed = 0
+    max_pixels: Annotated[int, Range(1, 10**12)] | None = None
+    array_precision: Literal["standard", "float32"] = "standard"
+
+    def __post_init__(self) -> None:
+        check_fields(self, StudyError)
 
 
 @dataclass(frozen=True)
@@ -91,7 +113,6 @@ def make_study(
     truth: Truth,
     root: str | os.PathLike[str] | None = None,
     approve: Approve | None = None,
-    precision: str | None = None,
 ) -> Manifest:
     """Write a new study; see :meth:`vitscope.Study.create` for what it takes and raises."""
     store.make_root(())
@@ -159,13 +180,10 @@ def make_study(
         main["patterns"] = sample_options(vit, patterns, keys, sizes.seed)
         fit = fit_options(vit, patterns, count)
         L, H = len(vit.anatomy.blocks), vit.anatomy.heads
-        specs += code_arrays((L, H, int(fit["autoencoder"]["latent"])))
+        specs += [_kept(spec, sizes) for spec in code_arrays((L, H, int(fit["autoencoder"]["latent"])))]
         calibrated.append(_coding(calibrated[-1], specs[-2:]))
     estimate = Estimate.of(calibrated, count, manifest.shards, store.free_space(), fit is not None)
-    if approve is not None and not approve(estimate):
-        _remove_plan(store)
-        raise StudyError("the study was not made; nothing of it is left")
-    specs = [replace(spec, dtype="float32") if precision == "float32" else spec for spec in specs]
+    _ask(approve, estimate, store)
     manifest = replace(
         manifest,
         stages=tuple(_plain(stage) for stage in planned_stages(main, fit)),
@@ -200,7 +218,17 @@ def _calibrated(
             analyses[name] = Means(desk, **options)
     if stage.kind == "reduce":
         return Calibration(Cost(), (), ())
-    return calibrate(plan.root, first, desk.known, sizes.max_pixels, desk, stage, analyses, threads)
+    return calibrate(
+        plan.root,
+        first,
+        desk.known,
+        sizes.max_pixels,
+        desk,
+        stage,
+        analyses,
+        threads,
+        lambda spec: _kept(spec, sizes),
+    )
 
 
 _NO_STATES: Any = None
@@ -242,6 +270,23 @@ def _write(store: Store, manifest: Manifest, specs: Sequence[ArraySpec]) -> None
     for spec in specs:
         store.put(metadata_path(spec.path), array_metadata(spec, manifest.input.count, manifest.shard_size))
     store.put(layout.MANIFEST, manifest.encode())
+
+
+def _kept(spec: ArraySpec, sizes: Sizes) -> ArraySpec:
+    """An array as it is kept."""
+    return replace(spec, dtype="float32") if sizes.array_precision == "float32" else spec
+
+
+def _ask(approve: Approve | None, estimate: Estimate, store: Store) -> None:
+    """Whether the study may be made; without a yes nothing of it is left."""
+    agreed = False
+    try:
+        agreed = approve is None or approve(estimate)
+    finally:
+        if not agreed:
+            _remove_plan(store)
+    if not agreed:
+        raise StudyError("the study was not made; nothing of it is left")
 
 
 def _remove_plan(store: Store) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,8 @@ class Cost:
     """What one picture costs in a stage.
 
     forwards, backwards: passes; a changed copy of a picture counts as one. seconds: of the model, on the machine of the
-    calibration. decode: seconds to read it. bytes: written for it.
+    calibration. decode: seconds to read it. bytes: written for it. shard_bytes: written for a shard beside that: sums,
+    whose size does not grow with its pictures.
     """
 
     forwards: float = 0.0
@@ -46,6 +47,7 @@ class Cost:
     seconds: float = 0.0
     decode: float = 0.0
     bytes: float = 0.0
+    shard_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Estimate:
             name: sum(getattr(cost, name) for cost in each) * pictures
             for name in ("forwards", "backwards", "seconds", "decode", "bytes")
         }
+        total["bytes"] += sum(cost.shard_bytes for cost in each) * shards
         return cls(
             pictures,
             shards,
@@ -119,8 +122,10 @@ def calibrate(
     stage: Stage,
     analyses: Mapping[str, ShardAnalysis[Any]],
     threads: int,
+    kept: Callable[[ArraySpec], ArraySpec],
 ) -> Calibration:
-    """Run the analyses of a stage on the first pictures, and see what they cost and write.
+    """Run the analyses of a stage on the first pictures, and see what they cost and write. ``kept`` says of an array
+    how it is kept.
 
     Raises PictureError when none of these pictures can be read, and errors of the analyses for a model that they cannot
     be done with.
@@ -156,11 +161,11 @@ def calibrate(
         places = Places(0, len(pictures), [picture.key for picture in pictures])
         outputs = {name: analyses[name].finish(parts[name], places) for name in analyses}
     each = max(1, counted)
-    arrays = [spec for name, analysis in analyses.items() for spec in analysis.arrays(parts[name])]
+    arrays = [kept(spec) for name, analysis in analyses.items() for spec in analysis.arrays(parts[name])]
     by_path = {spec.path: spec for spec in arrays}
-    written = 0
+    written = sums = 0
     for output in outputs.values():
-        written += sum(len(content) for content in output.states.values())
+        sums += sum(len(content) for content in output.states.values())
         for table, columns in output.tables.items():
             written += len(encode_table(table, columns, study="", shard=0))
         for path, values in output.arrays.items():
@@ -171,6 +176,7 @@ def calibrate(
         sum(seconds.values()) / each,
         decode / each,
         written / len(pictures),
+        sums,
     )
     tables = sorted({table for analysis in analyses.values() for table in analysis.tables})
     return Calibration(cost, arrays, tables, {name: value / each for name, value in seconds.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from vitscope.errors import MissingError
@@ -12,6 +12,7 @@ from vitscope.storage.recipe import digest_of, plain
 from vitscope.storage.stores import Store
 from vitscope.studies import layout
 from vitscope.studies.errors import OtherStudyError, StudyError
+from vitscope.studies.migrations import steps
 
 FORMAT = "vitscope-study"
 SCHEMA = 1
@@ -127,6 +128,11 @@ class Manifest:
                 return options
         return None
 
+    def require_current(self, place: str) -> None:
+        """Raise OtherStudyError when an older vitscope made the study: it can be read, but nothing is added."""
+        if self.schema < SCHEMA:
+            raise outdated(place, self.schema)
+
     def encode(self) -> bytes:
         """As JSON with a checksum of all of it."""
         values = plain({"format": FORMAT, **asdict(self), "digest": self.digest})
@@ -148,26 +154,43 @@ def read_manifest(store: Store) -> Manifest:
 
 
 def decode(content: bytes, place: str) -> Manifest:
-    """A manifest from the bytes of its file. ``place`` is what messages call the study. Raises as `read_manifest`."""
-    damaged = StudyError(f"the manifest of {place} is damaged; take it from a copy, or make the study anew")
+    """A manifest from the bytes of its file. ``place`` is what messages call the study. Raises as `read_manifest`.
+
+    That of an older schema is read when its study can be read as it is, and says its own schema.
+    """
+    values = checked_values(content, place)
+    schema = int(values["schema"])
+    if schema == SCHEMA:
+        manifest = made(values, place)
+        if manifest.digest != values.get("digest"):
+            raise _damaged(place)
+        return manifest
+    if not steps.readable(schema, SCHEMA):
+        raise outdated(place, schema)
+    return replace(made(steps.changed(values, schema, SCHEMA), place), schema=schema)
+
+
+def checked_values(content: bytes, place: str) -> dict[str, Any]:
+    """What a manifest's file says, of whichever schema up to this version's, when its checksum fits."""
     try:
-        values = json.loads(content)
+        values: dict[str, Any] = json.loads(content)
         if values["format"] != FORMAT:
-            raise damaged
+            raise _damaged(place)
         schema = int(values["schema"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise damaged from None
+        raise _damaged(place) from None
     if schema > SCHEMA:
         raise OtherStudyError(
             f"{place} was made by schema {schema}; this vitscope reads up to {SCHEMA}; upgrade vitscope"
         )
     checksum = values.pop("checksum", None)
     if checksum != digest_of(values):
-        raise damaged
-    if schema < SCHEMA:
-        raise OtherStudyError(
-            f"{place} was made by schema {schema}, this vitscope writes {SCHEMA}; run vitscope study migrate {place}"
-        )
+        raise _damaged(place)
+    return values
+
+
+def made(values: Mapping[str, Any], place: str) -> Manifest:
+    """A manifest from its values. Raises StudyError when they are none."""
     try:
         known = {each.name for each in fields(Manifest)}
         kept = {name: value for name, value in values.items() if name in known}
@@ -175,9 +198,17 @@ def decode(content: bytes, place: str) -> Manifest:
         kept["input"] = StudiedPictures(**{**kept["input"], "known": tuple(kept["input"]["known"])})
         kept["stages"] = tuple(Stage(**{**each, "needs": tuple(each["needs"])}) for each in kept["stages"])
         kept["tables"] = tuple(kept["tables"])
-        manifest = Manifest(**kept)
+        return Manifest(**kept)
     except (KeyError, TypeError, ValueError):
-        raise damaged from None
-    if manifest.digest != values["digest"]:
-        raise damaged
-    return manifest
+        raise _damaged(place) from None
+
+
+def outdated(place: str, schema: int) -> OtherStudyError:
+    """The error of a study that an older vitscope made."""
+    return OtherStudyError(
+        f"{place} was made by schema {schema}, this vitscope writes {SCHEMA}; run vitscope study migrate {place}"
+    )
+
+
+def _damaged(place: str) -> StudyError:
+    return StudyError(f"the manifest of {place} is damaged; take it from a copy, or make the study anew")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitscope.evaluation import Leaderboard
 from vitscope.heads import HeadTable, PatternAtlas, StrengthProfile, SummedHeadTable
 from vitscope.options.door import checked
+from vitscope.progress import Progress
 from vitscope.storage.stores import Store
 from vitscope.studies.errors import StudyError
 from vitscope.studies.manifest import Manifest
+from vitscope.studies.merged_files import write_results
 from vitscope.studies.reading import Reading
 from vitscope.studies.results import Results
+from vitscope.studies.store.exporting import Format, Stored, export
+from vitscope.studies.store.schemas import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,3 +118,56 @@ class ReadStudy:
             StudyError: The study has no patterns, or they are not fitted yet.
         """
         return Results(self._reading).patterns()
+
+    @checked(StudyError)
+    def export(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        format: Format = "parquet",
+        table: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[Path]:
+        """Write tables or arrays as single files for other programs, with the rows of all finished shards.
+
+        Args:
+            out: A folder, made if needed, for ``scores.parquet``, ``pictures.parquet``, ... or ``maps.nc``, ...; or the
+                file itself, when it has the format's ending and ``table`` names one.
+            format: ``"parquet"`` and ``"csv"`` for tables, ``"netcdf"`` for arrays: one file for each kind of array.
+            table: Only this table (``"scores"``, ``"head_scores"``) or kind of array (``"maps"``).
+            progress: Told of every shard.
+
+        Returns:
+            The files that were written.
+
+        Raises:
+            OutputError: A file cannot be written, or ``table`` is none of this study's.
+            DamagedError: A file of the study is not as it was written.
+            MissingExtraError: NetCDF needs h5netcdf.
+
+        Example:
+            >>> import vitscope as vs
+            >>> vs.worlds.world("shapes").sample(1).images()[0].save("a.png")
+            >>> study = vs.Study.create("study", model="bundled/shapes", images="a.png", methods=["gmar"])
+            >>> [path.name for path in study.export("out", table="pictures")]
+            ['pictures.parquet']
+        """
+        manifest, reading = self.manifest, self._reading
+        tables = tuple(name for name in TABLES if name in manifest.tables)
+        stored = Stored(reading.store, manifest.study, tables, tuple(manifest.arrays), reading.finished)
+        return export(stored, out, format=format, table=table, progress=progress)
+
+    def save_results(self) -> list[str]:
+        """Write the merged results into the study's folder ``results``, in the forms in which the library saves them.
+
+        They are derived: deleted, they are written again from the shards.
+
+        Returns:
+            Their paths in the study: those of ``leaderboard/``, ``heads.parquet`` (``heads.safetensors`` above
+            100,000 pictures), ``strength.safetensors`` and ``atlas/``, as far as the study has these analyses.
+
+        Raises:
+            StudyError: The study is not finished.
+            StoreFault: Its place cannot be written.
+        """
+        return write_results(self._reading)

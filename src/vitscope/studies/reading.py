@@ -53,8 +53,20 @@ class Reading:
             raise StudyError(
                 f"this study has no array {path!r}; it has {', '.join(self.manifest.arrays) or 'none'}"
             )
-        stage = CODE if path.startswith("patterns/") else self.manifest.main.name
+        stage = self._stage_of(path)
         return open_array(self.store, path, lambda shard: self.records.read(stage, shard) is not None)
+
+    def finished(self, name: str) -> list[int]:
+        """The shards, in order, that have rows of a table or values of an array."""
+        return (
+            self._with(name)
+            if name in self.manifest.tables
+            else sorted(self.records.all(self._stage_of(name)))
+        )
+
+    def _stage_of(self, path: str) -> str:
+        """The stage that writes an array."""
+        return CODE if path.startswith("patterns/") else self.manifest.main.name
 
     def _with(self, name: str) -> list[int]:
         if name not in self.manifest.tables:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from vitscope.options.bounds import Count
+from vitscope.options.bounds import Count, Range
 from vitscope.options.door import checked
 from vitscope.progress import Progress, watched
 from vitscope.storage.stores import Store, hold, open_store
@@ -16,6 +16,7 @@ from vitscope.studies.engines.making import EngineName, Workers, made_engine
 from vitscope.studies.errors import StudyError
 from vitscope.studies.events import Listener
 from vitscope.studies.manifest import Manifest, read_manifest
+from vitscope.studies.migrations.migrating import migrated
 from vitscope.studies.models import Placed, require_same
 from vitscope.studies.read_study import ReadStudy
 from vitscope.studies.reading import Reading
@@ -155,7 +156,8 @@ class Study(ReadStudy):
 
         Raises:
             StudyError: There is no study, or its manifest is damaged.
-            OtherStudyError: A newer vitscope made it, or ``vit`` is another model.
+            OtherStudyError: A newer vitscope made it, or an older one whose files this one cannot read before they are
+                migrated, or ``vit`` is another model.
         """
         store = open_store(place, alone=alone)
         manifest = read_manifest(store)
@@ -172,7 +174,7 @@ class Study(ReadStudy):
         address: str | None = None,
         device: str | None = None,
         weights: str | os.PathLike[str] | None = None,
-        decode_workers: int = 2,
+        decode_workers: Annotated[int, Range(1, 256)] = 2,
         retry: Retry | None = None,
         limit: Count | None = None,
         progress: Progress | None = None,
@@ -197,7 +199,8 @@ class Study(ReadStudy):
 
         Raises:
             StudyError: An engine that is not there, or a model that cannot be opened again.
-            OtherStudyError: The model has other weights or other preprocessing than the study was made with.
+            OtherStudyError: The model has other weights or other preprocessing than the study was made with, or an
+                older vitscope made the study, which :meth:`migrate` brings up to date.
             StoreFault: The study's place is full, read-only, or gone; the finished shards stay.
             Cancelled: The progress says so.
 
@@ -209,6 +212,7 @@ class Study(ReadStudy):
             (1, 0)
         """
         watched(progress)
+        self.manifest.require_current(self.place)
         run = new_run()
         placed = Placed(device, None if weights is None else os.fspath(weights))
         chosen = Workers(engine, workers, address, placed, decode_workers)
@@ -246,3 +250,32 @@ class Study(ReadStudy):
         if faults:
             self._reading = Reading(self._store, self.manifest)
         return status_of(self._store, self.manifest, faults)
+
+    @classmethod
+    @checked(StudyError)
+    def migrate(cls, place: str | os.PathLike[str], *, alone: bool = False) -> tuple[int, int]:
+        """Bring a study that an older vitscope made to the form that this one writes. Its shards stay as they are.
+
+        The old manifest is kept beside the new one. Stopped at any moment, it can be called again.
+
+        Args:
+            place: The study's folder or URL.
+            alone: As in :meth:`create`.
+
+        Returns:
+            The schema that it was at, and the one that it is at now.
+
+        Raises:
+            StudyError: There is no study, or its manifest is damaged.
+            OtherStudyError: A newer vitscope made it.
+            LockTaken: A run is at work there.
+            StoreFault: The place cannot be written.
+
+        Example:
+            >>> import vitscope as vs
+            >>> vs.worlds.world("shapes").sample(1).images()[0].save("a.png")
+            >>> study = vs.Study.create("study", model="bundled/shapes", images="a.png", methods=["gmar"])
+            >>> vs.Study.migrate("study")
+            (1, 1)
+        """
+        return migrated(open_store(place, alone=alone))

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from vitscope.cli.commands import bank, calibrate, demo, evaluate, explain, flow, heads, inspect, methods
+from vitscope.cli.commands import (
+    bank,
+    calibrate,
+    demo,
+    evaluate,
+    explain,
+    flow,
+    heads,
+    inspect,
+    methods,
+    study,
+)
 from vitscope.cli.shared.usage import Commands
 
 _done: set[int] = set()
@@ -22,3 +33,4 @@ def register(application: Commands) -> None:
     application.add(evaluate.EXAMPLE)(evaluate.evaluate)
     application.add_typer(heads.application)
     application.add_typer(bank.application)
+    application.add_typer(study.application)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitscope.cli.shared import console
-from vitscope.cli.shared.options import DeviceOptions, LimitOptions, ModelOptions, OutputOptions, RunOptions
+from vitscope.cli.shared.options import LimitOptions, ModelOptions, OutputOptions, PassOptions, RunOptions
 from vitscope.cli.shared.progress import track
 from vitscope.cli.shared.session import open_vit
 
@@ -42,7 +42,7 @@ NEXT_STEPS = [
 ]
 
 
-def demo(limit: LimitOptions, device: DeviceOptions, output: OutputOptions, run: RunOptions) -> None:
+def demo(limit: LimitOptions, device: PassOptions, output: OutputOptions, run: RunOptions) -> None:
     """Explain bundled pictures with a bundled trained ViT and write one report; needs no network and no picture."""
     folder = console.output_folder(output.out)
     vit = open_vit(ModelOptions(model=MODEL, device=device.device, precision=device.precision))

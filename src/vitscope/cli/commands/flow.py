@@ -12,6 +12,7 @@ from vitscope.cli.shared import console
 from vitscope.cli.shared.batches import PictureParts
 from vitscope.cli.shared.drawing import DrawingOptions
 from vitscope.cli.shared.explaining import explain_part, target_of
+from vitscope.cli.shared.format_options import FormatOptions
 from vitscope.cli.shared.options import (
     CleanOptions,
     MethodOptions,
@@ -39,9 +40,7 @@ def flow(
     drawing: DrawingOptions,
     output: OutputOptions,
     run: RunOptions,
-    format: Annotated[
-        str, typer.Option("--format", help="gif, webp or mp4 (needs the video extra).")
-    ] = "gif",
+    form: FormatOptions,
     seconds: Annotated[
         float, Range(0.02, 60), typer.Option("--seconds", help="How long each block is shown.")
     ] = 0.5,
@@ -55,9 +54,9 @@ def flow(
     from vitscope.reports import words
     from vitscope.storage.outputs import OutputNames
 
-    suffix = f".{format.lower().lstrip('.')}"
+    suffix = f".{form.format.lower().lstrip('.')}"
     if suffix not in (".gif", ".webp", ".mp4"):
-        raise typer.BadParameter(f"--format is gif, webp or mp4, not {format!r}")
+        raise typer.BadParameter(f"--format is gif, webp or mp4, not {form.format!r}")
     looks = drawing.looks()
     if drawing.style == "side-by-side":
         raise typer.BadParameter(

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from vitscope.cli.shared.parameters import DefaultOf, SameAs
+from vitscope.cli.shared.parameters import DefaultOf
 from vitscope.cli.shared.paths import refuse_missing
 from vitscope.options.bounds import BatchSize, Count
-from vitscope.options.door import check_argument
 
 if TYPE_CHECKING:
-    from vitscope.heads.pruning.means import Replacement
     from vitscope.pictures import PictureSource
 
 OUT = {
@@ -52,17 +50,26 @@ class LimitOptions:
     """How many pictures."""
 
     title: ClassVar[str] = "Pictures"
-    limit: Annotated[Count | None, typer.Option("--limit", "-n", help="At most so many pictures.")] = None
+    limit: Annotated[
+        Count | None, typer.Option("--limit", "-n", help="At most so many pictures; shards in study run.")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureOptions(LimitOptions):
-    """Which pictures."""
+class PixelOptions:
+    """How large a picture may be."""
 
-    pictures: Annotated[list[str], PICTURES]
+    title: ClassVar[str] = "Pictures"
     max_pixels: Annotated[
         int | None, typer.Option("--max-pixels", help="Most pixels that a picture may have; more is refused.")
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions(LimitOptions, PixelOptions):
+    """Which pictures."""
+
+    pictures: Annotated[list[str], PICTURES]
 
     def source(self) -> PictureSource:
         """The pictures; those that cannot be read are skipped while they are read."""
@@ -101,18 +108,35 @@ class DeviceOptions:
 
     title: ClassVar[str] = "Model"
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassOptions(DeviceOptions):
+    """Where a model runs, and in which numbers."""
+
     precision: Annotated[str, typer.Option("--precision", help="float32, bf16 or fp16.")] = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions(DeviceOptions):
+class WeightsOptions:
+    """Where the weights of a model are."""
+
+    title: ClassVar[str] = "Model"
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            help="Weights file (.safetensors, .pth); without it, the source's own, in study run the study's.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(WeightsOptions, PassOptions):
     """Which model, and how it is opened."""
 
     model: Annotated[str, MODEL]
-    weights: Annotated[
-        Path | None,
-        typer.Option("--weights", "-w", help="Weights file (.safetensors, .pth); without it, the source's own."),
-    ] = None  # fmt: skip
     random_weights: Annotated[
         bool,
         typer.Option("--random-weights", help="Random weights: to look at an architecture without its weights."),
@@ -178,39 +202,6 @@ class CleanOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplacementOptions:
-    """What a removed head leaves behind."""
-
-    title: ClassVar[str] = "Heads"
-    replacement: Annotated[
-        str,
-        SameAs("vitscope.heads", "importance", "replacement"),
-        typer.Option("--replacement", help="What stands in for a head: zero, mean or mean-per-query."),
-    ] = "zero"
-
-    def instead(self) -> Replacement:
-        """The same as the library's word."""
-        from vitscope import heads
-
-        word: Replacement = check_argument(
-            heads.importance, "replacement", self.replacement, heads.HeadsError
-        )
-        return word
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
-    """How the patterns of heads are learned."""
-
-    title: ClassVar[str] = "Heads"
-    epochs: Annotated[
-        int,
-        SameAs("vitscope.heads", "AutoencoderOptions", "epochs"),
-        typer.Option("--epochs", help="Most epochs of the patterns' autoencoder."),
-    ] = 60
-
-
-@dataclass(frozen=True, kw_only=True)
 class SeedOptions:
     """What random draws begin with."""
 
@@ -246,17 +237,28 @@ class JsonOptions:
 
     title: ClassVar[str] = "Run"
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON document on stdout, all else on stderr; study run prints an event a line.",
+        ),
     ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(JsonOptions):
-    """How a run goes through its pictures, and how results are told."""
+class BatchOptions:
+    """How many pictures a model sees at once."""
 
+    title: ClassVar[str] = "Run"
     batch_size: Annotated[
         BatchSize, typer.Option("--batch-size", "-b", help="Pictures in one pass; changes no result.")
     ] = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(BatchOptions, JsonOptions):
+    """How a run goes through its pictures, and how results are told."""
+
     quiet: Annotated[
         bool,
         typer.Option(

@@ -37,7 +37,7 @@ class DefaultOf:
 
 @dataclass(frozen=True)
 class SameAs:
-    """An option accepts what an argument of a public function (or a field of a record) accepts: its range, its words.
+    """An option accepts what an argument of a public function or method, or a field of a record, accepts.
 
     It is read when a value was typed, so that the help of a command imports nothing heavy.
     """
@@ -48,7 +48,10 @@ class SameAs:
 
     def option(self) -> Option:
         """What the library declares."""
-        return option_of(getattr(import_module(self.module), self.function), self.argument)
+        found: Any = import_module(self.module)
+        for name in self.function.split("."):
+            found = getattr(found, name)
+        return option_of(found, self.argument)
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ def _accepts(name: str, plain: Any, markers: list[Any]) -> Callable[[], Option] 
 
 
 def _written(name: str, markers: list[Any], record: type | None) -> OptionInfo | ArgumentInfo:
-    """How a parameter is written: under the title of its record, its help with its range."""
+    """How a parameter is written: under the title of the record that declares it, its help with its range."""
     declared = next((each for each in markers if isinstance(each, OptionInfo | ArgumentInfo)), None)
     if declared is None:
         raise TypeError(f"{name!r} is declared by no typer.Option or typer.Argument")
@@ -178,7 +181,8 @@ def _written(name: str, markers: list[Any], record: type | None) -> OptionInfo |
         if isinstance(each, Range):
             info.help = f"{(info.help or '').rstrip('.')}; {each}."
     if isinstance(info, OptionInfo) and record is not None:
-        info.rich_help_panel = getattr(record, "title", None)
+        declaring = next(each for each in record.__mro__ if name in vars(each).get("__annotations__", {}))
+        info.rich_help_panel = getattr(declaring, "title", None)
     return info
 
 

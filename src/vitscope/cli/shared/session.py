@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from vitscope.tracing import Vit
 
 
-def open_vit(options: ModelOptions) -> Vit:
-    """The model that a command was asked to use, opened as it was asked, with a sign of life while weights are read."""
+def opening(options: ModelOptions) -> dict[str, Any]:
+    """The arguments of ``vs.open_model`` that a command line asks for. Raises a usage error for what it cannot be."""
     size, where = parse_image_size(options.image_size), choose_device(options.device)
     precision = check_precision(options.precision)
     if not options.model.strip():
@@ -37,8 +37,21 @@ def open_vit(options: ModelOptions) -> Vit:
         extra["pretrained"] = False
     if options.class_names is not None:
         extra["class_names"] = options.class_names
-    if ":" in options.model and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # package.module:function is looked for as python -m would
+    find_modules_here(options.model)
+    return {
+        "weights": options.weights, "image_size": size, "device": where, "precision": precision, **extra
+    }  # fmt: skip
+
+
+def find_modules_here(model: str | None) -> None:
+    """Let ``package.module:function`` be looked for in the current folder, as python -m would."""
+    if model is not None and ":" in model and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+def open_vit(options: ModelOptions) -> Vit:
+    """The model that a command was asked to use, opened as it was asked, with a sign of life while weights are read."""
+    arguments = opening(options)
     with busy(f"opening {options.model} ..."):
         import torch
 
@@ -48,14 +61,7 @@ def open_vit(options: ModelOptions) -> Vit:
         with torch.random.fork_rng(enabled=options.random_weights):
             if options.random_weights:
                 torch.manual_seed(0)
-            return vs.open_model(
-                options.model,
-                weights=options.weights,
-                image_size=size,
-                device=where,
-                precision=precision,
-                **extra,
-            )
+            return vs.open_model(options.model, **arguments)
 
 
 def resolve_target(text: str, class_names: list[str] | None) -> Any:

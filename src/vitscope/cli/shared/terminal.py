@@ -145,6 +145,36 @@ def patient_streams() -> Iterator[tuple[PatientStream, PatientStream]]:
 
 
 @contextmanager
+def private_output() -> Iterator[PatientStream]:
+    """Standard output for this block's own lines alone.
+
+    Whatever else is printed meanwhile, by other libraries or by processes that they start, goes to standard error.
+    """
+    out = cast(PatientStream, sys.stdout)
+    try:
+        own = out.fileno() == 1
+    except (OSError, ValueError, AttributeError):
+        own = False
+    if not own:  # not the process's stream: only what Python prints can get in
+        with contextlib.redirect_stdout(sys.stderr):
+            yield out
+        return
+    out.flush()
+    kept = os.dup(1)
+    stream = PatientStream(os.fdopen(kept, "w", encoding=out.encoding, closefd=False))
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield stream
+    finally:
+        stream.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+        if isinstance(out, PatientStream) and out.failure is None:
+            out.failure = stream.failure
+
+
+@contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Warnings of other libraries stay off stderr: what a user must know, vitscope says itself.
 

@@ -23,14 +23,13 @@ from vitscope.cli.commands.evaluate.models import compare_job, open_models
 from vitscope.cli.commands.evaluate.options import (
     EvaluatedModel,
     EvaluatedPictures,
-    ObjectOptions,
-    ProtocolOptions,
+    EvaluatedProtocol,
 )
 from vitscope.cli.commands.evaluate.run import UNFINISHED, evaluate_job
-from vitscope.cli.commands.evaluate.target import read_aim
 from vitscope.cli.exit_codes import OK, PARTIAL
 from vitscope.cli.shared import console
 from vitscope.cli.shared.further_models import further_models, several_models
+from vitscope.cli.shared.judging_options import MetricOptions, ObjectOptions, read_aim
 from vitscope.cli.shared.options import LabelOptions, MethodOptions, OutputOptions, RunOptions, SeedOptions
 from vitscope.cli.shared.usage import Values, unused
 from vitscope.cli.shared.values import parse_list, parse_texts
@@ -80,14 +79,11 @@ def evaluate(
     objects: ObjectOptions,
     model: EvaluatedModel,
     methods: MethodOptions,
-    protocol: ProtocolOptions,
+    judged: MetricOptions,
+    protocol: EvaluatedProtocol,
     seed: SeedOptions,
     output: OutputOptions,
     run: RunOptions,
-    metrics: Annotated[
-        str | None,
-        typer.Option("--metrics", "--metric", help="Comma list of metrics; --list-metrics lists them."),
-    ] = None,
     world: Annotated[
         str | None,
         typer.Option("--world", help="Planted-evidence worlds instead of pictures: a comma list, or all."),
@@ -114,7 +110,7 @@ def evaluate(
         pictures=pictures,
         model=model,
         world=world,
-        metrics=metrics,
+        metrics=judged.metrics,
         truth=Truth(labels.labels, objects.boxes, objects.masks),
         protocols=protocols(protocol.removal, protocol.score, seed.seed, settings),
         mean_colour=protocol.mean_colour,

@@ -1,13 +1,13 @@
-"""What ``vitscope evaluate`` alone can be told: the protocol, and where the object of a picture lies."""
+"""What ``vitscope evaluate`` alone can be told: worlds instead of pictures, and mosaics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import typer
 
+from vitscope.cli.shared.judging_options import ProtocolOptions
 from vitscope.cli.shared.options import MODEL, PICTURES, ModelOptions, PictureOptions
 from vitscope.cli.shared.parameters import SameAs
 
@@ -27,69 +27,15 @@ class EvaluatedPictures(PictureOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectOptions:
-    """Where the object of each picture lies."""
+class EvaluatedProtocol(ProtocolOptions):
+    """How maps are judged, mosaics of several pictures among them."""
 
-    title: ClassVar[str] = "Pictures"
-    boxes: Annotated[
-        Path | None,
-        typer.Option("--boxes", help="CSV, COCO JSON or folder of VOC XML files; else boxes.csv."),
-    ] = None
-    masks: Annotated[
-        Path | None,
-        typer.Option("--masks", help="Folder of masks, named like the pictures; not 0 is the object."),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProtocolOptions:
-    """How maps are judged."""
-
-    title: ClassVar[str] = "Protocol"
-    removal: Annotated[
-        str, typer.Option("--removal", help="mask, drop, mean, blur, zero, black; or several.")
-    ] = "mask"
-    score: Annotated[
-        str, typer.Option("--score", help="logit, probability, log_probability; or several.")
-    ] = "logit"
-    steps: Annotated[
-        int | None,
-        SameAs("vitscope.evaluation", "Protocol", "steps"),
-        typer.Option("--steps", help="Steps of a removal curve: 20; 12 in a world.", show_default=False),
-    ] = None
-    random_draws: Annotated[
-        int,
-        SameAs("vitscope.evaluation", "Protocol", "random_draws"),
-        typer.Option("--random-draws", help="Seeds of the random control."),
-    ] = 10
     mosaic: Annotated[
         int | None,
         SameAs("vitscope.evaluation", "Protocol", "mosaic"),
         typer.Option("--mosaic", help="Cells along a side of grid pointing's mosaics: 2."),
     ] = None
-    mean_colour: Annotated[
-        str | None,
-        typer.Option("--mean-colour", help="RGB for --removal mean, 0.5,0.4,0.3, or data; else ImageNet's."),
-    ] = None
 
-    def settings(self, in_world: bool) -> dict[str, Any]:
-        """The fields of a Protocol that are the same in all protocols of a run."""
-        return {
-            "steps": self.steps or (12 if in_world else 20),
-            "random_draws": self.random_draws,
-            "mosaic": self.mosaic or 2,
-            "mean_colour": parse_colour(self.mean_colour),
-        }
-
-
-def parse_colour(text: str | None) -> tuple[float, float, float] | None:
-    """``"0.5,0.4,0.3"`` to three numbers in 0..1; None for nothing and for ``data``, which the pictures tell."""
-    if text is None or text == "data":
-        return None
-    try:
-        red, green, blue = (float(part) for part in text.split(","))
-    except ValueError:
-        red = green = blue = -1.0
-    if not all(0 <= part <= 1 for part in (red, green, blue)):
-        raise typer.BadParameter(f"--mean-colour is data or three numbers from 0 to 1, not {text!r}")
-    return red, green, blue
+    def settings(self, in_world: bool = False) -> dict[str, Any]:
+        """As for every command, and how large mosaics are."""
+        return {**super().settings(in_world), "mosaic": self.mosaic or 2}

@@ -6,12 +6,12 @@ from typing import Any
 
 from vitscope.cli.commands.heads.input import open_input, resumable
 from vitscope.cli.commands.heads.result import finish
+from vitscope.cli.shared.head_options import ReplacementOptions
 from vitscope.cli.shared.options import (
     LabelOptions,
     ModelOptions,
     OutputOptions,
     PictureOptions,
-    ReplacementOptions,
     RunOptions,
     SeedOptions,
 )

@@ -10,12 +10,12 @@ from vitscope.cli.commands.heads.head_names import check_heads, parse_head, pars
 from vitscope.cli.commands.heads.input import open_input, resumable
 from vitscope.cli.commands.heads.orders import STEPS, orders
 from vitscope.cli.commands.heads.result import finish
+from vitscope.cli.shared.head_options import ExactOptions, ReplacementOptions
 from vitscope.cli.shared.options import (
     LabelOptions,
     ModelOptions,
     OutputOptions,
     PictureOptions,
-    ReplacementOptions,
     RunOptions,
 )
 from vitscope.cli.shared.parameters import SameAs
@@ -38,15 +38,13 @@ def importance(
     labels: LabelOptions,
     model: ModelOptions,
     removed: ReplacementOptions,
+    removal: ExactOptions,
     output: OutputOptions,
     run: RunOptions,
     screen: Annotated[
         float | None, SameAs("vitscope.heads", "importance", "screen"),
         typer.Option("--screen", help="Confirm exactly only this share of heads, first-order score first."),
     ] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact/--first-order", help="Exact, or first-order scores alone.")
-    ] = True,
     dissect: Annotated[
         str | None,
         typer.Option("--dissect", help="Also take parts of one head away: block.head from 0, or top."),
@@ -78,7 +76,7 @@ def importance(
                 "progress": progress,
             }
             table = heads.importance(
-                vit, source, replacement=removed.instead(), screen=screen, exact=exact, **shared
+                vit, source, replacement=removed.instead(), screen=screen, exact=removal.exact, **shared
             )
             table.save(output.out / "heads-per-picture.parquet")  # the long part is kept whatever comes after
             metric = main_metric(table)

@@ -11,21 +11,20 @@ import typer
 from vitscope.cli.commands.heads.input import HeadsInput, open_input, resumable
 from vitscope.cli.commands.heads.result import finish
 from vitscope.cli.shared import console
+from vitscope.cli.shared.head_options import LearnedOptions, TrainingOptions
 from vitscope.cli.shared.options import (
     ModelOptions,
     OutputOptions,
     PictureOptions,
     RunOptions,
     SeedOptions,
-    TrainingOptions,
 )
-from vitscope.cli.shared.parameters import SameAs
 from vitscope.cli.shared.progress import watching
 from vitscope.cli.shared.usage import unused
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatternOptions:
+class PatternOptions(LearnedOptions):
     """How patterns are learned, or which are known already."""
 
     title: ClassVar[str] = "Patterns"
@@ -33,50 +32,17 @@ class PatternOptions:
         Path | None,
         typer.Option("--atlas", help="Place the pictures in this atlas instead of making a new one."),
     ] = None
-    form: Annotated[
-        str,
-        SameAs("vitscope.heads", "patterns", "form"),
-        typer.Option("--form", help="pooled (49 x 49) or offset (27 x 27)."),
-    ] = "pooled"
-    coder: Annotated[
-        str,
-        SameAs("vitscope.heads", "patterns", "coder"),
-        typer.Option("--coder", help="autoencoder, pca, or best on held-out pictures."),
-    ] = "best"
-    clusters: Annotated[
-        int | None,
-        SameAs("vitscope.heads", "patterns", "k"),
-        typer.Option("--clusters", "-k", help="Number of patterns; else chosen by stability."),
-    ] = None
-    per_head: Annotated[
-        int,
-        SameAs("vitscope.heads", "patterns", "per_head"),
-        typer.Option("--per-head", help="At most so many maps of each head."),
-    ] = 100
-    latent: Annotated[
-        int | None,
-        SameAs("vitscope.heads", "AutoencoderOptions", "latent"),
-        typer.Option("--latent", help="Numbers in a code."),
-    ] = None
-    repeats: Annotated[
-        int,
-        SameAs("vitscope.heads", "patterns", "repeats"),
-        typer.Option("--repeats", help="Seeds for the stability; 0 skips it."),
-    ] = 2
     null: Annotated[bool, typer.Option("--null", help="Also place maps of shuffled weights.")] = False
 
     def choices(self, training: TrainingOptions, seed: int) -> dict[str, Any]:
         """The same as arguments of ``heads.patterns``."""
-        from vitscope.heads import AutoencoderOptions
-
-        sizes: dict[str, Any] = {} if self.latent is None else {"latent": self.latent}
         return {
             "form": self.form,
             "coder": self.coder,
             "k": self.clusters,
             "repeats": self.repeats,
             "null": self.null,
-            "options": AutoencoderOptions(epochs=training.epochs, seed=seed, **sizes),
+            "options": self.coding(training, seed),
         }
 
 

@@ -10,12 +10,12 @@ import typer
 
 from vitscope.cli.commands.heads.input import HeadsInput, open_input, resumable
 from vitscope.cli.commands.heads.result import finish
+from vitscope.cli.shared.head_options import ReplacementOptions
 from vitscope.cli.shared.options import (
     LabelOptions,
     ModelOptions,
     OutputOptions,
     PictureOptions,
-    ReplacementOptions,
     RunOptions,
 )
 from vitscope.cli.shared.parameters import SameAs

@@ -7,15 +7,14 @@ from typing import Any
 from vitscope.cli.commands.heads.input import open_input, resumable
 from vitscope.cli.commands.heads.orders import STEPS, orders
 from vitscope.cli.commands.heads.result import finish
+from vitscope.cli.shared.head_options import ReplacementOptions, TrainingOptions
 from vitscope.cli.shared.options import (
     LabelOptions,
     ModelOptions,
     OutputOptions,
     PictureOptions,
-    ReplacementOptions,
     RunOptions,
     SeedOptions,
-    TrainingOptions,
 )
 from vitscope.cli.shared.progress import watching
 

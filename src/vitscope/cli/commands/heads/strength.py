@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from vitscope.cli.commands.heads.input import open_input, resumable
 from vitscope.cli.commands.heads.result import finish
+from vitscope.cli.shared.head_options import DistanceOptions
 from vitscope.cli.shared.options import ModelOptions, OutputOptions, PictureOptions, RunOptions
-from vitscope.cli.shared.parameters import SameAs
 from vitscope.cli.shared.progress import watching
-from vitscope.options.door import check_argument
 
 
 def strength(
@@ -19,17 +14,13 @@ def strength(
     model: ModelOptions,
     output: OutputOptions,
     run: RunOptions,
-    distance: Annotated[
-        str,
-        SameAs("vitscope.heads", "strength", "distance"),
-        typer.Option("--distance", help="chebyshev (hops), manhattan or euclidean."),
-    ] = "chebyshev",
+    counted: DistanceOptions,
 ) -> None:
     """How far every head looks: mass and strength by distance, entropy, offsets, class-token mass."""
     from vitscope import heads
     from vitscope.reports.heads.page import HeadsReport
 
-    hops = check_argument(heads.strength, "distance", distance, heads.HeadsError)
+    hops = counted.hops()
     given = open_input(pictures, model, output.out)
     with resumable(given) as unfinished:
         with watching() as progress:

@@ -1,0 +1,1 @@
+"""How studies of older schemas become studies of the newest: a list of steps, and what writes them down."""
