@@ -114,7 +114,11 @@ def models_page(found: ModelComparison, path: str | os.PathLike[str] | None = No
         "high",
     ]
     made.table(
-        [*(Column(name, name not in shown[:4]) for name in shown), Column("p", True), "verdict"],
+        [
+            *(Column(name.replace("_", " "), name not in shown[:4]) for name in shown),
+            Column("p", True),
+            "verdict",
+        ],
         [[row[name] for name in (*shown, "p_holm", "verdict")] for row in frame.to_dict("records")],
     )
     made.section(
@@ -126,7 +130,7 @@ def models_page(found: ModelComparison, path: str | os.PathLike[str] | None = No
             "method",
             "first",
             "second",
-            *(Column(name, True) for name in ("correlation", "low", "high", "same_class", "n")),
+            *(Column(name, True) for name in ("correlation", "low", "high", "same class", "n")),
         ],
         table.to_numpy().tolist(),
     )
