@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from vitscope.errors import MissingError
+from vitscope.errors import MissingError, StoreFault
 from vitscope.storage.recipe import digest_of, plain
 from vitscope.storage.stores import Store
 from vitscope.studies import layout
@@ -147,10 +147,16 @@ def read_manifest(store: Store) -> Manifest:
     try:
         content = store.read(layout.MANIFEST)
     except MissingError:
-        raise StudyError(
-            f"there is no study at {store.name} (no {layout.MANIFEST}); make one with vitscope study create"
-        ) from None
-    return decode(content, store.name)
+        why = f"no {layout.MANIFEST}"
+    except StoreFault as error:
+        if error.why != "gone":
+            raise
+        why = "no such folder"
+    else:
+        return decode(content, store.name)
+    raise StudyError(
+        f"there is no study at {store.name} ({why}); check the path, or make one with vitscope study create"
+    )
 
 
 def decode(content: bytes, place: str) -> Manifest:
