@@ -5,6 +5,7 @@ Events hold what a clock says, and are no part of any result.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -57,7 +58,7 @@ def read_events(store: Store, run: str | None = None) -> Iterator[dict[str, Any]
             content = store.read(f"{layout.EVENTS}/{name}")
         except MissingError:
             continue
-        for line in content.splitlines():
+        for line in io.BytesIO(content):
             try:
                 event = json.loads(line)
             except ValueError:

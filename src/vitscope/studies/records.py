@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from vitscope.errors import MissingError
@@ -67,6 +69,48 @@ def decode(content: bytes) -> ShardRecord | None:
         return None
 
 
+FILES_KEPT = 1000
+"""Records that are held with the names and checksums of their files, which make up most of a record."""
+
+
+class _Held:
+    """Records that were read, by stage and shard: of the last ones all, of the others all but their files."""
+
+    def __init__(self) -> None:
+        self._whole: dict[tuple[str, int], ShardRecord] = {}
+        self._brief: dict[tuple[str, int], ShardRecord] = {}
+        self._lock = threading.Lock()
+
+    def get(self, place: tuple[str, int]) -> ShardRecord | None:
+        return self._whole.get(place)
+
+    def brief(self, place: tuple[str, int]) -> ShardRecord | None:
+        return self._brief.get(place)
+
+    def __setitem__(self, place: tuple[str, int], record: ShardRecord) -> None:
+        brief = replace(
+            record,
+            files={},
+            study=sys.intern(record.study),
+            stage=sys.intern(record.stage),
+            device_kind=sys.intern(record.device_kind),
+            libraries=sys.intern(record.libraries),
+        )
+        with self._lock:  # several are fetched at a time
+            self._whole.pop(place, None)
+            self._whole[place], self._brief[place] = record, brief
+            if len(self._whole) > FILES_KEPT:
+                self._whole.pop(next(iter(self._whole)))
+
+    def pop(self, place: tuple[str, int], default: None = None) -> None:
+        self._whole.pop(place, default)
+        self._brief.pop(place, default)
+
+    def clear(self) -> None:
+        self._whole.clear()
+        self._brief.clear()
+
+
 class Records:
     """The records of a study, read when they are asked for.
 
@@ -76,7 +120,7 @@ class Records:
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self._store, self._manifest = store, manifest
-        self._known: dict[tuple[str, int], ShardRecord] = {}
+        self._known = _Held()
 
     def finished(self, stage: str) -> set[int]:
         """The shards of a stage that have a record file, as the folder says now; the records are not read."""
@@ -102,14 +146,20 @@ class Records:
         return record
 
     def all(self, stage: str) -> dict[int, ShardRecord]:
-        """Every good record of a stage, by shard, in their order; under a URL several are fetched at a time."""
+        """Every good record of a stage, by shard, in their order, without what it says of files; under a URL several
+        are fetched at a time."""
         shards = sorted(self.finished(stage))
         if self._store.is_local:
-            found = [self.read(stage, shard) for shard in shards]
+            found = [self._brief(stage, shard) for shard in shards]
         else:
             with ThreadPoolExecutor(FETCHERS) as pool:
-                found = list(pool.map(lambda shard: self.read(stage, shard), shards))
+                found = list(pool.map(lambda shard: self._brief(stage, shard), shards))
         return {shard: record for shard, record in zip(shards, found, strict=True) if record is not None}
+
+    def _brief(self, stage: str, shard: int) -> ShardRecord | None:
+        if self._known.brief((stage, shard)) is None and self.read(stage, shard) is None:
+            return None
+        return self._known.brief((stage, shard))
 
     def require(self, stage: str) -> list[int]:
         """Every shard of a stage, when all are finished. Raises StudyError otherwise, saying how many are missing."""

@@ -34,7 +34,7 @@ from vitscope.studies.analyses.pictures import OK
 from vitscope.studies.errors import StudyError
 from vitscope.studies.reading import Reading
 from vitscope.studies.stages import FIT
-from vitscope.sums.poisson_bootstrap import EXACT
+from vitscope.sums import poisson_bootstrap
 
 
 class Results:
@@ -108,7 +108,8 @@ class Results:
         shards = [
             shard for shard in self._reading.require("main") if self._wrote(shard, importance_analysis.STATE)
         ]
-        notes: list[Mapping[str, Any]] = []
+        full_forwards = 0.0
+        savings: Mapping[str, Any] = {}
         arrays = {
             path.rpartition("/")[2]: self._reading.array(path)
             for path in self._manifest.arrays
@@ -116,13 +117,15 @@ class Results:
         }
 
         def tables() -> Iterator[HeadTable]:
+            nonlocal full_forwards, savings
             for shard in shards:
-                notes.append(json.loads(self._reading.states("main", shard)[importance_analysis.STATE]))
+                note = json.loads(self._reading.states("main", shard)[importance_analysis.STATE])
+                full_forwards, savings = full_forwards + note["full_forwards"], note["savings"]
                 start, stop = self._manifest.bounds(shard)
                 values = {name: np.asarray(array[start:stop]) for name, array in arrays.items()}
                 pictures = self._measured(shard, next(iter(values.values())))
                 rows = pictures["picture"].to_numpy() - start
-                origin = Origin(Recipe.from_dict(notes[-1]["recipe"]), tuple(pictures["content"].fillna("")))
+                origin = Origin(Recipe.from_dict(note["recipe"]), tuple(pictures["content"].fillna("")))
                 yield HeadTable(
                     {name: array[rows] for name, array in values.items()}, tuple(pictures["key"]), {}, origin
                 )
@@ -135,8 +138,8 @@ class Results:
             "replacement": options["replacement"],
             "labels": "labels" in self._manifest.input.known,
             "screen": None,
-            "full_forwards": sum(note["full_forwards"] for note in notes),
-            "savings": notes[-1]["savings"],
+            "full_forwards": full_forwards,
+            "savings": savings,
         }
         if isinstance(table, HeadTable):
             return described_importance(table, metadata)
@@ -146,20 +149,22 @@ class Results:
         """How far every head looks."""
         distance = self._options("strength")["distance"]
         sums = StrengthSums(Recipe("strength"), distance, 1, CountedStage(None, "attention strength", 0))
-        recipes: list[Recipe] = []
+        recipe: Recipe | None = None
 
         def parts() -> Iterator[Any]:
+            nonlocal recipe
             for shard in self._reading.require("main"):
                 states = self._reading.states("main", shard)
                 if strength_analysis.RECIPE in states:
-                    recipes.append(Recipe.from_dict(json.loads(states[strength_analysis.RECIPE])["recipe"]))
+                    own = Recipe.from_dict(json.loads(states[strength_analysis.RECIPE])["recipe"])
+                    recipe = own if recipe is None else recipe.merged(own)
                     prefix = f"{strength_analysis.STATE}/"
                     files = {n.removeprefix(prefix): c for n, c in states.items() if n.startswith(prefix)}
                     yield sums.decode(files)
 
         whole = sums.merge(None, parts())  # type: ignore[arg-type]  # nothing is asked of a model
         ids: tuple[str, ...] = ()
-        if whole.count <= EXACT:
+        if whole.count <= poisson_bootstrap.EXACT:
             arrays = {name: self._reading.array(f"profiles/{name}")[:] for name in SCALARS}
             pictures = self._measured(None, arrays[SCALARS[0]])
             rows = pictures["picture"].to_numpy()
@@ -168,7 +173,9 @@ class Results:
             whole = replace(whole, rows=Rows(tuple(pictures["key"]), ids, scalars))
         identity = self._manifest.model.identity
         metadata = {"model": identity["source"], "fingerprint": identity["fingerprint"]}
-        origin = Origin(recipes[0].merged(*recipes[1:]), ids, self.skipped())
+        if recipe is None:
+            raise StudyError("no picture could be used, so there is no strength; see the table of pictures")
+        origin = Origin(recipe, ids, self.skipped())
         return profile_of(whole, distance, metadata, origin)
 
     def patterns(self) -> PatternAtlas:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -129,27 +130,46 @@ def _left(manifest: Manifest, stages: list[StageStatus]) -> int:
     return sum(manifest.input.count - stage.pictures for stage in whole)
 
 
+def _whole(event: dict[str, Any]) -> bool:
+    """Whether an event tells the speed of a shard; a damaged line may tell anything."""
+    seconds = event.get("seconds")
+    numbers = [event.get(name) for name in ("ok", "skipped", "t")]
+    if not isinstance(seconds, dict) or not {"run", "worker"} <= event.keys():
+        return False
+    return all(isinstance(each, int | float) for each in (*numbers, *seconds.values()))
+
+
+@dataclass
+class _Seen:
+    """What the events of one run say. begun: when it began, last. workers: that finished a shard. first, later: (when,
+    pictures a second) of the first shard of each worker, and of the last other ones."""
+
+    begun: float = 0.0
+    workers: set[str] = field(default_factory=set)
+    first: list[tuple[float, float]] = field(default_factory=list)
+    later: list[tuple[float, float]] = field(default_factory=list)
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        spent, pictures = sum(event["seconds"].values()), event["ok"] + event["skipped"]
+        known = event["worker"] in self.workers
+        self.workers.add(event["worker"])
+        if spent > 0 and pictures:
+            kept = self.later if known else self.first
+            heapq.heappush(kept, (event["t"], pictures / spent))
+            if len(kept) > RECENT:
+                heapq.heappop(kept)
+
+
 def _speed(store: Store, manifest: Manifest) -> tuple[float | None, int]:
     """(pictures a second of one worker, workers seen): medians over the last shards of the last run, without the first
     of each worker, which paid for its start."""
-    done: list[dict[str, Any]] = []
-    last = ""
+    runs: dict[str, _Seen] = {}
     for event in read_events(store):
-        if event.get("event") == "start":
-            last = str(event["run"])
-        if event.get("event") == "shard_done" and isinstance(event.get("seconds"), dict):
-            done.append(event)
-    mine = sorted((event for event in done if event["run"] == last), key=lambda event: event["t"])
-    seen: set[str] = set()
-    later = []
-    for event in mine:
-        if event["worker"] in seen:
-            later.append(event)
-        seen.add(event["worker"])
-    used = (later or mine)[-RECENT:]
-    rates = [
-        (event["ok"] + event["skipped"]) / spent
-        for event in used
-        if (spent := sum(event["seconds"].values())) > 0 and event["ok"] + event["skipped"]
-    ]
-    return (statistics.median(rates) if rates else None), len(seen)
+        seen = runs.setdefault(str(event.get("run")), _Seen())
+        if event.get("event") == "start" and isinstance(event.get("t"), int | float):
+            seen.begun = max(seen.begun, event["t"])
+        if event.get("event") == "shard_done" and _whole(event):
+            seen.add(event)
+    last = max(runs.values(), key=lambda seen: seen.begun, default=_Seen())
+    rates = [rate for _, rate in last.later or last.first]
+    return (statistics.median(rates) if rates else None), len(last.workers)
