@@ -109,9 +109,8 @@ def test_comparisons(board: vs.Leaderboard) -> None:
     table = board.compare("srg")
     assert len(table) == 8 * 7 / 2
     assert (table["p_holm"] >= table["p"]).all()
-    assert set(board.best("srg")) <= set(board.names)
-    assert board.ranking("srg")[0] == board.best("srg")[0]
-    assert board.ranking("deletion-patch")[0] in board.best("deletion-patch")
+    # 28 pairs, of which 6 pictures can tell none apart: 28 · 2^(1 − n) falls below 5 % at 11 pictures.
+    assert board.by("srg").needed == 11 and board.best("srg") == board.best("deletion-patch") == []
     two = board.difference("daam", "rollout", "srg")
     expected = board.interval("daam", "srg").value - board.interval("rollout", "srg").value
     assert two.difference == pytest.approx(expected)
