@@ -135,8 +135,8 @@ def gradcam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -
     citation="Chattopadhay et al., WACV 2018, arXiv 1710.11063",
     class_specific=True,
     backwards=1,
-    needs=_needs,
-    applies=_applies,
+    needs=NEEDS,
+    applies=token_methods,
 )
 def gradcam_plus_plus(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c w_c X_c) with w_c = sum_n relu(g_nc) / (2 + g_nc sum_m relu(X_mc)).
@@ -159,8 +159,8 @@ def gradcam_plus_plus(trace: Trace, *, block: AnyBlock | None = None, relu: bool
     citation="Draelos and Carin, 2020, arXiv 2011.08891",
     class_specific=True,
     backwards=1,
-    needs=_needs,
-    applies=_applies,
+    needs=NEEDS,
+    applies=token_methods,
 )
 def hirescam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c g_c X_c), gradient and tokens multiplied element by element."""
@@ -174,8 +174,8 @@ def hirescam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) 
     citation="Fu et al., BMVC 2020, arXiv 2008.02312",
     class_specific=True,
     backwards=1,
-    needs=_needs,
-    applies=_applies,
+    needs=NEEDS,
+    applies=token_methods,
 )
 def xgradcam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c w_c X_c) with w_c = sum_n X_nc g_nc / sum_n X_nc."""
@@ -195,8 +195,8 @@ def xgradcam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) 
     citation="Jiang et al., TIP 2021",
     class_specific=True,
     backwards=1,
-    needs=_needs,
-    applies=_applies,
+    needs=NEEDS,
+    applies=token_methods,
 )
 def layercam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c relu(g_c) X_c), only positive gradients weigh."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -13,9 +13,6 @@ from vitscope.errors import PictureError
 from vitscope.methods.explaining.original import on_original
 from vitscope.options.door import checked
 from vitscope.shown import drawn_by
-
-if TYPE_CHECKING:
-    from vitscope.methods.explaining.explanation import Explanation
 
 
 class Drawable:
@@ -58,7 +55,7 @@ class Drawable:
             >>> e.on_original(0).shape
             torch.Size([200, 300])
         """
-        made: Explanation = self  # type: ignore[assignment]
+        made: Any = self
         if not -len(made) <= index < len(made):
             raise PictureError(
                 f"expected a picture from 0 to {len(made) - 1}, got {index}; pictures are counted from 0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,10 +14,23 @@ from vitscope.models.preparing.geometry import Geometry
 from vitscope.pictures import Batch
 from vitscope.tracing import Vit
 
-if TYPE_CHECKING:
-    from vitscope.methods.explaining.explanation import Explanation
-
 Extent = tuple[float, float, float, float]
+
+
+class Mapped(Protocol):
+    """Maps (B, h, w), with what is known of their pictures."""
+
+    @property
+    def maps(self) -> Tensor:
+        """Of B pictures."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """With ``originals``, where they are known."""
+
+    @property
+    def extent(self) -> Extent:
+        """The part of the model's input that the maps cover."""
 
 
 def originals_of(vit: Vit, batch: Batch) -> list[dict[str, Any]] | None:
@@ -42,7 +55,7 @@ def originals_of(vit: Vit, batch: Batch) -> list[dict[str, Any]] | None:
     return found
 
 
-def geometry_of(explanation: Explanation, index: int) -> Geometry:
+def geometry_of(explanation: Mapped, index: int) -> Geometry:
     """How a picture came to the model's input. Raises PictureError where only the input is known."""
     known = explanation.metadata.get("originals")
     if known is None:
@@ -58,7 +71,7 @@ def _geometry(known: Mapping[str, Any]) -> Geometry:
     return Geometry((size[0], size[1]), (seen[0], seen[1]), (scale[0], scale[1]), (offset[0], offset[1]))
 
 
-def extent_on_original(explanation: Explanation, index: int) -> Extent:
+def extent_on_original(explanation: Mapped, index: int) -> Extent:
     """The part of a picture that its map covers: top, left, bottom, right as shares of its sides; below 0 or above 1
     where the model's input was padded."""
     known = geometry_of(explanation, index)
@@ -71,7 +84,7 @@ def extent_on_original(explanation: Explanation, index: int) -> Extent:
     return edges[0], edges[1], edges[2], edges[3]
 
 
-def on_original(explanation: Explanation, index: int) -> Tensor:
+def on_original(explanation: Mapped, index: int) -> Tensor:
     """A map on a picture's own pixels: (H, W) float32, the value of the patch that each pixel's centre lies in, NaN
     where no patch lies (what the model's crop left out).
 
