@@ -2,8 +2,8 @@
 
     python benchmarks/studies.py PART [PART ...] [--assets FOLDER] [--repeats 7] [--out benchmarks/results/studies.json]
 
-PART is one of ``rate``, ``workers``, ``resume``, ``bytes``, ``estimate``, ``soak``; each replaces its own figures in
-the file and leaves the others. FOLDER holds ``models/deit_tiny_patch16_224.safetensors`` and ``images/sample``.
+PART is one of ``rate``, ``workers``, ``resume``, ``bytes``, ``estimate``, ``soak``, ``everything``; each replaces its
+own figures in the file and leaves the others. FOLDER holds ``models/deit_tiny_patch16_224.safetensors`` and ``images/sample``.
 
 - ``rate``: a shard of DeiT-Tiny on one thread against the bare model's forward + backward (``trace_cost.plain_both``:
   frozen weights, back to the tokens that enter the first block) on the same decoded pictures, run just before and just
@@ -14,6 +14,7 @@ the file and leaves the others. FOLDER holds ``models/deit_tiny_patch16_224.safe
 - ``bytes``: a study of 96 photographs with every array, by table and array.
 - ``estimate``: what ``create`` foretold against what the run took.
 - ``soak``: memory while one worker does 2,000 pictures.
+- ``everything``: every analysis on the sample's photographs (``--photographs N`` of them), twice, bit by bit.
 """
 
 from __future__ import annotations
@@ -121,7 +122,8 @@ def rate(assets: Path, place: Path, repeats: int) -> dict[str, Any]:
         decode = seconds_of(reading)
         ratios = []
         with read_beforehand(batches):
-            bare(), shard()
+            bare()
+            shard()
             for _ in range(repeats):
                 before, own, after = seconds_of(bare), seconds_of(shard), seconds_of(bare)
                 ratios.append([(b + a) / 2 / o for b, o, a in zip(before, own, after, strict=True)])
@@ -330,6 +332,63 @@ def soak(assets: Path, place: Path, repeats: int) -> dict[str, Any]:
     return found
 
 
+def everything(assets: Path, place: Path, count: int) -> dict[str, Any]:
+    """Every analysis on the first photographs of the sample, twice: what differs in any file of any stage."""
+    torch.set_num_threads(1)
+    pictures = photographs(assets, place / "pictures", count)
+    coder = vs.heads.AutoencoderOptions(epochs=2, width=4, latent=8)
+    studies, seconds = [], []
+    for name in ("one", "two"):
+        began = time.process_time()
+        study = Study.create(
+            place / name,
+            model=MODEL,
+            images=pictures,
+            analyses={
+                "explain": {},
+                "evaluate": {"protocol": vs.Protocol(steps=3, random_draws=1), "controls": ("random",)},
+                "importance": {"replacement": "mean"},
+                "strength": {},
+                "patterns": {
+                    "per_head": 20,
+                    "k": 4,
+                    "repeats": 0,
+                    "display": "pca",
+                    "autoencoder": coder,
+                },
+            },
+            methods=["gmar", "daam", "dart"],
+            arrays=("maps", "flow", "class_rows"),
+            sizes=Sizes(shard_size=max(2, count // 4 * 2), batch_size=2, threads=1),
+            **deit(assets),
+        )
+        assert study.run().whole
+        studies.append(study)
+        seconds.append(round(time.process_time() - began, 1))
+    one, two = studies
+    kept = [
+        path.relative_to(one.place)
+        for path in sorted(Path(one.place).rglob("*"))
+        if path.is_file() and ("states" in path.parts or path.name.startswith("c."))
+    ]
+    differing = [
+        str(p) for p in kept if (Path(one.place) / p).read_bytes() != (Path(two.place) / p).read_bytes()
+    ]
+    differing += [name for name in one.manifest.tables if not one.table(name).equals(two.table(name))]
+    boards = [study.leaderboard().to_pandas().drop(columns=["seconds"], errors="ignore") for study in studies]
+    found = {
+        "photographs": count,
+        "files of arrays and sums, equal byte by byte": len(kept) - len(differing),
+        "tables, equal value by value": len(one.manifest.tables),
+        "differing": differing,
+        "leaderboards equal": bool(boards[0].equals(boards[1])),
+        "patterns": len(one.patterns().patterns),
+        "processor seconds of each": seconds,
+    }
+    print("everything", json.dumps(found, indent=1), flush=True)
+    return found
+
+
 PARTS: Mapping[str, Callable[[Path, Path, int], dict[str, Any]]] = {
     "rate": rate,
     "workers": workers,
@@ -337,6 +396,7 @@ PARTS: Mapping[str, Callable[[Path, Path, int], dict[str, Any]]] = {
     "bytes": written_bytes,
     "estimate": estimate,
     "soak": soak,
+    "everything": everything,
 }
 
 
@@ -347,13 +407,15 @@ def main() -> None:
     parser.add_argument("parts", nargs="+", choices=list(PARTS))
     parser.add_argument("--assets", type=Path, default=Path(os.environ.get("VITSCOPE_ASSETS", "assets")))
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--photographs", type=int, default=96)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "studies.json")
     given = parser.parse_args()
     for part in given.parts:
         record = json.loads(given.out.read_text()) if given.out.exists() else {}
         before = os.getloadavg()[0]
         with tempfile.TemporaryDirectory(prefix="studies-") as folder:
-            found = PARTS[part](given.assets, Path(folder), given.repeats)
+            count = given.photographs if part == "everything" else given.repeats
+            found = PARTS[part](given.assets, Path(folder), count)
         record["machine"] = machine()
         record["bars"] = BAR
         record[part] = {**found, "load before and after": [before, os.getloadavg()[0]]}

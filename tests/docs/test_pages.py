@@ -23,7 +23,14 @@ PAGES = sorted(
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
 FIRST_HOUR = [
     REPOSITORY / "docs" / f"{name}.md"
-    for name in ("own-model", "from-grad-cam-and-captum", "maps-as-data", "two-models", "data-loader")
+    for name in (
+        "own-model",
+        "from-grad-cam-and-captum",
+        "maps-as-data",
+        "two-models",
+        "data-loader",
+        "tutorial-study",
+    )
 ]
 """Of these every line of Python and of ``sh`` runs as it stands."""
 QUESTIONS = 11
@@ -41,6 +48,7 @@ NEEDS = {
     "docs/text-encoders.md": "transformers",
     "examples/clip_text.py": "open_clip",
     "docs/own-model.md": "transformers",
+    "docs/tutorial-study.md": "duckdb",
     "docs/methods/pixels.md": "captum",
     "docs/methods/black-box.md": "captum",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,9 @@ from vitscope.studies.analyses.analysis import Desk, ShardAnalysis
 from vitscope.studies.analyses.pictures import PictureRows
 from vitscope.studies.foreseeing import foreseen
 from vitscope.studies.manifest import Stage
-from vitscope.studies.output import Places
+from vitscope.studies.output import Output, Places
 from vitscope.studies.pinned import pinned
+from vitscope.studies.stages import MAIN
 from vitscope.studies.store.arrays import encode_shard
 from vitscope.studies.store.specs import ArraySpec
 from vitscope.studies.store.tables import encode_table
@@ -136,7 +137,8 @@ def calibrate(
     rows = PictureRows(pictures, source)
     parts: dict[str, list[Any]] = {name: [] for name in analyses}
     seconds = dict.fromkeys(analyses, 0.0)
-    decode, counted, read = 0.0, 0, 0
+    decode, counted = 0.0, 0
+    of_batches: list[int] = []
     forwards = backwards = 0
     with pinned(threads, desk.vit.device):
         for number, (batch, spent) in enumerate(_read(source, desk)):
@@ -150,22 +152,25 @@ def calibrate(
                     started = time.perf_counter()
                     parts[name].append(analysis.run(ReadBatch(batch, skip=True)))
                     seconds[name] = 0.0 if first else seconds[name] + time.perf_counter() - started
-            read += len(batch)
+            of_batches.append(len(batch))
             if not first:
                 counted += len(batch)
                 decode += spent
                 forwards, backwards = forwards + count.forwards, backwards + count.backwards
-        if not read:
+        if not of_batches:
             reason = next(iter(rows.skipped.values()))
             raise PictureError(f"none of the first {len(pictures)} pictures can be read; the first: {reason}")
         places = Places(0, len(pictures), [picture.key for picture in pictures])
         outputs = {name: analyses[name].finish(parts[name], places) for name in analyses}
+        fewer = {name: analyses[name].finish(parts[name][:1], places) for name in analyses}
     each = max(1, counted)
     arrays = [kept(spec) for name, analysis in analyses.items() for spec in analysis.arrays(parts[name])]
     by_path = {spec.path: spec for spec in arrays}
-    written = sums = 0
+    growing, of_shard = _states(_size(outputs.values()), _size(fewer.values()), of_batches)
+    written = growing * len(pictures)
+    if stage.name == MAIN:
+        outputs["pictures"] = rows.finish(places)
     for output in outputs.values():
-        sums += sum(len(content) for content in output.states.values())
         for table, columns in output.tables.items():
             written += len(encode_table(table, columns, study="", shard=0))
         for path, values in output.arrays.items():
@@ -176,7 +181,7 @@ def calibrate(
         sum(seconds.values()) / each,
         decode / each,
         written / len(pictures),
-        sums,
+        of_shard,
     )
     tables = sorted({table for analysis in analyses.values() for table in analysis.tables})
     return Calibration(cost, arrays, tables, {name: value / each for name, value in seconds.items()})
@@ -187,9 +192,24 @@ def fitting_shard_size(cost: Cost, batch_size: int) -> int:
     unit = max(batch_size, 16)
     unit = unit if unit % batch_size == 0 else batch_size
     by_time = SECONDS_OF_SHARD / max(1e-9, cost.seconds + cost.decode)
-    by_bytes = BYTES_OF_SHARD / max(1.0, cost.bytes)
+    by_bytes = max(1.0, BYTES_OF_SHARD - cost.shard_bytes) / max(1.0, cost.bytes)
     wanted = min(max(by_time, SMALLEST_SHARD), LARGEST_SHARD, by_bytes)
     return max(1, round(wanted / unit)) * unit
+
+
+def _size(outputs: Iterable[Output]) -> int:
+    """Bytes of the states of all analyses."""
+    return sum(len(content) for output in outputs for content in output.states.values())
+
+
+def _states(whole: int, first: int, of_batches: Sequence[int]) -> tuple[float, float]:
+    """(bytes of states for each picture, bytes of states for each shard), from those of all batches and of the first.
+
+    Sums are as long for many pictures as for few; samples and names of pictures grow.
+    """
+    more = sum(of_batches[1:])
+    growing = max(0.0, (whole - first) / more) if more else 0.0
+    return growing, max(0.0, whole - growing * sum(of_batches))
 
 
 def _read(source: PlannedSource, desk: Desk) -> Iterator[tuple[Batch, float]]:

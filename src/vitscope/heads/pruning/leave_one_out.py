@@ -15,6 +15,7 @@ from vitscope.heads.pruning.sweep import clean_run, groups, measure_output, meas
 from vitscope.pictures import Batch
 from vitscope.progress import CountedStage
 from vitscope.tracing import HeadAblation, Vit
+from vitscope.tracing.calls.counting import counted_as
 from vitscope.tracing.changes.ablation import keep_without_each
 from vitscope.tracing.copies.resumer import TAILS, Resumer, Started
 
@@ -81,7 +82,8 @@ class _Sweep:
         # Patch tokens after the last block need that block whole.
         patches = plan.representation == "all" or (plan.representation == "standard" and block == plan.L - 1)
         read = plan.representation != "none"
-        started = self.resumer.start(block, ablation, index, patches=patches, tokens=read)
+        with counted_as(len(index)):
+            started = self.resumer.start(block, ablation, index, patches=patches, tokens=read)
         self.cost += len(index) * self.resumer.cost(block, patches)
         if plan.representation != "none":
             after = started.outputs[block] if block == plan.L - 1 else started.outputs.pop(block)
@@ -91,7 +93,8 @@ class _Sweep:
     def _finish(self, waiting: list[tuple[int, list[int], Started]]) -> None:
         """The last block of what was started, and what is measured at the end."""
         clean, last, representation = self.resumer.clean, self.plan.L - 1, self.plan.representation
-        finished = self.resumer.finish([started for *_, started in waiting])
+        with counted_as(0):  # they were counted when they were started
+            finished = self.resumer.finish([started for *_, started in waiting])
         for (block, heads, started), (logits, outputs) in zip(waiting, finished, strict=True):
             found = measure_output(clean, logits, started.index)
             if representation != "none":

@@ -53,3 +53,15 @@ def count_backward(pictures: int) -> None:
     count = _COUNT.get()
     if count is not None:
         count.backwards += pictures
+
+
+@contextmanager
+def counted_as(pictures: int) -> Iterator[None]:
+    """Count so many forwards for the block, whatever it runs: a changed copy is one, though its first blocks are known
+    and its last one is run together with others'."""
+    count_forward(pictures)
+    token = _COUNT.set(None)
+    try:
+        yield
+    finally:
+        _COUNT.reset(token)
