@@ -3,7 +3,8 @@
     python benchmarks/studies.py PART [PART ...] [--assets FOLDER] [--repeats 7] [--out benchmarks/results/studies.json]
 
 PART is one of ``rate``, ``workers``, ``resume``, ``bytes``, ``estimate``, ``soak``, ``everything``; each replaces its
-own figures in the file and leaves the others. FOLDER holds ``models/deit_tiny_patch16_224.safetensors`` and ``images/sample``.
+own figures in the file and leaves the others. FOLDER holds ``models/deit_tiny_patch16_224.safetensors`` and
+``images/sample``.
 
 - ``rate``: a shard of DeiT-Tiny on one thread against the bare model's forward + backward (``trace_cost.plain_both``:
   frozen weights, back to the tokens that enter the first block) on the same decoded pictures, run just before and just
