@@ -7,11 +7,12 @@ last, so that one that kills its worker cannot stop the others.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from vitscope.errors import Cancelled, MissingError, SourceError, StoreFault, brief
+from vitscope.errors import Cancelled, MissingError, OutputError, SourceError, StorageError, StoreFault, brief
 from vitscope.storage.stores import Store
 from vitscope.studies import layout
 from vitscope.studies.events import Events
@@ -68,6 +69,16 @@ class Attempts:
                 break
             self._store.remove(path)
 
+    @contextlib.contextmanager
+    def unless_stopped(self, shard: int) -> Iterator[None]:
+        """A block in which the shard is computed; whatever stops the run there is not held against the shard."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OutputError, StorageError):
+                self.finish(shard)
+            raise
+
     def give_up(self, shard: int, reason: str) -> None:
         """Write down why a shard could not be computed."""
         content = json.dumps({"shard": shard, "reason": reason, "run": self._run})
@@ -94,12 +105,18 @@ class Attempts:
 
 
 def compute(
-    worker: Worker, attempts: Attempts, events: Events, stage: Stage, shard: int, check: Check = lambda: None
+    opened: Callable[[], Worker],
+    attempts: Attempts,
+    events: Events,
+    stage: Stage,
+    shard: int,
+    check: Check = lambda: None,
 ) -> Finished:
     """Compute a shard, trying again after an error as long as this run may begin it.
 
-    Raises GivenUp with the last reason; StoreFault, SourceError and Cancelled at once, because they are no fault of the
-    shard.
+    opened: the worker; called when the attempt is counted, because a process may die over opening a model, too.
+    Raises GivenUp with the last reason; what ``opened`` raises, StoreFault, SourceError and Cancelled at once, because
+    they are no fault of the shard.
     """
     reason: str | None = None
     while True:
@@ -107,15 +124,18 @@ def compute(
             number = attempts.begin(shard)
         except GivenUp as error:
             raise GivenUp(reason or str(error)) from None
-        events.tell("shard_start", stage=stage.name, shard=shard, attempt=number)
-        try:
-            finished = worker.run(stage, shard, check)
-        except (StoreFault, SourceError, Cancelled):
-            raise
-        except Exception as error:
-            reason = brief(error)
-            events.tell("retry" if number < MOST else "failed", stage=stage.name, shard=shard, reason=reason)
-            continue
+        with attempts.unless_stopped(shard):
+            worker = opened()
+            events.tell("shard_start", stage=stage.name, shard=shard, attempt=number)
+            try:
+                finished = worker.run(stage, shard, check)
+            except (StoreFault, SourceError, Cancelled):
+                raise
+            except Exception as error:
+                reason = brief(error)
+                if number < MOST:
+                    events.tell("retry", stage=stage.name, shard=shard, reason=reason)
+                continue
         attempts.finish(shard)
         _tell(events, stage, shard, finished)
         return finished

@@ -45,8 +45,12 @@ class Events:
             "worker": self._worker,
         }
         self._store.append(self._path, json.dumps(values).encode() + b"\n")
+        self.hear(values)
+
+    def hear(self, event: dict[str, Any]) -> None:
+        """Tell the listener of an event that is written already, by this process or another one."""
         if self._listener is not None:
-            self._listener(values)
+            self._listener(event)
 
 
 def read_events(store: Store, run: str | None = None) -> Iterator[dict[str, Any]]:

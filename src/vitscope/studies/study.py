@@ -216,7 +216,7 @@ class Study(ReadStudy):
         run = new_run()
         placed = Placed(device, None if weights is None else os.fspath(weights))
         chosen = Workers(engine, workers, address, placed, decode_workers)
-        with hold(self._store) as held:
+        with hold(self._store, lease=engine == "ray") as held:
             once = Run(self._store, self.manifest, run, held, progress, listener)
 
             def made() -> Engine:

@@ -29,6 +29,7 @@ from vitscope.studies.store.arrays import encode_shard
 from vitscope.studies.store.specs import ArraySpec, array_spec, shard_path
 from vitscope.studies.store.tables import encode_table, table_path
 from vitscope.tracing import Vit, sharing_traces
+from vitscope.tracing.recipe import library_versions
 
 Check = Callable[[], None]
 """Asked between batches; raises when the work should stop."""
@@ -72,6 +73,7 @@ class Worker:
     def __init__(self, store: Store, manifest: Manifest, vit: Vit, *, decode_threads: int = 2) -> None:
         self.store, self.manifest, self._vit = store, manifest, vit
         self._threads = decode_threads
+        self._libraries = digest_of(library_versions())
         self._records = Records(store, manifest)
         self._states = States(store, self._records)
         self._desk = Desk.of(vit, manifest)
@@ -182,7 +184,7 @@ class Worker:
             len(skipped),
             described(files),
             device_kind(self._vit.device),
-            digest_of(dict(self.manifest.libraries)),
+            self._libraries,
         )
         first = self._records.write(record)
         clock.spent("write")

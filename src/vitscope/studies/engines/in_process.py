@@ -33,7 +33,7 @@ class LocalEngine:
         for shard in shards:
             check()
             try:
-                finished = compute(self._worker, attempts, self._events, stage, shard, check)
+                finished = compute(lambda: self._worker, attempts, self._events, stage, shard, check)
             except GivenUp as error:
                 told(Outcome(shard, reason=str(error)))
                 continue

@@ -43,7 +43,14 @@ def made_engine(
         if manifest.model.name is None:
             raise StudyError("workers of Ray open the model by its name; make the study with a name")
         return RayEngine(
-            store, manifest, workers.placed, run, workers.count, workers.address, workers.threads
+            store,
+            manifest,
+            workers.placed,
+            run,
+            events,
+            workers=workers.count,
+            address=workers.address,
+            decode_threads=workers.threads,
         )
     opened = opened_for(manifest, workers.placed, vit)
     worker = Worker(store, manifest, opened, decode_threads=workers.threads)

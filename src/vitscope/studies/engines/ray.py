@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import statistics
-import threading
-import uuid
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
-from vitscope.errors import MissingExtraError, SourceError, StoreFault, brief
+from vitscope.errors import brief
+from vitscope.interruption import held
 from vitscope.storage.stores import Store
+from vitscope.studies.attempts import MOST, Attempts
 from vitscope.studies.engines.engine import Outcome
-from vitscope.studies.engines.ray_task import Order, compute_order
+from vitscope.studies.engines.overdue import PATIENCE, Overdue
+from vitscope.studies.engines.ray_cluster import Cluster
+from vitscope.studies.engines.ray_task import Answer, Order, compute_order
 from vitscope.studies.errors import StudyError
+from vitscope.studies.events import Events
 from vitscope.studies.manifest import Manifest, Stage
 from vitscope.studies.models import Placed
 
 CALLS = 200
 """Shards after which a worker process is replaced, so that memory stays flat. It must be said: with a GPU, Ray's own
 number is one, and the model would be opened for every shard."""
+RETRIES = 2 * MOST
+"""How often Ray begins a shard again whose worker died. The attempts on disk end it sooner, with a reason; this is for
+workers that die before they could count any."""
 WINDOW = 2
-"""Tasks that wait or run, for each worker."""
-PATIENCE, LEAST = 20.0, 300.0
-"""A shard may take so many times the median, and at least so many seconds, before its worker gives itself up."""
-OBJECT_STORE = 80_000_000
-"""Bytes of shared memory of a cluster of our own: orders and outcomes are small. Ray refuses less than 78,643,200."""
+"""Tasks that wait or run, for each worker of a cluster that cannot run more at the same time than it was asked to."""
+GRACE = 5.0
+"""Seconds in which tasks may put back what they began, when the run ends early."""
+LOOK = 10.0
+"""Seconds after which the size of a cluster is asked for again."""
 
 
 class RayEngine:
-    """The engine of a Ray cluster: the one at ``address``, the one of this environment, or one on this machine.
+    """The engine of a Ray cluster, see :class:`Cluster` for which one.
 
     Args:
         store: The study's place, which every worker must reach by the same name.
         manifest: The study.
         placed: Where workers run its model.
         run: Names the run.
-        workers: How many shards are computed at the same time.
+        events: Told of what workers cannot tell; its listener hears of theirs, too.
+        workers: How many shards are computed at the same time; None for as many as there is room for.
         address: Of a cluster.
         decode_threads: Of each worker.
 
@@ -52,95 +58,59 @@ class RayEngine:
         manifest: Manifest,
         placed: Placed,
         run: str,
+        events: Events,
+        *,
         workers: int | None,
         address: str | None,
         decode_threads: int,
     ) -> None:
-        self._store, self._manifest, self._placed, self._run = store, manifest, placed, run
-        self._threads = decode_threads
-        self._temporary: Path | None = None
-        handler = signal.getsignal(signal.SIGTERM)
-        self._ray = self._connected(workers, address)
-        if threading.current_thread() is threading.main_thread() and handler is not None:
-            signal.signal(signal.SIGTERM, handler)  # Ray puts its own there, which ends the process at once
-        self._gpu = str(placed.device or "cpu").startswith("cuda")
-        self._workers = workers or self._room()
-        options: dict[str, Any] = {"max_calls": CALLS, "max_retries": -1}
-        options |= {"num_gpus": 1} if self._gpu else {"num_cpus": 1}
-        self._task = self._ray.remote(**options)(compute_order)
-
-    def _connected(self, workers: int | None, address: str | None) -> Any:
-        """Ray, connected; a cluster of our own knows neither passwords nor the network."""
-        where = address or os.environ.get("RAY_ADDRESS")
-        if where is None and workers is not None:
-            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            import ray
-        except ImportError:
-            raise MissingExtraError("ray", "ray", "the engine ray") from None
-        quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-        if ray.is_initialized():
-            return ray
-        if where is not None:
-            try:
-                ray.init(address=where, **quiet)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise StudyError(
-                    f"no Ray cluster answers at {where} ({brief(error)}); check the address"
-                ) from None
-            self._started = True
-            return ray
-        if workers is None:
-            raise StudyError(
-                "there is no Ray cluster; give --workers N to start one on this machine, or --address"
-            )
-        # Short, because it becomes part of the name of a socket, which may have 107 bytes.
-        self._temporary = Path("/tmp" if os.path.isdir("/tmp") else ".") / f"vs-{uuid.uuid4().hex[:8]}"
-        cuda = str(self._placed.device or "cpu").startswith("cuda")
-        ray.init(
-            address="local",
-            num_cpus=workers,
-            num_gpus=None if cuda else 0,
-            object_store_memory=OBJECT_STORE,
-            include_dashboard=False,
-            _temp_dir=str(self._temporary),
-            **quiet,
+        self._store, self._manifest, self._run, self._events = store, manifest, run, events
+        gpu = (placed.device or "cpu").startswith("cuda")
+        # Which GPU is Ray's to say; workers may stand in other folders.
+        self._placed = Placed(
+            "cuda" if gpu else placed.device,
+            None if placed.weights is None else os.path.abspath(placed.weights),
         )
-        self._started = True
-        return ray
-
-    _started = False
-
-    def _room(self) -> int:
-        return max(1, int(self._ray.cluster_resources().get("GPU" if self._gpu else "CPU", 1)))
+        self._threads, self._asked = decode_threads, workers
+        self._cluster = Cluster(workers, address, gpu=gpu)
+        self._room, self._looked = 1, float("-inf")
+        options: dict[str, Any] = {"max_calls": CALLS, "max_retries": RETRIES}
+        options |= {"num_gpus": 1} if gpu else {"num_cpus": 1}
+        self._ray = self._cluster.ray
+        self._task = self._ray.remote(**options)(compute_order)
+        self._late: dict[int, int] = {}
 
     def run(
         self, stage: Stage, shards: Sequence[int], told: Callable[[Outcome], None], check: Callable[[], None]
     ) -> None:
         """As `Engine.run`: a window of tasks, refilled as they end."""
-        left = list(reversed(shards))
+        left = deque(shards)
         running: dict[Any, int] = {}
-        seconds: list[float] = []
+        overdue = Overdue(Attempts(self._store, stage.name, self._run), self._run)
+        self._late.clear()
         try:
             while left or running:
-                while left and len(running) < WINDOW * self._workers:
-                    shard = left.pop()
-                    running[self._task.remote(self._order(stage, shard, seconds))] = shard
                 check()
+                while left and len(running) < self._window():
+                    shard = left.popleft()
+                    running[self._task.remote(self._order(stage, shard))] = shard
                 done, _ = self._ray.wait(list(running), num_returns=1, timeout=1.0)
                 for reference in done:
-                    outcome = self._outcome(reference, running.pop(reference))
-                    if outcome.reason is None:
-                        seconds.append(outcome.seconds)
+                    outcome = self._outcome(stage, reference, running.pop(reference), overdue)
                     told(outcome)
+                left.extend(self._given_up_on(stage, running, overdue))
         finally:
-            for reference in running:
-                self._ray.cancel(reference, force=True)
+            self._recall(running)
 
-    def _order(self, stage: Stage, shard: int, seconds: Sequence[float]) -> Order:
-        most = max(LEAST, PATIENCE * statistics.median(seconds)) if len(seconds) >= 3 else None
-        device = "cuda" if self._gpu else self._placed.device  # which one is Ray's to say
+    def _window(self) -> int:
+        """How many tasks wait or run. A larger cluster would run at once whatever waits."""
+        if self._asked is not None:
+            return self._asked * (WINDOW if self._cluster.own else 1)
+        if time.monotonic() - self._looked > LOOK:
+            self._room, self._looked = max(1, self._cluster.room()), time.monotonic()
+        return self._room * WINDOW
+
+    def _order(self, stage: Stage, shard: int) -> Order:
         return Order(
             self._store.url(),
             self._store.alone,
@@ -148,25 +118,61 @@ class RayEngine:
             stage.name,
             shard,
             self._run,
-            Placed(device, self._placed.weights),
+            self._placed,
             self._threads,
-            most,
         )
 
-    def _outcome(self, reference: Any, shard: int) -> Outcome:
+    def _outcome(self, stage: Stage, reference: Any, shard: int, overdue: Overdue) -> Outcome:
+        """How a shard ended. Raises what ends the run."""
         try:
-            values = self._ray.get(reference)
+            answer: Answer = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            # A task answers whatever happens, so its process could not even begin it.
+            raise StudyError(
+                f"workers of Ray cannot compute ({brief(error.cause or error)}); install the same vitscope on all of "
+                "the cluster's machines"
+            ) from None
         except self._ray.exceptions.RayError as error:
-            return Outcome(shard, reason=brief(error.cause if getattr(error, "cause", None) else error))
-        if "fault" in values:
-            raise StoreFault(values["fault"], values["why"], values["needed"])
-        if "source" in values:
-            raise SourceError(values["source"])
-        return Outcome(**values)
+            return Outcome(shard, reason=brief(error))
+        for event in answer.events:
+            self._events.hear(event)
+        late = self._late.pop(shard, 0)
+        if answer.lost > late:
+            self._events.tell("lost_worker", stage=stage.name, shard=shard, times=answer.lost - late)
+        if answer.stop is not None:
+            answer.stop.raise_here()
+        outcome = answer.outcome
+        assert outcome is not None
+        if outcome.reason is None:
+            overdue.finished(outcome.seconds)
+        elif late:
+            words = f"it took more than {overdue.limit or 0:.0f} s, {PATIENCE:g} times as long as others, {late} times"
+            outcome = replace(outcome, reason=words)
+        return outcome
+
+    def _given_up_on(self, stage: Stage, running: dict[Any, int], overdue: Overdue) -> list[int]:
+        """Shards that take far too long, whose workers are ended here; they are begun again, as often as any other."""
+        late = set(overdue.among(running.values()))
+        for reference in [reference for reference, shard in running.items() if shard in late]:
+            shard = running.pop(reference)
+            self._ray.cancel(reference, force=True)
+            self._late[shard] = self._late.get(shard, 0) + 1
+            reason = f"it takes more than {overdue.limit or 0:.0f} s"
+            self._events.tell("retry", stage=stage.name, shard=shard, reason=reason)
+        return sorted(late)
+
+    def _recall(self, running: Collection[Any]) -> None:
+        """End tasks: first as Ctrl-C would, so that they take back what they began, then whatever it takes."""
+        left = list(running)
+        if not left:
+            return
+        with held():
+            for reference in left:
+                self._ray.cancel(reference)
+            _, left = self._ray.wait(left, num_returns=len(left), timeout=GRACE)
+            for reference in left:
+                self._ray.cancel(reference, force=True)
 
     def close(self) -> None:
         """Leave the cluster, and end it when it is ours."""
-        if self._started:
-            self._ray.shutdown()
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        self._cluster.close()

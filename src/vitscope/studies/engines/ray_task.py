@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import functools
-import os
-import threading
-from dataclasses import asdict, dataclass
+import time
+import uuid
+from dataclasses import dataclass, field
 from typing import Any
 
-from vitscope.errors import SourceError, StoreFault
+from vitscope.errors import SourceError, StoreFault, VitscopeError, brief
 from vitscope.storage.stores import open_store
-from vitscope.studies.attempts import Attempts, GivenUp, compute
+from vitscope.studies.attempts import MOST, Attempts, GivenUp, compute
 from vitscope.studies.engines.engine import Outcome
+from vitscope.studies.errors import OtherStudyError, StudyError
 from vitscope.studies.events import Events
-from vitscope.studies.manifest import read_manifest
+from vitscope.studies.manifest import Manifest, read_manifest
 from vitscope.studies.models import Placed, opened_for
 from vitscope.studies.worker import Worker
+from vitscope.tracing import Vit
 
-TOO_LONG = 75
-"""How a worker ends that a shard has kept for far too long."""
+WRITER = uuid.uuid4().hex[:12]
+"""Names this process among all workers on all machines."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """One shard to compute. place, alone: the study's store. seconds: after which the worker gives itself up."""
+    """One shard to compute. place, alone: the study's store."""
 
     place: str
     alone: bool
@@ -33,53 +35,106 @@ class Order:
     run: str
     placed: Placed
     decode_threads: int
-    seconds: float | None
 
 
-def compute_order(order: Order) -> dict[str, Any]:
-    """How an order ended, as plain values: an outcome, or the fault of a place, which ends the run."""
+@dataclass(frozen=True)
+class Stop:
+    """Why the whole run has to end: the name of the error, its message, and what a `StoreFault` knows."""
+
+    error: str
+    message: str
+    why: str = ""
+    needed: int | None = None
+
+    def raise_here(self) -> None:
+        """Raise it in the process that gave the order."""
+        if self.error == "StoreFault":
+            raise StoreFault(self.message, self.why, self.needed)
+        kinds: dict[str, type[VitscopeError]] = {
+            "SourceError": SourceError,
+            "OtherStudyError": OtherStudyError,
+        }
+        raise kinds.get(self.error, StudyError)(self.message)
+
+
+@dataclass
+class Answer:
+    """How an order ended. It holds plain values only: an error of any class might not be read back.
+
+    outcome: of the shard; None when the run has to stop. events: what the worker told on the way. lost: workers of this
+    run that died at this shard before.
+    """
+
+    outcome: Outcome | None = None
+    stop: Stop | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+    lost: int = 0
+
+
+class _Unusable(Exception):
+    """This process cannot compute any shard."""
+
+
+def compute_order(order: Order) -> Answer:
+    """Compute one shard."""
+    answer = Answer()
     try:
-        worker, attempts, events = _bench(order)
-        stage = worker.manifest.stage(order.stage)
-        with _watch(order.seconds):
-            finished = compute(worker, attempts, events, stage, order.shard)
+        store = open_store(order.place, alone=order.alone)
+        attempts = Attempts(store, order.stage, order.run)
+        events = Events(store, order.run, WRITER, answer.events.append)
+        stage = _manifest(order.place, order.alone, order.study).stage(order.stage)
+        finished = compute(lambda: _bench(order, events), attempts, events, stage, order.shard)
     except GivenUp as error:
-        return asdict(Outcome(order.shard, reason=str(error)))
+        answer.outcome = Outcome(order.shard, reason=str(error))
     except StoreFault as error:
-        return {"fault": str(error), "why": error.why, "needed": error.needed}
-    except SourceError as error:
-        return {"source": str(error)}
-    record = finished.record
-    return asdict(Outcome(order.shard, record.ok, record.skipped, sum(finished.seconds.values())))
+        answer.stop = Stop("StoreFault", str(error), error.why, error.needed)
+    except _Unusable as error:
+        cause = error.__cause__
+        assert cause is not None
+        words = str(cause) if isinstance(cause, VitscopeError) else f"a worker cannot begin: {brief(cause)}"
+        answer.stop = Stop(type(cause).__name__, words)
+    except VitscopeError as error:
+        answer.stop = Stop(type(error).__name__, str(error))
+    else:
+        record, seconds = finished.record, sum(finished.seconds.values())
+        answer.outcome = Outcome(order.shard, record.ok, record.skipped, seconds)
+    if answer.stop is None:
+        starts = [event["attempt"] for event in answer.events if event["event"] == "shard_start"]
+        answer.lost = starts[0] - 1 if starts else MOST
+    return answer
 
 
-def _bench(order: Order) -> tuple[Worker, Attempts, Events]:
-    worker = _worker(order.place, order.alone, order.study, order.placed, order.decode_threads)
-    attempts = Attempts(worker.store, order.stage, order.run)
-    return worker, attempts, Events(worker.store, order.run, str(os.getpid()))
+def _bench(order: Order, events: Events) -> Worker:
+    """What this process computes with. Raises _Unusable for whatever hinders it, which is no fault of a shard."""
+    begun, before = time.perf_counter(), _model.cache_info().misses
+    try:
+        found = _worker(order.place, order.alone, order.study, order.run, order.placed, order.decode_threads)
+    except StoreFault:
+        raise
+    except Exception as error:
+        raise _Unusable from error
+    if _model.cache_info().misses > before:
+        events.tell("opened", seconds=round(time.perf_counter() - begun, 4))
+    return found
 
 
 @functools.lru_cache(maxsize=1)
-def _worker(place: str, alone: bool, study: str, placed: Placed, decode_threads: int) -> Worker:
+def _worker(place: str, alone: bool, study: str, run: str, placed: Placed, decode_threads: int) -> Worker:
+    """The worker of a run: another run may have withdrawn what this one has read."""
+    manifest = _manifest(place, alone, study)
+    vit = _model(place, alone, study, placed)
+    return Worker(open_store(place, alone=alone), manifest, vit, decode_threads=decode_threads)
+
+
+@functools.lru_cache(maxsize=1)
+def _model(place: str, alone: bool, study: str, placed: Placed) -> Vit:
     """The opened model of a study, once for a process."""
-    store = open_store(place, alone=alone)
-    manifest = read_manifest(store)
+    return opened_for(_manifest(place, alone, study), placed)
+
+
+@functools.lru_cache(maxsize=1)
+def _manifest(place: str, alone: bool, study: str) -> Manifest:
+    manifest = read_manifest(open_store(place, alone=alone))
     if manifest.study != study:
-        raise StoreFault(f"another study lies at {place} now; nothing was written to it", "gone", 0)
-    return Worker(store, manifest, opened_for(manifest, placed), decode_threads=decode_threads)
-
-
-class _watch:
-    """End the process when the block takes longer than so many seconds; the engine begins the shard again."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self._timer = None if seconds is None else threading.Timer(seconds, os._exit, (TOO_LONG,))
-
-    def __enter__(self) -> None:
-        if self._timer is not None:
-            self._timer.daemon = True
-            self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        raise StoreFault(f"another study lies at {place} now; nothing was written to it", "gone")
+    return manifest
