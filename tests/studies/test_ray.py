@@ -9,12 +9,10 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import time
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,8 @@ import pytest
 
 import vitscope as vs
 from tests.servers import S3
+from tests.studies import leading
+from tests.studies.leading import alive, leads, wait_for
 from tests.studies.mischief import mischief
 from tests.studies.worlds import EVERYTHING, files_of, folder_of_pictures, made
 from vitscope.errors import LockTaken, MissingExtraError, SourceError, StoreFault
@@ -33,8 +33,6 @@ from vitscope.studies.events import read_events
 pytest.importorskip("ray", reason="Ray is not installed")
 REPOSITORY = Path(__file__).parents[2]
 ARRAYS = ("maps", "flow", "class_rows")
-# Many processes share this machine; nothing here depends on how fast it is.
-PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -81,20 +79,6 @@ def place(tmp_path: Path, small: Path) -> Path:
 
 def events_in(place: Path, *kinds: str) -> list[dict[str, Any]]:
     return [event for event in read_events(open_store(place)) if event["event"] in kinds]
-
-
-def wait_for(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)
-
-
-def alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_every_analysis_has_the_bits_of_the_local_engine(cluster, tmp_path, s3) -> None:
@@ -230,48 +214,8 @@ def test_a_second_run_is_refused(cluster, place) -> None:
         Study.open(place).run(engine="ray")
 
 
-LEADS = """
-import json, os, signal, sys
-from pathlib import Path
-from tests.studies.mischief import mischief
-from vitscope.studies import Study
-from vitscope.studies.engines.ray_cluster import OWN
-
-def mine(number, frame):
-    raise SystemExit(143)
-
-if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    signal.signal(signal.SIGTERM, mine)
-    listener = lambda event: print(json.dumps(event), flush=True)
-    try:
-        with mischief(place, slow=float(sys.argv[2])):
-            Study.open(place).run(engine="ray", workers=2, listener=listener)
-    except KeyboardInterrupt:
-        ours = [name for name in OWN if name in os.environ]
-        print(json.dumps({"ours": ours, "kept": signal.getsignal(signal.SIGTERM) is mine}), flush=True)
-        raise
-"""
-
-
-def leads(tmp_path: Path, place: Path, slow: float, **environment: str) -> subprocess.Popen[str]:
-    """Another process that runs the study with Ray and two workers."""
-    script = tmp_path / "leads.py"
-    script.write_text(LEADS)
-    known = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    known["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "src")])
-    return subprocess.Popen(
-        [sys.executable, str(script), str(place), str(slow)],
-        env={**known, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def test_the_leading_process_may_be_killed(cluster, tmp_path, place, expected) -> None:
-    led = leads(tmp_path, place, 1.0, RAY_ADDRESS=cluster, **ray_cluster.OWN)
+    led = leads(place, 1.0, RAY_ADDRESS=cluster, **ray_cluster.OWN)
     try:
         wait_for(lambda: bool(list(place.glob("shards/main/*.json"))) or led.poll() is not None)
     finally:
@@ -294,7 +238,7 @@ def test_a_cluster_of_its_own_is_seen_by_nobody_and_ends_with_the_run(
     before = set(Path("/tmp").glob("vs-*"))
     home = tmp_path / "home"
     home.mkdir()
-    led = leads(tmp_path, place, 1.0, HOME=str(home), MPLCONFIGDIR=str(tmp_path))
+    led = leads(place, 1.0, HOME=str(home), MPLCONFIGDIR=str(tmp_path))
     out = err = ""
     try:
         wait_for(lambda: bool(list(place.glob("shards/main/*.json"))) or led.poll() is not None)
@@ -309,7 +253,7 @@ def test_a_cluster_of_its_own_is_seen_by_nobody_and_ends_with_the_run(
         assert set(Path("/tmp").glob("vs-*")) > before
     finally:
         led.send_signal(signal.SIGINT)
-        out, err = led.communicate(timeout=PATIENCE)
+        out, err = led.communicate(timeout=leading.PATIENCE)
     assert led.returncode == -signal.SIGINT, out + err
     assert json.loads(out.splitlines()[-1]) == {"ours": [], "kept": True}
     wait_for(lambda: not any(alive(process.pid) for process in started))
