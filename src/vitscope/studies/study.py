@@ -14,7 +14,7 @@ from vitscope.studies.creating import Approve, Opening, Sizes, Truth, make_study
 from vitscope.studies.engines.engine import Engine
 from vitscope.studies.engines.making import EngineName, Workers, made_engine
 from vitscope.studies.errors import StudyError
-from vitscope.studies.events import Listener
+from vitscope.studies.events import Events, Listener
 from vitscope.studies.manifest import Manifest, read_manifest
 from vitscope.studies.migrations.migrating import migrated
 from vitscope.studies.models import Placed, require_same
@@ -216,7 +216,12 @@ class Study(ReadStudy):
         run = new_run()
         placed = Placed(device, None if weights is None else os.fspath(weights))
         chosen = Workers(engine, workers, address, placed, decode_workers)
-        with hold(self._store, lease=engine == "ray") as held:
+
+        def waits(words: str) -> None:
+            Events(self._store, run, listener=listener).tell("waiting", reason=words)
+
+        # Workers may be on machines that do not see the lock of this one.
+        with hold(self._store, lease=engine == "ray", tell=waits) as held:
             once = Run(self._store, self.manifest, run, held, progress, listener)
 
             def made() -> Engine:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
-import time
-import uuid
 from pathlib import Path
 from typing import Any
 
 from vitscope.errors import MissingExtraError, brief
 from vitscope.interruption import held
+from vitscope.storage.scratch import remove_scratch, scratch_place
 from vitscope.studies.errors import StudyError
 
 OBJECT_STORE = 80_000_000
@@ -101,9 +98,7 @@ class Cluster:
         ):  # as the variable says, also where the caller has imported Ray before
             self._constant = (constants, getattr(constants, _NETWORK))
             setattr(constants, _NETWORK, False)
-        # Short, because it becomes part of the name of a socket, which may have 107 bytes.
-        folder = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
-        self._temporary = Path(folder) / f"vs-{uuid.uuid4().hex[:8]}"
+        self._temporary = scratch_place()
         try:
             self._init(
                 address="local",
@@ -143,11 +138,7 @@ class Cluster:
                 self._joined = False
                 self.ray.shutdown()
             if self._temporary is not None:
-                for _ in range(20):  # processes that are about to end may still write there
-                    shutil.rmtree(self._temporary, ignore_errors=True)
-                    if not self._temporary.exists():
-                        break
-                    time.sleep(0.25)
+                remove_scratch(self._temporary)
                 self._temporary = None
             if self._constant is not None:
                 setattr(self._constant[0], _NETWORK, self._constant[1])
