@@ -259,7 +259,7 @@ def test_a_cluster_of_its_own_is_seen_by_nobody_and_ends_with_the_run(
     wait_for(lambda: not any(alive(process.pid) for process in started))
     assert set(Path("/tmp").glob("vs-*")) <= before and not (home / ".ray").exists()
     assert not list(place.rglob("*.part")) and not list(place.glob("attempts/*/*"))
-    assert Study.open(place).run(engine="ray").whole and files_of(place) == expected
+    assert Study.open(place).run().whole and files_of(place) == expected
 
 
 def test_a_model_that_only_its_maker_has_is_refused(tmp_path, pictures) -> None:
