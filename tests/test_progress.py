@@ -399,8 +399,8 @@ def test_a_log_gets_a_line_every_half_minute(clock: list[float]) -> None:
             bar.advance(6)
     assert log.getvalue().splitlines() == [
         "shapes: evaluating: going on after 40 of 100 explanations of a run that was interrupted",
-        "shapes: evaluating: 58 of 100, about 72 s left",  # 18 in 31 s, 42 to do
-        "shapes: evaluating: 70 of 100, about 62 s left",  # 30 in 62 s, 30 to do
+        "shapes: evaluating: 58 of 100, 0.581 a second, about 72 s left",  # 18 in 31 s, 42 to do
+        "shapes: evaluating: 70 of 100, 0.484 a second, about 62 s left",  # 30 in 62 s, 30 to do
     ]
 
 

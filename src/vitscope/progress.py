@@ -109,6 +109,8 @@ class Bar:
     """What :func:`bar` makes."""
 
     SECONDS_BETWEEN_LINES = 30.0
+    SECONDS_OF_RATE = 3600.0
+    """What the rate is taken over: a shard of a study is one step of minutes."""
 
     def __init__(self, console: Console, title: str = "") -> None:
         self._console, self._title = console, title
@@ -149,8 +151,11 @@ class Bar:
                 self.close()
         elif now - self._spoken > self.SECONDS_BETWEEN_LINES and self._done > self._before:
             self._spoken = now
-            left = (now - self._started) / (self._done - self._before) * max(0, self._total - self._done)
-            self._console.print(f"{self._name}: {self._done} of {self._total}, about {left:.0f} s left")
+            rate = (self._done - self._before) / (now - self._started)
+            left = max(0, self._total - self._done) / rate
+            self._console.print(
+                f"{self._name}: {self._done} of {self._total}, {rate:.3g} a second, about {left:.0f} s left"
+            )
 
     def cancelled(self) -> bool:
         """Never: Ctrl-C stops what has a bar."""
@@ -167,20 +172,30 @@ class Bar:
             BarColumn,
             MofNCompleteColumn,
             Progress,
+            ProgressColumn,
+            Task,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
 
+        class Rate(ProgressColumn):
+            """Steps a second, once there are two steps to tell it from."""
+
+            def render(self, task: Task) -> str:
+                return "" if task.speed is None else f"{task.speed:.3g}/s"
+
         self._drawn = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
+            Rate(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
+            speed_estimate_period=self.SECONDS_OF_RATE,
             # Outside a with block nobody stops the clock when the run fails, so that there is none.
             auto_refresh=self._inside,
         )
