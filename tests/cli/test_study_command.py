@@ -93,7 +93,7 @@ def test_every_option_reaches_the_study(shell: Shell, pictures: Path, tmp_path: 
     protocol = main["evaluate"]["protocol"]
     assert (protocol["removal"], protocol["score"], protocol["steps"]) == ("mean", "probability", 2)
     assert (protocol["random_draws"], protocol["seed"], protocol["mean_colour"]) == (3, 7, [0.5, 0.5, 0.5])
-    assert protocol["target"] == "class:2"
+    assert protocol["target"] == 2
     assert main["importance"]["exact"] is False and main["strength"]["distance"] == "euclidean"
     fit = manifest.stage("fit").analyses["patterns"]
     assert (fit["form"], fit["coder"], fit["k"], fit["repeats"]) == ("offset", "autoencoder", 2, 0)

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from vitscope.errors import nearest
+from vitscope.evaluation.running.aim import aimed
 from vitscope.evaluation.running.evaluate import with_companions
 from vitscope.evaluation.running.subjects import contestants, default_methods
 from vitscope.heads.atlas.bottom_k import limits_over
@@ -181,7 +182,7 @@ def _evaluate(vit: Vit, choice: EvaluateChoice, known: set[str]) -> dict[str, An
     return {
         "rows": [contestant_values(row) for row in rows],
         "metrics": [info.name for info in metrics],
-        "protocol": replace(choice.protocol, recipe=None).to_dict(),
+        "protocol": replace(aimed(choice.protocol, vit), recipe=None).to_dict(),
         "perturbed_batch_size": choice.perturbed_batch_size,
     }
 

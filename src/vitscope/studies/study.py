@@ -279,8 +279,8 @@ class Study(ReadStudy):
         Example:
             >>> import vitscope as vs
             >>> vs.worlds.world("shapes").sample(1).images()[0].save("a.png")
-            >>> study = vs.Study.create("study", model="bundled/shapes", images="a.png", methods=["gmar"])
-            >>> vs.Study.migrate("study")
+            >>> study = vs.Study.create("older", model="bundled/shapes", images="a.png", methods=["gmar"])
+            >>> vs.Study.migrate("older")
             (1, 1)
         """
         return migrated(open_store(place, alone=alone))
