@@ -17,9 +17,10 @@ Signals reach the main thread only; on other threads both do nothing.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -129,6 +130,22 @@ class released:
     def __exit__(self, *_: object) -> None:
         if self._here:
             _desk.shut = self._shut
+
+
+@contextlib.contextmanager
+def ended_gently() -> Iterator[None]:
+    """A request to end the process (SIGTERM) is answered as Ctrl-C is while the block runs: what was begun is undone.
+
+    Somebody else's answer to it stays; so does everything on other threads.
+    """
+    if not _on_main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def raise_waiting() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.studies.small_study import SmallStudy, put_study
+from tests.studies.surviving import FinishedOnce, finish_once
 from vitscope.storage.stores import open_store
 
 
@@ -20,3 +21,9 @@ def small(tmp_path: Path) -> SmallStudy:
 def on_disk(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
     """The same in a folder, to be read only."""
     return put_study(open_store(tmp_path_factory.mktemp("studies") / "small"))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> FinishedOnce:
+    """A study with every analysis, as it was made and as it was finished; to be copied."""
+    return finish_once(tmp_path_factory.mktemp("once"))

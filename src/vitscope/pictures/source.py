@@ -188,7 +188,7 @@ class PictureSource:
                 with decode(stream, item, self.max_pixels) as stored:
                     image = bands_in(stored, channels) or to_rgb(upright(stored))
             if self._ids[index] not in (None, "", found):
-                raise PictureError(f"{item} was changed while it was in use; start again")
+                raise PictureError(f"{item} was changed while it was in use; put it back, or start again")
             self._ids[index] = found
         else:
             image = self._in_memory(item, channels)

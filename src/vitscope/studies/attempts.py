@@ -12,7 +12,16 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from vitscope.errors import Cancelled, MissingError, OutputError, SourceError, StorageError, StoreFault, brief
+from vitscope.errors import (
+    Cancelled,
+    DamagedError,
+    MissingError,
+    OutputError,
+    SourceError,
+    StorageError,
+    StoreFault,
+    brief,
+)
 from vitscope.storage.stores import Store
 from vitscope.studies import layout
 from vitscope.studies.events import Events
@@ -115,8 +124,8 @@ def compute(
     """Compute a shard, trying again after an error as long as this run may begin it.
 
     opened: the worker; called when the attempt is counted, because a process may die over opening a model, too.
-    Raises GivenUp with the last reason; what ``opened`` raises, StoreFault, SourceError and Cancelled at once, because
-    they are no fault of the shard.
+    Raises GivenUp with the last reason; what ``opened`` raises, StoreFault, SourceError, DamagedError and Cancelled at
+    once, because they are no fault of the shard.
     """
     reason: str | None = None
     while True:
@@ -129,7 +138,7 @@ def compute(
             events.tell("shard_start", stage=stage.name, shard=shard, attempt=number)
             try:
                 finished = worker.run(stage, shard, check)
-            except (StoreFault, SourceError, Cancelled):
+            except (StoreFault, SourceError, DamagedError, Cancelled):
                 raise
             except Exception as error:
                 reason = brief(error)

@@ -25,6 +25,7 @@ from vitscope.studies.analyses.heads import Importance
 from vitscope.studies.analyses.means import Means
 from vitscope.studies.analyses.patterns import MapSamples, code_arrays
 from vitscope.studies.choices import Choice, PatternsChoice
+from vitscope.studies.descriptions import descriptions
 from vitscope.studies.errors import StudyError
 from vitscope.studies.estimate import BATCHES, Calibration, Cost, Estimate, calibrate, fitting_shard_size
 from vitscope.studies.manifest import Manifest, Stage, StudiedModel, StudiedPictures
@@ -32,7 +33,7 @@ from vitscope.studies.models import anatomy_digest
 from vitscope.studies.plan_files import PlanFiles, write_plan
 from vitscope.studies.resolving import fit_options, sample_options, stage_options
 from vitscope.studies.stages import analyses_of, planned_stages
-from vitscope.studies.store.specs import ArraySpec, array_metadata, group_metadata, metadata_path
+from vitscope.studies.store.specs import ArraySpec
 from vitscope.tracing import Vit
 from vitscope.tracing.recipe import library_versions, model_identity
 
@@ -153,7 +154,7 @@ def make_study(
         )
     study = uuid.uuid4().hex
     store.make_root([layout.PLAN])
-    count, digest = write_plan(store, itertools.chain(first, _alike(pictures, known)), size)
+    count, digest = write_plan(store, itertools.chain(first, _alike(pictures, known)), size, study)
     manifest = Manifest(
         study=study,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -194,7 +195,7 @@ def make_study(
         tables=tuple(sorted({"pictures", *(table for each in calibrated for table in each.tables)})),
         estimate=plain(asdict(estimate)),
     )
-    _write(store, manifest, specs)
+    _write(store, manifest)
     return manifest
 
 
@@ -261,14 +262,12 @@ def _plain(stage: Stage) -> Stage:
     return replace(stage, analyses=plain(stage.analyses))
 
 
-def _write(store: Store, manifest: Manifest, specs: Sequence[ArraySpec]) -> None:
+def _write(store: Store, manifest: Manifest) -> None:
     """Every folder, the description of every array, and last the manifest."""
     stages = [stage.name for stage in manifest.stages]
-    store.make_root(layout.folders(stages, list(manifest.tables), [spec.path for spec in specs]))
-    for path, content in group_metadata(manifest.study, specs).items():
+    store.make_root(layout.folders(stages, list(manifest.tables), list(manifest.arrays)))
+    for path, content in descriptions(manifest).items():
         store.put(path, content)
-    for spec in specs:
-        store.put(metadata_path(spec.path), array_metadata(spec, manifest.input.count, manifest.shard_size))
     store.put(layout.MANIFEST, manifest.encode())
 
 

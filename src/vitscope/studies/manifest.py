@@ -159,6 +159,28 @@ def read_manifest(store: Store) -> Manifest:
     )
 
 
+def require_there(store: Store, manifest: Manifest) -> None:
+    """Raise StoreFault unless the study still lies there: whatever were written now would lie in no study, or in
+    another one."""
+    try:
+        content = store.read(layout.MANIFEST)
+    except MissingError:
+        raise StoreFault(
+            f"the study is no longer at {store.name}; mount it or put it back and run it again", "gone"
+        ) from None
+    try:
+        found = decode(content, store.name).study
+    except OtherStudyError:
+        found = ""
+    except StudyError as error:
+        raise StoreFault(str(error), "broken") from None
+    if found != manifest.study:
+        raise StoreFault(
+            f"another study lies at {store.name} by now; give each its own place, and put this one back to go on",
+            "gone",
+        )
+
+
 def decode(content: bytes, place: str) -> Manifest:
     """A manifest from the bytes of its file. ``place`` is what messages call the study. Raises as `read_manifest`.
 

@@ -9,17 +9,23 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitscope.errors import DamagedError, DataError
+from vitscope.errors import DamagedError, DataError, MissingError
 from vitscope.pictures.planned import PlanDigest, PlannedPicture, from_table, to_columns
 from vitscope.storage.stores import Store
+from vitscope.storage.tables import seal_of, sealed
 from vitscope.studies import layout
 from vitscope.studies.manifest import Manifest
 
 SHARDS_OF_FILE = 1000
 
 
-def write_plan(store: Store, pictures: Iterable[PlannedPicture], shard_size: int) -> tuple[int, str]:
-    """Write the list of pictures; memory holds the rows of one file. Returns (how many pictures, their digest)."""
+def write_plan(
+    store: Store, pictures: Iterable[PlannedPicture], shard_size: int, study: str
+) -> tuple[int, str]:
+    """Write the list of pictures of a study, by its uuid; memory holds the rows of one file.
+
+    Returns (how many pictures, their digest).
+    """
     digest, count, remaining = PlanDigest(), 0, iter(pictures)
     for index in itertools.count():
         sink = io.BytesIO()
@@ -30,7 +36,7 @@ def write_plan(store: Store, pictures: Iterable[PlannedPicture], shard_size: int
             if not shard:
                 break
             digest.update(shard)
-            table = to_columns(shard, count)
+            table = to_columns(shard, count).replace_schema_metadata({"study": study})
             if writer is None:
                 writer = pq.ParquetWriter(sink, table.schema, compression="zstd", write_page_checksum=True)
             writer.write_table(table, row_group_size=shard_size)
@@ -38,7 +44,7 @@ def write_plan(store: Store, pictures: Iterable[PlannedPicture], shard_size: int
         if writer is None:
             break
         writer.close()
-        store.put(layout.plan_file(index), sink.getvalue())
+        store.put(layout.plan_file(index), sealed(sink.getvalue()))
         if written < SHARDS_OF_FILE * shard_size:
             break
     return count, digest.hexdigest()
@@ -55,16 +61,28 @@ class PlanFiles:
         """The pictures of one shard. Raises DamagedError when the list is not as it was written."""
         index, row_group = divmod(shard, SHARDS_OF_FILE)
         if self._kept is None or self._kept[0] != index:
-            self._kept = (index, self._store.read(layout.plan_file(index)))
+            self._kept = (index, self._read(layout.plan_file(index)))
         start, stop = self._manifest.bounds(shard)
         try:
             file = pq.ParquetFile(io.BytesIO(self._kept[1]), page_checksum_verification=True)
+            study = (file.schema_arrow.metadata or {}).get(b"study", b"").decode()
             found = from_table(file.read_row_group(row_group))
         except (pa.ArrowException, OSError, IndexError, ValueError, DataError) as error:
             raise self._damaged(str(error)) from None
+        if study != self._manifest.study:
+            raise self._damaged("it is that of another study")
         if len(found) != stop - start:
             raise self._damaged(f"shard {shard} has {len(found)} pictures in it, not {stop - start}")
         return found
+
+    def _read(self, path: str) -> bytes:
+        try:
+            content = self._store.read(path)
+        except MissingError:
+            raise self._damaged(f"{path} is missing") from None
+        if not seal_of(content):
+            raise self._damaged(f"the checksum of {path} does not fit" if content else f"{path} is empty")
+        return content
 
     def check(self) -> None:
         """Raise DamagedError unless the whole list is the one that the study was made with."""

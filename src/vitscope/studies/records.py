@@ -28,7 +28,8 @@ class ShardRecord:
 
     study: the study's uuid; a worker of a study that was deleted writes another. start, stop: its pictures. ok,
     skipped: how many. files: by path, bytes and sha256. device_kind: what it was computed on. libraries: digest of
-    their versions.
+    their versions. contents: digest of the bytes of its pictures as they were read. rests_on: of the contents behind
+    what it was made from, see `contents.Contents`.
     """
 
     study: str
@@ -41,6 +42,8 @@ class ShardRecord:
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     device_kind: str = ""
     libraries: str = ""
+    contents: str = ""
+    rests_on: str = ""
     status: str = "done"
     schema: int = 1
 
@@ -122,6 +125,10 @@ class Records:
         self._store, self._manifest = store, manifest
         self._known = _Held()
 
+    def forget(self) -> None:
+        """Read every record anew from now on: another process may have taken some back."""
+        self._known.clear()
+
     def finished(self, stage: str) -> set[int]:
         """The shards of a stage that have a record file, as the folder says now; the records are not read."""
         names = self._store.list(f"{layout.RECORDS}/{stage}")
@@ -184,12 +191,13 @@ class Records:
         self._store.remove(layout.record_file(stage, shard))
 
     def write(self, record: ShardRecord) -> bool:
-        """Write a record; False when a good one is there already, which then says the same."""
+        """Write a record; False when one is there already that says the same."""
         path = layout.record_file(record.stage, record.shard)
         if self._store.create(path, record.encode()):
             self._known[record.stage, record.shard] = record
             return True
-        if self.read(record.stage, record.shard) is None:
+        self._known.pop((record.stage, record.shard), None)
+        if self.read(record.stage, record.shard) != record:
             self._store.put(path, record.encode())
             self._known[record.stage, record.shard] = record
             return True

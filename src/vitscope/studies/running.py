@@ -6,16 +6,22 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from vitscope.errors import LockLost, StoreFault
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage.stores import Hold, Store
+from vitscope.storage.stores.faults import in_words
 from vitscope.studies.attempts import Attempts
+from vitscope.studies.contents import Contents
+from vitscope.studies.descriptions import mend_descriptions
 from vitscope.studies.engines.engine import Engine, Outcome
 from vitscope.studies.events import Events, Listener
-from vitscope.studies.manifest import Manifest, Stage
+from vitscope.studies.manifest import Manifest, Stage, require_there
 from vitscope.studies.records import Records
+from vitscope.studies.stages import States
 
 STALE = 3600.0
-"""Seconds after which a file that was being written is taken to be left by a writer that died."""
+"""Seconds after which what is being written is taken to be left by a writer that died, where a lease cannot exclude
+that it is still at work. A lock on this disk does, so there it is swept at once."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class Run:
         self._progress = progress
         self.events = Events(store, run, listener=listener)
         self._records = Records(store, manifest)
+        self._contents = Contents(manifest, self._records, States(store, self._records))
 
     def go(self, engine: Callable[[], Engine], retry: Retry, limit: int | None = None) -> Report:
         """Do what is left, with an engine that is made when there is anything to do.
@@ -85,7 +92,8 @@ class Run:
         """
         report = Report()
         self.events.tell("start", pictures=self._manifest.input.count, shards=self._manifest.shards)
-        self._store.sweep(STALE)
+        self._store.sweep(0.0 if self._store.is_local else STALE)
+        mend_descriptions(self._store, self._manifest)
         if retry.skipped:
             self._withdraw_skipped()
         made: Engine | None = None
@@ -100,12 +108,37 @@ class Run:
                 if left:
                     made = made or engine()
                     self._stage(stage, left, made, report)
+        except LockLost:
+            require_there(self._store, self._manifest)  # a lock is also lost with its place
+            raise
+        except StoreFault as error:
+            raise self._with_all_that_is_left(error) from None
         finally:
             if made is not None:
                 made.close()
         report.skipped = sum(r.skipped for r in self._records.all(self._manifest.main.name).values())
         self.events.tell("end", shards=report.shards, failed=len(report.failed), skipped=report.skipped)
         return report
+
+    def _with_all_that_is_left(self, error: StoreFault) -> StoreFault:
+        """The fault of a place that is full, with the bytes that the rest of the study takes."""
+        if error.why != "full":
+            return error
+        stages = [stage for stage in self._manifest.stages if stage.kind == "shard"]
+        left = 0.0
+        for stage in stages:
+            records = self._records.all(stage.name).values()
+            written = sum(file["bytes"] for record in records for file in record.files.values())
+            whole = self._manifest.estimate.get("bytes", 0.0) / len(stages)
+            if records:
+                whole = written / len(records) * self._manifest.shards
+            left += whole - written
+        cause, _, remedy = str(error).rpartition("; ")
+        return StoreFault(
+            f"{cause}, about {in_words(round(left))} for the rest of the study; {remedy}",
+            error.why,
+            error.needed,
+        )
 
     def _ready(self, stage: Stage) -> bool:
         return all(
@@ -115,6 +148,9 @@ class Run:
 
     def _left(self, stage: Stage, retry: Retry, report: Report) -> list[int]:
         """The shards without a record; those at which a worker died before come last."""
+        for shard, record in self._records.all(stage.name).items():
+            if record.rests_on != self._contents.rests_on(stage, shard):
+                self._records.withdraw(stage.name, shard)
         attempts = Attempts(self._store, stage.name, self._run)
         done = set(self._records.all(stage.name))
         given_up = attempts.given_up()
@@ -124,6 +160,8 @@ class Run:
             else:
                 report.failed[stage.name, shard] = given_up[shard]
         died = attempts.left()
+        for shard in done.intersection(died):  # its process died after its record was written
+            attempts.finish(shard, died.pop(shard))
         whole = range(self._manifest.shards_of(stage))
         left = [shard for shard in whole if shard not in done and (stage.name, shard) not in report.failed]
         return sorted(left, key=lambda shard: (len(died.get(shard, ())), shard))
@@ -160,10 +198,10 @@ class Run:
         return stop - start
 
     def _withdraw_skipped(self) -> None:
-        """Take back the records of shards with skipped pictures, and of all that was made from them."""
-        changed: set[str] = set()
-        for stage in self._manifest.stages:
-            for shard, record in self._records.all(stage.name).items():
-                if record.skipped or changed.intersection(stage.needs):
+        """Take back the records of shards with skipped pictures; what rests on other contents then follows."""
+        found = [(stage, self._records.all(stage.name)) for stage in self._manifest.stages]
+        skipped = {shard for _, records in found for shard, record in records.items() if record.skipped}
+        for stage, records in found:
+            for shard in skipped.intersection(records):
+                if stage.kind == "shard":
                     self._records.withdraw(stage.name, shard)
-                    changed.add(stage.name)

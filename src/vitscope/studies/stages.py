@@ -6,6 +6,7 @@ and is itself one shard, so that it is recorded, verified and resumed in the sam
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from vitscope.studies.errors import StudyError
 from vitscope.studies.manifest import Manifest, Stage
 from vitscope.studies.output import unpack
 from vitscope.studies.records import Records
+from vitscope.studies.store.tables import damaged
 
 MEANS, MEANS_ALL, MAIN, FIT, CODE = "means", "means-all", "main", "fit", "code"
 
@@ -37,9 +39,16 @@ class States:
     def of(self, stage: str, shard: int) -> dict[str, bytes]:
         """The states of one shard."""
         path = layout.state_file(stage, shard)
-        if self._records.vouches(stage, shard, path) is None:
+        record = self._records.read(stage, shard)
+        if record is None or path not in record.files:
             return {}  # none of its pictures could be used
-        return unpack(self._store.read(path), self._store.url(path))
+        place = self._store.url(path)
+        if not self._store.exists(path):
+            raise damaged(place, "it is missing though its shard is finished")
+        content = self._store.read(path)
+        if hashlib.sha256(content).hexdigest() != record.files[path]["sha256"]:
+            raise damaged(place, "its checksum does not fit" if content else "it is empty")
+        return unpack(content, place)
 
     def all(self, stage: str) -> Iterator[dict[str, bytes]]:
         """Those of every shard, in their order. Raises StudyError when one is not finished."""

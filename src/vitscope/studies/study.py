@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+from vitscope.interruption import ended_gently
 from vitscope.options.bounds import Count, Range
 from vitscope.options.door import checked
 from vitscope.progress import Progress, watched
@@ -15,7 +16,7 @@ from vitscope.studies.engines.engine import Engine
 from vitscope.studies.engines.making import EngineName, Workers, made_engine
 from vitscope.studies.errors import StudyError
 from vitscope.studies.events import Events, Listener
-from vitscope.studies.manifest import Manifest, read_manifest
+from vitscope.studies.manifest import Manifest, read_manifest, require_there
 from vitscope.studies.migrations.migrating import migrated
 from vitscope.studies.models import Placed, require_same
 from vitscope.studies.read_study import ReadStudy
@@ -202,7 +203,13 @@ class Study(ReadStudy):
             OtherStudyError: The model has other weights or other preprocessing than the study was made with, or an
                 older vitscope made the study, which :meth:`migrate` brings up to date.
             StoreFault: The study's place is full, read-only, or gone; the finished shards stay.
+            SourceError: The place of the pictures is gone; none is skipped for it.
+            DamagedError: The list of pictures, or what an earlier stage left, is not as it was written.
+            LockTaken: Another run is at work there; the line names its process and its machine.
+            LockLost: Another run has taken over.
             Cancelled: The progress says so.
+            KeyboardInterrupt: Ctrl-C, and a request to end (SIGTERM) unless the caller answers that himself: finished
+                shards stay, and nothing half done.
 
         Example:
             >>> import vitscope as vs
@@ -220,8 +227,9 @@ class Study(ReadStudy):
         def waits(words: str) -> None:
             Events(self._store, run, listener=listener).tell("waiting", reason=words)
 
+        require_there(self._store, self.manifest)  # before a lock makes a file where no study is
         # Workers may be on machines that do not see the lock of this one.
-        with hold(self._store, lease=engine == "ray", tell=waits) as held:
+        with ended_gently(), hold(self._store, lease=engine == "ray", tell=waits) as held:
             once = Run(self._store, self.manifest, run, held, progress, listener)
 
             def made() -> Engine:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vitscope.errors import MissingError, StorageError
 from vitscope.progress import CountedStage, Progress
 from vitscope.storage.stores import Store
+from vitscope.studies.descriptions import damaged_descriptions
 from vitscope.studies.manifest import Manifest
 from vitscope.studies.plan_files import PlanFiles
 from vitscope.studies.records import Records, ShardRecord
@@ -16,7 +17,8 @@ from vitscope.studies.records import Records, ShardRecord
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that is not as it was written."""
+    """A file that is not as it was written. stage, shard: which made it; ``""`` and -1 for the description of an array,
+    which the next run writes anew."""
 
     stage: str
     shard: int
@@ -36,7 +38,7 @@ def verify(store: Store, manifest: Manifest, progress: Progress | None = None) -
         (stage.name, shard) for stage in manifest.stages for shard in sorted(records.finished(stage.name))
     ]
     counted = CountedStage(progress, "verifying", len(known), unit="shards")
-    found: list[Fault] = []
+    found = [Fault("", -1, path, what) for path, what in damaged_descriptions(store, manifest).items()]
     for stage, shard in known:
         counted.check()
         record = records.read(stage, shard)

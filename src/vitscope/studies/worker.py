@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from vitscope.errors import AnswerError, OutputError, StoreFault
+from vitscope.errors import AnswerError, OutputError
 from vitscope.pictures import MAX_PIXELS, Batch
 from vitscope.pictures.batch import batch_of
 from vitscope.pictures.planned import PlannedSource
@@ -17,9 +18,9 @@ from vitscope.storage.stores import Store
 from vitscope.studies import layout
 from vitscope.studies.analyses.analysis import Desk, ShardAnalysis
 from vitscope.studies.analyses.pictures import PictureRows
-from vitscope.studies.errors import StudyError
+from vitscope.studies.contents import Contents
 from vitscope.studies.foreseeing import foreseen
-from vitscope.studies.manifest import Manifest, Stage, read_manifest
+from vitscope.studies.manifest import Manifest, Stage, require_there
 from vitscope.studies.output import Output, Places, pack
 from vitscope.studies.pinned import device_kind, peak_mib, pinned
 from vitscope.studies.plan_files import PlanFiles
@@ -78,7 +79,8 @@ class Worker:
         self._states = States(store, self._records)
         self._desk = Desk.of(vit, manifest)
         self._plan = PlanFiles(store, manifest)
-        self._made: tuple[str, dict[str, ShardAnalysis[Any]]] | None = None
+        self._contents = Contents(manifest, self._records, self._states)
+        self._made: tuple[tuple[str, ...], dict[str, ShardAnalysis[Any]]] | None = None
 
     def run(self, stage: Stage, shard: int, check: Check = lambda: None) -> Finished:
         """Compute one shard of a stage, write its files, and last its record.
@@ -86,48 +88,55 @@ class Worker:
         Raises StoreFault when the study's place fails, and whatever the analyses raise.
         """
         clock = _Clock()
+        self._records.forget()
         with pinned(self.manifest.threads, self._vit.device):
             if stage.kind == "reduce":
                 outputs = {
                     "states": Output(states=reduce_stage(stage, self.manifest, self._desk, self._states))
                 }
-                return self._write(stage, shard, (0, 0), outputs, {}, clock)
+                contents = self._contents.rests_on(stage, shard)
+                return self._write(stage, shard, outputs, {}, contents, clock)
             return self._shard(stage, shard, check, clock)
 
     def _shard(self, stage: Stage, shard: int, check: Check, clock: _Clock) -> Finished:
         start, stop = self.manifest.bounds(shard)
-        planned = self._plan.shard(shard)
+        planned, expected = self._contents.planned(stage, shard, self._plan.shard(shard))
         limit = self.manifest.input.max_pixels
         source = PlannedSource(
             self.manifest.input.url,
             planned,
             known=self.manifest.input.known,
+            contents=expected,
             skip=True,
             max_pixels=MAX_PIXELS if limit is None else limit,
             threads=self._threads,
-        )
+        ).part(0, len(planned))  # of a part, all pictures may be skipped
         places = Places(start, stop, [picture.key for picture in planned])
         rows = PictureRows(planned, source)
         parts: dict[str, list[Any]] = {name: [] for name in self._analyses(stage)}
         analyses = self._analyses(stage)
-        for batch in source.batches(self._vit, self.manifest.batch_size):
-            clock.spent("decode")
-            check()
-            rows.read(batch)
-            for name, part in self._of_batch(stage, batch, analyses, rows):
-                parts[name].append(part)
-            clock.spent("model")
+        with closing(source.batches(self._vit, self.manifest.batch_size)) as batches:  # type: ignore[type-var]
+            for batch in batches:
+                clock.spent("decode")
+                check()
+                rows.read(batch)
+                for name, part in self._of_batch(stage, batch, analyses, rows):
+                    parts[name].append(part)
+                clock.spent("model")
         clock.spent("decode")
         outputs = {name: analyses[name].finish(parts[name], places) for name in analyses}
         if stage.name == self.manifest.main.name:
             outputs["pictures"] = rows.finish(places)
         clock.spent("model")
-        skipped = rows.skipped
-        return self._write(stage, shard, (start, stop), outputs, skipped, clock)
+        skipped, ids = rows.skipped, rows.contents
+        outputs["contents"] = Output(states=self._contents.states(stage, ids, skipped))
+        return self._write(stage, shard, outputs, skipped, digest_of(ids), clock)
 
     def _analyses(self, stage: Stage) -> dict[str, ShardAnalysis[Any]]:
-        if self._made is None or self._made[0] != stage.name:
-            self._made = (stage.name, analyses_of(stage, self._desk, self._states))
+        needed = (record for need in stage.needs for record in self._records.all(need).values())
+        made_of = (stage.name, *(record.contents for record in needed))
+        if self._made is None or self._made[0] != made_of:
+            self._made = (made_of, analyses_of(stage, self._desk, self._states))
         return self._made[1]
 
     def _of_batch(
@@ -164,16 +173,17 @@ class Worker:
         self,
         stage: Stage,
         shard: int,
-        bounds: tuple[int, int],
         outputs: Mapping[str, Output],
         skipped: Mapping[str, str],
+        contents: str,
         clock: _Clock,
     ) -> Finished:
         files = dict(self._encoded(stage, shard, outputs))
+        require_there(self.store, self.manifest)
         for path, content in files.items():
             self.store.put(path, content)
-        self._require_same_study()
-        start, stop = bounds
+        require_there(self.store, self.manifest)
+        start, stop = (0, 0) if stage.kind == "reduce" else self.manifest.bounds(shard)
         record = ShardRecord(
             self.manifest.study,
             stage.name,
@@ -185,21 +195,12 @@ class Worker:
             described(files),
             device_kind(self._vit.device),
             self._libraries,
+            contents,
+            self._contents.rests_on(stage, shard),
         )
         first = self._records.write(record)
         clock.spent("write")
         return Finished(record, first, skipped, clock.seconds, sum(map(len, files.values())), peak_mib())
-
-    def _require_same_study(self) -> None:
-        """Raise StoreFault when another study lies there by now, or none: a record would speak of what is not there."""
-        try:
-            found = read_manifest(self.store).study
-        except StudyError:
-            found = ""
-        if found != self.manifest.study:
-            raise StoreFault(
-                f"the study at {self.store.name} is no longer there; nothing more was written", "gone"
-            )
 
     def _encoded(
         self, stage: Stage, shard: int, outputs: Mapping[str, Output]

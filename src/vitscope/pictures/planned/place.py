@@ -129,7 +129,14 @@ class Place:
             raise SourceError(f"{address} cannot be read ({brief(error)}); check the connection") from error
 
     def _refuse_if_gone(self, error: PictureError) -> None:
-        if not os.path.isdir(self.root):
+        try:
+            with os.scandir(self.root) as entries:
+                gone = not any(entries)  # a mount that vanished leaves an empty folder behind
+        except PermissionError:
+            return
+        except OSError:
+            gone = True
+        if gone:
             raise SourceError(
                 f"the folder of the pictures {self.root} is gone; mount it again, or put it back"
             ) from error

@@ -177,6 +177,12 @@ class Lease:
                     "and run this one again"
                 )
                 return
+            if highest < self._number:
+                # To write it again would leave an object where nothing else is left.
+                self._lost = LockLost(
+                    f"the lease of {self._store.name} was removed, so another run may work there; let only one go on"
+                )
+                return
             self._store.put(_path(self._number), _content())
             self._beaten = begun
 

@@ -46,6 +46,11 @@ class PictureRows:
         """By key, why a picture could not be used at all."""
         return {**self._source.skipped, **self._refused}
 
+    @property
+    def contents(self) -> list[str]:
+        """The hash of the bytes of every planned picture, empty for a file that is not there."""
+        return [self._content(row) for row in range(len(self._planned))]
+
     def finish(self, places: Places) -> Output:
         """One row for each planned picture."""
         skipped = self.skipped

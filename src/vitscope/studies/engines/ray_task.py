@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from vitscope.errors import SourceError, StoreFault, VitscopeError, brief
+from vitscope.errors import DamagedError, SourceError, StoreFault, VitscopeError, brief
 from vitscope.storage.stores import open_store
 from vitscope.studies.attempts import MOST, Attempts, GivenUp, compute
 from vitscope.studies.engines.engine import Outcome
@@ -51,6 +51,7 @@ class Stop:
         if self.error == "StoreFault":
             raise StoreFault(self.message, self.why, self.needed)
         kinds: dict[str, type[VitscopeError]] = {
+            "DamagedError": DamagedError,
             "SourceError": SourceError,
             "OtherStudyError": OtherStudyError,
         }
