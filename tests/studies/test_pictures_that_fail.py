@@ -218,7 +218,7 @@ def test_threads_and_order_change_no_bit(once: FinishedOnce, tmp_path: Path) -> 
 
                 if turn:
                     patch.setattr(LocalEngine, "run", backwards)
-                assert study.run(decode_workers=2 * turn).whole
+                assert study.run(decode_workers=1 + 2 * turn).whole
         finally:
             torch.set_num_threads(before)
         assert files_of(place) == once.expected
