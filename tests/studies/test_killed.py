@@ -129,7 +129,7 @@ def test_ended_in_the_middle_it_leaves_whole_shards_only(
     place = tmp_path / "study"
     study = once.copy(place)
     child = subprocess.Popen(
-        [sys.executable, "-c", ENDED, str(place), name, "3"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", ENDED, str(place), name, "2"], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout is not None and child.stdout.readline() == "middle\n"
     if name == "SIGTERM":
