@@ -259,7 +259,7 @@ def written_bytes(assets: Path, place: Path, repeats: int) -> dict[str, Any]:
 def estimate(assets: Path, place: Path, repeats: int) -> dict[str, Any]:
     """What ``create`` foretold against what happened, and the rest that ``status`` foretells on the way."""
     torch.set_num_threads(1)
-    pictures = small_pictures(place / "pictures", 960)
+    pictures = small_pictures(place / "pictures", 240)
     study = Study.create(
         place / "study",
         model="bundled/shapes",
@@ -271,7 +271,7 @@ def estimate(assets: Path, place: Path, repeats: int) -> dict[str, Any]:
             "strength": {},
         },
         methods=["gmar", "daam"],
-        sizes=Sizes(shard_size=48, batch_size=16, threads=1),
+        sizes=Sizes(shard_size=12, batch_size=4, threads=1),
     )
     foretold = study.manifest.estimate
     ends, left = [], {}
