@@ -5,7 +5,7 @@
 # make mutants   do the tests notice mistakes? (minutes)
 # make lock   renew requirements.lock (needs uv)
 #
-# TORCH_INDEX=... takes PyTorch from there, such as its builds for the CPU alone, which are a quarter of the size.
+# TORCH_INDEX=... takes PyTorch from there, such as its builds for the CPU alone, without the CUDA libraries.
 # Each sets up .venv by itself, once, with the versions of requirements.lock. PYTHON chooses the interpreter (3.11 or newer).
 
 PYTHON ?= python3
