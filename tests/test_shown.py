@@ -14,6 +14,7 @@ import vitscope as vs
 from vitscope.errors import MethodError, PictureError, RenderingError
 from vitscope.rendering.colour import lookup_table
 from vitscope.reports import words
+from vitscope.reports.explanations.records import Card
 
 SIGNED, PLAIN = lookup_table("blue-red"), lookup_table("viridis")
 
@@ -139,3 +140,18 @@ def test_steps_of_a_flow_that_adds_up_end_in_the_map(
 ) -> None:
     made = vs.explain(vit, pictures[:1], method)
     torch.testing.assert_close(made.flow[:, -1], made.maps)
+
+
+def test_a_difference_names_both_classes(vit: vs.Vit, pictures: list[Image.Image]) -> None:
+    one = vs.explain(vit, pictures[:1], "gae", target="difference:star,heart")
+    assert words.explained(one) == "star rather than heart"
+    prediction = vs.explain(vit, pictures[:1], "gae")
+    assert words.explained(dataclasses.replace(prediction, target="difference:top1,top2")) == (
+        f"{words.explained(prediction)} rather than the most likely other"
+    )
+
+
+def test_the_class_that_is_marked_is_the_one_explained_and_not_a_part_of_its_name() -> None:
+    card = Card("p", Image.new("RGB", (8, 8)), [("cat", 0.6), ("tabby cat", 0.4)], target="tabby cat")
+    page = vs.reports.Report("R", [card]).html()
+    assert re.findall(r'<li class="marked"><span class="name">(.*?)</span>', page) == ["tabby cat"]

@@ -7,6 +7,7 @@ never read from the values, so a signed map without negative cells keeps its col
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from vitscope.methods import Explanation, MethodInfo, get_method
 from vitscope.tracing.targets.quantity import quantity_of
 
 Head = tuple[int, int]
+RATHER_THAN = " rather than "
+"""Between the class that is explained and the one that it is held against."""
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -124,11 +127,19 @@ def class_of(explanation: Explanation, index: int = 0) -> int | None:
 
 
 def explained(explanation: Explanation, index: int = 0) -> str:
-    """What is explained on a picture, in words: its class, or the target itself (a text, another picture)."""
+    """What is explained on a picture, in words: its class, and which it is held against where one is; or the target
+    itself (a text, another picture)."""
     number = class_of(explanation, index)
-    if number is not None:
-        return class_name(explanation, number) or f"class {number}"
-    return explanation.target or "the model's own feature"
+    if number is None:
+        return explanation.target or "the model's own feature"
+    name = class_name(explanation, number) or f"class {number}"
+    difference = re.fullmatch(r"difference:[^,]+,(\w+)", explanation.target or "")
+    if not difference:
+        return name
+    other = difference[1]
+    if not other.isdecimal():
+        return f"{name}{RATHER_THAN}the most likely other"
+    return f"{name}{RATHER_THAN}{class_name(explanation, int(other)) or f'class {other}'}"
 
 
 def predictions(explanation: Explanation, index: int = 0, count: int = 5) -> list[dict[str, Any]]:

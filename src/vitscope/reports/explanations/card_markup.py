@@ -20,6 +20,7 @@ from vitscope.rendering.maps.scaling import WHOLE, Extent, ScaledMaps, scale
 from vitscope.rendering.pages.markup import json_block, photo_uri, png_uri, short_numbers
 from vitscope.rendering.pages.tables import blended_bar, heat_table, share_bars
 from vitscope.rendering.pages.templating import fill
+from vitscope.reports import words
 from vitscope.reports.explanations.records import Card, CardFlow, CardHeads, CardMap
 
 _PHOTO_SIDE = 640
@@ -34,7 +35,8 @@ def card_markup(entry: Card, number: int) -> Markup:
     shape = (entry.picture.width, entry.picture.height)
     explained = f"Explained: {entry.target}" if entry.target else None
     truth = f"Label: {entry.label}" if entry.label is not None else None
-    marked = next((name for name, _ in entry.predictions if entry.target and name in entry.target), None)
+    aim = (entry.target or "").partition(words.RATHER_THAN)[0]
+    marked = next((name for name, _ in entry.predictions if name == aim), None)
     extent = entry.maps[0].extent if entry.maps else WHOLE
     return fill(
         "vitscope.reports",
