@@ -15,7 +15,8 @@ SOURCE = Path(vitscope.__file__).parent
 
 WRITERS = {
     "write_text", "write_bytes", "touch", "symlink_to", "hardlink_to", "tofile", "savez", "savez_compressed", "savetxt",
-    "save_file", "write_table", "ParquetWriter", "to_parquet", "to_pickle", "to_feather", "to_hdf", "to_excel", "to_orc", "to_stata",
+    "save_file", "write_table", "ParquetWriter", "to_parquet", "to_pickle", "to_feather", "to_hdf",
+    "to_excel", "to_orc", "to_stata",
     "memmap", "open_memmap", "copyfile", "copy2", "copytree", "mkstemp", "NamedTemporaryFile", "TemporaryFile",
 }  # fmt: skip
 """Calls that put something on disk, whatever they are called on."""
@@ -103,7 +104,8 @@ def test_the_scan_sees(line: str) -> None:
     [
         "open(path)", "open(path, 'rb')", "path.open('rb')", "Image.open(path)", "picture.save(buffer, 'PNG')",
         "frame.to_csv(index=False)", "text.replace('a', 'b')", "os.open(os.devnull, os.O_WRONLY)", "x.save",
-        "av.open(buffer, mode='w')", "vs.open_model('w')", "pq.ParquetWriter(sink, schema)", "writer.write_table(table)",
+        "av.open(buffer, mode='w')", "vs.open_model('w')", "pq.ParquetWriter(sink, schema)",
+        "writer.write_table(table)",
     ],
 )  # fmt: skip
 def test_the_scan_lets_pass(line: str) -> None:
