@@ -141,12 +141,14 @@ class SharedPasses:
             gradient = gradient or each.gradient
             if each.gradient and not any(_equal(each.target, aim) for aim in aims):
                 aims.append(each.target.by(model.anatomy.probability))
+        if not all(each.capture.matrices for each in alike):
+            # a reader that compares with passes of its own needs the numbers of the model's own attention
+            capture = replace(capture, matrices=Matrices.NONE)
         stages = self.stages() if capture.stages else ()
         return replace(request, capture=capture, gradient=gradient, stages=stages), aims
 
     def _run(self, model: TracedModel, request: PassRequest, targets: Sequence[Target]) -> ScoredPass:
-        # what is read off a pass are the numbers of the model's own attention, whoever reads them
-        capture = replace(request.capture, inputs=True, matrices=Matrices.NONE)
+        capture = replace(request.capture, inputs=True)
         request = replace(request, record=True, embedding_call=model.embedding_call, capture=capture)
         return run_scored(model, self.images, targets, request)
 
