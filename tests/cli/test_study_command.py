@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import xarray
 
 import vitscope as vs
 from tests.cli.conftest import Shell
@@ -61,7 +62,7 @@ def test_create_says_what_it_will_cost(shell: Shell, pictures: Path, tmp_path: P
     forwards, backwards = estimate["forwards"], estimate["backwards"]
     assert backwards == 4
     assert said[1] == (
-        f"passes     {forwards / 4:.4g} forwards and 1 backwards a picture, {forwards} and {backwards} in all"
+        f"passes     forward {forwards / 4:.4g} and backward 1 for each picture; {forwards} and {backwards} in all"
     )
     assert said[2].startswith("time       ") and " of the model and " in said[2] and " of reading" in said[2]
     assert " a picture; " in said[3] and said[3].endswith("are free")
@@ -155,7 +156,7 @@ def test_somebody_at_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch) -> Non
     assert cost.too_large(large) == (
         "it would write 50.0 GB where 10.0 GB are free and it would take about 2.0 h"
     )
-    assert said[1] == "passes     2 forwards and 1 backwards a picture, 20 and 10 in all"
+    assert said[1] == "passes     forward 2 and backward 1 for each picture; 20 and 10 in all"
     assert said[2] == (
         "time       about 2.0 h of the model and about 60 s of reading, on one worker like this machine"
     )
@@ -168,7 +169,7 @@ def test_run_status_and_export_of_a_study(shell: Shell, study: Path, tmp_path: P
     limited = shell("study", "run", study, "--limit", 1)
     assert limited.code == 0, limited.err
     assert limited.out.splitlines() == [
-        "1 shards were computed; the study is not finished",
+        "shards computed: 1; the study is not finished",
         f"stopped after --limit; go on with: vitscope study run {study}",
     ]
     half = shell("study", "export", study, tmp_path / "half", "--json")
@@ -202,6 +203,11 @@ def test_run_status_and_export_of_a_study(shell: Shell, study: Path, tmp_path: P
     assert table["key"].tolist() == ["000.png", "001.png", "002.png", "003.png"]
     one = shell("study", "export", study, tmp_path / "one.parquet", "--table", "predictions")
     assert one.code == 0 and pd.read_parquet(tmp_path / "one.parquet")["picture"].nunique() == 4
+    maps = shell("study", "export", study, tmp_path / "arrays", "--format", "netcdf")
+    assert maps.code == 0, maps.err
+    with xarray.open_dataset(tmp_path / "arrays" / "maps.nc", engine="h5netcdf") as found:
+        assert found["gmar"].dims == ("picture", "y", "x")
+        assert (found["gmar"].to_numpy() == Study.open(study).array("maps/gmar")[:]).all()
     wrong = shell("study", "export", study, tmp_path / "no", "--table", "skores")
     assert wrong.code == 1 and "skores" in wrong.error
 
@@ -242,7 +248,7 @@ def test_skipped_pictures_and_failed_shards_are_told_with_the_remedy(
     assert failed.code == 3, failed.err
     assert "given up: shard 1 of stage main: RuntimeError: poison" in failed.out
     assert f"vitscope study run {place} --retry-failed" in failed.out
-    assert "1 pictures were skipped" in failed.out and "--retry-skipped" in failed.out
+    assert "pictures skipped: 1" in failed.out and "--retry-skipped" in failed.out
     monkeypatch.setattr(worker.Worker, "run", compute)
     left = shell("study", "run", place, "--json")
     assert left.code == 3 and lines(left.out)[-1]["failed"] == [
@@ -263,7 +269,7 @@ def test_waiting_stages_are_told() -> None:
     report = Report(2, {("main", 3): "it died"}, ["fit", "code"], 0)
     said = list(run_command.described(report, "birds"))
     assert said == [
-        "2 shards were computed; the study is not finished",
+        "shards computed: 2; the study is not finished",
         "given up: shard 3 of stage main: it died",
         "to try them again: vitscope study run birds --retry-failed",
         "waiting for these: fit, code",

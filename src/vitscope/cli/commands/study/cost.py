@@ -20,8 +20,8 @@ def described(cost: Estimate) -> Iterator[str]:
     pictures = max(1, cost.pictures)
     yield f"pictures   {cost.pictures:,} in {cost.shards:,} shards"
     yield (
-        f"passes     {cost.forwards / pictures:,.4g} forwards and {cost.backwards / pictures:,.4g} backwards a "
-        f"picture, {cost.forwards:,.0f} and {cost.backwards:,.0f} in all"
+        f"passes     forward {cost.forwards / pictures:,.4g} and backward {cost.backwards / pictures:,.4g} for each "
+        f"picture; {cost.forwards:,.0f} and {cost.backwards:,.0f} in all"
     )
     fit = "; fitting the patterns comes on top" if cost.fit else ""
     yield (

@@ -155,7 +155,7 @@ def as_event(report: Report) -> dict[str, Any]:
 def described(report: Report, place: str) -> Iterator[str]:
     """The lines that say how a run ended, with what mends it."""
     state = "the study is finished" if report.whole else "the study is not finished"
-    yield f"{report.shards:,} shards were computed; {state}"
+    yield f"shards computed: {report.shards:,}; {state}"
     if report.limited:
         yield f"stopped after --limit; go on with: vitscope study run {place}"
     failed = sorted(report.failed.items())
@@ -169,7 +169,7 @@ def described(report: Report, place: str) -> Iterator[str]:
         yield f"waiting for these: {', '.join(report.waiting)}"
     if report.skipped:
         yield (
-            f"{report.skipped:,} pictures were skipped; the table pictures has the reasons, and "
+            f"pictures skipped: {report.skipped:,}; the table pictures has the reasons, and "
             f"vitscope study run {place} --retry-skipped tries them again"
         )
 
