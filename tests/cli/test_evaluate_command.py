@@ -54,6 +54,7 @@ def test_table_and_files(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
         "model evaluations",
     ):
         assert word in text
+    assert "nothing is starred" in text and "*" not in text
     board = vs.Leaderboard.load(tmp_path / "out")
     assert board.metrics == ["srg", "mass"]
     assert "<html" in (tmp_path / "out" / "index.html").read_text()

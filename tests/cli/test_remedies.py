@@ -20,6 +20,7 @@ from vitscope.cli.shared.remedies import in_shell_words
         ('open it with probability="softmax"', 'open it with -M probability="softmax"'),
         ("pass labels=", "pass --labels"),
         ("a smaller image_size=224, please", "a smaller --image-size 224, please"),
+        ("check image_size= and the options", "check --image-size and the options"),
         ("names with class_names=; other", "names with --class-names; other"),
         ("grid=(14, 14)", "-M grid=(14, 14)"),
         ("-M num_classes=0 is wrong", "-M num_classes=0 is wrong"),

@@ -93,5 +93,5 @@ def not_fetched(prefix: str, name: str, error: BaseException) -> ModelError:
 def not_built(prefix: str, name: str, error: BaseException) -> ModelError:
     """The error for an architecture that its library refuses to build as asked."""
     return ModelError(
-        f"{prefix}/{name} cannot be built as asked ({brief(error)}); check image_size and the options"
+        f"{prefix}/{name} cannot be built as asked ({brief(error)}); check image_size= and the options"
     )

@@ -41,8 +41,9 @@ def print_board(board: Leaderboard, title: str, where: Path) -> None:
     ]
     console.table(columns, rows, title=title or None)
     protocol = board.protocol
+    star = "* not told apart from the best (paired, Holm) · " if any(best.values()) else ""
     console.say(
-        f"n = {protocol.pictures} · 95 % bootstrap intervals · * not told apart from the best (paired, Holm) · "
+        f"n = {protocol.pictures} · 95 % bootstrap intervals · {star}"
         f"{board.total_evaluations} model evaluations, {board.shared_evaluations} of them shared · "
         f"protocol {protocol.digest} · {where / 'index.html'}"
     )

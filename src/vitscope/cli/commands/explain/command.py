@@ -94,7 +94,7 @@ def explain(
     names = OutputNames(folder, source.keys, reserved=(REPORT, FOLDER, INDEX, TABLE))
     parts = PictureParts(source, run.batch_size, "explaining")
     records: dict[str, Record] = {}
-    gone_on = 0
+    gone_on = kept = 0
     try:
         for start, part in parts:
             finished = finished_of(known, part)
@@ -115,9 +115,10 @@ def explain(
                     if not run.json:
                         console.say(_line(picture.key, record))
             known.keep(start, entries)
+            kept += len(entries)
     except (KeyboardInterrupt, Interrupted):
         console.note(
-            f"{len(records)} of {len(source)} pictures are done; the same command goes on from there"
+            f"{gone_on + kept} of {len(source)} pictures are done; the same command goes on from there"
         )
         raise
     finally:
