@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import torch
 
 import vitscope as vs
 from tests.studies.worlds import CODER, QUICK, files_of, folder_of_pictures, made
@@ -102,17 +104,33 @@ STEPS = ("open", "write", "fsync", "replace", "link", "unlink", "close", "fdopen
 """What the system is asked on the way of a file to its place."""
 
 
-def killed_at_step(work: Callable[[], object], step: int) -> bool:
-    """Do work in a process of its own that dies by SIGKILL before so many steps of its files; whether it died of it."""
+def forked(work: Callable[[], object]) -> int:
+    """Do work in a process of its own, with all that is loaded here; its number. It ends with 0 when it is done."""
     child = os.fork()
     if child == 0:
+        status = 1
         try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.alarm(120)
-            _count_down(step)
+            torch.set_num_threads(1)  # threads do not come along
             work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
+            os._exit(status)
+    return child
+
+
+def killed_at_step(work: Callable[[], object], step: int) -> bool:
+    """Do work in a process of its own that dies by SIGKILL before so many steps of its files; whether it died of it."""
+
+    def counted() -> None:
+        _count_down(step)
+        work()
+
+    _, status = os.waitpid(forked(counted), 0)
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.studies.surviving import FinishedOnce, killed_at_step, left_behind, records_of, started
+from tests.studies.surviving import FinishedOnce, forked, killed_at_step, left_behind, records_of, started
 from tests.studies.worlds import files_of
 from vitscope.errors import Cancelled, LockTaken
 from vitscope.progress import Callback
+from vitscope.studies import Study
 from vitscope.studies.worker import Worker
 
 KILLS = 20
@@ -43,33 +45,19 @@ def test_killed_at_any_step_it_goes_on_to_the_same_bytes(once: FinishedOnce, tmp
         assert left_behind(place) == []
 
 
-LIVES = """
-import json, os, random, signal, sys, time
-import torch
-torch.set_num_threads(1)
-import vitscope as vs
-place, lives = sys.argv[1], int(sys.argv[2])
-vit = vs.open_model("bundled/shapes")
-draw = random.Random(1)
-for life in range(lives):
-    child = os.fork()
-    if child == 0:
-        vs.Study.open(place, vit=vit).run()
-        os._exit(0)
-    time.sleep(0.05 + draw.random() * 1.5)
-    os.kill(child, signal.SIGKILL)
-    print(os.WIFSIGNALED(os.waitpid(child, 0)[1]), flush=True)
-print(vs.Study.open(place, vit=vit).run().whole)
-"""
-
-
 def test_killed_from_outside_with_the_model_at_work(once: FinishedOnce, tmp_path: Path) -> None:
-    once.copy(tmp_path / "study")
-    done = subprocess.run(
-        [sys.executable, "-c", LIVES, str(tmp_path / "study"), "3"], capture_output=True, text=True
-    )
-    told = done.stdout.split()
-    assert told[0] == told[-1] == "True", done.stderr
+    study = once.copy(tmp_path / "study")
+    draw = random.Random(1)
+    killed = []
+    for _ in range(3):
+        child = forked(study.run)
+        time.sleep(0.05 + draw.random() * 1.5)
+        os.kill(child, signal.SIGKILL)
+        killed.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL)
+    assert killed[0]
+    child = forked(study.run)
+    assert os.waitpid(child, 0)[1] == 0
+    assert study.status().finished
     assert files_of(tmp_path / "study") == once.expected
     assert left_behind(tmp_path / "study") == []
 
@@ -96,30 +84,27 @@ def test_a_shard_that_kills_its_process_goes_last(once: FinishedOnce, tmp_path: 
     assert files_of(tmp_path / "study") == once.expected and left_behind(tmp_path / "study") == []
 
 
-ENDED = """
-import os, signal, sys, time
-import torch
-torch.set_num_threads(1)
-import vitscope as vs
-from vitscope.studies.worker import Worker
-vit = vs.open_model("bundled/shapes")
-study = vs.Study.open(sys.argv[1], vit=vit)
-real, number = Worker._of_batch, [0]
-def slow(*given):
-    number[0] += 1
-    if number[0] == int(sys.argv[3]):
-        print("middle", flush=True)
-        if sys.argv[2] == "SIGTERM":
-            time.sleep(60)
-        else:
-            signal.raise_signal(signal.SIGINT)
-    return real(*given)
-Worker._of_batch = slow
-try:
-    study.run()
-except KeyboardInterrupt:
-    print("interrupted", signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, flush=True)
-"""
+def ended_in_the_middle(study: Study, how: str, out: int) -> None:
+    """Run a study, say so when its second batch is at work, and wait for the end or bring it about."""
+    real, number = Worker._of_batch, [0]
+
+    def slow(*given: Any) -> Any:
+        number[0] += 1
+        if number[0] == 2:
+            os.write(out, b"middle\n")
+            if how == "SIGTERM":
+                time.sleep(60)
+            else:
+                signal.raise_signal(signal.SIGINT)
+        return real(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "_of_batch", slow)
+        try:
+            study.run()
+        except KeyboardInterrupt:
+            kept = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+            os.write(out, f"interrupted {kept}\n".encode())
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -128,15 +113,17 @@ def test_ended_in_the_middle_it_leaves_whole_shards_only(
 ) -> None:
     place = tmp_path / "study"
     study = once.copy(place)
-    child = subprocess.Popen(
-        [sys.executable, "-c", ENDED, str(place), name, "2"], stdout=subprocess.PIPE, text=True
-    )
-    assert child.stdout is not None and child.stdout.readline() == "middle\n"
-    if name == "SIGTERM":
-        with pytest.raises(LockTaken, match=rf"another run \(process {child.pid} on [^\n]+ works in [^\n]+;"):
-            study.run()
-        child.terminate()
-    assert child.communicate()[0] == "interrupted True\n"
+    from_child, to_us = os.pipe()
+    child = forked(lambda: ended_in_the_middle(study, name, to_us))
+    os.close(to_us)
+    with open(from_child) as told:
+        assert told.readline() == "middle\n"
+        if name == "SIGTERM":
+            with pytest.raises(LockTaken, match=rf"another run \(process {child} on [^\n]+ works in [^\n]+;"):
+                study.run()
+            os.kill(child, signal.SIGTERM)
+        assert told.read() == "interrupted True\n"
+    os.waitpid(child, 0)
     assert records_of(place) == {"shards/means/000000.json"}
     assert left_behind(place) == []
     assert study.status(verified=True).faults == ()
@@ -164,8 +151,8 @@ def test_cancelled_it_leaves_whole_shards_only(once: FinishedOnce, tmp_path: Pat
 def test_events_are_lines_whatever_was_killed(once: FinishedOnce, tmp_path: Path) -> None:
     study = once.copy(tmp_path / "study")
     with once.replayed():
-        while killed_at_step(study.run, 97):
-            pass
+        lives = next(life for life in itertools.count(1) if not killed_at_step(study.run, 97 * life))
+    assert lives > 2
     for path in (tmp_path / "study" / "events").iterdir():
         for line in path.read_bytes().splitlines():
             assert {"t", "run", "event", "worker"} <= json.loads(line).keys()

@@ -21,13 +21,13 @@ import pytest
 import vitscope as vs
 from tests.servers import S3
 from tests.studies import leading
-from tests.studies.leading import alive, leads, wait_for
+from tests.studies.leading import PATIENCE, alive, leads, wait_for
 from tests.studies.mischief import mischief
 from tests.studies.worlds import EVERYTHING, files_of, folder_of_pictures, made
 from vitscope.errors import LockTaken, MissingExtraError, SourceError, StoreFault
 from vitscope.storage.stores import hold, open_store
 from vitscope.studies import Retry, Study, StudyError
-from vitscope.studies.engines import overdue, ray_cluster
+from vitscope.studies.engines import overdue, ray, ray_cluster
 from vitscope.studies.events import read_events
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -179,14 +179,16 @@ def test_an_error_of_a_class_that_cannot_be_read_back_is_a_failed_shard(cluster,
     ],
 )
 def test_a_fault_of_a_place_ends_the_run_and_blames_no_shard(
-    cluster, place, expected, kind: str, error: type[Exception], line: str
+    cluster, place, expected, monkeypatch, kind: str, error: type[Exception], line: str
 ) -> None:
+    monkeypatch.setattr(ray, "GRACE", PATIENCE)
     with mischief(place, **{kind: 1}), pytest.raises(error) as caught:
         Study.open(place).run(engine="ray")
     assert str(caught.value) == line
     assert error is not StoreFault or (caught.value.why, caught.value.needed) == ("full", 7)
-    assert not list(place.glob("attempts/*/*.failed.json")) and not list(place.rglob("*.part"))
-    assert not [name for name in place.glob("attempts/*/*") if name.name.startswith("000001")]
+    assert not list(place.glob("attempts/*/*.failed.json"))
+    # Whoever computed another shard takes back what it began, on a busy machine after the run has ended.
+    wait_for(lambda: not list(place.rglob("*.part")) and not list(place.glob("attempts/*/*")))
     assert Study.open(place).run().whole and files_of(place) == expected
 
 
