@@ -104,7 +104,7 @@ def test_through_json() -> None:
     [
         {"removal": "grey"},
         {"score": "loss"},
-        {"target": "second"},
+        {"target": -1},
         {"steps": 0},
         {"random_draws": 0},
         {"mosaic": 1},

@@ -150,7 +150,7 @@ def test_open_clip_weights_of_the_whole_or_of_the_tower(clip_folder: Path, tmp_p
 
 def test_open_clip_refusals(clip_folder: Path) -> None:
     pytest.importorskip("open_clip")
-    assert "--random-weights" in refused(f"open_clip/{clip_folder}")
+    assert "pretrained=False" in refused(f"open_clip/{clip_folder}")
     message = refused("open_clip/ViT-B-32")
     assert "needs the tag" in message and "openai" in message and "@TAG" in message
     assert "has no weights 'laion9b'" in refused("open_clip/ViT-B-32@laion9b")

@@ -118,6 +118,7 @@ def _gradient(trace: Trace, index: int) -> Tensor:
     backwards=1,
     needs=_needs,
     applies=_applies,
+    takes_libra=True,
 )
 def gradcam(trace: Trace, *, block: AnyBlock | None = None, relu: bool = True) -> Relevance:
     """relu(sum_c w_c X_c) over a block's first-norm tokens X, w_c the mean gradient over patches.

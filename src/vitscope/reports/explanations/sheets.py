@@ -77,6 +77,8 @@ def sheet(
             f"a sheet on the original shows one picture, got {len(chosen)}; give rows=[index], or draw on the input"
         )
     given_pictures = [None] * len(chosen) if pictures is None else list(pictures)
+    if len(given_pictures) != len(chosen):
+        raise RenderingError(f"expected {len(chosen)} pictures, one for each row, got {len(given_pictures)}")
     shown = [drawn_on(first, row, on, each) for row, each in zip(chosen, given_pictures, strict=True)]
     called = [words.explained(first, row) for row in chosen] if names is None else list(names)
     maps = {
