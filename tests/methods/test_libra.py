@@ -12,7 +12,7 @@ from tests.methods.written import close, small_vit
 from tests.zoo import ZOO, inputs, open_zoo
 from vitscope.methods import MethodInfo
 
-RELU_ALONE = {"resnet"}
+RELU_ALONE = {"resnet", "pvt-v2", "mobilevit"}
 """Without norm over tokens, softmax or smooth activation: relu's constant gate [u > 0] is its derivative anyway."""
 
 
