@@ -7,14 +7,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.studies.surviving import FinishedOnce, disk_of, left_behind, records_of
+from tests.studies.surviving import FinishedOnce, disk_of, forked, left_behind, records_of
 from tests.studies.worlds import files_of
 from vitscope.errors import LockTaken, StoreFault
 from vitscope.storage.stores import hold, open_store
@@ -183,22 +182,7 @@ def test_another_study_in_its_place_is_left_alone(once: FinishedOnce, tmp_path: 
     finished(Study.open(tmp_path / "mine", vit=once.vit), tmp_path / "mine", once)
 
 
-FORBIDDEN = """
-import sys
-from unittest import mock
-import vitscope as vs
-try:
-    study = vs.Study.open(sys.argv[1])
-    print(study.status().finished)
-    study.run()
-except vs.errors.VitscopeError as error:
-    print(type(error).__name__, error.why, error)
-"""
-
-
 def test_a_folder_of_somebody_else(once: FinishedOnce, tmp_path: Path) -> None:
-    if os.geteuid() == 0 and shutil.which("setpriv") is None:
-        pytest.skip("root may write everywhere, and there is no setpriv to become somebody else")
     place = tmp_path / "study"
     study = once.copy(place)
     for folder in (place, *place.rglob("*")):
@@ -206,14 +190,26 @@ def test_a_folder_of_somebody_else(once: FinishedOnce, tmp_path: Path) -> None:
     for parent in (tmp_path, *tmp_path.parents):
         if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o055)
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    done = subprocess.run(
-        [*nobody, sys.executable, "-c", FORBIDDEN, str(place)], capture_output=True, text=True
-    )
-    if "Permission denied" in done.stderr:
-        pytest.skip(f"somebody else may not start Python here: {done.stderr.strip()[:100]}")
-    told = done.stdout.splitlines()
-    assert told[0] == "False" and len(told) == 2, done.stdout + done.stderr
+    answer, says = os.pipe()
+
+    def somebody_else() -> None:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+        try:
+            found = Study.open(place, vit=once.vit)
+            os.write(says, f"{found.status().finished}\n".encode())
+            found.run()
+        except StoreFault as error:
+            os.write(says, f"StoreFault {error.why} {error}\n".encode())
+
+    child = forked(somebody_else)
+    os.close(says)
+    with open(answer) as stream:
+        told = stream.read().splitlines()
+    assert os.waitpid(child, 0)[1] == 0
+    assert told[0] == "False" and len(told) == 2, told
     assert told[1].startswith("StoreFault forbidden cannot ") and "Permission denied" in told[1]
     assert told[1].endswith("; give yourself the right to use it and run it again")
     for folder in (place, *place.rglob("*")):
