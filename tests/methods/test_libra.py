@@ -11,8 +11,9 @@ from tests.methods.test_contract import LOOSE, SLOW, alike, applying, pick, requ
 from tests.methods.written import close, small_vit
 from tests.zoo import ZOO, inputs, open_zoo
 from vitscope.methods import MethodInfo
+from vitscope.methods.gradcam import by_tokens
 
-RELU_ALONE = {"resnet", "pvt-v2", "mobilevit"}
+RELU_ALONE = {"resnet"}
 """Without norm over tokens, softmax or smooth activation: relu's constant gate [u > 0] is its derivative anyway."""
 
 
@@ -47,7 +48,9 @@ def test_libra_keeps_the_forward_and_changes_the_way_back(name):
         assert torch.isfinite(other.maps).all(), info.name
         assert other.maps.shape == one.maps.shape, info.name
         changed = not torch.equal(one.maps, other.maps)
-        assert changed or empty(one) or name in RELU_ALONE, info.name
+        # from the last feature map, which gradcam reads where there is no grid of tokens, to the score all is linear
+        last = info.name == "gradcam" and not by_tokens(open_zoo(name).anatomy)
+        assert changed or last or empty(one) or name in RELU_ALONE, info.name
         alone = single[info.name].maps[0]
         assert alike(other.maps[1], alone, LOOSE.get(info.name, 2e-3)), f"{info.name}: batch is not a loop"
 
