@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Self
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from vitscope.pictures.batch import Batch, Opened
 from vitscope.pictures.source import PictureSource
+
+
+@dataclass
+class _Names:
+    """What the pictures of a batch ask of their source."""
+
+    items: Sequence[Any]
+    keys: Sequence[str]
+    ids: Sequence[str]
+    targets: Sequence[Any] | None
+
+    def id(self, index: int) -> str:
+        """The content hash of one picture."""
+        return self.ids[index]
 
 
 class ReadBatch(PictureSource):
@@ -40,7 +54,9 @@ class ReadBatch(PictureSource):
             partial=True,
         )
         self.expect(batch.ids)
-        own = [replace(picture, source=self, position=place) for place, picture in enumerate(pictures)]
+        # not this source itself: it holds the batch, and a circle would keep the tensors until the next collection
+        names = _Names(self.items, batch.keys, batch.ids, batch.targets)
+        own = [replace(picture, source=names, position=place) for place, picture in enumerate(pictures)]
         self._read: Batch | None = replace(batch, pictures=own)
 
     def batches(self, vit: Opened, size: int) -> Iterator[Batch]:

@@ -33,7 +33,7 @@ from vitscope.studies.models import anatomy_digest
 from vitscope.studies.plan_files import PlanFiles, write_plan
 from vitscope.studies.resolving import fit_options, sample_options, stage_options
 from vitscope.studies.stages import analyses_of, planned_stages
-from vitscope.studies.store.specs import ArraySpec
+from vitscope.studies.store.specs import ArraySpec, array_folders
 from vitscope.tracing import Vit
 from vitscope.tracing.recipe import library_versions, model_identity
 
@@ -265,7 +265,7 @@ def _plain(stage: Stage) -> Stage:
 def _write(store: Store, manifest: Manifest) -> None:
     """Every folder, the description of every array, and last the manifest."""
     stages = [stage.name for stage in manifest.stages]
-    store.make_root(layout.folders(stages, list(manifest.tables), list(manifest.arrays)))
+    store.make_root([*layout.folders(stages, manifest.tables), *array_folders(manifest.specs.values())])
     for path, content in descriptions(manifest).items():
         store.put(path, content)
     store.put(layout.MANIFEST, manifest.encode())

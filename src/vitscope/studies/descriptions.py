@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from vitscope.errors import MissingError
 from vitscope.storage.stores import Store
 from vitscope.studies.manifest import Manifest
-from vitscope.studies.store.specs import array_metadata, array_spec, group_metadata, is_whole, metadata_path
+from vitscope.studies.store.specs import array_metadata, group_metadata, is_whole, metadata_path
 
 
 def descriptions(manifest: Manifest) -> dict[str, bytes]:
     """Every description of a study by its path."""
-    specs = [
-        array_spec(path, tuple(known["shape"]), known["dtype"]) for path, known in manifest.arrays.items()
-    ]
+    specs = manifest.specs.values()
     arrays = {
         metadata_path(spec.path): array_metadata(spec, manifest.input.count, manifest.shard_size)
         for spec in specs

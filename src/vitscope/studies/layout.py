@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 MANIFEST = "manifest.json"
 PLAN = "plan"
 RECORDS = "shards"
 TABLES = "tables"
-ARRAYS = "arrays.zarr"
 STATES = "states"
 RESULTS = "results"
 ATTEMPTS = "attempts"
@@ -33,11 +33,6 @@ def shard_of_record(name: str) -> int | None:
     """The shard that a name in a folder of records is of, None for any other file."""
     found = _RECORD.fullmatch(name)
     return int(found[1]) if found else None
-
-
-def table_file(table: str, shard: int) -> str:
-    """The rows of a table that come from one shard."""
-    return f"{TABLES}/{table}/{shard:06d}.parquet"
 
 
 def state_file(stage: str, shard: int) -> str:
@@ -72,16 +67,15 @@ def events_file(run: str) -> str:
     return f"{EVENTS}/{run}.jsonl"
 
 
-def folders(stages: list[str], tables: list[str], arrays: list[str]) -> list[str]:
-    """Every folder of a study but those inside an array's grid of chunks, which are made with the array."""
+def folders(stages: Iterable[str], tables: Iterable[str]) -> list[str]:
+    """Every folder of a study but those of its arrays."""
+    stages = list(stages)
     return [
         PLAN,
         RESULTS,
         EVENTS,
-        ARRAYS,
         *(f"{RECORDS}/{stage}" for stage in stages),
         *(f"{STATES}/{stage}" for stage in stages),
         *(f"{ATTEMPTS}/{stage}" for stage in stages),
         *(f"{TABLES}/{table}" for table in tables),
-        *(f"{ARRAYS}/{array}" for array in arrays),
     ]

@@ -13,6 +13,7 @@ from vitscope.storage.stores import Store
 from vitscope.studies import layout
 from vitscope.studies.errors import OtherStudyError, StudyError
 from vitscope.studies.migrations import steps
+from vitscope.studies.store.specs import ArraySpec, array_spec
 
 FORMAT = "vitscope-study"
 SCHEMA = 1
@@ -101,6 +102,14 @@ class Manifest:
     def main(self) -> Stage:
         """The stage that reads every picture for all analyses that need no other stage."""
         return self.stage("main")
+
+    @property
+    def specs(self) -> dict[str, ArraySpec]:
+        """Every array by its path."""
+        return {
+            path: array_spec(path, tuple(known["shape"]), known["dtype"])
+            for path, known in self.arrays.items()
+        }
 
     def shards_of(self, stage: Stage) -> int:
         """How many shards a stage has: one for a reduction."""

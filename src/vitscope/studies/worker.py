@@ -27,7 +27,7 @@ from vitscope.studies.plan_files import PlanFiles
 from vitscope.studies.records import Records, ShardRecord, described
 from vitscope.studies.stages import States, analyses_of, reduce_stage
 from vitscope.studies.store.arrays import encode_shard
-from vitscope.studies.store.specs import ArraySpec, array_spec, shard_path
+from vitscope.studies.store.specs import ArraySpec, shard_path
 from vitscope.studies.store.tables import encode_table, table_path
 from vitscope.tracing import Vit, sharing_traces
 from vitscope.tracing.recipe import library_versions
@@ -219,9 +219,9 @@ class Worker:
             yield layout.state_file(stage.name, shard), pack(states)
 
     def _spec(self, path: str) -> ArraySpec:
-        known = self.manifest.arrays.get(path)
-        if known is None:
+        spec = self.manifest.specs.get(path)
+        if spec is None:
             raise OutputError(
                 f"the array {path} was not foreseen when the study was made; make the study anew"
             )
-        return array_spec(path, tuple(known["shape"]), known["dtype"])
+        return spec

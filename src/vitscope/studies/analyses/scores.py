@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from vitscope.evaluation import Leaderboard, Protocol, get_metric
+from vitscope.evaluation import EvaluationSet, Leaderboard, Protocol, get_metric
 from vitscope.evaluation.board import merging
 from vitscope.evaluation.board.records import CurveRecord
 from vitscope.evaluation.metric_state import Metric
 from vitscope.evaluation.running.checkpoint import Evaluation, Prepared
+from vitscope.evaluation.running.dataset import evaluation_set
 from vitscope.evaluation.running.plan import Plan
 from vitscope.evaluation.running.recipe import bind, truth_used
 from vitscope.evaluation.running.subjects import Contestant
 from vitscope.pictures.read_batch import ReadBatch
 from vitscope.progress import CountedStage
 from vitscope.studies.analyses.analysis import Desk
-from vitscope.studies.in_hand import EvaluationInHand, evaluation_in_hand
 from vitscope.studies.output import Output, Places, packed_json
 from vitscope.studies.store.specs import ArraySpec
 
@@ -57,13 +57,17 @@ class Scores:
 
     def run(self, pictures: ReadBatch) -> Leaderboard | None:
         """The leaderboard of one batch."""
-        data = evaluation_in_hand(pictures, truth_used(self._metrics, self._chosen.target))
+        batch = next(pictures.batches(self._desk.vit, len(pictures)))
+        used = truth_used(self._metrics, self._chosen.target)
+        data = evaluation_set(pictures).only(used).of_batch(batch)
         analysis = self._analysis(data)
         if self._prepared is None:
             self._prepared = analysis.prepare(self._desk.vit, data)
-        return analysis.run(self._prepared, data)
+        board = analysis.run(self._prepared, data)
+        pictures.skipped.update(data.skipped)
+        return board
 
-    def _analysis(self, data: EvaluationInHand) -> Evaluation:
+    def _analysis(self, data: EvaluationSet) -> Evaluation:
         if self._bound is None:
             first = data.first(self._desk.vit)
             self._bound = bind(

@@ -84,9 +84,6 @@ TABLES: dict[str, pa.Schema] = {
 }
 """Every table by its name. ``head_scores`` is the long form of the arrays of that name, made by `export` only."""
 
-STORED = tuple(name for name in TABLES if name != "head_scores")
-"""The tables that shards write."""
-
 
 @dataclass(frozen=True)
 class Column:
