@@ -408,7 +408,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="+", choices=list(PARTS))
     parser.add_argument("--assets", type=Path, default=Path(os.environ.get("VITSCOPE_ASSETS", "assets")))
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--photographs", type=int, default=96)
+    parser.add_argument("--photographs", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "studies.json")
     given = parser.parse_args()
     for part in given.parts:
