@@ -163,13 +163,14 @@ def main() -> None:
         BOTH: lambda: both(vit, images),
         PICTURES: lambda: from_pictures(vit, pictures),
     }
+    explain = partial(vs.explain, vit, batch_size=options.batch)
     contenders: dict[str, tuple[str, Callable[[], Any]]] = {
-        "rollout": (FORWARD, lambda: vs.explain(vit, images, "rollout")),
-        "gmar": (BOTH, lambda: vs.explain(vit, images, "gmar")),
-        "daam": (BOTH, lambda: vs.explain(vit, images, "daam")),
-        "gae": (BOTH, lambda: vs.explain(vit, images, "gae")),
-        "eight methods": (BOTH, lambda: vs.explain(vit, images, EIGHT)),
-        "rollout of Pillow pictures": (PICTURES, lambda: vs.explain(vit, pictures, "rollout")),
+        "rollout": (FORWARD, lambda: explain(images, "rollout")),
+        "gmar": (BOTH, lambda: explain(images, "gmar")),
+        "daam": (BOTH, lambda: explain(images, "daam")),
+        "gae": (BOTH, lambda: explain(images, "gae")),
+        "eight methods": (BOTH, lambda: explain(images, EIGHT)),
+        "rollout of Pillow pictures": (PICTURES, lambda: explain(pictures, "rollout")),
     }
     record: dict[str, Any] = {
         "model": f"{options.model}, {options.precision}",

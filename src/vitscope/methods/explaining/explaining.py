@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vitscope.analysis import answered
@@ -18,7 +17,7 @@ from vitscope.methods.explaining.inputs import InputBatch
 from vitscope.methods.explaining.original import originals_of
 from vitscope.methods.explaining.recipe import PER_PICTURE, described, explanation_recipe, own_targets
 from vitscope.methods.registry import get_method
-from vitscope.models.preparing.inputs import drawable
+from vitscope.models.preparing.inputs import all_drawable
 from vitscope.pictures import Batch, PictureSource
 from vitscope.progress import CountedStage
 from vitscope.storage import tensors
@@ -206,11 +205,11 @@ def _refused(_: Batch, error: AnswerError) -> AnswerError:
 def _drawable(shown: Tensor, frames: int, vit: Vit) -> Tensor | None:
     """What maps are drawn on: (B, H, W, 3), of films the first frame that each of their ``frames`` maps spans,
     (B, t, H, W, 3); uint8."""
-    pictures = shown.detach().float().cpu()
+    pictures = shown.detach().float()
     if pictures.dim() == 4:
-        return torch.stack([drawable(picture, vit.preprocessor) for picture in pictures])
+        return all_drawable(pictures, vit.preprocessor)
     if not frames:
         return None
     first = [-(-frame * pictures.shape[1] // frames) for frame in range(frames)]
-    drawn = torch.stack([drawable(frame, vit.preprocessor) for frame in pictures[:, first].flatten(0, 1)])
+    drawn = all_drawable(pictures[:, first].flatten(0, 1), vit.preprocessor)
     return drawn.reshape(len(shown), frames, *drawn.shape[1:])
