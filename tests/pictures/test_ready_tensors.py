@@ -18,7 +18,12 @@ def tensors(count: int, *shape: int) -> list[Tensor]:
 
 
 def test_ids_of_many_are_those_of_each() -> None:
-    items: list[object] = [*tensors(3, 3, 4, 5), "a path", *tensors(2, 3, 6, 6), tensors(1, 3, 4, 5)[0].half()]
+    items: list[object] = [
+        *tensors(3, 3, 4, 5),
+        "a path",
+        *tensors(2, 3, 6, 6),
+        tensors(1, 3, 4, 5)[0].half(),
+    ]
     items.append(torch.zeros(3, 4, 5, dtype=torch.uint8))
     found = ids_on_devices(items, EVERYWHERE)
     assert sorted(found) == [0, 1, 2, 4, 5, 6]
