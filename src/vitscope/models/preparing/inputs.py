@@ -37,6 +37,8 @@ def to_batch(images: Any, preprocessor: Preprocessor | None, *, max_pixels: int 
         check_tensors(images if images.ndim == 4 else images.flatten(0, 1))
         if len(images):
             return images
+    if _are_ready(images):
+        return check_tensors(_stacked(images))
     ready = [
         item if isinstance(item, Tensor) else _recipe(preprocessor)(item)
         for item in _opened(images, max_pixels, preprocessor)
@@ -119,6 +121,20 @@ def _recipe(preprocessor: Preprocessor | None) -> Preprocessor:
 def _stretched(values: Tensor) -> Tensor:
     low, high = values.amin(), values.amax()
     return (values.float() - low) / (high - low).clamp(min=1e-12)
+
+
+def _are_ready(images: Any) -> bool:
+    """A list of float tensors (C, H, W), all of one shape, kind and device."""
+    if not (isinstance(images, list) and images and isinstance(images[0], Tensor)):
+        return False
+    first = images[0]
+    return (
+        first.is_floating_point()
+        and first.ndim == 3
+        and all(isinstance(each, Tensor) for each in images)
+        and {(each.shape, each.dtype, each.device) for each in images}
+        == {(first.shape, first.dtype, first.device)}
+    )
 
 
 def _stacked(items: list[Tensor]) -> Tensor:
