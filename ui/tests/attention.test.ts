@@ -31,12 +31,14 @@ describe('an attention matrix', () => {
   });
 
   it('tells its strongest pairs, of all tokens or of one', () => {
-    const pairs = (token: number | null, direction: 'out' | 'in', top = 9, least = 0): string[] =>
-      strongest(values, 3, token, direction, top, least).map(({ query, key }) => `${query}>${key}`);
+    const pairs = (token: number | null, direction: 'out' | 'in', top = 9, least = 0, first = 0): string[] =>
+      strongest(values, 3, first, token, direction, top, least).map(({ query, key }) => `${query}>${key}`);
     expect(pairs(null, 'out', 2)).toEqual(['2>1', '0>1']);
     expect(pairs(1, 'out')).toEqual(['1>2', '1>0']);
     expect(pairs(1, 'in')).toEqual(['2>1', '0>1']);
     expect(pairs(null, 'out', 9, 0.3)).toEqual(['2>1', '0>1', '1>2']);
+    expect(pairs(null, 'out', 9, 0, 1)).toEqual(['2>1', '1>2']);
+    expect(pairs(1, 'in', 9, 0, 1)).toEqual(['2>1']);
   });
 
   it('names its tokens', () => {

@@ -38,11 +38,12 @@ export function sums(values: Floats, tokens: number, prefix: number): { rows: Fl
 
 /**
  * The strongest pairs at or above the threshold, the strongest first. With a token: only what it looks at (out) or who
- * looks at it (in). A token's look at itself is no pair.
+ * looks at it (in). Tokens before `first` take part only as that token. A token's look at itself is no pair.
  */
 export function strongest(
   values: Floats,
   tokens: number,
+  first: number,
   token: number | null,
   direction: Direction,
   top: number,
@@ -53,8 +54,8 @@ export function strongest(
     const value = values[query * tokens + key] as number;
     if (query !== key && value >= threshold && value > 0) edges.push({ query, key, value });
   };
-  for (let other = 0; other < tokens; other += 1) {
-    if (token === null) for (let key = 0; key < tokens; key += 1) take(other, key);
+  for (let other = first; other < tokens; other += 1) {
+    if (token === null) for (let key = first; key < tokens; key += 1) take(other, key);
     else if (direction === 'out') take(token, other);
     else take(other, token);
   }

@@ -16,7 +16,7 @@ export function curvesOf(facts: BlockFacts): Curve[] {
   const rows: [string, string, string, Floats | null][] = [
     ['entropy', 'bits', 'Entropy of a patch’s attention: high where it looks everywhere', facts.entropy],
     ['class share', '%', 'Share of a patch’s attention that goes to the class token', facts.classShare],
-    ['mean hop', 'patches', 'How far a patch looks, in patches', facts.hop],
+    ['hop', 'patches', 'How far a patch looks, in patches', facts.hop],
   ];
   return rows.flatMap(([name, unit, help, values]) =>
     values

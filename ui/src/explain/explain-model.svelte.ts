@@ -53,8 +53,7 @@ export class ExplainModel extends ExplainAnswers {
       if (values && result) maps.set(block, { grid: result.grid, values, prefix: [] });
       const rows = this.stripShowsFlow ? undefined : this.attention.rows.get(block);
       if (rows && this.grid) {
-        const heads = this.showsAttention ? headsOfBlock(this.view.now.heads, block) : [];
-        maps.set(block, mapOfRow(meanRow(rows, heads), this.grid, rows.prefix, this.prefixNames));
+        maps.set(block, mapOfRow(meanRow(rows, []), this.grid, rows.prefix, this.prefixNames));
       }
     }
     return maps;
@@ -70,14 +69,24 @@ export class ExplainModel extends ExplainAnswers {
     return { grid: result.grid, values: result.map, prefix };
   });
 
+  /** The attention of the pinned heads, or of all heads of the block where none is. */
+  readonly #shownRows: ShownMap | null = $derived.by(() => {
+    const rows = this.attention.rows.get(this.block);
+    if (!rows || !this.grid) return null;
+    return mapOfRow(meanRow(rows, this.shownHeads), this.grid, rows.prefix, this.prefixNames);
+  });
+
   readonly shown: ShownMap | null = $derived.by(() => {
-    if (this.showsAttention) return this.blockMaps.get(this.block) ?? null;
+    if (this.showsAttention) return this.#shownRows;
     const step =
       this.stripShowsFlow && this.view.now.block !== null ? this.blockMaps.get(this.block) : undefined;
     return step ?? this.whole;
   });
 
-  readonly queryWords = $derived.by(() => queryName(this.view.now.query, this.grid, this.prefixNames));
+  readonly queryWords = $derived.by(() => {
+    const name = queryName(this.view.now.query, this.grid, this.prefixNames);
+    return this.view.now.query === 'cls' ? `the ${name}` : name;
+  });
 
   /** What the main map shows, in words. */
   readonly title = $derived.by(() => {

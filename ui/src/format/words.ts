@@ -8,7 +8,7 @@ export function patchName(patch: number, grid: Grid): string {
 }
 
 export function queryName(query: Query, grid: Grid | null, prefix: readonly string[]): string {
-  if (query === 'cls') return prefix[0] ?? 'class token';
+  if (query === 'cls') return prefix[0] ?? 'mean of all tokens';
   return grid ? patchName(query, grid) : `patch ${query}`;
 }
 

@@ -13,6 +13,8 @@ export class AppState {
   readonly jobs = new Jobs();
   facts: Facts | null = $state.raw(null);
   pictures: readonly Picture[] = $state.raw([]);
+  /** How many pictures the library's filters leave. */
+  left = $state(0);
   error: SourceError | null = $state.raw(null);
   /** A word that something has been done, such as "Link copied". */
   message = $state('');
@@ -31,6 +33,7 @@ export class AppState {
       this.facts = { about, methods, classes };
       this.pictures = pictures;
       this.error = null;
+      if (about.canCompute) void this.predictAdded();
     } catch (reason) {
       this.error = asSourceError(reason);
     }
@@ -60,6 +63,20 @@ export class AppState {
       }
     }
     this.pictures = await this.source.pictures().catch(() => this.pictures);
+    void this.predictAdded();
+  }
+
+  /** What the model says of added pictures, one after the other; the list is filled in as it comes. */
+  async predictAdded(): Promise<void> {
+    for (const { id } of this.pictures.filter(
+      (one) => one.added && one.prediction === null && !one.skipped,
+    )) {
+      const answer = await this.source.prediction(id, []).catch(() => null);
+      const best = answer?.top[0];
+      if (!answer || !best) continue;
+      const known = { prediction: best.name, confidence: best.probability, entropy: answer.entropy };
+      this.pictures = this.pictures.map((one) => (one.id === id ? { ...one, ...known } : one));
+    }
   }
 
   async forget(id: string): Promise<void> {
