@@ -3,8 +3,8 @@
     python scripts/page_fixtures.py          write them
     python scripts/page_fixtures.py --check  exit 1 where a file is not what would be written
 
-After a new schema, ``npm run api`` in ui/ makes the client's types. The page draws in the browser, so it has the colours,
-the scales and the form of numbers once more; its tests read these examples: what Python gives is the truth.
+After a new schema, ``npm run api`` in ui/ makes the client's types. The page draws in the browser, so it has the
+colours, the scales and the form of numbers once more; its tests read these examples: what Python gives is the truth.
 """
 
 from __future__ import annotations
