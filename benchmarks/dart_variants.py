@@ -10,7 +10,6 @@ benchmarks/results/dart_variants.json; what each variant is and what came out: d
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from typing import Any
 
 import torch
 from dart_srg import curve_areas, end_points, half_width
+from photographs import photographs
 from torch import Tensor, nn
 
 import vitscope as vs
@@ -309,12 +309,9 @@ def srg_scores(
 
 
 def sample(vit: vs.Vit, assets: Path, confirm: bool) -> tuple[Tensor, list[int], list[str]]:
-    """The photographs ready for the model, their labels and names: every third, or all the others."""
-    with (assets / "images" / "sample" / "labels.csv").open() as file:
-        known = {row["file"]: int(row["class_index"]) for row in csv.DictReader(file)}
-    paths = sorted((assets / "images" / "sample").glob("*.jpg"))
-    paths = [path for i, path in enumerate(paths) if (i % 3 != 0) == confirm]
-    return vit.images(paths), [known[path.name] for path in paths], [path.name for path in paths]
+    """The photographs ready for the model, their labels and names: those of development, or all the others."""
+    data = photographs(assets, "sample", "confirmation" if confirm else "development")
+    return vit.images(data.pictures), list(data.labels or ()), list(data.keys)
 
 
 Score = Callable[[vs.Vit, Tensor, Tensor, Tensor, Tensor], dict[str, Tensor]]

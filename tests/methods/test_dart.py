@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import vitscope as vs
+from tests.methods.written import written_dart
 from tests.zoo import TOKENS, ZOO, fresh, inputs, open_zoo, scores_in
 from vitscope.errors import MethodError, VitscopeError
 from vitscope.methods.chain import chain_sites
@@ -23,67 +24,6 @@ PARALLEL = ["timm-vit-scaling"]
 STREAM = [name for name in TOKENS if name not in LOOSE]
 LATE_CLASS = {"timm-cait": 2, "timm-xcit": 2, "timm-convit": 1, "timm-volo": 4}
 """Blocks that run before the class token joins: until then its start value is missing from the stream."""
-
-
-class Handwritten:
-    """Forward and backward of a timm DeiT by explicit formulas, one picture, no autograd at all."""
-
-    def __init__(self, model: nn.Module, image: Tensor, direction: Tensor, kappa: float) -> None:
-        self.H = model.blocks[0].attn.num_heads
-        x = model._pos_embed(model.patch_embed(image[None]))[0]
-        self.X, kept = [], []
-        for block in model.blocks:
-            self.X.append(x)
-            n1, std1 = self.norm(x, block.norm1)
-            q, k, v = (
-                self.split(t) for t in (n1 @ block.attn.qkv.weight.T + block.attn.qkv.bias).chunk(3, -1)
-            )
-            A = ((q @ k.transpose(1, 2)) / q.shape[-1] ** 0.5).softmax(-1)
-            T = A @ v
-            y = x + self.join(T) @ block.attn.proj.weight.T + block.attn.proj.bias
-            n2, std2 = self.norm(y, block.norm2)
-            u = n2 @ block.mlp.fc1.weight.T + block.mlp.fc1.bias
-            gate = 0.5 * (1 + torch.erf(u / 2**0.5))
-            x = y + (u * gate) @ block.mlp.fc2.weight.T + block.mlp.fc2.bias
-            kept.append((block, std1, std2, A, v, T, gate))
-        _, std = self.norm(x, model.norm)
-        dn = torch.zeros_like(x)
-        dn[0] = direction @ model.head.weight
-        g = self.norm_back(dn, model.norm, std)
-        self.rho, self.gamma = [], []
-        for (block, std1, std2, A, v, T, gate), X in zip(reversed(kept), reversed(self.X), strict=True):
-            du = (kappa * g) @ block.mlp.fc2.weight * gate
-            g = g + self.norm_back(du @ block.mlp.fc1.weight, block.norm2, std2)
-            dT = self.split(g @ block.attn.proj.weight)
-            dv = A.transpose(1, 2) @ dT
-            gamma = torch.zeros(len(X))
-            for h in range(self.H):
-                for n in range(len(X)):
-                    gamma[n] += v[h, n] @ dv[h, n]
-                    for m in range(len(X)):
-                        gamma[n] -= A[h, m, n] * (T[h, m] @ dT[h, m])
-            width = X.shape[1]
-            dn1 = self.join(dv) @ block.attn.qkv.weight[2 * width :]
-            g = g + self.norm_back(dn1, block.norm1, std1)
-            self.rho.insert(0, (X * g).sum(1))
-            self.gamma.insert(0, gamma)
-
-    def split(self, t: Tensor) -> Tensor:
-        return t.unflatten(-1, (self.H, -1)).transpose(0, 1)
-
-    @staticmethod
-    def join(t: Tensor) -> Tensor:
-        return t.transpose(0, 1).flatten(1)
-
-    @staticmethod
-    def norm(x: Tensor, module: nn.Module) -> tuple[Tensor, Tensor]:
-        std = (x.var(1, unbiased=False, keepdim=True) + module.eps).sqrt()
-        return (x - x.mean(1, keepdim=True)) / std * module.weight + module.bias, std
-
-    @staticmethod
-    def norm_back(gradient: Tensor, module: nn.Module, std: Tensor) -> Tensor:
-        scaled = gradient * module.weight
-        return (scaled - scaled.mean(1, keepdim=True)) / std
 
 
 @pytest.fixture(scope="module")
@@ -113,18 +53,10 @@ def close(mine: Tensor, theirs: Tensor, relative: float = 2e-5) -> None:
     assert error < relative, float(error)
 
 
-@torch.no_grad()
-def written(model: nn.Module, images: Tensor, classes: Tensor, kappa: float) -> list[Handwritten]:
-    return [
-        Handwritten(model, image, nn.functional.one_hot(c, 7).float(), kappa)
-        for image, c in zip(images, classes, strict=True)
-    ]
-
-
 @pytest.mark.parametrize("kappa", [0.5, 1.0])
 def test_interception_equals_the_handwritten_backward(vit, small, images, kappa):
     e = vs.explain(vit, images, "dart", kappa=kappa)
-    twins = written(small, images, e.classes, kappa)
+    twins = written_dart(small, images, e.classes, kappa)
     flow = torch.stack([torch.stack(t.rho) + torch.stack(t.gamma) for t in twins]).cumsum(1)
     close(e.flow.flatten(2), flow[:, :, 1:])
     close(e.maps.flatten(1), flow[:, -1, 1:])
@@ -135,7 +67,7 @@ def test_interception_equals_the_handwritten_backward(vit, small, images, kappa)
 
 def test_centred_map_is_what_a_patch_holds_beyond_an_equal_share(vit, small, images):
     e = vs.explain(vit, images, "dart", kappa=0.5, centre=True)
-    for i, twin in enumerate(written(small, images, e.classes, 0.5)):
+    for i, twin in enumerate(written_dart(small, images, e.classes, 0.5)):
         total = torch.zeros(12)
         for block in range(3):
             step = twin.rho[block][1:] + twin.gamma[block][1:]

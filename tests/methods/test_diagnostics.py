@@ -15,6 +15,7 @@ from tests.methods.written import Written, close, small_vit
 from tests.zoo import ROWS, open_zoo, pictures
 from vitscope.errors import MethodError
 from vitscope.methods.explaining.diagnostics import fill_outliers, outlier_patches, sink_masses
+from vitscope.methods.explaining.per_picture import on_outliers
 from vitscope.models import TokenLayout
 
 SIZE = (48, 64)
@@ -67,6 +68,29 @@ def test_a_planted_outlier_is_counted_and_cleaned(loud: vs.Vit, images: Tensor) 
         around = [float(plain.maps[b, y, x]) for y in range(3) for x in range(1, 4) if (y, x) != (1, 2)]
         assert float(cleaned.maps[b, 1, 2]) == pytest.approx(statistics.median(around), rel=1e-5)
     assert torch.equal(cleaned.flow[:, -1], cleaned.maps)
+
+
+def test_notes_say_how_much_of_the_map_lies_on_outliers(loud: vs.Vit, images: Tensor, tmp_path: Path) -> None:
+    found = vs.explain(loud, images, ["gae", "dart", "attnlrp", "random"], target=1)
+    for name in ("gae", "dart", "attnlrp"):
+        e, shares = found[name], []
+        for record, values in zip(e.metadata["diagnostics"], e.maps.flatten(1).tolist(), strict=True):
+            shares.append(abs(values[LOUD]) / sum(map(abs, values)))
+            assert record["outlier_relevance"] == pytest.approx(shares[-1], rel=1e-5)
+        told = f"{50 * (shares[0] + shares[1]):.0f} % of the relevance lies on the 8.3 % of the patches"
+        assert [told in note for note in e.notes if "outlier" in note] == [True]
+        assert f"{100 * shares[1]:.0f} % of the relevance" in e[1].notes[-1]
+        assert vs.Explanation.load(e.save(tmp_path / name)).notes == e.notes
+    assert not any("outlier" in note for note in found["random"].notes)
+
+
+def test_the_sentence_counts_pictures_with_outliers_alone() -> None:
+    some = {"outlier_share": 0.02, "outlier_relevance": 0.3}
+    assert on_outliers([some, {"outlier_share": 0.0, "outlier_relevance": 0.0}]) == (
+        "30 % of the relevance lies on the 2.0 % of the patches whose norm is an outlier, in 1 of 2 pictures"
+    )
+    assert on_outliers([{"outlier_share": None, "outlier_relevance": None}]) is None
+    assert on_outliers([{**some, "outlier_relevance": None}]) is None and on_outliers([]) is None
 
 
 def test_filling_takes_healthy_neighbours_first() -> None:

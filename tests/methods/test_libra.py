@@ -60,7 +60,16 @@ def test_libra_keeps_the_forward_and_changes_the_way_back(name):
 
 def test_every_method_with_a_plain_gradient_takes_libra():
     """All that go backwards, but for those whose own rules say how."""
-    own_rules = {"dart", "gmar-plus", "cp-lrp", "attnlrp", "reslrp", "libra-fullgrad"}
+    own_rules = {
+        "dart",
+        "dart-removal",
+        "beta-dart",
+        "gmar-plus",
+        "cp-lrp",
+        "attnlrp",
+        "reslrp",
+        "libra-fullgrad",
+    }
     own_rules |= {"ablationcam"}  # it asks the gradient only where there is any
     backwards = {info.name for info in vs.methods() if info.backwards > 0}
     assert {info.name for info in vs.methods() if info.takes_libra} == backwards - own_rules

@@ -73,15 +73,18 @@ def dart(
     sum_n rho_l."""
     used = used_kappa(trace)
     steps = _refine(trace, gate, refined, seed) if refined else block_relevance(trace, gate)
+    return accumulated(trace, steps, centre, {"kappa": torch.full((trace.batch,), used)})
+
+
+def accumulated(trace: Trace, steps: Tensor, centre: bool, extras: Mapping[str, Tensor]) -> Relevance:
+    """The map and the flow of what each block adds, ``steps`` (B, L, N); ``centre``: each less its patches' mean."""
     if centre:
         patches = trace.layout.patch_slice
         steps[..., patches] -= steps[..., patches].mean(2, keepdim=True)
     flow = steps.cumsum(1)
-    extras = {
-        "kappa": torch.full((trace.batch,), used),
-        "block_relevance": stream_relevance(trace).sum(2),
-    }
-    return Relevance(flow[:, -1], flow=flow, extras=extras)
+    return Relevance(
+        flow[:, -1], flow=flow, extras={**extras, "block_relevance": stream_relevance(trace).sum(2)}
+    )
 
 
 @register(
@@ -125,27 +128,37 @@ def gmar_plus(trace: Trace, *, kappa: Kappa = "auto") -> Relevance:
 
 def used_kappa(trace: Trace) -> float:
     """kappa of the backward that made this trace. Raises MethodError for another kind of backward."""
-    if trace.rules != constant_gate(trace.rules.mlp_scale if trace.rules else 1.0):
+    rules = trace.rules
+    if rules is None or rules != constant_gate(
+        rules.mlp_scale, share=rules.share, ordinary_too=rules.ordinary_too
+    ):
         raise MethodError(
             "DART needs a trace taken with rules=constant_gate(kappa); vs.explain takes one itself"
         )
-    assert trace.rules is not None
-    return trace.rules.mlp_scale
+    return rules.mlp_scale
 
 
 def block_relevance(trace: Trace, gate: bool = True) -> Tensor:
     """rho_l[n] + gamma_l[n], (B, L, N) float32; an attention pooling's part is in the last block's."""
+    steps = stream_accounts(trace)
+    return steps + key_gates(trace) if gate else steps
+
+
+def stream_accounts(trace: Trace) -> Tensor:
+    """rho_l[n], (B, L, N) float32; an attention pooling is one more account, which joins the last block's."""
     steps = stream_relevance(trace)
-    layout = trace.layout
-    if gate:
-        for site in token_sites(trace):
-            assert site.info.block is not None
-            steps[:, site.info.block] += _spread(key_gate(site), site, layout)
     if trace.pool is not None:
-        read = (trace.block_outputs[-1].float() * trace.block_output_gradients[-1].float()).sum(-1)
-        if gate:
-            read = read + _spread(key_gate(trace.pool), trace.pool, layout)
-        steps[:, -1] += read
+        steps[:, -1] += (trace.block_outputs[-1].float() * trace.block_output_gradients[-1].float()).sum(-1)
+    return steps
+
+
+def key_gates(trace: Trace) -> Tensor:
+    """gamma_l[n] by the gradient of the trace, (B, L, N) float32; an attention pooling's is in the last block's."""
+    layout = trace.layout
+    steps = torch.zeros(trace.batch, len(trace.anatomy.blocks), layout.tokens, device=trace.logits.device)
+    for site in [*token_sites(trace), *([] if trace.pool is None else [trace.pool])]:
+        block = -1 if site.info.block is None else site.info.block
+        steps[:, block] += _spread(key_gate(site), site, layout)
     return steps
 
 
@@ -216,6 +229,7 @@ def _refine(trace: Trace, gate: bool, count: int, seed: int) -> Tensor:
             trace.request,
             precision=trace.model.precision,
             gradient=True,
+            ablations=(),
             removal=TokenRemoval(keep[None]),
         )
         part = take_traces(trace.model, trace.inputs, [Held(resolved)], request)[0]

@@ -49,13 +49,7 @@ def legrad(trace: Trace, *, start_block: StartBlock = 0) -> Relevance:
     maps = []
     layout = trace.layout
     sites = local_sites(
-        trace.model.module,
-        trace.anatomy,
-        trace.inputs,
-        trace.resolved,
-        trace.rules,
-        trace.model.precision,
-        trace.request.ablations,
+        trace.model.module, trace.anatomy, trace.inputs, trace.resolved, trace.rules, trace.model.precision
     )
     for site in sites[start_block:]:
         total = torch.zeros(site.batch, site.keys, device=site.device)

@@ -96,10 +96,12 @@ class SharedPasses:
             require_numbers(
                 model.source, found.record.logits if target.needs_classifier else None, score.values
             )
-            gradients = found.scored[known].gradients if request.gradient and known is not None else None
+            gradients = ordinary = None
+            if request.gradient and known is not None:
+                gradients, ordinary = found.scored[known].gradients, found.scored[known].ordinary
             # What a reader writes into the logits is its own.
             record = replace(found.record, logits=found.record.logits.detach().clone())
-            traces.append(Trace(model, request, record, score, gradients, keys))
+            traces.append(Trace(model, request, record, score, gradients, keys, ordinary))
         return traces
 
     # ---- inside ----------------------------------------------------------------------------------------------

@@ -50,15 +50,21 @@ def take_traces(
     wanted = [target.by(model.anatomy.probability) for target in targets]
     request = replace(request, record=True, embedding_call=model.embedding_call)
     made = run_scored(model, outside_graphs(inputs), wanted, request)
-    return [Trace(model, request, made.record, each.score, each.gradients, keys) for each in made.scored]
+    return [
+        Trace(model, request, made.record, each.score, each.gradients, keys, each.ordinary)
+        for each in made.scored
+    ]
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What a pass explains for one target, and the gradients of its backward where there was one."""
+    """What a pass explains for one target, and the gradients of its backward where there was one.
+
+    ordinary: those of the ordinary way back, where it was gone beside another one."""
 
     score: ExplainedScore
     gradients: Gradients | None
+    ordinary: Gradients | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +90,18 @@ def run_scored(
     for position, target in enumerate(targets):
         score = score_of(target, record, anatomy, gradient)
         require_numbers(model.source, record.logits if target.needs_classifier else None, score.values)
-        gradients = None
+        gradients = ordinary = None
         if gradient:
             assert score.values is not None
             last = position == len(targets) - 1
             scale = FP16_SCALE if record.precision == "fp16" else 1.0
-            gradients = backward(record, score.values, scale=scale, retain=not last)
-        scored.append(Scored(score, gradients))
+            twice = request.rules is not None and request.rules.ordinary_too
+            gradients = backward(record, score.values, scale=scale, retain=twice or not last)
+            if twice:
+                assert record.way is not None
+                with record.way.by_no_rule():
+                    ordinary = backward(record, score.values, scale=scale, retain=not last)
+        scored.append(Scored(score, gradients, ordinary))
     return ScoredPass(request, anatomy, record, scored)
 
 

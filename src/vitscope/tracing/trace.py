@@ -70,10 +70,11 @@ class Trace(KeptTensors):
         score: ExplainedScore,
         gradients: Gradients | None = None,
         keys: tuple[str, ...] | None = None,
+        ordinary: Gradients | None = None,
     ) -> None:
         super().__init__(model.anatomy, request, record, gradients)
         self.model, self.target, self.resolved = model, score.target, score.resolved
-        self._keys = keys
+        self._keys, self._explained, self._ordinary = keys, score, ordinary
         self._scores = score.values.detach().float() if score.values is not None else None
         self.logits = record.logits.detach().float()
         self._sites: dict[int, AttentionSite] = {}
@@ -168,6 +169,19 @@ class Trace(KeptTensors):
     def has_gradient(self) -> bool:
         """True when a backward was run."""
         return self._gradients is not None
+
+    @property
+    def ordinary(self) -> Trace:
+        """The same pass with the ordinary gradient, where the rules' ``ordinary_too`` asked for it beside their own.
+
+        Raises TraceError when they did not."""
+        if self._ordinary is None:
+            raise TraceError(
+                "this trace has no ordinary gradient beside that of its rules; take it with "
+                "rules=constant_gate(..., ordinary_too=True)"
+            )
+        request = replace(self.request, rules=None)
+        return Trace(self.model, request, self._record, self._explained, self._ordinary, self._keys)
 
     def note_on_gradient(self) -> str | None:
         """Say which blocks the gradient does not reach; None when it reaches all.

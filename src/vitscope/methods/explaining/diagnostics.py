@@ -31,7 +31,7 @@ from vitscope.tracing import Trace
 from vitscope.tracing.calls.blocks import first_tensor
 from vitscope.tracing.calls.scope import own
 
-FAMILIES = frozenset(("attention", "attention-gradient", "flow", "cam"))
+FAMILIES = frozenset(("attention", "attention-gradient", "flow", "cam", "residual-stream", "lrp"))
 """Families of methods whose maps outlier patches and sinks bend; their metadata holds the diagnostics."""
 
 DEVIATIONS = 4.0
@@ -54,15 +54,19 @@ class Diagnosis:
         """Which patches have an outlying norm, (B, P) bool."""
         return None if self.norms is None else outlier_patches(self.norms)
 
-    def records(self, batch: int) -> list[dict[str, Any]]:
-        """One record per picture for ``metadata["diagnostics"]``; plain numbers.
+    def records(self, maps: Tensor) -> list[dict[str, Any]]:
+        """One record per picture for ``metadata["diagnostics"]`` of these maps; plain numbers.
 
         ``outlier_share``: share of the patches that are outliers, None when the stream is not seen between blocks;
-        ``sink_mass`` and ``sink_token``: by block, the token counted with the prefix."""
-        share = None if self.outliers is None else self.outliers.float().mean(1).tolist()
+        ``outlier_relevance``: share of the absolute relevance that lies on them, None also where the map has none or
+        is not on the patches; ``sink_mass`` and ``sink_token``: by block, the token counted with the prefix."""
+        outliers, batch = self.outliers, len(maps)
+        share = None if outliers is None else outliers.float().mean(1).tolist()
+        relevance = [None] * batch if outliers is None else relevance_on(maps, outliers)
         return [
             {
                 "outlier_share": None if share is None else share[b],
+                "outlier_relevance": relevance[b],
                 "sink_mass": {str(block): float(mass[b]) for block, (mass, _) in self.sinks.items()},
                 "sink_token": {str(block): int(token[b]) for block, (_, token) in self.sinks.items()},
             }
@@ -75,6 +79,15 @@ def outlier_patches(norms: Tensor) -> Tensor:
     median = norms.median(1, keepdim=True).values
     spread = (norms - median).abs().median(1, keepdim=True).values
     return norms > median + DEVIATIONS * NORMAL_MAD * torch.maximum(spread, SMALLEST_MAD * median)
+
+
+def relevance_on(maps: Tensor, patches: Tensor) -> list[float | None]:
+    """Each map's share of absolute relevance on some patches (B, P); None for a map of zeros or on another grid."""
+    size = maps.flatten(1).abs().double()
+    if size.shape != patches.shape:
+        return [None] * len(maps)
+    on, whole = (size * patches.to(size.device)).sum(1), size.sum(1)
+    return [float(part / all_) if all_ > 0 else None for part, all_ in zip(on, whole, strict=True)]
 
 
 def _watched(anatomy: Anatomy) -> BlockInfo | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vitscope.errors import OutputError, PlaceError, RecipeError, StorageError
 from vitscope.methods.explaining.drawable import Drawable
-from vitscope.methods.explaining.per_picture import PER_PICTURE, picked, targets_of
+from vitscope.methods.explaining.per_picture import PER_PICTURE, notes_of, picked, targets_of
 from vitscope.models.token_layout import TokenLayout
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
@@ -146,10 +146,9 @@ class Explanation(Drawable):
                 two of them.
         """
         parts = (self, *others)
-        recipes = [part.recipe for part in parts]
-        if any(recipe is None for recipe in recipes):
+        known = [recipe for part in parts if (recipe := part.recipe) is not None]
+        if len(known) < len(parts):
             raise RecipeError("maps without a recipe cannot be merged; merge what explain() made")
-        known = [recipe for recipe in recipes if recipe is not None]
         known[0].merged(*known[1:], what="explanations")
         seen: set[str] = set()
         for part in parts:
@@ -210,6 +209,11 @@ class Explanation(Drawable):
         return (
             self.class_names[number] if self.class_names and number < len(self.class_names) else str(number)
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of these maps should know, a sentence each, such as how much lies on outlier patches."""
+        return notes_of(self.metadata)
 
     @property
     def extent(self) -> tuple[float, float, float, float]:

@@ -66,7 +66,7 @@ def card(
                 scaling=scaling_of(method, looks),
                 colour=colour_of(method, looks),
                 prefix=words.prefix_shares(explanation, index),
-                note="; ".join(explanation.metadata.get("notes", [])),
+                note="; ".join(explanation[index].notes),
                 extent=explanation.extent,
             )
         )

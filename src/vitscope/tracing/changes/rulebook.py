@@ -12,6 +12,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from vitscope.tracing.changes.rules import (
     Rules,
+    WayBack,
+    blend,
     constant_std_norm,
     gate_of,
     gated,
@@ -56,6 +58,7 @@ class RuleBook:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
+        self.way = WayBack(rules.share) if rules.share or rules.ordinary_too else None
         self._stream: Any = WeakIdKeyDictionary()
         self._norms: Any = WeakIdKeyDictionary()
         self._gates: Any = WeakIdKeyDictionary()
@@ -111,9 +114,10 @@ class RuleBook:
             given = {**dict(zip(names, args, strict=False)), **kwargs}
             centre = func in LAYER_NORM
             eps = given.get("eps", 1e-5 if centre else None)
-            result = constant_std_norm(
+            ruled = constant_std_norm(
                 value, result, given["normalized_shape"], given.get("weight"), eps, centre
             )
+            result = self._either(result, ruled)
         if self._inside:
             self._norms[result] = True
         if self.rules.touches_residual:
@@ -127,13 +131,13 @@ class RuleBook:
         if self.rules.norm is None or not isinstance(result, Tensor) or not isinstance(value, Tensor):
             return result
         if func is not F.normalize:
-            return result.detach()
+            return scale_gradient(result, 0.0, self.way)
         if not value.requires_grad:
             return result
         order, axis, epsilon = ({**dict(zip(("p", "dim", "eps"), args[1:], strict=False)), **kwargs}.get(n, d)
                                 for n, d in (("p", 2.0), ("dim", 1), ("eps", 1e-12)))  # fmt: skip
         length = value.detach().norm(order, axis, keepdim=True).clamp_min(epsilon)
-        return gated(value, result, length.reciprocal())
+        return self._either(result, gated(value, result, length.reciprocal()))
 
     def _activation(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
         value = args[0] if args else kwargs["input"]
@@ -141,12 +145,13 @@ class RuleBook:
             result = call(*args, **kwargs)
         else:
             # an in-place activation overwrites its input, whose value the graph no longer needs
-            given = value.detach().clone() if kwargs.get("inplace") else value.detach()
+            given = value.detach() if self.way is None else value
+            given = given.clone() if kwargs.get("inplace") else given
             others = {key: other for key, other in kwargs.items() if key != "input"}
             plain = call(given, *args[1:], **others)
             approximate = kwargs.get("approximate", "none")
             gate = ratio_gate(value, plain) if name == "ratio" else gate_of(name, value, approximate)
-            result = gated(value, plain, gate)
+            result = self._either(plain, gated(value, plain, gate))
         self._gates[result] = "activation"
         return result
 
@@ -157,8 +162,8 @@ class RuleBook:
             return result
         value = args[0] if args else kwargs.get("input")
         if func in TANH and not self._inside and isinstance(value, Tensor) and value.requires_grad:
-            return gated(value, result, ratio_gate(value, result))
-        result = result.detach()
+            return self._either(result, gated(value, result, ratio_gate(value, result)))
+        result = scale_gradient(result, 0.0, self.way)
         self._gates[result] = "squash"
         return result
 
@@ -168,9 +173,11 @@ class RuleBook:
         if _is_activation(left) and _is_activation(right) and left.shape == right.shape:
             gates = [self._gates.get(left), self._gates.get(right)]
             if any(gates) and self.rules.product == "half":
-                return call(scale_gradient(left, 0.5), scale_gradient(right, 0.5))
+                return call(scale_gradient(left, 0.5, self.way), scale_gradient(right, 0.5, self.way))
             if any(gates) and self.rules.product == "gate":
-                return call(left.detach(), right) if gates[0] else call(left, right.detach())
+                held, other = (left, right) if gates[0] else (right, left)
+                held = scale_gradient(held, 0.0, self.way)
+                return call(held, other) if gates[0] else call(other, held)
         return call(*args, **kwargs)
 
     def _addition(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
@@ -183,7 +190,7 @@ class RuleBook:
         branch = right if skip_left else left
         if not self._site_seen:
             self.branches += 1
-            branch = scale_gradient(branch, self.rules.mlp_scale)
+            branch = scale_gradient(branch, self.rules.mlp_scale, self.way)
         self._site_seen = False
         a, b = (left, branch) if skip_left else (branch, right)
         if self.rules.residual is None:
@@ -196,6 +203,10 @@ class RuleBook:
             result = left.copy_(result)
         self._stream[result] = True
         return result
+
+    def _either(self, ordinary: Tensor, ruled: Tensor) -> Tensor:
+        """A value as its rule has it; where the ordinary way back is open too, with both behind it."""
+        return ruled if self.way is None else blend(ordinary, ruled, self.way)
 
     def _other_addition(self, left: Any, right: Any, result: Any) -> Any:
         """The stream plus something else of its shape (positions) is still the stream."""

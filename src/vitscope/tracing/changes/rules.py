@@ -6,6 +6,8 @@ rewritten model. Every rule is stated as what happens to the gradient (relevance
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,7 +50,9 @@ class Rules:
     ``half`` gives each factor half of the gradient (the uniform rule).
     attention: an AttentionRule. mlp_scale: factor on the gradient of each block's MLP branch (DART's kappa).
     residual: gamma of ResLRP, which shares the relevance of z = a + b as w(a) a : w(b) b with
-    w(u) = 1 + gamma [sign u = sign z]. detach_blocks: nothing goes back from a block into the one before."""
+    w(u) = 1 + gamma [sign u = sign z]. detach_blocks: nothing goes back from a block into the one before.
+    share: of the ordinary derivative that passes wherever one of the rules stands, 0 to 1. ordinary_too: one more way
+    back through the same graph, the ordinary one, see ``Trace.ordinary``."""
 
     norm: Literal["constant-std"] | None = None
     activation: Literal["gate"] | None = None
@@ -57,6 +61,15 @@ class Rules:
     mlp_scale: float = 1.0
     residual: float | None = None
     detach_blocks: bool = False
+    share: float = 0.0
+    ordinary_too: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.share or self.ordinary_too) and (self.residual is not None or self.detach_blocks):
+            raise TraceError(
+                "expected rules without residual and detach_blocks beside share or ordinary_too, which need one graph "
+                "with the ordinary way back; leave one of them out"
+            )
 
     @property
     def touches_residual(self) -> bool:
@@ -65,29 +78,82 @@ class Rules:
 
 
 @checked(TraceError)
-def constant_gate(mlp_scale: float = 1.0) -> Rules:
-    """The constant-gate gradients of DART and Libra: std, attention and gates constant."""
-    return Rules("constant-std", "gate", "gate", CONSTANT_ATTENTION, mlp_scale)
+def constant_gate(mlp_scale: float = 1.0, *, share: float = 0.0, ordinary_too: bool = False) -> Rules:
+    """The constant-gate gradients of DART and Libra: std, attention and gates constant.
+
+    ``share``: of their ordinary derivative that passes all the same. ``ordinary_too``: the ordinary gradient beside."""
+    return Rules(
+        "constant-std", "gate", "gate", CONSTANT_ATTENTION, mlp_scale, share=share, ordinary_too=ordinary_too
+    )
+
+
+@dataclass
+class WayBack:
+    """Which way the gradients of one pass go where a rule stands; read on the way back, so that it can be changed
+    between two of them.
+
+    ordinary: the share of the ordinary derivative; the rule has the rest."""
+
+    ordinary: float
+
+    @contextmanager
+    def by_no_rule(self) -> Iterator[None]:
+        """The ordinary way back, until the block ends."""
+        before, self.ordinary = self.ordinary, 1.0
+        try:
+            yield
+        finally:
+            self.ordinary = before
+
+
+class _Blend(torch.autograd.Function):
+    """One value that was reached twice: the gradient goes back by both, in the shares of a :class:`WayBack`."""
+
+    @staticmethod
+    def forward(ctx: Any, ordinary: Tensor, ruled: Tensor, way: WayBack) -> Tensor:
+        ctx.way = way
+        ctx.set_materialize_grads(False)
+        return ordinary.view_as(ordinary)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
+        share = ctx.way.ordinary
+        return _times(gradients[0], share), _times(gradients[0], 1.0 - share), None
+
+
+def blend(ordinary: Tensor, ruled: Tensor, way: WayBack) -> Tensor:
+    """The value of both, whose gradient goes back through each in the shares that ``way`` has then."""
+    made: Tensor = _Blend.apply(ordinary, ruled, way)
+    return made
 
 
 class _ScaleGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
+    def forward(ctx: Any, value: Tensor, factor: float, way: WayBack | None) -> Tensor:
+        ctx.factor, ctx.way = factor, way
+        ctx.set_materialize_grads(False)
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient[0] * ctx.factor, None
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
+        share = 0.0 if ctx.way is None else ctx.way.ordinary
+        return _times(gradients[0], share + (1.0 - share) * ctx.factor), None, None
 
 
-def scale_gradient(value: Tensor, factor: float) -> Tensor:
-    """The same value; the gradient is multiplied by ``factor`` on its way back."""
+def _times(gradient: Tensor | None, factor: float) -> Tensor | None:
+    """None where nothing comes or goes back, which spares the way behind it."""
+    if gradient is None or factor == 0.0:
+        return None
+    return gradient if factor == 1.0 else gradient * factor
+
+
+def scale_gradient(value: Tensor, factor: float, way: WayBack | None = None) -> Tensor:
+    """The same value; its gradient is multiplied by ``factor``, but for the ordinary share that ``way`` has then."""
     if factor == 1.0:
         return value
-    if factor == 0.0:
+    if factor == 0.0 and way is None:
         return value.detach()
-    result: Tensor = _ScaleGradient.apply(value, factor)
+    result: Tensor = _ScaleGradient.apply(value, factor, way)
     return result
 
 
@@ -100,10 +166,13 @@ class _ConstantStdNorm(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(weight, std)
         ctx.axes, ctx.centre, ctx.dtype = axes, centre, value.dtype
+        ctx.set_materialize_grads(False)
         return result.view_as(result)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        if gradients[0] is None:
+            return (None,) * 6
         weight, std = ctx.saved_tensors
         gradient = gradients[0].to(std.dtype)
         if weight is not None:
@@ -136,12 +205,13 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, result: Tensor, gate: Tensor) -> Tensor:
         ctx.save_for_backward(gate)
+        ctx.set_materialize_grads(False)
         return result.view_as(result)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
         (gate,) = ctx.saved_tensors
-        return gradients[0] * gate, None, None
+        return None if gradients[0] is None else gradients[0] * gate, None, None
 
 
 def gated(value: Tensor, result: Tensor, gate: Tensor) -> Tensor:

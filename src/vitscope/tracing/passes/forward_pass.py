@@ -20,6 +20,7 @@ from vitscope.tracing.calls.calling import call_model, pictures_of, with_picture
 from vitscope.tracing.calls.guard import quiet
 from vitscope.tracing.calls.outputs import scores_of
 from vitscope.tracing.changes.removal import TokenRemoval
+from vitscope.tracing.changes.rules import WayBack
 from vitscope.tracing.interception.interceptor import Interceptor
 from vitscope.tracing.passes.request import PassRequest
 from vitscope.tracing.passes.stages import watch_stages
@@ -46,6 +47,7 @@ class PassRecord:
     stages: dict[int, Tensor] = field(default_factory=dict)
     embedding: Tensor | None = None
     image: Tensor | None = None
+    way: WayBack | None = None
 
 
 def _call(model: nn.Module, inputs: Inputs, removal: TokenRemoval | None) -> Any:
@@ -171,6 +173,6 @@ def run_pass(
             f"no MLP branch was recognised in '{anatomy.source}', so its gradient cannot be scaled; take mlp_scale=1"
         )
     record_.logits = scores_of(record_.output, anatomy.output, batch_of(inputs))
-    record_.sites = surgeon.sites
+    record_.sites, record_.way = surgeon.sites, surgeon.way
     record_.norm_tokens = surgeon.norm_tokens
     return record_

@@ -44,6 +44,7 @@ class PassSurgeon:
         self.record, self.gradient, self.removal = request.record, request.gradient, request.removal
         self.rules = request.rules or Rules()
         self.book = RuleBook(self.rules) if request.gradient and request.rules is not None else None
+        self.way = self.book.way if self.book else None
         self.heads = [a for a in request.ablations if isinstance(a, HeadAblation)]
         self.entries = [a for a in request.ablations if isinstance(a, EntryAblation)]
         self.factors = request.factors if request.factors and request.factors.at == "norm" else None
@@ -87,7 +88,9 @@ class PassSurgeon:
 
         A softmax over something else than tokens (a router's choice) has another length and stays as it is."""
         rule = self._attention_rule()
-        if rule is not None:
+        if rule is not None and self.way is not None:
+            logits = scale_gradient(logits, rule.logits * rule.probabilities, self.way)
+        elif rule is not None:
             logits = scale_gradient(logits, rule.logits)
         if self.removal is None or self.removal.mode == "drop" or self.layout is None:
             return logits
@@ -128,7 +131,9 @@ class PassSurgeon:
         rule = self._attention_rule()
         used, values = attention, v
         if rule is not None:
-            used, values = scale_gradient(attention, rule.probabilities), scale_gradient(v, rule.values)
+            values = scale_gradient(v, rule.values, self.way)
+            if self.way is None:  # else both factors lie on the logits
+                used = scale_gradient(attention, rule.probabilities)
         output = self._start_graph(run(used, values))
         self._keep(info, output, [], fused=None, eager=EagerInputs(attention, inputs.attention_logits, v))
         return self._ablate(output, info)
@@ -181,9 +186,9 @@ class PassSurgeon:
         factor = rule.logits * rule.probabilities
         return replace(
             inputs,
-            q=scale_gradient(inputs.q, factor),
-            k=scale_gradient(inputs.k, factor),
-            v=scale_gradient(inputs.v, rule.values),
+            q=scale_gradient(inputs.q, factor, self.way),
+            k=scale_gradient(inputs.k, factor, self.way),
+            v=scale_gradient(inputs.v, rule.values, self.way),
         )
 
     def _mask(self, inputs: FusedInputs, info: SiteInfo | None) -> FusedInputs:
