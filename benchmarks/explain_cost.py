@@ -2,6 +2,7 @@
 
     python benchmarks/explain_cost.py [--weights FILE] [--repeats 15] [--threads 1 2]
         [--out benchmarks/results/explain_cost.json] [--page docs/performance.md]    # puts its table into the page
+    python benchmarks/explain_cost.py --device cuda [--model timm/vit_base_patch16_224] [--precision bf16]
 
 Every call has its yardstick run just before and just after it, and is divided by the mean of the two, so that a change
 in the machine's speed hits both; reported are the median ratio and the quartiles. ``explain`` is called with nothing
@@ -20,6 +21,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from PIL import Image
 from trace_cost import EIGHT, plain_both
 
 import vitscope as vs
+from vitscope.tracing.calls.guard import AUTOCAST
 
 FORWARD, BOTH, PICTURES = "forward", "forward + backward", "preprocessing + forward"
 BARS = {"rollout": 1.25, "gmar": 1.10, "daam": 1.10, "gae": 1.10, "eight methods": 1.40}
@@ -37,19 +40,34 @@ BARS = {"rollout": 1.25, "gmar": 1.10, "daam": 1.10, "gae": 1.10, "eight methods
 
 def forward(vit: vs.Vit, images: torch.Tensor) -> None:
     """The model alone."""
-    with torch.inference_mode():
+    with torch.inference_mode(), automatic(vit):
         vit.model(images)
+
+
+def both(vit: vs.Vit, images: torch.Tensor) -> None:
+    """The model and its way back."""
+    with automatic(vit):
+        plain_both(vit, images)
+
+
+def automatic(vit: vs.Vit) -> AbstractContextManager[Any]:
+    """Autocast where the model is opened for it, so that yardstick and method compute alike."""
+    if vit.precision == "float32":
+        return nullcontext()
+    return torch.autocast(vit.device.type, dtype=AUTOCAST[vit.precision])
 
 
 def from_pictures(vit: vs.Vit, pictures: list[Image.Image]) -> None:
     """What comes before the model, and the model alone."""
-    forward(vit, torch.stack([vit.preprocessor(picture) for picture in pictures]))
+    forward(vit, torch.stack([vit.preprocessor(picture) for picture in pictures]).to(vit.device))
 
 
 def seconds_of(run: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds on the clock and of the processor."""
+    """Seconds on the clock and of the processor, until a GPU, where there is one, has done its part, too."""
     start, busy = time.perf_counter(), time.process_time()
     run()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - start, time.process_time() - busy
 
 
@@ -71,7 +89,7 @@ def ratios(run: Callable[[], Any], yardstick: Callable[[], Any], repeats: int) -
     }
 
 
-def machine() -> dict[str, Any]:
+def machine(device: str = "cpu") -> dict[str, Any]:
     """What it ran on."""
     names = [
         line.partition(":")[2].strip()
@@ -84,6 +102,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": str(torch.__version__),
+        **({"device": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}),
     }
 
 
@@ -127,33 +146,37 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--model", default="timm/deit_tiny_patch16_224")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bf16", "fp16"])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
     given = {"weights": options.weights} if options.weights else {"pretrained": False}
-    vit = vs.open_model("timm/deit_tiny_patch16_224", **given)
+    vit = vs.open_model(options.model, device=options.device, precision=options.precision, **given)
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(options.batch, 3, 224, 224, generator=generator)
+    images = torch.randn(options.batch, 3, 224, 224, generator=generator).to(vit.device)
     pixels = torch.randint(0, 256, (options.batch, 375, 500, 3), generator=generator, dtype=torch.uint8)
     pictures = [Image.fromarray(each.numpy()) for each in pixels]
     yardsticks: dict[str, Callable[[], None]] = {
         FORWARD: lambda: forward(vit, images),
-        BOTH: lambda: plain_both(vit, images),
+        BOTH: lambda: both(vit, images),
         PICTURES: lambda: from_pictures(vit, pictures),
     }
+    explain = partial(vs.explain, vit, batch_size=options.batch)
     contenders: dict[str, tuple[str, Callable[[], Any]]] = {
-        "rollout": (FORWARD, lambda: vs.explain(vit, images, "rollout")),
-        "gmar": (BOTH, lambda: vs.explain(vit, images, "gmar")),
-        "daam": (BOTH, lambda: vs.explain(vit, images, "daam")),
-        "gae": (BOTH, lambda: vs.explain(vit, images, "gae")),
-        "eight methods": (BOTH, lambda: vs.explain(vit, images, EIGHT)),
-        "rollout of Pillow pictures": (PICTURES, lambda: vs.explain(vit, pictures, "rollout")),
+        "rollout": (FORWARD, lambda: explain(images, "rollout")),
+        "gmar": (BOTH, lambda: explain(images, "gmar")),
+        "daam": (BOTH, lambda: explain(images, "daam")),
+        "gae": (BOTH, lambda: explain(images, "gae")),
+        "eight methods": (BOTH, lambda: explain(images, EIGHT)),
+        "rollout of Pillow pictures": (PICTURES, lambda: explain(pictures, "rollout")),
     }
     record: dict[str, Any] = {
-        "model": "DeiT-Tiny, float32",
+        "model": f"{options.model}, {options.precision}",
         "batch": options.batch,
         "repeats": options.repeats,
-        "machine": machine(),
+        "machine": machine(options.device),
         "load_before": os.getloadavg()[0],
         "eight methods": EIGHT,
         "bars": BARS,
@@ -172,8 +195,9 @@ def main() -> None:
                 f"{verdict}",
                 flush=True,
             )
-    record["peak memory, 785 / 197 tokens"] = growth(["rollout", "gmar", "gae", "daam"])
-    print("peak memory, 785 / 197 tokens:", record["peak memory, 785 / 197 tokens"])
+    if options.device == "cpu":
+        record["peak memory, 785 / 197 tokens"] = growth(["rollout", "gmar", "gae", "daam"])
+        print("peak memory, 785 / 197 tokens:", record["peak memory, 785 / 197 tokens"])
     record["load_after"] = os.getloadavg()[0]
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)

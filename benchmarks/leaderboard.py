@@ -1,229 +1,263 @@
-"""The published leaderboards: planted-evidence worlds, and DeiT-Tiny on the sample photographs.
+"""The published leaderboards: two real models on photographs and mosaics, and the planted-evidence worlds.
 
-    python benchmarks/leaderboard.py worlds --seconds 120       # per world
-    python benchmarks/leaderboard.py blackboxes --seconds 200   # the same for the dear methods, on fewer pictures
-    python benchmarks/leaderboard.py deit --seconds 600         # per board
-    python benchmarks/leaderboard.py add dart:centre=true deit-mosaics world-shapes    # one method, finished boards
-    python benchmarks/leaderboard.py pages                      # docs/leaderboard from what was measured
+    python benchmarks/leaderboard.py run --seconds 600                     # every board, what matters most first
+    python benchmarks/leaderboard.py run --device cuda --batch-size 200 --packed results.zip
+    python benchmarks/leaderboard.py run deit-mask world-shapes            # these alone
+    python benchmarks/leaderboard.py run --methods dart:beta=0.2           # one method more, on every board
+    python benchmarks/leaderboard.py unpack results.zip                    # what was measured on another machine
+    python benchmarks/leaderboard.py page                                  # docs/leaderboard from what was measured
+    python benchmarks/leaderboard.py list                                  # how far every board is
 
-Pictures are evaluated in small shards that are merged and saved as they come, until ``--seconds`` are over or all
-pictures are done; n says how far a board got. A later call with more time goes on where the last one ended. Real
-weights and photographs are looked for in VITSCOPE_ASSETS (default ../shared).
+Pictures are evaluated shard by shard; each shard is merged into its board and saved, until ``--seconds`` are over or
+all pictures are done. A later call goes on where the last one ended: first with pictures that are missing, then with
+methods that a board does not have. A method that fails is told and left out, so that one cannot stop the others.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import os
+import json
 import time
-from collections.abc import Callable
-from dataclasses import replace
+import traceback
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from leaderboard_boards import Board, all_boards
+from leaderboard_page import PARTS, write_page
+from splits import ROOT, photographs
 
 import vitscope as vs
 from vitscope.errors import VitscopeError
-from vitscope.evaluation import EvaluationSet, world_names, world_set
-from vitscope.evaluation.running.mosaics import mosaics_of
-from vitscope.evaluation.running.worlds import WORLD_METRICS, WORLD_PROTOCOL
-from vitscope.pictures import picture_source
+from vitscope.evaluation import EvaluationSet
 from vitscope.storage import folders
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "leaderboard"
-ASSETS = Path(os.environ.get("VITSCOPE_ASSETS", ROOT.parent / "shared"))
-
-# What the published claims are about, and their relatives.
-CLAIMED = [
-    *("gmar:norm=l1", "gmar:norm=l2", "gmar-plus", "rollout", "gradient-rollout", "daam", "gae"),
-    *("gradcam", "layercam", "legrad", "attcat", "tokentm", "transformer-attribution"),
-    *("attnlrp", "reslrp", "libra-fullgrad", "dart"),
-]
-CAM_FAMILY = ["hirescam", "xgradcam", "attention-gradcam"]
-# Up to several hundred model evaluations per map: on fewer pictures, in a table of their own beside four that are not.
-BLACK_BOXES = ["leave-one-out", "occlusion", "rise", "kernel-shap", "integrated-gradients"]
-BESIDE = ["dart", "libra-fullgrad", "gae", "gradcam"]
-DEIT_BOARDS: dict[str, dict[str, Any]] = {
-    "mask": {"metrics": ["srg"], "protocol": vs.Protocol(removal="drop", steps=10)},
-    "mean": {"metrics": ["srg"], "protocol": vs.Protocol(removal="mean", steps=5)},
-    "blur": {"metrics": ["srg"], "protocol": vs.Protocol(removal="blur", steps=5)},
-    "probability": {
-        "metrics": ["deletion-patch", "insertion-patch"],
-        "protocol": vs.Protocol(removal="zero", steps=5, score="probability"),
-    },
-    "maps": {"metrics": ["class-sensitivity", "entropy", "gini"], "protocol": vs.Protocol()},
-    "mosaics": {"metrics": ["grid-pointing"], "protocol": vs.Protocol(target="label")},
-    "boxes": {"metrics": ["mass", "pointing", "max-box-acc-v2"], "protocol": vs.Protocol()},
-}
-PLACES = ("maps", "mosaics", "boxes")  # cheap: no removals, so the whole CAM family takes part
-PIXELS = ("mean", "blur", "probability")  # dear: whole pictures for every step, so no relatives of relatives
-RELATIVES = ("gradient-rollout", "attcat", "tokentm")
+DOCS = ROOT / "docs" / "leaderboard"
 
 
-def world_methods() -> list[str]:
-    """Every method of the registry that is not a control (those are in each table anyway) and no black box."""
-    names = [info.name for info in vs.methods() if info.family != "control" and info.name not in BLACK_BOXES]
-    return [
-        "gmar:norm=l1",
-        "gmar:norm=l2",
-        *(name for name in names if name not in ("gmar", "raw-attention")),
-    ]
+@dataclass(frozen=True)
+class Machine:
+    """Where and how much at once: pictures explained together, and changed pictures in one pass."""
+
+    device: str
+    batch_size: int
+    perturbed: int
+
+    def smaller(self) -> Machine:
+        """A quarter at once, for what does not fit into memory."""
+        return Machine(self.device, max(1, self.batch_size // 4), max(1, self.perturbed // 4))
 
 
-def known_methods(names: list[str], vit: vs.Vit) -> list[str]:
-    """Those that this version has and that apply to the model."""
-    registered = {info.name: info for info in vs.methods()}
-    chosen = []
-    for name in names:
-        info = registered.get(name.partition(":")[0])
-        if info is not None and info.why_not(vit.anatomy) is None:
-            chosen.append(name)
-        else:
-            print(f"  left out: {name}")
-    return chosen
+@dataclass
+class Run:
+    """Boards that grow until the time is over; most: the most pictures of a board, None for all of them."""
 
+    machine: Machine
+    results: Path
+    end: float
+    most: int | None = None
 
-def grow(
-    place: Path,
-    data: EvaluationSet,
-    make: Callable[[EvaluationSet], vs.Leaderboard],
-    seconds: float,
-    shard: int,
-) -> bool:
-    """Evaluate shard after shard (at least one), adding each to what ``place`` holds, until time or pictures are
-    over. Whether all pictures are done."""
-    board = vs.Leaderboard.load(place) if folders.exists(place) else None
-    done = 0 if board is None else board.protocol.pictures
-    start = time.monotonic()
-    while done < len(data):
-        part = make(data.part(done, min(done + shard, len(data))))
+    def over(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() >= self.end
+
+    def complete(self, board: Board) -> None:
+        """Every picture and every method that the board does not have yet."""
+        start = time.monotonic()
+        vit = board.open_model(self.machine.device)
+        data = board.pictures(vit)
+        data = data if self.most is None else data.part(0, min(self.most, len(data)))
+        place = self.results / board.name
+        known = vs.Leaderboard.load(place) if folders.exists(place) else None
+        done = 0 if known is None else known.protocol.pictures
+        methods = board.methods if known is None else [each for each in known.names if each in board.methods]
+        for part in self._shards(vit, data, done, len(data), board, methods, None):
+            try:
+                known = part if known is None else known.merge(part)
+            except VitscopeError as error:
+                print(f"  {board.name} cannot grow, remove {place} to begin anew: {error}", flush=True)
+                return
+            known.save(place)
+            self._tell(board, known, start)
+        lacking = [] if known is None else [each for each in board.methods if each not in known.names]
+        if known is not None and lacking and not self.over():
+            done = known.protocol.pictures
+            parts = list(self._shards(vit, data, 0, done, board, lacking, ()))
+            if parts and sum(part.protocol.pictures for part in parts) == done:
+                known = known.join(parts[0].merge(*parts[1:]))
+                known.save(place)
+                self._tell(board, known, start)
+
+    def _shards(
+        self,
+        vit: vs.Vit,
+        data: EvaluationSet,
+        start: int,
+        stop: int,
+        board: Board,
+        methods: list[str],
+        controls: tuple[str, ...] | None,
+    ) -> Iterator[vs.Leaderboard]:
+        """The boards of shards, until all pictures or the time are over or a method that the first shard has fails."""
+        for first in range(start, stop, self.machine.batch_size):
+            if self.over():
+                return
+            shard = data.part(first, min(first + self.machine.batch_size, stop))
+            part = self._scored(vit, shard, board, methods, controls)
+            if part is None or (first > start and not set(methods) <= set(part.names)):
+                return
+            methods = [name for name in methods if name in part.names]
+            yield replace(part, curves={})  # they are large, and the page shows none
+
+    def _scored(
+        self,
+        vit: vs.Vit,
+        part: EvaluationSet,
+        board: Board,
+        methods: list[str],
+        controls: tuple[str, ...] | None,
+    ) -> vs.Leaderboard | None:
+        """The board of these pictures, without the methods that fail; None where all do."""
+        machine = self.machine
+        for _ in range(3):
+            methods = [name for name in methods if self._applies(vit, name)]
+            if not methods:
+                return None
+            try:
+                return evaluated(vit, part, board, methods, controls, machine)
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                machine = machine.smaller()
+                print(f"  {board.name}: too little memory, {machine.batch_size} at a time", flush=True)
+            except Exception:
+                traceback.print_exc()
+                methods = [name for name in methods if self._works(vit, part, board, name)]
+        return None
+
+    def _works(self, vit: vs.Vit, part: EvaluationSet, board: Board, name: str) -> bool:
         try:
-            board = part if board is None else board.merge(part)
-        except VitscopeError as error:
-            print(f"  {place.name} begins anew: {error}")
-            board, done = None, 0
-            continue
-        done = board.protocol.pictures
-        board.save(place)
-        print(f"  {place.name}: {done} of {len(data)}, {time.monotonic() - start:.0f} s", flush=True)
-        if time.monotonic() - start >= seconds:
-            break
-    return done >= len(data)
+            evaluated(vit, part.part(0, 2), board, [name], (), self.machine)
+        except Exception as error:
+            print(f"  {board.name}: {name} left out: {type(error).__name__}: {error}", flush=True)
+            return False
+        return True
+
+    def _applies(self, vit: vs.Vit, name: str) -> bool:
+        method = name.partition(":")[0]
+        info = next((each for each in vs.methods() if each.name == method), None)
+        return info is not None and info.why_not(vit.anatomy) is None
+
+    def _tell(self, board: Board, known: vs.Leaderboard, start: float) -> None:
+        print(
+            f"  {board.name}: {known.protocol.pictures} pictures, {len(known.names)} rows, "
+            f"{time.monotonic() - start:.0f} s",
+            flush=True,
+        )
 
 
-def run_worlds(seconds: float, count: int, only: list[str], black_boxes: bool) -> None:
-    for name in only or list(world_names()):
-        vit = vs.open_model(f"bundled/{name}")
-        print(name)
-        data = world_set(name, count)
-        methods = known_methods([*BLACK_BOXES, *BESIDE] if black_boxes else world_methods(), vit)
-        protocol = replace(WORLD_PROTOCOL, steps=8)
-
-        def make(
-            part: EvaluationSet, vit: Any = vit, methods: Any = methods, protocol: Any = protocol
-        ) -> vs.Leaderboard:
-            return vs.evaluate(vit, part, None, methods, WORLD_METRICS, protocol, batch_size=10)
-
-        place = RESULTS / f"{'blackbox' if black_boxes else 'world'}-{name}"
-        grow(place, data, make, seconds, 5 if black_boxes else 10)
-
-
-def sample_photographs() -> EvaluationSet:
-    folder = ASSETS / "images" / "sample"
-    with (folder / "labels.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    # Every n pictures hold classes from everywhere, not the first hundred of fishes and birds.
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
-    paths = [folder / rows[i]["file"] for i in order]
-    keys = picture_source(paths, root=folder).keys
-    return EvaluationSet(paths, keys, [int(rows[i]["class_index"]) for i in order])
-
-
-def deit_tiny() -> vs.Vit:
-    return vs.open_model(
-        "timm/deit_tiny_patch16_224", weights=ASSETS / "models" / "deit_tiny_patch16_224.safetensors"
+def evaluated(
+    vit: vs.Vit,
+    part: EvaluationSet,
+    board: Board,
+    methods: list[str],
+    controls: tuple[str, ...] | None,
+    machine: Machine,
+) -> vs.Leaderboard:
+    """``vs.evaluate`` as a board asks for it; controls None: all of them."""
+    own = {} if controls is None else {"controls": controls}
+    return vs.evaluate(
+        vit,
+        part,
+        None,
+        methods,
+        board.metrics,
+        board.protocol,
+        batch_size=machine.batch_size,
+        perturbed_batch_size=machine.perturbed,
+        keep_pictures=False,
+        **own,
     )
 
 
-def deit_pictures(boards: list[str]) -> dict[str, EvaluationSet]:
-    """What each board is measured on."""
-    sets = dict.fromkeys(boards, sample_photographs())
-    if "mosaics" in sets:
-        sets["mosaics"] = mosaics_of(deit_tiny(), sets["mosaics"], DEIT_BOARDS["mosaics"]["protocol"].seed)
-    if "boxes" in sets:
-        from vitscope.evaluation.running.truth import read_truth
-
-        folder = ASSETS / "images" / "boxed"
-        files = sorted(folder.glob("*.JPEG"))
-        sets["boxes"] = read_truth(
-            files, boxes=folder / "boxes.csv", keys=picture_source(files, root=folder).keys
-        )
-    return sets
+def keep_parts(results: Path) -> None:
+    """Which pictures are for choosing, beside the boards."""
+    chosen = [*photographs("sample", "development"), *photographs("boxed-val", "development")]
+    results.mkdir(parents=True, exist_ok=True)
+    (results / PARTS).write_text(
+        json.dumps({"development": [each.key for each in chosen]}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
-def run_deit(seconds: float, only: list[str]) -> None:
-    vit = deit_tiny()
-    claimed, family = known_methods(CLAIMED, vit), known_methods(CAM_FAMILY, vit)
-    sets = deit_pictures(only or list(DEIT_BOARDS))
-    start, open_boards = time.monotonic(), dict(sets)
-    while open_boards and time.monotonic() - start < seconds:
-        # One shard of each board in turn, so that all boards grow alike.
-        for name, data in list(open_boards.items()):
-            setting = DEIT_BOARDS[name]
-            methods = claimed + (family if name in PLACES else [])
-            if name in PIXELS:
-                methods = [method for method in methods if method not in RELATIVES]
-
-            def make(part: EvaluationSet, setting: Any = setting, methods: Any = methods) -> vs.Leaderboard:
-                return vs.evaluate(
-                    vit, part, None, methods, setting["metrics"], setting["protocol"], batch_size=10
-                )
-
-            if grow(RESULTS / f"deit-{name}", data, make, 0, 6 if name == "boxes" else 10):
-                del open_boards[name]
+def pack(results: Path, packed: Path) -> None:
+    """Every board in one file."""
+    part = packed.with_suffix(".part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in [*sorted(results.glob("*/*")), results / PARTS]:
+            archive.write(file, file.relative_to(results))
+    part.replace(packed)
 
 
-def add_method(method: str, names: list[str]) -> None:
-    """Score one more method on the pictures of finished boards; these cannot grow afterwards."""
-    for name in names:
-        board = vs.Leaderboard.load(RESULTS / name)
-        kind, _, place = name.partition("-")
-        if kind == "deit":
-            vit, data = deit_tiny(), deit_pictures([place])[place]
-        else:
-            vit, data = vs.open_model(f"bundled/{place}"), world_set(place, board.protocol.pictures)
-        part = data.part(0, board.protocol.pictures)
-        found = vs.evaluate(
-            vit, part, None, [method], board.metrics, board.protocol, controls=(), batch_size=10
-        )
-        board.join(found).save(RESULTS / name)
-        print(f"  {name}: {method} on {len(part)} pictures", flush=True)
+def unpack(results: Path, packed: Path) -> None:
+    """The boards of a packed file in the place of those here."""
+    with zipfile.ZipFile(packed) as archive:
+        for name in sorted({each.partition("/")[0] for each in archive.namelist() if "/" in each}):
+            if folders.exists(results / name):
+                folders.remove(results / name)
+        archive.extractall(results)
+
+
+def tell_state(boards: dict[str, Board]) -> None:
+    """How far every board is."""
+    for name, board in boards.items():
+        place = RESULTS / name
+        if not folders.exists(place):
+            print(f"{name}: not begun")
+            continue
+        known = vs.Leaderboard.load(place)
+        lacking = [each for each in board.methods if each not in known.names]
+        print(f"{name}: {known.protocol.pictures} pictures; without {', '.join(lacking) or 'nothing'}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=["worlds", "blackboxes", "deit", "add", "pages"])
+    parser.add_argument("part", choices=["run", "page", "unpack", "list"])
+    parser.add_argument("only", nargs="*", help="boards, all of them by default; unpack: the file")
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch-size", type=int, default=20, help="pictures explained together")
     parser.add_argument(
-        "only", nargs="*", help="worlds or boards; all of them by default. add: a method, then boards"
+        "--perturbed", type=int, default=None, help="changed pictures in a pass; 4 x the batch"
     )
-    parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--count", type=int, default=60, help="most pictures of a world")
-    arguments = parser.parse_args()
-    if arguments.part in ("worlds", "blackboxes"):
-        run_worlds(arguments.seconds, arguments.count, arguments.only, arguments.part == "blackboxes")
-    elif arguments.part == "add":
-        add_method(arguments.only[0], arguments.only[1:])
-    elif arguments.part == "deit":
-        run_deit(arguments.seconds, arguments.only)
+    parser.add_argument("--methods", nargs="*", default=[], help="methods beside those that are listed")
+    parser.add_argument("--only-first", type=int, help="so many pictures of each board, to try what works")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--packed", type=Path, help="also write every board into this zip file")
+    given = parser.parse_args()
+    boards = all_boards(given.methods)
+    if given.part == "page":
+        write_page(given.results, DOCS)
+    elif given.part == "unpack":
+        unpack(given.results, Path(given.only[0]))
+    elif given.part == "list":
+        tell_state(boards)
     else:
-        from leaderboard_pages import write_pages
-
-        write_pages(RESULTS, ROOT / "docs" / "leaderboard")
+        machine = Machine(given.device, given.batch_size, given.perturbed or 4 * given.batch_size)
+        keep_parts(given.results)
+        run = Run(machine, given.results, time.monotonic() + given.seconds, given.only_first)
+        for name in given.only or boards:
+            if run.over():
+                break
+            try:
+                run.complete(boards[name])
+            except Exception:  # one board that fails does not cost the others
+                traceback.print_exc()
+            if given.packed is not None:
+                pack(given.results, given.packed)
 
 
 if __name__ == "__main__":

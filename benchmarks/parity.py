@@ -1,6 +1,7 @@
 """Methods against public implementations of the same papers, in one run: largest differences, and where they differ.
 
-    pip install grad-cam captum lxt legrad-torch "transformers<5"     # in an environment of their own, with vitscope
+    # in an environment of their own, with vitscope
+    pip install grad-cam captum lxt legrad-torch daam-timm-vit torchcam "transformers<5"
     python benchmarks/parity.py --weights deit_tiny_patch16_224.safetensors --pictures photos/*.jpg \
         --chefer Transformer_MM_explainability_ViT.ipynb --vit-explain vit_rollout.py --out benchmarks/results
 
@@ -13,12 +14,10 @@ that is missing or breaks on the installed versions is reported as not run, with
 from __future__ import annotations
 
 import argparse
-import ast
 import copy
 import functools
 import importlib.metadata
 import json
-import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -27,68 +26,25 @@ from typing import Any
 
 import timm
 import torch
+from parity_bench import (
+    Bench,
+    MeanOfTokens,
+    PooledTorchvision,
+    Row,
+    as_hugging_face,
+    as_torchvision,
+    first_block_product,
+    functions_of,
+    hooked_attention,
+    notebook_cell,
+    random_bert,
+    row,
+    unit,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import vitscope as vs
-
-Row = dict[str, Any]
-
-
-def row(method: str, peer: str, mine: Tensor, theirs: Tensor, note: str) -> Row:
-    """The largest difference over the largest value, and the rank correlation, of maps (B, ...)."""
-    mine, theirs = mine.detach().float().flatten(1), theirs.detach().float().flatten(1)
-    ranks = [values.argsort(1).argsort(1).float() for values in (mine, theirs)]
-    correlation = [float(torch.corrcoef(torch.stack(pair))[0, 1]) for pair in zip(*ranks, strict=True)]
-    return {
-        "method": method,
-        "peer": peer,
-        "max_relative_difference": float((mine - theirs).abs().max() / theirs.abs().max()),
-        "rank_correlation": sum(correlation) / len(correlation),
-        "note": note,
-    }
-
-
-def functions_of(source: str, names: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
-    """The named functions of a peer's source, and nothing else of it."""
-    import numpy
-
-    kept = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name in names]
-    space: dict[str, Any] = {"torch": torch, "np": numpy, "numpy": numpy}
-    exec(compile(ast.Module(kept, []), "peer", "exec"), space)
-    return {name: space[name] for name in names}
-
-
-def notebook_cell(path: Path, words: str) -> str:
-    """The source of the notebook's cell that holds ``words``."""
-    cells = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]]
-    return next(cell for cell in cells if words in cell)
-
-
-def hooked_attention(model: nn.Module, images: Tensor, classes: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """A and dy/dA (B, H, N, N) of every block of a timm ViT by hooks on its own softmax."""
-    plain = copy.deepcopy(model)
-    kept: list[Tensor] = []
-    for block in plain.blocks:
-        block.attn.fused_attn = False
-        block.attn.attn_drop.register_forward_hook(lambda _, x, y: kept.append(y))
-    score = plain(images).gather(1, classes[:, None]).sum()
-    return [a.detach() for a in kept], list(torch.autograd.grad(score, kept))
-
-
-class Bench:
-    """The model, the pictures and vitscope's maps."""
-
-    def __init__(self, weights: Path | None, pictures: list[Path]) -> None:
-        torch.manual_seed(0)
-        self.vit = vs.open_model("timm/deit_tiny_patch16_224", weights=weights, pretrained=False)
-        self.model = self.vit.model
-        self.images = self.vit.images(pictures) if pictures else torch.randn(2, 3, 224, 224)
-        self.classes = self.vit.predict(self.images).argmax(1)
-
-    def maps(self, method: str, **options: Any) -> Tensor:
-        found = vs.explain(self.vit, self.images, method, target=self.classes, keep_pictures=False, **options)
-        return found.maps
 
 
 def against_chefer(bench: Bench, path: Path) -> list[Row]:
@@ -124,12 +80,6 @@ def against_vit_explain(bench: Bench, path: Path) -> list[Row]:
         mine = mine / mine.amax((1, 2), keepdim=True)
         rows.append(row(f"rollout, discard {share:g}", "vit-explain", mine, torch.stack(maps), note))
     return rows
-
-
-def unit(maps: Tensor) -> Tensor:
-    """Each map's minimum to 0, its maximum to 1."""
-    lifted = maps - maps.amin((1, 2), keepdim=True)
-    return lifted / lifted.amax((1, 2), keepdim=True)
 
 
 def against_grad_cam(bench: Bench) -> list[Row]:
@@ -176,21 +126,6 @@ def against_captum(bench: Bench) -> list[Row]:
     return [row("integrated-gradients", "captum", mine, pooled(theirs), note)]
 
 
-class MeanOfTokens(nn.Module):
-    """An open_clip tower read the way the LeGrad package reads every layer: mean of all tokens, norm, projection."""
-
-    def __init__(self, tower: nn.Module) -> None:
-        super().__init__()
-        self.tower = tower
-
-    def forward(self, images: Tensor) -> Tensor:
-        t = self.tower
-        x = t.conv1(images).flatten(2).transpose(1, 2)
-        x = torch.cat([t.class_embedding.expand(len(x), 1, -1), x], 1) + t.positional_embedding
-        x = t.transformer(t.ln_pre(x).transpose(0, 1)).transpose(0, 1)
-        return t.ln_post(x.mean(1)) @ t.proj
-
-
 def against_legrad(bench: Bench) -> list[Row]:
     """LeGrad of the authors' package on a small random CLIP."""
     import open_clip
@@ -220,88 +155,50 @@ def against_legrad(bench: Bench) -> list[Row]:
     return [row("legrad", "legrad-torch", large, theirs, note)]
 
 
-def first_block_product(model: nn.Module, trace: vs.Trace, classes: Tensor) -> Tensor:
-    """Input times gradient at the first block, (B, N), by a hook and autograd under whatever rules are patched in."""
-    kept: list[Tensor] = []
+def against_daam(bench: Bench) -> list[Row]:
+    """DAAM by an independent package: the whole flow on the classifier, and the self-supervised form without one."""
+    from daam import DAAM
 
-    def before(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        tokens = args[0] if args else named["hidden_states"]
-        kept.append(tokens.detach().requires_grad_())
-        return ((kept[0], *args[1:]), named) if args else (args, {**named, "hidden_states": kept[0]})
-
-    block = model.get_submodule(trace.anatomy.blocks[0].path)
-    handle = block.register_forward_pre_hook(before, with_kwargs=True)
-    with torch.enable_grad():
-        inputs = trace.inputs
-        output = model(inputs) if isinstance(inputs, Tensor) else model(**inputs)
-    handle.remove()
-    logits = output if isinstance(output, Tensor) else output.logits
-    gradient = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), kept[0])[0]
-    return (kept[0] * gradient).sum(-1)
-
-
-def renamed(model: nn.Module, names: dict[str, str], split: bool) -> dict[str, Tensor]:
-    """A timm ViT's weights under other names; ``split``: its joint q, k, v apart."""
-    found: dict[str, Tensor] = {}
-    for name, value in model.state_dict().items():
-        for old, new in names.items():
-            name = re.sub(old, new, name)
-        if split and ".qkv." in name:
-            for part, values in zip(("query", "key", "value"), value.chunk(3), strict=True):
-                found[name.replace("qkv", part)] = values
-        else:
-            found[name] = value
-    return found
+    with DAAM(copy.deepcopy(bench.model)) as peer:
+        theirs = peer(bench.images, target=bench.classes).maps
+    found = vs.explain(bench.vit, bench.images, "daam", target=bench.classes, keep_pictures=False)
+    assert found.flow is not None
+    rows = [row("daam, flow over all blocks", "daam-timm-vit", found.flow, theirs, "the same definition")]
+    headless = copy.deepcopy(bench.model)
+    headless.reset_classifier(0)
+    with DAAM(copy.deepcopy(headless)) as peer:
+        theirs = peer(bench.images).maps
+    mine = vs.explain(vs.open_model(headless, image_size=224), bench.images, "daam-self", keep_pictures=False)
+    assert mine.flow is not None
+    note = (
+        "differs by definition: theirs keeps the relu on the channel gradient and weighs with w = f^ * f^ as it is, "
+        "ours has no relu there and scales w to [0, 1], as the paper's section says"
+    )
+    return [*rows, row("daam-self, no memory bank", "daam-timm-vit", mine.flow, theirs, note)]
 
 
-def as_torchvision(model: nn.Module) -> nn.Module:
-    """The same DeiT-Tiny as torchvision's VisionTransformer."""
-    import torchvision
+def against_torchcam(bench: Bench) -> list[Row]:
+    """torchcam's LeGrad on DeiT-Tiny in torchvision's class: read by the class token, and as it reads by itself."""
+    from torchcam.methods import LeGrad
 
-    names = {
-        r"^cls_token$": "class_token", r"^pos_embed$": "encoder.pos_embedding", r"^patch_embed\.proj": "conv_proj",
-        r"^norm\.": "encoder.ln.", r"^head\.": "heads.head.", r"^blocks\.(\d+)": r"encoder.layers.encoder_layer_\1",
-        r"norm([12])": r"ln_\1", r"attn\.qkv\.": "self_attention.in_proj_", r"attn\.proj": "self_attention.out_proj",
-        r"mlp\.fc1": "mlp.0", r"mlp\.fc2": "mlp.3",
-    }  # fmt: skip
-    other = torchvision.models.VisionTransformer(224, 16, 12, 3, 192, 768)
-    other.load_state_dict(renamed(model, names, split=False))
-    return other.eval()
-
-
-def as_hugging_face(model: nn.Module) -> nn.Module:
-    """The same DeiT-Tiny as Hugging Face's ViTForImageClassification."""
-    from transformers import ViTConfig, ViTForImageClassification
-
-    config = ViTConfig(
-        hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768, num_labels=1000,
-        layer_norm_eps=1e-6, attn_implementation="eager",
-    )  # fmt: skip
-    names = {
-        r"^cls_token$": "vit.embeddings.cls_token", r"^pos_embed$": "vit.embeddings.position_embeddings",
-        r"^patch_embed\.proj": "vit.embeddings.patch_embeddings.projection", r"^norm\.": "vit.layernorm.",
-        r"^head\.": "classifier.", r"^blocks\.": "vit.encoder.layer.", r"norm1": "layernorm_before",
-        r"norm2": "layernorm_after", r"attn\.qkv": "attention.attention.qkv", r"attn\.proj": "attention.output.dense",
-        r"mlp\.fc1": "intermediate.dense", r"mlp\.fc2": "output.dense",
-    }  # fmt: skip
-    other = ViTForImageClassification(config)
-    other.load_state_dict(renamed(model, names, split=True))
-    return other.eval()
-
-
-def random_bert() -> tuple[nn.Module, dict[str, Tensor]]:
-    """A small random BERT classifier and two sentences, none padded."""
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig(
-        vocab_size=50, hidden_size=48, num_hidden_layers=3, num_attention_heads=3, intermediate_size=96,
-        num_labels=1000, attn_implementation="eager",
-    )  # fmt: skip
-    model = BertForSequenceClassification(config).eval()
-    for name, parameter in model.named_parameters():
-        if parameter.dim() > 1 and "embeddings" not in name:
-            nn.init.normal_(parameter, std=0.15)
-    return model, {"input_ids": torch.randint(3, 50, (2, 9))}
+    model = as_torchvision(bench.model)
+    rows = []
+    for title, pooled, projection in (
+        ("legrad, class token", model, lambda tokens: model.heads(model.encoder.ln(tokens)[:, 0])),
+        ("legrad, mean of tokens", PooledTorchvision(model), None),
+    ):
+        own = vs.open_model(copy.deepcopy(pooled), image_size=224)
+        mine = vs.explain(own, bench.images, "legrad", target=bench.classes, keep_pictures=False).maps
+        with LeGrad(model, list(model.encoder.layers), score_projection=projection) as peer:
+            scores = model(bench.images)
+            theirs = peer(bench.classes.tolist(), scores, normalized=False)[0]
+        note = (
+            "the same definition where both read the model alike"
+            if projection
+            else ("its own reading, the mean of all tokens at every layer, against a model that is read so")
+        )
+        rows.append(row(title, "torchcam", mine, theirs, note))
+    return rows
 
 
 def against_lxt(bench: Bench) -> list[Row]:
@@ -374,6 +271,8 @@ def main() -> None:
         "grad-cam": lambda: against_grad_cam(bench),
         "captum": lambda: against_captum(bench),
         "legrad-torch": lambda: against_legrad(bench),
+        "daam-timm-vit": lambda: against_daam(bench),
+        "torchcam": lambda: against_torchcam(bench),
         "lxt": lambda: against_lxt(bench),
     }
     if given.vit_explain:
@@ -395,7 +294,10 @@ def main() -> None:
             )
             sys.stdout.flush()
     versions = {"vitscope": vs.__version__, "torch": torch.__version__, "timm": timm.__version__}
-    for package in ("grad-cam", "captum", "legrad-torch", "lxt", "transformers", "open-clip-torch"):
+    for package in (
+        *("grad-cam", "captum", "legrad-torch", "daam-timm-vit", "torchcam", "lxt", "transformers"),
+        *("torchvision", "open-clip-torch"),
+    ):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

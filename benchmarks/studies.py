@@ -2,17 +2,20 @@
 
     python benchmarks/studies.py PART [PART ...] [--assets FOLDER] [--repeats 7] [--out benchmarks/results/studies.json]
 
-PART is one of ``rate``, ``workers``, ``resume``, ``bytes``, ``estimate``, ``soak``, ``everything``; each replaces its
-own figures in the file and leaves the others. FOLDER holds ``models/deit_tiny_patch16_224.safetensors`` and
+PART is one of ``rate``, ``workers``, ``resume``, ``bytes``, ``device``, ``estimate``, ``soak``, ``everything``; each
+replaces its own figures in the file and leaves the others. FOLDER holds
+``models/deit_tiny_patch16_224.safetensors`` and
 ``images/sample``.
 
-- ``rate``: a shard of DeiT-Tiny on one thread against the bare model's forward + backward (``trace_cost.plain_both``:
+- ``rate``: a shard of DeiT-Tiny on one thread against the bare model's forward + backward (``explain_cost.both``:
   frozen weights, back to the tokens that enter the first block) on the same decoded pictures, run just before and just
   after it. Batches are read beforehand, so reading is apart; it is timed by itself. Writing is part of the shard.
 - ``workers``: seconds of one shard by one worker of Ray, over seconds from one finished shard to the next by two
   (times two were ideal), start-up left out. The clock is that of the events; it wants two cores with nothing else.
 - ``resume``: a finished study of 10,000 pictures in 40 shards: seconds of ``Study.open(place).run()`` and ``status()``.
 - ``bytes``: a study of 96 photographs with every array, by table and array.
+- ``device``: on ``--device`` (a GPU), in float32 and bf16: the same rate with batches of 128, two runs bit by bit, and
+  how far its maps lie from those of the processor.
 - ``estimate``: what ``create`` foretold against what the run took.
 - ``soak``: memory while one worker does 2,000 pictures.
 - ``everything``: every analysis on the sample's photographs (``--photographs N`` of them), twice, bit by bit.
@@ -35,9 +38,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
-from explain_cost import machine, seconds_of
-from trace_cost import plain_both
+from explain_cost import both, machine, seconds_of
 
 import vitscope as vs
 from vitscope.pictures import Batch
@@ -102,44 +105,97 @@ def rate(assets: Path, place: Path, repeats: int) -> dict[str, Any]:
         study = Study.create(
             place / "-".join(methods), model=vit, images=pictures, methods=methods, sizes=sizes
         )
-        manifest = study.manifest
-        worker = Worker(study._store, manifest, vit, decode_threads=0)
-        records = Records(study._store, manifest)
-        planned = PlanFiles(study._store, manifest).shard(0)
-        batches: list[Batch] = []
-
-        def reading(planned: Any = planned, manifest: Any = manifest, batches: list[Batch] = batches) -> None:
-            source = PlannedSource(manifest.input.url, planned)
-            batches[:] = source.batches(vit, manifest.batch_size)
-
-        def shard(worker: Worker = worker, records: Records = records, manifest: Any = manifest) -> None:
-            records.withdraw("main", 0)
-            worker.run(manifest.main, 0)
-
-        def bare(batches: list[Batch] = batches) -> None:
-            for batch in batches:
-                plain_both(vit, batch.images)
-
-        decode = seconds_of(reading)
-        ratios = []
-        with read_beforehand(batches):
-            bare()
-            shard()
-            for _ in range(repeats):
-                before, own, after = seconds_of(bare), seconds_of(shard), seconds_of(bare)
-                ratios.append([(b + a) / 2 / o for b, o, a in zip(before, own, after, strict=True)])
-        clock, busy = zip(*ratios, strict=True)
-        low, _, high = statistics.quantiles(busy, n=4, method="inclusive")
-        found["+".join(methods)] = {
-            "rate / (forward + backward), clock": round(statistics.median(clock), 3),
-            "rate / (forward + backward), processor": round(statistics.median(busy), 3),
-            "quartiles": [round(low, 3), round(high, 3)],
-            "pictures a processor second": round(64 / own[1], 2),
-            "bare pictures a processor second": round(2 * 64 / (before[1] + after[1]), 2),
-            "processor ms to read a picture": round(1000 * decode[1] / 64, 2),
-        }
+        found["+".join(methods)] = rate_of(study, vit, repeats)
         print("rate", methods, found["+".join(methods)], flush=True)
     return found
+
+
+def rate_of(study: Study, vit: vs.Vit, repeats: int) -> dict[str, Any]:
+    """The first shard of a study against the bare model on the same batches, which were read before."""
+    manifest = study.manifest
+    worker = Worker(study._store, manifest, vit, decode_threads=0)
+    records = Records(study._store, manifest)
+    source = PlannedSource(manifest.input.url, PlanFiles(study._store, manifest).shard(0))
+    batches: list[Batch] = []
+
+    def reading() -> None:
+        batches[:] = source.batches(vit, manifest.batch_size)
+
+    def shard() -> None:
+        records.withdraw("main", 0)
+        worker.run(manifest.main, 0)
+
+    def bare() -> None:
+        for batch in batches:
+            both(vit, batch.images.to(vit.device))
+
+    decode = seconds_of(reading)
+    count = sum(len(batch.keys) for batch in batches)
+    ratios = []
+    with read_beforehand(batches):
+        bare()
+        shard()
+        for _ in range(repeats):
+            before, own, after = seconds_of(bare), seconds_of(shard), seconds_of(bare)
+            ratios.append([(b + a) / 2 / o for b, o, a in zip(before, own, after, strict=True)])
+    clock, busy = zip(*ratios, strict=True)
+    kind = 0 if vit.device.type == "cuda" else 1  # a processor that waits for a GPU is not what is measured
+    low, _, high = statistics.quantiles((clock, busy)[kind], n=4, method="inclusive")
+    unit = ("", "processor ")[kind]
+    return {
+        "rate / (forward + backward), clock": round(statistics.median(clock), 3),
+        "rate / (forward + backward), processor": round(statistics.median(busy), 3),
+        "quartiles": [round(low, 3), round(high, 3)],
+        f"pictures a {unit}second": round(count / own[kind], 2),
+        f"bare pictures a {unit}second": round(2 * count / (before[kind] + after[kind]), 2),
+        "processor ms to read a picture": round(1000 * decode[1] / count, 2),
+    }
+
+
+def on_device(assets: Path, place: Path, repeats: int, device: str) -> dict[str, Any]:
+    """The same on a GPU, in float32 and bf16; two runs bit by bit; how far its maps lie from the processor's."""
+    pictures = photographs(assets, place / "pictures", 512)
+    few = photographs(assets, place / "few", 32)
+    found: dict[str, Any] = {}
+    reference = maps_of(place / "processor", few, assets, "cpu", "float32")
+    for precision in ("float32", "bf16"):
+        rows = found[precision] = {}
+        vit = vs.open_model(MODEL, device=device, precision=precision, **deit(assets))
+        for methods in (["gmar"], ["daam"], ["dart"]):
+            sizes = Sizes(shard_size=512, batch_size=128, threads=4)
+            folder = place / f"{precision}-{methods[0]}"
+            study = Study.create(folder, model=vit, images=pictures, methods=methods, sizes=sizes)
+            rows[methods[0]] = rate_of(study, vit, repeats)
+            print(precision, methods, rows[methods[0]], flush=True)
+        one, two = (maps_of(place / f"{precision}-{n}", few, assets, device, precision) for n in (1, 2))
+        rows["two runs, bit by bit"] = "equal" if all((one[m] == two[m]).all() for m in one) else "different"
+        rows["correlation with the processor's float32, lowest"] = {
+            name: round(float(min(map(correlation, one[name], reference[name]))), 5) for name in one
+        }
+        print(precision, rows, flush=True)
+    return found
+
+
+def maps_of(
+    place: Path, pictures: Path, assets: Path, device: str, precision: str
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The maps (P, h, w) that a study of its own gives, by method."""
+    study = Study.create(
+        place,
+        model=MODEL,
+        images=pictures,
+        methods=["gmar", "daam", "dart"],
+        sizes=Sizes(shard_size=16, batch_size=8, threads=1),
+        precision=precision,
+        **deit(assets),
+    )
+    assert study.run(device=device).whole
+    return {name: np.asarray(study.array(f"maps/{name}")) for name in ("gmar", "daam", "dart")}
+
+
+def correlation(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+    """Pearson's correlation of two maps."""
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 def workers(assets: Path, place: Path, repeats: int) -> dict[str, Any]:
@@ -405,10 +461,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="+", choices=list(PARTS))
+    parser.add_argument("parts", nargs="+", choices=[*PARTS, "device"])
+    parser.add_argument("--device", default="cuda")
     parser.add_argument("--assets", type=Path, default=Path(os.environ.get("VITSCOPE_ASSETS", "assets")))
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--photographs", type=int, default=96)
+    parser.add_argument("--photographs", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "studies.json")
     given = parser.parse_args()
     for part in given.parts:
@@ -416,8 +473,12 @@ def main() -> None:
         before = os.getloadavg()[0]
         with tempfile.TemporaryDirectory(prefix="studies-") as folder:
             count = given.photographs if part == "everything" else given.repeats
-            found = PARTS[part](given.assets, Path(folder), count)
-        record["machine"] = machine()
+            if part == "device":
+                found = {"machine": machine(given.device)}
+                found |= on_device(given.assets, Path(folder), count, given.device)
+            else:
+                found = PARTS[part](given.assets, Path(folder), count)
+                record["machine"] = machine()
         record["bars"] = BAR
         record[part] = {**found, "load before and after": [before, os.getloadavg()[0]]}
         given.out.parent.mkdir(parents=True, exist_ok=True)

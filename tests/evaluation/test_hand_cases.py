@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from vitscope.evaluation import Protocol, get_metric
 from vitscope.evaluation.case import Case, Subject
-from vitscope.evaluation.metrics.box_accuracy import best_overlap, boxes_at
+from vitscope.evaluation.level_boxes import boxes_above
+from vitscope.evaluation.metrics.box_accuracy import best_overlap
 from vitscope.evaluation.metrics.flow import block_reaching_of
 from vitscope.evaluation.metrics.saco import saco_of
 from vitscope.evaluation.metrics.sanity import histogram_entropy
@@ -192,10 +194,13 @@ def test_segmentation() -> None:
 
 
 def test_boxes() -> None:
-    found = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]]).bool().numpy()
-    assert sorted(boxes_at(found)) == [(0, 0, 2, 2), (0, 3, 1, 4)], "diagonal neighbours belong together"
-    assert best_overlap([(0, 0, 2, 2)], [(1, 0, 3, 2)]) == pytest.approx(1 / 3)
-    assert best_overlap([], [(1, 0, 3, 2)]) == 0
+    found = torch.tensor([[[1.0, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]]])
+    (boxes,) = boxes_above(found, [0.5, 2.0])
+    above, nothing = ([tuple(box) for box in step.tolist() if any(box)] for step in boxes)
+    assert sorted(above) == [(0, 0, 2, 2), (0, 3, 1, 4)], "diagonal neighbours belong together"
+    assert nothing == []
+    assert best_overlap(np.array([[0, 0, 2, 2]]), [(1, 0, 3, 2)]) == pytest.approx(1 / 3)
+    assert best_overlap(boxes, [(1, 0, 3, 2)]).tolist() == [pytest.approx(1 / 3), 0]
     assert value("max-box-acc-v2", four_patches([4, 2, 1, -1])) == 1
     # Any threshold of this map gives the column, the corner or everything: IoU 1/3, 1/2, 1/2.
     assert value("max-box-acc-v2", four_patches([4, 0, 3, 0])) == pytest.approx(2 / 3)

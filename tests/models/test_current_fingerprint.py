@@ -99,26 +99,38 @@ def by_hand(value: torch.Tensor) -> list[int]:
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 37])
 def test_sums_of_bits_are_those_by_hand(dtype: torch.dtype, size: int) -> None:
     value = torch.randn(size, generator=torch.Generator().manual_seed(size)).mul(3).to(dtype)
-    assert bit_sums(value).tolist() == by_hand(value)
+    assert bit_sums([value]).tolist() == by_hand(value)
 
 
 def test_sums_of_bits_in_chunks_are_those_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     value = torch.randn(1000, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(MODULE, "_AT_ONCE", 64)
-    assert bit_sums(value).tolist() == by_hand(value)
+    assert bit_sums([value]).tolist() == by_hand(value)
+
+
+def test_sums_of_several_tensors_are_those_of_their_bytes_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = [
+        torch.randint(-9, 9, (size,), generator=generator, dtype=torch.int8) for size in (3, 0, 17, 64, 40)
+    ]
+    whole = torch.cat(values)
+    assert bit_sums(values).tolist() == by_hand(whole)
+    monkeypatch.setattr(MODULE, "_AT_ONCE", 16)
+    assert bit_sums(values).tolist() == by_hand(whole)
 
 
 def test_sums_of_bits_see_what_plain_sums_do_not() -> None:
     value = torch.arange(64, dtype=torch.float32).view(8, 8)
     marks = {
-        tuple(bit_sums(each.contiguous()).tolist()) for each in (value, value.T, value.flip(0), value.flip(1))
+        tuple(bit_sums([each.contiguous()]).tolist())
+        for each in (value, value.T, value.flip(0), value.flip(1))
     }
     assert len(marks) == 4
     for place in range(64):
         for bit in (1, 1 << 20, -(1 << 31)):
             changed = value.clone().view(torch.int32)
             changed.view(-1)[place] ^= bit
-            assert bit_sums(changed).tolist() != bit_sums(value).tolist()
+            assert bit_sums([changed]).tolist() != bit_sums([value]).tolist()
 
 
 def test_weights_without_values_are_refused() -> None:

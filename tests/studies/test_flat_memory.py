@@ -22,7 +22,8 @@ from vitscope.studies.events import Events
 from vitscope.studies.records import Records, ShardRecord
 from vitscope.studies.worker import Worker
 
-SHARD, SHARDS = 24, 16
+SHARD, SHARDS = 100, 20
+"""2,000 pictures."""
 
 
 def resident() -> float:
@@ -38,13 +39,13 @@ def resident() -> float:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_memory_of_a_worker_is_flat_over_its_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture of 96 pixels as the model takes it is 0.1 MiB: kept by anybody, the later half would add 20 MiB."""
+    """A picture of 64 pixels as the model takes it is 0.05 MiB: kept by anybody, the later half would add 50 MiB."""
     few = sorted(folder_of_pictures(tmp_path / "few", 12).iterdir())
     (tmp_path / "many").mkdir()
     for number in range(SHARD * SHARDS):
         os.link(few[number % len(few)], tmp_path / "many" / f"{number:05d}.png")
-    vit = vs.open_model("bundled/shapes")
-    sizes = Sizes(shard_size=SHARD, batch_size=4, threads=1)
+    vit = vs.open_model("timm/test_vit", pretrained=False, image_size=64)
+    sizes = Sizes(shard_size=SHARD, batch_size=20, threads=1)
     study = made(
         tmp_path / "study",
         tmp_path / "many",

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.protocol import Protocol
-from vitscope.evaluation.removal.curves import area, kept_patches, removal_order, step_counts
+from vitscope.evaluation.removal.curves import area, kept_patches, most_relevant, removal_order, step_counts
 from vitscope.evaluation.removal.draws import uniforms
 from vitscope.evaluation.removal.perturbation import Outcome, Perturber
 from vitscope.models.preparing.cells import Cells
@@ -211,6 +211,10 @@ class Subject:
         return self.once(
             "pixel order", lambda: removal_order(self.pixels, self.case.keys, self.case.protocol.seed)
         )
+
+    def peak(self) -> Tensor:
+        """The first pixel of ``pixel_order``, (B,), at a fraction of its cost."""
+        return most_relevant(self.pixels, self.case.keys, self.case.protocol.seed)
 
     def curves(self) -> Curves:
         """The removal curves of these maps."""

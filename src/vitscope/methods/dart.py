@@ -229,7 +229,6 @@ def _refine(trace: Trace, gate: bool, count: int, seed: int) -> Tensor:
             trace.request,
             precision=trace.model.precision,
             gradient=True,
-            ablations=(),
             removal=TokenRemoval(keep[None]),
         )
         part = take_traces(trace.model, trace.inputs, [Held(resolved)], request)[0]

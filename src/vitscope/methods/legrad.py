@@ -49,7 +49,13 @@ def legrad(trace: Trace, *, start_block: StartBlock = 0) -> Relevance:
     maps = []
     layout = trace.layout
     sites = local_sites(
-        trace.model.module, trace.anatomy, trace.inputs, trace.resolved, trace.rules, trace.model.precision
+        trace.model.module,
+        trace.anatomy,
+        trace.inputs,
+        trace.resolved,
+        trace.rules,
+        trace.model.precision,
+        trace.request.ablations,
     )
     for site in sites[start_block:]:
         total = torch.zeros(site.batch, site.keys, device=site.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ together, picture by picture."""
 
 
 def scores_under(trace: Trace, count: int, change: Change, batch_size: int = 32) -> Tensor:
-    """The target's score for every picture under every one of ``count`` changes: (count, B), float32.
+    """The target's score for every picture under every one of ``count`` changes: (count, B), float32; what was switched
+    off in the trace stays off.
 
     ``batch_size``: about how many rows go through the model at once. Raises MethodError for a trace without target."""
     if trace.resolved is None:
@@ -30,6 +32,7 @@ def scores_under(trace: Trace, count: int, change: Change, batch_size: int = 32)
         part = slice(start, min(start + step, count))
         rows = torch.arange(trace.batch).repeat(part.stop - part.start)
         inputs, request = change(part, rows, select(trace.inputs, rows))
+        request = replace(request, ablations=trace.request.ablations)
         found = take_scores(trace.model, inputs, trace.resolved.select(rows), request)
         scores.append(found.reshape(-1, trace.batch))
     return torch.cat(scores)

@@ -54,9 +54,11 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
         # Captum stacks whole batches, so row i belongs to picture i mod B
         rows = chosen[torch.arange(len(images), device=images.device) % len(chosen)]
         inputs = with_pictures(trace.inputs, images, rows)
-        if trace.rules is None:
+        if trace.rules is None and not trace.request.ablations:
             return call_model(traced.module, inputs)
-        request = PassRequest(precision=traced.precision, gradient=True, rules=trace.rules)
+        request = PassRequest(
+            precision=traced.precision, gradient=True, rules=trace.rules, ablations=trace.request.ablations
+        )
         return run_pass(traced.module, trace.anatomy, inputs, request).output
 
     def score(images: Tensor) -> Tensor:

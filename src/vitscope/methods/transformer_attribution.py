@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vitscope.errors import MethodError
+from vitscope.errors import MethodError, TraceError
 from vitscope.methods.applicability import chained_methods
 from vitscope.methods.chain import chain_sites, rollout_rows, rows_through
 from vitscope.methods.registry import register
@@ -51,6 +51,8 @@ def transformer_attribution(trace: Trace, *, start_block: StartBlock = 0) -> Rel
         raise MethodError("transformer attribution needs a target; this trace has none")
     sites = chain_sites(trace)
     used = sites[start_block:]
+    if trace.request.ablations:
+        raise TraceError("its rules of relevance know no heads that are switched off; use another method")
     relevant = relevance_sites(trace.model.module, trace.anatomy, trace.inputs, trace.sites, trace.resolved)
 
     def advance(rows: Tensor, index: int) -> Tensor:

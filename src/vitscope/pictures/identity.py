@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +23,7 @@ from vitscope.errors import PictureError, printable
 from vitscope.pictures.bands import Bands
 
 _CHUNK = 1 << 20
+_TOGETHER = 1 << 26
 _AGAIN = re.compile(r"#again-\d+$")
 
 
@@ -50,6 +51,40 @@ def id_of_values(picture: Image.Image | Bands | Tensor) -> str:
     state = xxhash.xxh3_128(f"{kind} {','.join(map(str, shape))} ".encode())
     state.update(content.data)
     return state.hexdigest()
+
+
+def ids_on_devices(
+    items: Sequence[object], near: frozenset[str] = frozenset({"cpu", "meta"})
+) -> dict[int, str]:
+    """By position, the :func:`id_of_values` of ready float tensors that do not lie ``near`` and hold no NaN or
+    infinity: checked and brought over many at a time, because each transfer is a wait."""
+    found: dict[int, str] = {}
+    for group in _alike(items, near):
+        together = torch.stack([tensor.detach() for _, tensor in group])
+        if bool(together.sum().isfinite()):
+            found |= {
+                index: id_of_values(values) for (index, _), values in zip(group, together.cpu(), strict=True)
+            }
+    return found
+
+
+def _alike(items: Sequence[object], near: frozenset[str]) -> Iterator[list[tuple[int, Tensor]]]:
+    """Neighbours of one shape, kind and device, at most 64 MiB of them at a time."""
+    group: list[tuple[int, Tensor]] = []
+    for index, item in enumerate(items):
+        if not (isinstance(item, Tensor) and item.is_floating_point() and item.device.type not in near):
+            continue
+        first = group[0][1] if group else item
+        size = item.numel() * item.element_size()
+        if (
+            (item.shape, item.dtype, item.device) != (first.shape, first.dtype, first.device)
+            or (len(group) + 1) * size > _TOGETHER
+        ) and group:
+            yield group
+            group = []
+        group.append((index, item))
+    if group:
+        yield group
 
 
 def key_of_path(path: Path, root: Path | None = None) -> str:

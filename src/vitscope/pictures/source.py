@@ -18,7 +18,7 @@ from vitscope.pictures.ahead import Stopped, ahead
 from vitscope.pictures.bands import Bands, bands_in
 from vitscope.pictures.batch import Batch, Opened, Picture, batch_of
 from vitscope.pictures.forms import labelled
-from vitscope.pictures.identity import id_of_stream, id_of_values, told_apart
+from vitscope.pictures.identity import id_of_stream, id_of_values, ids_on_devices, told_apart
 from vitscope.pictures.masks import read_mask
 from vitscope.pictures.memory import as_picture, check_tensor
 from vitscope.pictures.modes import to_rgb, upright
@@ -73,6 +73,7 @@ class PictureSource:
         self.skipped: dict[str, str] = {}
         self._keys = None if keys is None else list(keys)
         self._ids: list[str | None] = [None] * len(items)
+        self._sound: set[int] = set()  # ready tensors without NaN and infinity
         self._partial = partial
 
     def __len__(self) -> int:
@@ -92,6 +93,11 @@ class PictureSource:
     @property
     def ids(self) -> Sequence[str]:
         """The content hash of each picture. Each is read once; with ``skip``, empty for one that cannot be read."""
+        if isinstance(self.items, list):
+            for index, found in ids_on_devices(self.items).items():
+                if self._ids[index] is None:
+                    self._ids[index] = found
+                    self._sound.add(index)
         return [self.id(index) for index in range(len(self))]
 
     def _name(self, index: int) -> str:
@@ -133,7 +139,7 @@ class PictureSource:
         if isinstance(item, (Path, Stored)):
             with open_stored(item) as stream:
                 return _id_of(stream, item)
-        return id_of_values(self._in_memory(item))
+        return id_of_values(self._in_memory(index, item))
 
     def part(self, start: int, stop: int) -> Self:
         """The pictures from ``start`` up to ``stop`` (not included), with all that is known of them.
@@ -158,6 +164,7 @@ class PictureSource:
         part.targets = cut(self.targets)
         part.skipped = {}
         part._keys, part._ids, part._partial = list(self.keys[start:stop]), self._ids[start:stop], True
+        part._sound = set()
         return part
 
     def open(self, index: int, channels: int = 3) -> Picture:
@@ -191,7 +198,7 @@ class PictureSource:
                 raise PictureError(f"{item} was changed while it was in use; put it back, or start again")
             self._ids[index] = found
         else:
-            image = self._in_memory(item, channels)
+            image = self._in_memory(index, item, channels)
         size = (
             (int(image.shape[-2]), int(image.shape[-1]))
             if isinstance(image, Tensor)
@@ -210,9 +217,12 @@ class PictureSource:
             file_size=size_of_file,
         )
 
-    def _in_memory(self, item: Any, channels: int | None = None) -> Image.Image | Bands | Tensor:
+    def _in_memory(self, index: int, item: Any, channels: int | None = None) -> Image.Image | Bands | Tensor:
         if isinstance(item, Tensor) and item.is_floating_point():
-            return check_tensor(item)
+            if index not in self._sound:  # on a device each look at a value is a wait
+                check_tensor(item)
+                self._sound.add(index)
+            return item
         return bands_in(item, channels) or as_picture(item, max_pixels=self.max_pixels)
 
     def read(self, start: int = 0, stop: int | None = None, channels: int = 3) -> Iterator[Picture]:

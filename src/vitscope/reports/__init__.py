@@ -1,9 +1,9 @@
 """Results as what a person looks at: pictures, animations and pages, the same for Python, a notebook and the shell.
 
-``overlay``, ``strip``, ``frames``, ``animation``, ``sheet``, ``card`` and ``page`` are of explanations,
-``leaderboard_page`` and ``protocols_page`` of leaderboards, ``models_sheet`` and ``models_page`` of compared models,
-``heads_sheet`` of heads on one picture, ``HeadsReport`` of what is known of heads. Results offer the same as methods:
-``explanation.overlay()``, ``leaderboard.to_html()``. Names are imported when first used.
+``overlay``, ``overlay_svg``, ``tile``, ``strip``, ``frames``, ``animation``, ``sheet``, ``card`` and ``page`` are of
+explanations, ``leaderboard_page`` and ``protocols_page`` of leaderboards, ``models_sheet`` and ``models_page`` of
+compared models, ``heads_sheet`` of heads on one picture, ``HeadsReport`` of what is known of heads. Results offer the
+same as methods: ``explanation.overlay()``, ``leaderboard.to_html()``. Names are imported when first used.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from vitscope.reports.explanations.page import page as page
     from vitscope.reports.explanations.sheets import sheet as sheet
     from vitscope.reports.explanations.single import overlay as overlay
+    from vitscope.reports.explanations.single import overlay_svg as overlay_svg
     from vitscope.reports.explanations.steps import animation as animation
     from vitscope.reports.explanations.steps import frames as frames
     from vitscope.reports.explanations.steps import strip as strip
+    from vitscope.reports.explanations.tiles import tile as tile
     from vitscope.reports.heads.look import heads_sheet as heads_sheet
     from vitscope.reports.heads.page import HeadsReport as HeadsReport
     from vitscope.reports.leaderboard.models import models_page as models_page
@@ -42,10 +44,12 @@ _HOMES = {
     "models_page": "leaderboard.models",
     "models_sheet": "leaderboard.models",
     "overlay": "explanations.single",
+    "overlay_svg": "explanations.single",
     "page": "explanations.page",
     "protocols_page": "leaderboard.protocols",
     "sheet": "explanations.sheets",
     "strip": "explanations.steps",
+    "tile": "explanations.tiles",
     "write_flow": "explanations.files",
     "write_maps": "explanations.files",
 }
@@ -62,10 +66,12 @@ __all__ = [
     "models_page",
     "models_sheet",
     "overlay",
+    "overlay_svg",
     "page",
     "protocols_page",
     "sheet",
     "strip",
+    "tile",
     "write_flow",
     "write_maps",
 ]

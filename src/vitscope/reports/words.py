@@ -174,11 +174,20 @@ def prefix_shares(explanation: Explanation, index: int = 0) -> dict[str, float] 
     return {f"{prefix[0]} token" if len(prefix) == 1 else "prefix tokens": float(shares[index])}
 
 
-def made_by(explanation: Explanation) -> dict[str, Any]:
-    """What made the maps, for the text chunks of a picture's file."""
-    return {
-        "model": explanation.metadata.get("model", ""),
-        "weights": explanation.metadata.get("fingerprint", ""),
+def made_by(explanation: Explanation, index: int = 0) -> dict[str, Any]:
+    """What made a map, for the notes inside a picture's file: model, weights, picture, method, options, target, heads
+    that are off where some are, and the version."""
+    known = explanation.metadata
+    keys, ids = known.get("keys") or (), known.get("ids") or ()
+    made = {
+        "model": known.get("model", ""),
+        "weights": known.get("fingerprint", ""),
+        "picture": keys[index] if keys else "",
+        "content": ids[index] if ids else "",
         "method": explanation.method,
         "options": dict(explanation.options),
+        "target": explained(explanation, index),
     }
+    if known.get("ablation"):
+        made["heads switched off"] = head_names([(block, head) for block, head in known["ablation"]])
+    return {**made, "vitscope": known.get("versions", {}).get("vitscope", "")}

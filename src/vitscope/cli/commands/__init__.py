@@ -12,6 +12,7 @@ from vitscope.cli.commands import (
     heads,
     inspect,
     methods,
+    serve,
     study,
 )
 from vitscope.cli.shared.usage import Commands
@@ -34,3 +35,4 @@ def register(application: Commands) -> None:
     application.add_typer(heads.application)
     application.add_typer(bank.application)
     application.add_typer(study.application)
+    application.add(serve.EXAMPLE)(serve.serve)

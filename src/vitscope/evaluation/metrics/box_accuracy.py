@@ -7,38 +7,32 @@ least δ. The best threshold of the data set is taken for each δ of 0.3, 0.5, 0
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from scipy import ndimage
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vitscope.evaluation.case import Box, Subject
+from vitscope.evaluation.level_boxes import boxes_above
 from vitscope.evaluation.metric import register_metric
 from vitscope.evaluation.removal.pixels import unit_range
 
 THRESHOLDS = 100
 OVERLAPS = (0.3, 0.5, 0.7)
-_EIGHT = np.ones((3, 3), dtype=bool)
 
 
-def boxes_at(found: np.ndarray) -> list[Box]:
-    """Half-open boxes around the 8-connected parts of a boolean picture."""
-    parts, _ = ndimage.label(found, structure=_EIGHT)
-    slices = ndimage.find_objects(parts)
-    return [(float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in slices]
-
-
-def best_overlap(first: list[Box], second: list[Box]) -> float:
-    """The largest IoU of any pair, 0 when one side is empty."""
-    if not first or not second:
-        return 0.0
-    a, b = np.asarray(first)[:, None], np.asarray(second)[None]
+def best_overlap(found: NDArray[np.float64], truth: Sequence[Box]) -> NDArray[np.float64]:
+    """The largest IoU of any of the boxes found (..., K, 4) with any of the true ones (at least one): (...)."""
+    a, b = found[..., None, :], np.asarray(truth)
     width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
     height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
     inside = np.clip(width, 0, None) * np.clip(height, 0, None)
     areas = [(box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (a, b)]
     union = areas[0] + areas[1] - inside
-    return float((inside / np.maximum(union, 1e-12)).max())
+    best: NDArray[np.float64] = (inside / np.maximum(union, 1e-12)).max((-2, -1))
+    return best
 
 
 def max_box_accuracy_of(sums: Tensor) -> Tensor:
@@ -60,13 +54,13 @@ def max_box_accuracy_of(sums: Tensor) -> Tensor:
 def max_box_acc_v2(subject: Subject) -> Tensor:
     """Hits per overlap and threshold, and 1 for the picture: (B, 301). Pictures without a box are not counted."""
     truth = subject.case.require_boxes()
-    maps = unit_range(subject.pixels).cpu().numpy()
-    rows = np.zeros((len(maps), len(OVERLAPS), THRESHOLDS))
-    for index, boxes in enumerate(truth):
-        if boxes:
-            best = [
-                best_overlap(boxes_at(maps[index] >= t / THRESHOLDS), list(boxes)) for t in range(THRESHOLDS)
-            ]
-            rows[index] = np.asarray(best) >= np.asarray(OVERLAPS)[:, None]
+    boxed = [index for index, boxes in enumerate(truth) if boxes]
+    rows = np.zeros((len(truth), len(OVERLAPS), THRESHOLDS))
+    if boxed:
+        found = boxes_above(
+            unit_range(subject.pixels)[boxed], [step / THRESHOLDS for step in range(THRESHOLDS)]
+        )
+        for index, parts in zip(boxed, found, strict=True):
+            rows[index] = best_overlap(parts, truth[index]) >= np.asarray(OVERLAPS)[:, None]
     counted = torch.tensor([[float(bool(boxes))] for boxes in truth], dtype=torch.float64)
     return torch.cat([torch.from_numpy(rows).flatten(1), counted], dim=1)

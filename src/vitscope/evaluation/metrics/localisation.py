@@ -61,7 +61,7 @@ def rank_accuracy(subject: Subject) -> Tensor:
 def pointing(subject: Subject) -> Tensor:
     """1 where the largest value lies inside the mask, else 0, (B,); ties broken by a seeded draw."""
     masks = subject.case.require_masks().flatten(1)
-    hit = masks.gather(1, subject.pixel_order()[:, :1]).squeeze(1).double()
+    hit = masks.gather(1, subject.peak()[:, None]).squeeze(1).double()
     return torch.where(masks.any(1), hit, torch.nan)
 
 

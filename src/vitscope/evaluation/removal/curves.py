@@ -16,11 +16,24 @@ def removal_order(maps: Tensor, keys: Sequence[str], seed: int) -> Tensor:
     Ties (relu maps have many) are broken by a random permutation seeded per picture, never by index: a
     constant map gives a random order. NaN counts as the least relevant.
     """
+    values, shuffle = _shuffled(maps, keys, seed)
+    return shuffle.gather(1, values.argsort(dim=1, descending=True, stable=True))
+
+
+def most_relevant(maps: Tensor, keys: Sequence[str], seed: int) -> Tensor:
+    """The first of ``removal_order``, (B,), without ordering the rest."""
+    values, shuffle = _shuffled(maps, keys, seed)
+    return shuffle.gather(1, values.argmax(dim=1, keepdim=True)).squeeze(
+        1
+    )  # of equal ones argmax takes the first
+
+
+def _shuffled(maps: Tensor, keys: Sequence[str], seed: int) -> tuple[Tensor, Tensor]:
+    """Relevance (B, P) in a random order, seeded per picture, and that order."""
     values = maps.flatten(1)
     values = torch.nan_to_num(values, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     shuffle = permutations(keys, values.shape[1], seed, "ties").to(values.device)
-    order = values.gather(1, shuffle).argsort(dim=1, descending=True, stable=True)
-    return shuffle.gather(1, order)
+    return values.gather(1, shuffle), shuffle
 
 
 def ranks_of(order: Tensor) -> Tensor:

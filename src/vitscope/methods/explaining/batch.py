@@ -20,7 +20,7 @@ from vitscope.methods.registry import get_method
 from vitscope.methods.relevance import Needs, Relevance
 from vitscope.options.bounds import Precision
 from vitscope.pictures.bands import describe_shown
-from vitscope.tracing import Capture, Foreseen, Rules, Target, Trace, Vit
+from vitscope.tracing import Capture, Foreseen, HeadAblation, Rules, Target, Trace, Vit
 from vitscope.tracing.calls.calling import Inputs, pictures_of
 from vitscope.tracing.calls.guard import exclusive
 from vitscope.tracing.interception.explicit_attention import Matrices
@@ -110,7 +110,12 @@ def foreseen(
 
 
 def explain_batch(
-    vit: Vit, inputs: Inputs, request: Request, target: Target, clean: bool = False
+    vit: Vit,
+    inputs: Inputs,
+    request: Request,
+    target: Target,
+    clean: bool = False,
+    ablation: HeadAblation | None = None,
 ) -> dict[str, Explanation]:
     """Every method of a resolved request on one batch; what is the same for a whole run is not yet in it."""
     made: dict[str, Explanation] = {}
@@ -130,6 +135,7 @@ def explain_batch(
                 gradient=group.gradient,
                 rules=group.rules,
                 capture=capture,
+                ablation=ablation,
                 precision=group.precision,
             )
         if (group.diagnosed or clean) and seen.norms is None and capture.streams:  # the pass was run before
@@ -142,6 +148,8 @@ def explain_batch(
         relevances = _run(vit, trace, [info for info, _ in members], request)
         for (info, needs), relevance in zip(members, relevances, strict=True):
             explanation = to_explanation(trace, info, relevance, request[info.name])
+            if ablation is not None:
+                _tell_ablation(explanation, info, ablation)
             if note is not None and needs.gradient:
                 if note != FLAT:
                     require_nonzero_maps(info.name, explanation.maps, note)
@@ -153,6 +161,17 @@ def explain_batch(
                 explanation = dataclasses.replace(explanation, metadata={**explanation.metadata, **records})
             made[info.name] = explanation
     return {name: made[name] for name in request}
+
+
+def _tell_ablation(explanation: Explanation, info: MethodInfo, ablation: HeadAblation) -> None:
+    """Which heads were off, in the notes; and that a method of attention alone still counts theirs."""
+    explanation.metadata["ablation"] = [list(head) for head in ablation.heads]  # type: ignore[index]
+    named = ", ".join(f"{block}.{head}" for block, head in ablation.heads)
+    explanation.metadata["notes"].append(f"heads switched off (block.head): {named or 'none'}")
+    if ablation.heads and info.family == "attention":
+        explanation.metadata["notes"].append(
+            f"{info.name} averages attention over heads, and counts that of heads that are off"
+        )
 
 
 def _run(vit: Vit, trace: Trace, infos: Sequence[MethodInfo], request: Request) -> list[Relevance]:

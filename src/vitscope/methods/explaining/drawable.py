@@ -101,7 +101,7 @@ class Drawable:
 
         Args:
             index: The picture, from 0.
-            path: A file that ends in .gif, .webp or .mp4.
+            path: A file that ends in .gif, .webp, .mp4 or .webm.
             seconds_per_frame: How long each frame is shown.
             options: Those of :func:`vitscope.reports.frames`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
-from vitscope.errors import AnswerError, MethodError, PictureError
+from vitscope.errors import AnswerError, MethodError, PictureError, TraceError
 from vitscope.methods.explaining.batch import Request
 from vitscope.methods.explaining.default import default_method
 from vitscope.methods.explaining.explaining import Aimed, Explaining, Prepared
@@ -17,7 +17,7 @@ from vitscope.options.bounds import BatchSize, Names
 from vitscope.options.door import checked
 from vitscope.pictures import Images
 from vitscope.progress import CountedStage, Progress, watched
-from vitscope.tracing import Vit, by_number, parse_target
+from vitscope.tracing import HeadAblation, Vit, by_number, parse_target
 from vitscope.tracing.calls.callers_switches import unaffected
 from vitscope.tracing.recipe import model_identity
 from vitscope.tracing.targets.parsing import TargetLike
@@ -46,6 +46,7 @@ def explain(
     batch_size: BatchSize = 16,
     keep_pictures: bool = True,
     clean: bool = False,
+    ablation: HeadAblation | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Explanation | Explanations:
@@ -64,6 +65,9 @@ def explain(
         batch_size: Pictures in one pass; it changes time and memory, not the result.
         keep_pictures: Keep the pictures in the explanation, so that overlays can be drawn.
         clean: Give patches whose norm is an outlier the median of their neighbours (Darcet et al. 2023).
+        ablation: Heads that are switched off while the model runs, the same ones for every picture, see
+            :meth:`vitscope.HeadAblation.of`: the maps are those of the changed model. Methods that average attention
+            over heads still count the attention of a head that is off; the notes say so.
         progress: Reports progress, and is asked before each batch whether to stop, see :mod:`vitscope.progress`.
         options: Options of the method, by name; each goes to every named method that has it.
 
@@ -76,6 +80,7 @@ def explain(
         TargetError: A target that is not understood or that the model does not have.
         PictureError: Something that is no picture, or no picture that can be read.
         AnswerError: The model's answer to a picture is not finite.
+        TraceError: An ablation that does not fit the model, or is another one for each picture.
 
     Example:
         >>> import vitscope as vs
@@ -90,6 +95,11 @@ def explain(
     Source: each method's own publication is ``vs.methods.get_method(name).citation``.
     """
     watched(progress)
+    if ablation is not None and len(ablation.keep) != 1:
+        raise TraceError(
+            f"explain() switches the same heads off for every picture, got keep {tuple(ablation.keep.shape)}; give it "
+            "(1, L, H), or explain picture by picture"
+        )
     request = {} if method is None else _request(method, options)
     aim = by_number(parse_target(target), vit.class_names, vit.source)
     prepared = Prepared(vit, model_identity(vit), Aimed(aim))
@@ -101,7 +111,7 @@ def explain(
         if analysis is None:
             stage = CountedStage(progress, "explaining", count)
             chosen = request or _request(default_method(vit.probe_for(batch.inputs).anatomy), options)
-            analysis = Explaining(chosen, aim, batch_size, stage, clean, keep_pictures)
+            analysis = Explaining(chosen, aim, batch_size, stage, clean, keep_pictures, ablation=ablation)
         analysis.stage.check()
         try:
             parts.append(analysis.of_batch(prepared, batch))

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vitscope.analysis import answered
@@ -18,12 +17,12 @@ from vitscope.methods.explaining.inputs import InputBatch
 from vitscope.methods.explaining.original import originals_of
 from vitscope.methods.explaining.recipe import PER_PICTURE, described, explanation_recipe, own_targets
 from vitscope.methods.registry import get_method
-from vitscope.models.preparing.inputs import drawable
+from vitscope.models.preparing.inputs import all_drawable
 from vitscope.pictures import Batch, PictureSource
 from vitscope.progress import CountedStage
 from vitscope.storage import tensors
 from vitscope.storage.recipe import Recipe, pictures_digest, truth_digest
-from vitscope.tracing import ClassIndex, Target, Vit
+from vitscope.tracing import ClassIndex, HeadAblation, Target, Vit
 from vitscope.tracing.calls.calling import pictures_of
 from vitscope.tracing.recipe import library_versions, model_identity
 
@@ -76,7 +75,8 @@ class Explaining:
 
     A part is what ``vs.explain`` gives for some of the pictures: an Explanation for each method; empty where none of
     them could be used. request: options by method, checked by ``vs.methods.get_method(name).check_options``. target:
-    bound to no picture yet; one for each is told apart by the pictures' keys. stage: told of every batch.
+    bound to no picture yet; one for each is told apart by the pictures' keys. stage: told of every batch. ablation:
+    heads that are switched off.
     """
 
     request: Request
@@ -86,6 +86,7 @@ class Explaining:
     clean: bool = False
     keep_pictures: bool = False
     name: str = "explain"
+    ablation: HeadAblation | None = None
 
     def recipe(self, vit: Vit, source: PictureSource) -> Recipe:
         """What makes the result of the whole, all methods together."""
@@ -102,6 +103,7 @@ class Explaining:
                 "clean": self.clean,
                 "target": PER_PICTURE if own else described(self.target),
                 "keep_pictures": self.keep_pictures,
+                **({} if self.ablation is None else {"ablation": self.ablation}),
             },
             target=PER_PICTURE if own else self.target.describe(),
             pictures=pictures_digest(keys, source.ids),
@@ -141,10 +143,10 @@ class Explaining:
         shown = pictures_of(inputs) if self.keep_pictures else None
         drawn: dict[int, Tensor | None] = {}
         done = Explanations()
-        for name, explanation in explain_batch(vit, inputs, request, mine, self.clean).items():
+        for name, explanation in explain_batch(vit, inputs, request, mine, self.clean, self.ablation).items():
             if name not in prepared.made:
                 prepared.made[name] = explanation_recipe(
-                    prepared.model, name, request[name], aim, self.clean, inputs
+                    prepared.model, name, request[name], aim, self.clean, inputs, self.ablation
                 )
             metadata = {
                 **explanation.metadata,
@@ -206,11 +208,11 @@ def _refused(_: Batch, error: AnswerError) -> AnswerError:
 def _drawable(shown: Tensor, frames: int, vit: Vit) -> Tensor | None:
     """What maps are drawn on: (B, H, W, 3), of films the first frame that each of their ``frames`` maps spans,
     (B, t, H, W, 3); uint8."""
-    pictures = shown.detach().float().cpu()
+    pictures = shown.detach().float()
     if pictures.dim() == 4:
-        return torch.stack([drawable(picture, vit.preprocessor) for picture in pictures])
+        return all_drawable(pictures, vit.preprocessor)
     if not frames:
         return None
     first = [-(-frame * pictures.shape[1] // frames) for frame in range(frames)]
-    drawn = torch.stack([drawable(frame, vit.preprocessor) for frame in pictures[:, first].flatten(0, 1)])
+    drawn = all_drawable(pictures[:, first].flatten(0, 1), vit.preprocessor)
     return drawn.reshape(len(shown), frames, *drawn.shape[1:])

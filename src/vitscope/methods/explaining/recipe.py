@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from vitscope.storage.recipe import Recipe, digest_of, plain
-from vitscope.tracing import ClassIndex, Target
+from vitscope.tracing import ClassIndex, HeadAblation, Target
 from vitscope.tracing.calls.calling import Inputs
 from vitscope.tracing.recipe import library_versions
 
@@ -23,6 +23,7 @@ def explanation_recipe(
     target: Target,
     clean: bool,
     inputs: Inputs,
+    ablation: HeadAblation | None = None,
 ) -> Recipe:
     """The recipe of explanations like this one, of any pictures.
 
@@ -30,6 +31,7 @@ def explanation_recipe(
         model: From :func:`vitscope.tracing.recipe.model_identity`, made once for a whole call.
         options: All of the method's, as they are used.
         inputs: One batch as the model takes it; its size is part of the recipe.
+        ablation: Heads that are switched off.
     """
     own = target.count is not None
     quantity = target.quantity if isinstance(target, ClassIndex) else type(target).__qualname__
@@ -42,6 +44,7 @@ def explanation_recipe(
             "clean": clean,
             "target": quantity if own else described(target),
             "size": sizes_of(inputs),
+            **({} if ablation is None else {"ablation": ablation}),
         },
         target=PER_PICTURE if own else target.describe(),
         truth={"targets": ""} if own else {},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import xxhash
@@ -16,8 +16,8 @@ from vitscope.options.door import checked
 _MIX = (-7046029254386353131, -4417276706812531889)
 """Odd 64-bit numbers (SplitMix64's increment and a multiplier of xxHash, as signed) that spread a position over all
 bits."""
-_AT_ONCE = 1 << 24
-"""Bytes whose checksum is made at once on a device."""
+_AT_ONCE = 1 << 26
+"""Bytes whose checksum is made at once on a device: a multiple of eight."""
 
 
 @checked(ModelError)
@@ -57,7 +57,7 @@ class CurrentFingerprint:
 def content_check(module: nn.Module) -> str:
     """32 hexadecimal digits that change with any bit of the weights; comparable within one process only."""
     digest = xxhash.xxh3_128()
-    sums: dict[torch.device, list[Tensor]] = {}
+    elsewhere: dict[torch.device, list[Tensor]] = {}
     for name, value in _weights(module):
         digest.update(_head(name, value))
         if value.device.type == "cpu":
@@ -65,33 +65,47 @@ def content_check(module: nn.Module) -> str:
             digest.update((value if plain else _bytes(value)).numpy().data)
         else:
             digest.update(str(value.device).encode())
-            sums.setdefault(value.device, []).append(bit_sums(value))
-    for found in sums.values():
-        # One transfer per device.
-        digest.update(torch.stack(found).cpu().numpy().tobytes())
+            elsewhere.setdefault(value.device, []).append(value)
+    for values in elsewhere.values():
+        # Few calls and one transfer per device: a call for each weight would cost more than a forward.
+        digest.update(bit_sums(values).cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
-def bit_sums(value: Tensor) -> Tensor:
-    """A checksum (2,) int64 of a tensor's raw bits, made on its device.
+def bit_sums(values: Sequence[Tensor]) -> Tensor:
+    """A checksum (2,) int64 of the raw bits of several tensors of one device, one behind the other, made there.
 
     Two sums modulo 2^64 of the bytes, eight at a time, each times an odd number that depends on its position: so any
     change of one place is seen for certain, and swapped places, which plain sums do not see, as well.
     """
-    raw = _bytes(value).reshape(-1)
-    total = torch.zeros(2, dtype=torch.int64, device=raw.device)
-    for start in range(0, raw.numel(), _AT_ONCE):
-        chunk = raw[start : start + _AT_ONCE]
-        spare = -chunk.numel() % 8
-        if spare or chunk.storage_offset() % 8 or chunk.data_ptr() % 8:
-            chunk = torch.nn.functional.pad(chunk, (0, spare))
-        words = chunk.view(torch.int64)
-        place = torch.arange(1, words.numel() + 1, device=raw.device, dtype=torch.int64) + start // 8
+    device = values[0].device
+    total = torch.zeros(2, dtype=torch.int64, device=device)
+    start = 0
+    for piece in _pieces(values):
+        words = torch.nn.functional.pad(piece, (0, -piece.numel() % 8)).view(torch.int64)
+        place = torch.arange(start + 1, start + words.numel() + 1, device=device, dtype=torch.int64)
         for index, factor in enumerate(_MIX):
             mixed = place * factor
             mixed = (mixed ^ (mixed >> 29)) | 1
             total[index] += (words * mixed).sum()
+        start += words.numel()
     return total
+
+
+def _pieces(values: Sequence[Tensor]) -> Iterator[Tensor]:
+    """The bytes of all tensors, small ones joined and large ones cut: at most ``_AT_ONCE`` at a time."""
+    waiting: list[Tensor] = []
+    room = _AT_ONCE
+    for value in values:
+        raw = _bytes(value).reshape(-1)
+        while raw.numel():
+            waiting.append(raw[:room])
+            raw, room = raw[room:], room - waiting[-1].numel()
+            if not room:
+                yield torch.cat(waiting)
+                waiting, room = [], _AT_ONCE
+    if waiting:
+        yield torch.cat(waiting)
 
 
 def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -37,6 +37,8 @@ def to_batch(images: Any, preprocessor: Preprocessor | None, *, max_pixels: int 
         check_tensors(images if images.ndim == 4 else images.flatten(0, 1))
         if len(images):
             return images
+    if _are_ready(images):
+        return check_tensors(_stacked(images))
     ready = [
         item if isinstance(item, Tensor) else _recipe(preprocessor)(item)
         for item in _opened(images, max_pixels, preprocessor)
@@ -71,18 +73,26 @@ def to_pictures(
 
 def drawable(image: Tensor, preprocessor: Preprocessor | None) -> Tensor:
     """A ready tensor (C, H, W) as uint8 (H, W, 3) on the CPU, turned back with the preprocessor or stretched."""
-    known = preprocessor is not None and preprocessor.channels == image.shape[0]
-    unit = preprocessor.denormalise(image) if known and preprocessor is not None else None
-    shown = list(shown_channels(image.shape[0]))
-    if unit is None:
-        unit = _stretched(image[shown])
-    elif len(shown) < len(unit):
-        unit = unit[shown]
+    return all_drawable(image[None], preprocessor)[0]
+
+
+def all_drawable(images: Tensor, preprocessor: Preprocessor | None) -> Tensor:
+    """Ready tensors (B, C, H, W) as uint8 (B, H, W, 3) on the CPU, each as :func:`drawable` makes it.
+
+    The arithmetic is done where they are, so that bytes are moved and not floats."""
+    channels = images.shape[1]
+    shown = list(shown_channels(channels))
+    if preprocessor is not None and preprocessor.channels == channels:
+        unit = preprocessor.denormalise(images)
+        if len(shown) < channels:
+            unit = unit[:, shown]
+    else:
+        unit = torch.stack([_stretched(image[shown]) for image in images])
     values = unit.mul_(255).round_().clamp_(0, 255)
-    picture = torch.empty(*values.shape[1:], 3, dtype=torch.uint8)
-    for channel, value in enumerate(values.expand(3, -1, -1)):
-        picture[..., channel].copy_(value)
-    return picture
+    pictures = torch.empty(len(values), *values.shape[2:], 3, dtype=torch.uint8, device=values.device)
+    for channel in range(3):
+        pictures[..., channel].copy_(values[:, min(channel, values.shape[1] - 1)])
+    return pictures.cpu()
 
 
 def _opened(
@@ -111,6 +121,20 @@ def _recipe(preprocessor: Preprocessor | None) -> Preprocessor:
 def _stretched(values: Tensor) -> Tensor:
     low, high = values.amin(), values.amax()
     return (values.float() - low) / (high - low).clamp(min=1e-12)
+
+
+def _are_ready(images: Any) -> bool:
+    """A list of float tensors (C, H, W), all of one shape, kind and device."""
+    if not (isinstance(images, list) and images and isinstance(images[0], Tensor)):
+        return False
+    first = images[0]
+    return (
+        first.is_floating_point()
+        and first.ndim == 3
+        and all(isinstance(each, Tensor) for each in images)
+        and {(each.shape, each.dtype, each.device) for each in images}
+        == {(first.shape, first.dtype, first.device)}
+    )
 
 
 def _stacked(items: list[Tensor]) -> Tensor:

@@ -1,10 +1,11 @@
-"""Frames to a file: GIF and WebP by Pillow, MP4 by PyAV."""
+"""Frames to a file: GIF and WebP by Pillow, MP4 and WebM by PyAV."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,10 +14,10 @@ from vitscope.errors import MissingExtraError, RenderingError
 from vitscope.progress import CountedStage, Progress
 from vitscope.rendering.files import Metadata, metadata_text, write_atomically
 
-FORMATS = (".gif", ".webp", ".mp4")
+FORMATS = (".gif", ".webp", ".mp4", ".webm")
 
 _RATE = 25
-"""Frames per second of an MP4; each picture is repeated to fill its time."""
+"""Frames per second of a film; each picture is repeated to fill its time."""
 
 _PALETTE_PIXELS = 200_000
 """About how many pixels the palette of a GIF is chosen from."""
@@ -32,14 +33,14 @@ def save_animation(
     metadata: Metadata | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Write frames of one size as .gif, .webp or .mp4, by the suffix of ``path``; returns the path.
+    """Write frames of one size as .gif, .webp, .mp4 or .webm, by the suffix of ``path``; returns the path.
 
     The last frame stays ``hold_last`` seconds longer. GIF and WebP repeat for ever unless ``loop`` is false.
-    ``metadata`` is stored as a comment (GIF), as XMP (WebP) or as the comment tag (MP4).
+    ``metadata`` is stored as a comment (GIF), as XMP (WebP) or as the comment tag (MP4, WebM).
     ``progress`` is told of every frame that is ready to be written, and asked whether to stop; then there is no file.
 
     Raises ``RenderingError`` without frames or for another suffix, ``MissingExtraError`` when PyAV is not
-    installed and .mp4 is wanted, ``OutputError`` when the file cannot be written.
+    installed and a film is wanted, ``OutputError`` when the file cannot be written.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
@@ -62,7 +63,7 @@ def save_animation(
         return write_atomically(path, _gif(frames, durations, loop, note, stage))
     if suffix == ".webp":
         return write_atomically(path, _webp(frames, durations, loop, note, stage))
-    return write_atomically(path, _mp4(frames, durations, note, stage))
+    return write_atomically(path, _film(frames, durations, note, stage, suffix[1:]))
 
 
 def _counted(frames: Iterable[Image.Image], stage: CountedStage) -> Iterator[Image.Image]:
@@ -129,24 +130,39 @@ def _webp(
     return buffer.getvalue()
 
 
-def _mp4(frames: Sequence[Image.Image], durations: Sequence[float], note: str, stage: CountedStage) -> bytes:
+def _codec(form: str) -> tuple[str, dict[str, str]]:
+    """The codec of a film that every player of its form knows, with its settings; no settings for the stand-in."""
+    import av
+
+    if form == "webm":
+        return "libvpx-vp9", {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
+    if "libx264" in av.codecs_available:
+        return "libx264", {"crf": "18", "preset": "veryfast", "tune": "stillimage"}
+    return "mpeg4", {}
+
+
+def _film(
+    frames: Sequence[Image.Image], durations: Sequence[float], note: str, stage: CountedStage, form: str
+) -> bytes:
     try:
         import av
     except ImportError:
-        raise MissingExtraError("av", "video", "writing MP4") from None
+        named = {"mp4": "MP4", "webm": "WebM"}[form]
+        raise MissingExtraError("av", "video", f"writing {named}") from None
     from fractions import Fraction
 
-    # H.264 with yuv420p, which every player knows, needs even sides: white is added right and below.
+    codec, settings = _codec(form)
+    # 4:2:0, which every player knows, needs even sides: white is added right and below.
     width, height = (side + side % 2 for side in frames[0].size)
     buffer = io.BytesIO()
-    with av.open(buffer, mode="w", format="mp4") as container:
+    with av.open(buffer, mode="w", format=form) as container:
         if note:
             container.metadata["comment"] = note
-        stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=_RATE)
+        stream: Any = container.add_stream(codec, rate=_RATE)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, _RATE)
-        if stream.codec_context.name == "libx264":
-            stream.options = {"crf": "18", "preset": "veryfast", "tune": "stillimage"}
+        if settings:
+            stream.options = settings
         else:
             stream.bit_rate = 8_000_000
         time = 0

@@ -57,7 +57,7 @@ class Page:
     ) -> None:
         self.title = title
         self.subtitle = subtitle
-        self._styles = ("page.css", *styles)
+        self._styles = ("tokens.css", "page.css", *styles)
         self._scripts = ("page.js", *scripts)
         self._contents = contents
         self._sections: list[Section] = []

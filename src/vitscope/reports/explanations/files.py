@@ -112,7 +112,7 @@ def write_flow(
         stem: The path without an ending.
         picture: What to draw on; None takes what the explanation keeps.
         looks: How maps are drawn.
-        suffix: Ending of the animation: .gif, .webp or .mp4.
+        suffix: Ending of the animation: .gif, .webp, .mp4 or .webm.
         seconds_per_frame: How long each image is shown.
         strip: True also writes the PNG with all blocks.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -168,6 +168,7 @@ def animation(
     path: str | os.PathLike[str],
     *,
     seconds_per_frame: Annotated[float, Range(0, 60, above=True)] = 0.5,
+    metadata: Mapping[str, Any] | None = None,
     **looks: Any,
 ) -> Path:
     """Write the images that :func:`vitscope.reports.frames` draws as an animation.
@@ -175,15 +176,16 @@ def animation(
     Args:
         explanation: Maps of pictures, by a method that has a flow.
         index: Which of its pictures, from 0.
-        path: A file that ends in .gif, .webp or .mp4.
+        path: A file that ends in .gif, .webp, .mp4 or .webm.
         seconds_per_frame: How long each image is shown. The last one of a flow is shown longer.
+        metadata: What is kept inside; None is what made the maps.
         looks: Arguments of :func:`vitscope.reports.frames`.
 
     Returns:
         The path of the file.
 
     Raises:
-        MissingExtraError: .mp4 was asked for and PyAV is not installed.
+        MissingExtraError: .mp4 or .webm was asked for and PyAV is not installed.
         MethodError: The method has no flow.
         OutputError: The file cannot be written.
 
@@ -200,7 +202,7 @@ def animation(
         Path(path),
         seconds_per_frame=seconds_per_frame,
         hold_last=0 if is_film(explanation) else 1.5,
-        metadata=words.made_by(explanation),
+        metadata=words.made_by(explanation, index) if metadata is None else metadata,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +43,45 @@ class HeadAblation:
         check_fields(self, TraceError)
         if self.keep.dim() != 3:
             raise TraceError(f"HeadAblation expects keep of shape (B, L, H), got {tuple(self.keep.shape)}")
+
+    @classmethod
+    def of(
+        cls, anatomy: Anatomy, heads: Iterable[tuple[int, int]], replacement: Tensor | None = None
+    ) -> HeadAblation:
+        """Switch some heads off, the same ones for every picture.
+
+        Args:
+            anatomy: Of the model, ``vit.anatomy``.
+            heads: (block, head) of each, both from 0.
+            replacement: What they give instead, as above.
+
+        Returns:
+            The ablation.
+
+        Raises:
+            TraceError: There is no such head.
+
+        Example:
+            >>> import vitscope as vs
+            >>> vit = vs.open_model("bundled/shapes")
+            >>> off = vs.HeadAblation.of(vit.anatomy, [(2, 1)])  # head 1 of block 2
+            >>> float(off.keep.sum()), off.heads
+            (23.0, ((2, 1),))
+        """
+        keep = torch.ones(1, len(anatomy.blocks), anatomy.heads)
+        for block, head in heads:
+            if not (0 <= block < len(anatomy.blocks) and 0 <= head < anatomy.blocks[block].heads):
+                raise TraceError(
+                    f"there is no head {block}.{head} in {anatomy.source}: blocks go from 0 to "
+                    f"{len(anatomy.blocks) - 1}, heads from 0 to {anatomy.heads - 1}; choose one of them"
+                )
+            keep[0, block, head] = 0
+        return cls(keep, replacement)
+
+    @property
+    def heads(self) -> tuple[tuple[int, int], ...]:
+        """(block, head) of every head that is changed for some picture, in their order."""
+        return tuple((int(block), int(head)) for block, head in (self.keep != 1).any(0).nonzero())
 
     def check(self, anatomy: Anatomy) -> None:
         """Raise TraceError unless the mask fits the model. H: heads of the widest block."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from vitscope.models.anatomy import Anatomy
 from vitscope.tracing.calls.calling import Inputs, batch_of, select
+from vitscope.tracing.changes.ablation import Ablation
 from vitscope.tracing.changes.rules import Rules
 from vitscope.tracing.passes.backward import FP16_SCALE, backward
 from vitscope.tracing.passes.forward_pass import PassRecord, run_pass
@@ -26,17 +28,20 @@ def local_sites(
     target: ResolvedTarget,
     rules: Rules | None = None,
     precision: str = "float32",
+    ablations: Sequence[Ablation] = (),
 ) -> list[AttentionSite]:
     """One site per block whose ``output_gradient`` is that of s_l = target(read out of block l's output).
 
     Block inputs are detached, so the sum over blocks and pictures needs one backward; the read-outs of all blocks
-    run as one batch behind the last block. ``rules`` hold in the blocks and in the read-out."""
+    run as one batch behind the last block. ``rules`` hold in the blocks and in the read-out, ``ablations`` in the
+    blocks."""
     along = PassRequest(
         precision=precision,
         gradient=True,
         record=True,
         capture=Capture(streams=True),
         rules=replace(rules or Rules(), detach_blocks=True),
+        ablations=ablations,
     )
     record = run_pass(model, anatomy, inputs, along)
     L, B = len(anatomy.blocks), batch_of(inputs)

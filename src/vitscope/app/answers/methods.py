@@ -1,0 +1,83 @@
+"""The methods as a menu: which apply to a model, which options each has, what they cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vitscope.methods import MethodInfo, default_method
+from vitscope.methods import methods as registered
+from vitscope.models.anatomy import Anatomy
+from vitscope.options.declared import Option
+from vitscope.options.kinds import Kind, Nothing, Whole
+from vitscope.storage.recipe import plain
+
+SETTABLE = ("number", "integer", "boolean", "choice", "none")
+"""Kinds of options that a page may set. A path among the others would let a visitor open any file of this machine."""
+
+
+def methods_answer(anatomy: Anatomy) -> dict[str, Any]:
+    """Every registered method, those that do not apply with the reason, and the one that is used by default.
+
+    Example:
+        >>> import vitscope as vs
+        >>> found = methods_answer(vs.open_model("bundled/shapes").anatomy)
+        >>> found["default"], len(found["methods"]) == len(vs.methods())
+        ('dart', True)
+    """
+    return {
+        "default": default_method(anatomy),
+        "methods": [method_record(info, anatomy) for info in registered()],
+    }
+
+
+def method_record(info: MethodInfo, anatomy: Anatomy) -> dict[str, Any]:
+    """One method, with its options bounded by the model."""
+    reason = info.why_not(anatomy)
+    return {
+        "name": info.name,
+        "title": info.title,
+        "family": info.family,
+        "summary": info.summary.replace("``", ""),
+        "formula": info.formula.replace("``", ""),
+        "citation": info.citation,
+        "signed": info.signed,
+        "class_specific": info.class_specific,
+        "has_flow": info.has_flow,
+        "accumulates": info.accumulates,
+        "forwards": float(info.forwards),
+        "backwards": float(info.backwards),
+        "applies": reason is None,
+        "reason": reason,
+        "options": [option_record(option, anatomy) for option in info.declared.values()],
+    }
+
+
+def option_record(option: Option, anatomy: Anatomy) -> dict[str, Any]:
+    """What a control for an option must know: of which kind it is first of all, and all that is accepted."""
+    kinds = [kind for kind in option.kinds if not isinstance(kind, Nothing)]
+    records = [_kind_record(kind, anatomy) for kind in kinds]
+    first = records[0] if records else {"kind": "none"}
+    return {
+        "name": option.name,
+        "default": plain(option.default),
+        "accepts": option.accepts(anatomy),
+        "optional": len(kinds) < len(option.kinds),
+        "settable": any(each["kind"] in SETTABLE for each in records),
+        "kinds": records,
+        **{name: first.get(name) for name in ("kind", "low", "high", "step", "choices")},
+    }
+
+
+def _kind_record(kind: Kind, anatomy: Anatomy) -> dict[str, Any]:
+    record = kind.record()
+    bounds = kind.place.bounds(anatomy) if isinstance(kind, Whole) and kind.place is not None else None
+    return {
+        "kind": record["type"],
+        "low": record.get("from") if bounds is None else bounds.low,
+        "high": record.get("to") if bounds is None else bounds.high,
+        "low_excluded": record.get("from_itself") is False,
+        "high_excluded": record.get("to_itself") is False,
+        "step": record.get("step"),
+        "choices": record.get("choices"),
+        "of": record.get("of"),
+    }

@@ -1,0 +1,73 @@
+"""The web application of one server, as any ASGI server runs it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+
+from vitscope.app.model.answer import Answer
+from vitscope.app.routes import about, exports, jobs, looking, page, pictures
+from vitscope.app.routes.replies import reply, tell_problems
+from vitscope.app.security.guard import Guard
+from vitscope.app.security.hosts import KnownHosts
+from vitscope.app.security.tokens import Token
+from vitscope.app.services import Services
+from vitscope.app.settings import Settings
+from vitscope.version import __version__
+
+ROUTERS = (about.router, pictures.router, looking.router, exports.router, jobs.router)
+
+
+def application(settings: Settings, folder: Path = page.PAGE) -> tuple[Guard, Services]:
+    """The application behind its door, and the parts that it is made of.
+
+    Args:
+        settings: What is served, to whom, within which limits.
+        folder: Where the page was built to.
+
+    Raises:
+        StudyError: The study cannot be opened.
+    """
+    services = Services(settings)
+    inner = routed()
+    inner.state.services = services
+    inner.mount("/", page.Page(folder))
+    token = None if settings.token is None else Token(settings.token, f"vitscope-{settings.port}")
+    hosts = KnownHosts(settings.host, settings.allowed_hosts)
+    return Guard(inner, hosts, token, settings.base_path, settings.upload_bytes), services
+
+
+def routed() -> FastAPI:
+    """The addresses with their types, without a model behind them: what the schema is made from."""
+    made = FastAPI(
+        title="vitscope",
+        version=__version__,
+        summary="A microscope for Vision Transformers.",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_living,
+        separate_input_output_schemas=False,
+    )
+    for router in ROUTERS:
+        made.include_router(router)
+    tell_problems(made)
+
+    @made.get("/api/openapi.json", include_in_schema=False)
+    async def schema(request: Request) -> Response:
+        return reply(request, Answer.of_json(made.openapi()))
+
+    return made
+
+
+@asynccontextmanager
+async def _living(made: FastAPI) -> AsyncIterator[None]:
+    services: Services = made.state.services
+    services.start()
+    try:
+        yield
+    finally:
+        await services.close()

@@ -1,0 +1,24 @@
+"""What is known of an opened model without asking it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vitscope.models.preparing.preprocessor import Preprocessor
+
+
+@dataclass(frozen=True)
+class Facts:
+    """model, methods: as ``answers`` gives them. preprocessor: how pictures become its input. forward, backward:
+    seconds of one picture. identity: digest of all that a result depends on beside its question. video: whether films
+    can be written."""
+
+    model: dict[str, Any]
+    methods: dict[str, Any]
+    class_names: tuple[str, ...] | None
+    preprocessor: Preprocessor | None
+    forward: float
+    backward: float
+    identity: str
+    video: bool

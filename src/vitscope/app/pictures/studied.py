@@ -1,0 +1,177 @@
+"""A study as the app shows it: its finished pictures, the maps that it keeps, how far it is."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import vitscope as vs
+from vitscope.app.pictures.listed import ListedPicture
+from vitscope.app.pictures.reference import StudiedPicture
+from vitscope.pictures import MAX_PIXELS
+from vitscope.pictures.planned import PlannedPicture
+from vitscope.storage.stores import open_store
+from vitscope.studies import StudyError
+from vitscope.studies.analyses.pictures import OK
+from vitscope.studies.plan_files import PlanFiles
+from vitscope.studies.reading import Reading
+
+PICTURES = ["picture", "key", "label", "status", "reason", "content"]
+PREDICTIONS = ["picture", "rank", "class", "probability"]
+BETWEEN = 2.0
+"""Seconds between two looks at how far a growing study is."""
+
+
+class StudyShown:
+    """A study that is looked at, which may still be growing.
+
+    Args:
+        place: Its folder or URL.
+
+    Raises:
+        StudyError: There is no study, or its manifest is damaged.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.study = vs.Study.open(place, alone=True)
+        self.manifest = self.study.manifest
+        self.place = place
+        store = open_store(place, alone=True)
+        self._plan, self._reading = PlanFiles(store, self.manifest), Reading(store, self.manifest)
+        self._shards: dict[int, list[PlannedPicture]] = {}
+        self._listed: tuple[int, list[ListedPicture]] | None = None
+        self._looked = -BETWEEN
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The last part of its place."""
+        return self.place.rstrip("/").rpartition("/")[2] or self.place
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods whose maps it keeps."""
+        kept = (path for path in self.manifest.arrays if path.startswith("maps/"))
+        return sorted(path.removeprefix("maps/") for path in kept)
+
+    def described(self) -> dict[str, Any]:
+        """What it holds, how far it is, and what is to be known of it."""
+        status = self.study.status()
+        main = next(stage for stage in status.stages if stage.name == self.manifest.main.name)
+        notes = []
+        if not status.finished:
+            notes.append(
+                f"the study is not finished: {main.pictures:,} of {status.pictures:,} pictures are computed; go on "
+                f"with vitscope study run {self.place}"
+            )
+        if status.skipped:
+            notes.append(f"{status.skipped:,} pictures could not be read; they are listed with the reason")
+        if self.read_only:
+            notes.append("the study's folder cannot be written; it is only read here")
+        return {
+            "name": self.name,
+            "place": str(self.study.place),
+            "pictures": self.manifest.input.count,
+            "computed": main.pictures,
+            "finished": status.finished,
+            "read_only": self.read_only,
+            "analyses": sorted(set(self.manifest.main.analyses) | self._other_analyses()),
+            "methods": self.methods,
+            "arrays": sorted(self.manifest.arrays),
+            "notes": notes,
+        }
+
+    @property
+    def read_only(self) -> bool:
+        """Whether its folder cannot be written; False for one behind a URL, of which that is not known."""
+        return "://" not in self.place and not os.access(Path(self.place), os.W_OK)
+
+    def listed(self) -> list[ListedPicture]:
+        """The pictures of finished shards, in their order."""
+        with self._lock:
+            now = time.monotonic()
+            whole = self._listed is not None and self._listed[0] == self.manifest.shards
+            if not whole and now - self._looked > BETWEEN:
+                self._looked = now
+                done = len(self._reading.finished("pictures"))
+                if self._listed is None or self._listed[0] != done:
+                    self._listed = (done, self._read() if done else [])
+            return [] if self._listed is None else self._listed[1]
+
+    def maps(self, method: str, row: int) -> dict[str, NDArray[np.float32]]:
+        """The map, and the flow where it is kept, of one picture. Raises StudyError where the study has none."""
+        if f"maps/{method}" not in self.manifest.arrays:
+            kept = ", ".join(self.methods) or "no method"
+            raise StudyError(f"this study keeps no maps of {method!r}; it keeps those of {kept}")
+        found = {"map": np.asarray(self.study.array(f"maps/{method}")[row], np.float32)}
+        if f"flow/{method}" in self.manifest.arrays:
+            found["flow"] = np.asarray(self.study.array(f"flow/{method}")[row], np.float32)
+        if np.isnan(found["map"]).all():
+            raise StudyError("this study has no map of that picture; it was skipped, or is not computed yet")
+        return found
+
+    def options_of(self, method: str) -> Mapping[str, Any]:
+        """The options that the maps of a method were made with, as far as they were chosen."""
+        explain = self.manifest.options_of("explain") or {}
+        methods = explain.get("methods", {})
+        found: Mapping[str, Any] = methods.get(method, {}) if isinstance(methods, Mapping) else {}
+        return found
+
+    def _other_analyses(self) -> set[str]:
+        known = {"patterns", "importance", "strength", "evaluate", "explain"}
+        return {name for stage in self.manifest.stages for name in stage.analyses if name in known}
+
+    def _read(self) -> list[ListedPicture]:
+        rows = self.study.table("pictures", columns=PICTURES)
+        predicted = self._predictions()
+        seen: dict[str, int] = {}
+        found = []
+        for number, key, label, status, reason, content in rows[PICTURES].itertuples(index=False, name=None):
+            row = int(number)
+            digest = content if isinstance(content, str) and content else f"unread-{row}"
+            again = seen[digest] = seen.get(digest, 0) + 1
+            usable = status == OK
+            first, confidence = predicted.get(row, (None, None))
+            found.append(
+                ListedPicture(
+                    digest if again == 1 else f"{digest}-{again}",
+                    str(key),
+                    self._reference(row, digest) if usable else None,
+                    row,
+                    None if label is None or label != label else int(label),
+                    first,
+                    confidence,
+                    skipped=None if usable else str(reason or "it could not be read"),
+                )
+            )
+        return found
+
+    def _predictions(self) -> dict[int, tuple[int, float]]:
+        if "predictions" not in self.manifest.tables:
+            return {}
+        rows = self.study.table("predictions", columns=PREDICTIONS)
+        first = rows[rows["rank"] == 0]
+        return {
+            int(number): (int(found), float(share))
+            for number, found, share in zip(
+                first["picture"], first["class"], first["probability"], strict=True
+            )
+        }
+
+    def _reference(self, row: int, content: str) -> StudiedPicture:
+        shard, place = divmod(row, self.manifest.shard_size)
+        if shard not in self._shards:
+            self._shards[shard] = self._plan.shard(shard)
+        return StudiedPicture(
+            self.manifest.input.url,
+            self._shards[shard][place],
+            content,
+            self.manifest.input.max_pixels or MAX_PIXELS,
+        )

@@ -1,0 +1,1 @@
+"""What the answers look like, declared once: the server checks by it, and the page's client is made from it."""

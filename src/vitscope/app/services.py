@@ -1,0 +1,123 @@
+"""What every answer of one server is made from: settings, study, pictures, and the desk before the model."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from vitscope.app.model.asked import Asked, MapAsked
+from vitscope.app.model.facts import Facts
+from vitscope.app.pictures.shelf import Shelf
+from vitscope.app.pictures.studied import StudyShown
+from vitscope.app.schemas.about import CacheState
+from vitscope.app.settings import Settings
+from vitscope.app.work.desk import Desk
+from vitscope.app.work.job import JobFailed
+
+
+class Services:
+    """The parts of one running server.
+
+    Args:
+        settings: What it was started with.
+
+    Raises:
+        StudyError: The study cannot be opened.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.study = None if settings.study is None else StudyShown(settings.study)
+        self.shelf = Shelf(self.study, settings.upload_pixels, settings.added_bytes)
+        self.desk = (
+            None if settings.opening is None else Desk(settings.opening, settings.cache_bytes, self._changed)
+        )
+        self.closing = False
+        self._version = 0
+        self._news = asyncio.Condition()
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to open the model."""
+        if self.desk is not None:
+            self.desk.start()
+
+    def end(self) -> None:
+        """Let everything end that waits or streams."""
+        self.closing = True
+        self._changed()
+        if self.desk is not None:
+            self.desk.give_up()
+
+    async def close(self) -> None:
+        """End the model's process, and forget the pictures that were added."""
+        self.end()
+        if self.desk is not None:
+            await self.desk.close()
+        await asyncio.to_thread(self.shelf.close)
+
+    # ---- the model -------------------------------------------------------------------------------------------
+    async def model(self) -> Desk:
+        """The desk, once its model is open. Raises JobFailed where there is none."""
+        if self.desk is None:
+            raise JobFailed("model", f"there is no model to compute this with: {self.settings.why_no_model}")
+        await self.desk.opened()
+        return self.desk
+
+    async def facts(self) -> Facts | None:
+        """What is known of the model; None where there is none."""
+        if self.desk is None:
+            return None
+        try:
+            return await self.desk.opened()
+        except JobFailed:
+            return None
+
+    @property
+    def why_not(self) -> str | None:
+        """Why nothing can be computed; None where it can."""
+        if self.desk is None:
+            return self.settings.why_no_model
+        return self.desk.refused
+
+    def expected(self, facts: Facts, asked: Asked) -> float:
+        """How many seconds a question will take: of a map as many passes as its method declares."""
+        if not isinstance(asked, MapAsked):
+            return facts.forward
+        known = {each["name"]: each for each in facts.methods["methods"]}
+        method = known.get(asked.method or facts.methods["default"])
+        return facts.forward if method is None else cost_of(method, facts)
+
+    def cache(self) -> CacheState:
+        """What is kept of computed answers."""
+        if self.desk is None:
+            return CacheState(used=0, cap=self.settings.cache_bytes, entries=0)
+        kept = self.desk.kept
+        return CacheState(used=kept.used, cap=kept.cap, entries=len(kept))
+
+    # ---- news ------------------------------------------------------------------------------------------------
+    @property
+    def version(self) -> int:
+        """Rises with every change of a job or of what is kept."""
+        return self._version
+
+    async def changed(self, since: int) -> int:
+        """Wait until there is a change after ``since``; the new version."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._version != since or self.closing)
+        return self._version
+
+    def _changed(self) -> None:
+        self._version += 1
+        task = asyncio.get_running_loop().create_task(self._tell())
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+
+def cost_of(method: dict[str, Any], facts: Facts) -> float:
+    """Seconds of a method's passes over one picture, as they were measured here."""
+    return float(method["forwards"] * facts.forward + method["backwards"] * facts.backward)

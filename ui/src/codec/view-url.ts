@@ -1,0 +1,159 @@
+/**
+ * The view in the URL's hash: `#v=1&screen=explain&picture=…`. What equals its initial value is left out; keys and
+ * values that are not known are ignored, so that links of other versions still open.
+ */
+
+import {
+  compareHeads,
+  CURVES,
+  DIRECTIONS,
+  GROUNDS,
+  INITIAL,
+  MAGNITUDE_COLOURS,
+  SCALES,
+  SCREENS,
+  SIGNED_COLOURS,
+  SORT_KEYS,
+  THEMES,
+  type HeadId,
+  type OptionValue,
+  type Sort,
+  type ViewState,
+} from '../state/view-state';
+import { readFilters, writeFilters } from './filters-text';
+import { number, wholeNumber } from './numbers-text';
+
+export const VERSION = 1;
+
+interface Field<T> {
+  write: (value: T) => string;
+  /** undefined: not understood, the initial value stays. */
+  read: (text: string) => T | undefined;
+}
+
+const COLOURS = [...MAGNITUDE_COLOURS, ...SIGNED_COLOURS] as const;
+
+function word<const T extends string>(words: readonly T[]): Field<T> {
+  return { write: (value) => value, read: (text) => words.find((known) => known === text) };
+}
+
+const text: Field<string | null> = { write: (value) => value ?? '', read: (given) => given || undefined };
+const switched: Field<boolean> = {
+  write: (value) => (value ? '1' : '0'),
+  read: (given) => ({ '0': false, '1': true })[given],
+};
+
+function bounded(low: number, high: number, whole = false): Field<number> {
+  const read = whole ? wholeNumber : number;
+  return {
+    write: String,
+    read: (given) => {
+      const value = read(given);
+      return value !== undefined && value >= low && value <= high ? value : undefined;
+    },
+  };
+}
+
+const heads: Field<readonly HeadId[]> = {
+  write: (ids) => [...ids].sort(compareHeads).join(','),
+  read: (given) => {
+    const ids = given
+      .split(',')
+      .filter((id): id is HeadId => /^(0|[1-9]\d{0,3})\.(0|[1-9]\d{0,3})$/.test(id));
+    return [...new Set(ids)].sort(compareHeads);
+  },
+};
+
+const ids: Field<readonly string[]> = {
+  write: (values) => values.map(encodeURIComponent).join(','),
+  read: (given) => [...new Set(given.split(',').map(decoded).filter(Boolean))],
+};
+
+const options: Field<ViewState['options']> = {
+  write: (values) => JSON.stringify(values),
+  read: (given) => {
+    try {
+      const value: unknown = JSON.parse(given);
+      const plain = typeof value === 'object' && value !== null && !Array.isArray(value);
+      return plain ? (value as Record<string, OptionValue>) : undefined;
+    } catch {
+      return undefined;
+    }
+  },
+};
+
+const sort: Field<Sort> = {
+  write: ({ key, descending }) => `${descending ? '-' : ''}${key}`,
+  read: (given) => {
+    const descending = given.startsWith('-');
+    const key = SORT_KEYS.find((known) => known === given.slice(descending ? 1 : 0));
+    return key && { key, descending };
+  },
+};
+
+const place = bounded(0, 1_000_000, true);
+
+/** In the order in which they stand in the URL; `key` is the name there. */
+const FIELDS: { [Name in keyof ViewState]: Field<ViewState[Name]> & { key?: string } } = {
+  screen: word(SCREENS),
+  picture: text,
+  method: text,
+  options,
+  target: {
+    write: String,
+    read: (given) => (given === 'predicted' ? given : place.read(given)),
+  },
+  block: { write: String, read: place.read },
+  query: { write: String, read: (given) => (given === 'cls' ? given : place.read(given)) },
+  direction: word(DIRECTIONS),
+  heads: { ...heads, key: 'head' },
+  off: heads,
+  scale: word(SCALES),
+  curve: word(CURVES),
+  smooth: switched,
+  opacity: bounded(0, 1),
+  ground: word(GROUNDS),
+  colour: { write: (value) => value ?? '', read: (given) => word(COLOURS).read(given) },
+  filters: { write: writeFilters, read: readFilters },
+  sort,
+  overlay: switched,
+  selected: ids,
+  drawer: switched,
+  top: bounded(1, 10_000, true),
+  threshold: bounded(0, 1),
+  theme: word(THEMES),
+};
+
+const NAMES = Object.keys(FIELDS) as (keyof ViewState)[];
+
+/** The view as the text after `#`. */
+export function writeView(view: ViewState): string {
+  const parts = new URLSearchParams({ v: String(VERSION) });
+  for (const name of NAMES) {
+    const field = FIELDS[name] as Field<unknown> & { key?: string };
+    const written = field.write(view[name]);
+    if (written !== field.write(INITIAL[name])) parts.set(field.key ?? name, written);
+  }
+  return parts.toString();
+}
+
+/** The view of a text after `#`, also of one that somebody wrote by hand. */
+export function readView(hash: string): ViewState {
+  const parts = new URLSearchParams(hash.replace(/^#/, ''));
+  const view: Record<string, unknown> = { ...INITIAL };
+  for (const name of NAMES) {
+    const field = FIELDS[name] as Field<unknown> & { key?: string };
+    const written = parts.get(field.key ?? name);
+    const value = written === null ? undefined : field.read(written);
+    if (value !== undefined) view[name] = value;
+  }
+  return view as unknown as ViewState;
+}
+
+function decoded(given: string): string {
+  try {
+    return decodeURIComponent(given);
+  } catch {
+    return '';
+  }
+}

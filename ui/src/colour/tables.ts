@@ -1,0 +1,37 @@
+/** The colours of the maps: the very tables that Python draws with (`scripts/page_fixtures.py` writes them). */
+
+import type { Colour } from '../state/view-state';
+import written from './tables.json';
+
+export type Table = Uint8Array<ArrayBuffer>;
+
+const tables = new Map<string, Table>();
+
+/** 256 colours, RGB one after the other. */
+export function colourTable(name: Colour): Table {
+  const known = tables.get(name);
+  if (known) return known;
+  const digits = written[name];
+  const table = Uint8Array.from({ length: 768 }, (_, index) =>
+    parseInt(digits.slice(2 * index, 2 * index + 2), 16),
+  );
+  tables.set(name, table);
+  return table;
+}
+
+/** A CSS gradient to the right that shows the colours. */
+export function gradient(name: Colour, stops = 17): string {
+  const table = colourTable(name);
+  const picks = Array.from({ length: stops }, (_, index) => {
+    const at = 3 * Math.round((index * 255) / (stops - 1));
+    return `rgb(${table[at]} ${table[at + 1]} ${table[at + 2]})`;
+  });
+  return `linear-gradient(to right, ${picks.join(', ')})`;
+}
+
+/** The colours of a map: those asked for where they suit it, else the usual ones. */
+export function suited(asked: Colour | null, signed: boolean): Colour {
+  const diverging = asked === 'blue-red' || asked === 'purple-orange';
+  if (asked !== null && diverging === signed) return asked;
+  return signed ? 'blue-red' : 'viridis';
+}

@@ -1,0 +1,129 @@
+/** The server behind the page as a source of data. */
+
+import { address, bytes, json, type Answer } from '../api/client';
+import { decodeTensors, type Tensors } from '../codec/tensors';
+import type { HeadId } from '../state/view-state';
+import {
+  aboutOf,
+  blocksOf,
+  importanceOf,
+  mapOf,
+  matrixOf,
+  methodsOf,
+  picturesOf,
+  predictionOf,
+  rowsOf,
+} from './answers';
+import { Cache } from './cache';
+import type {
+  About,
+  AttentionMatrix,
+  AttentionQuery,
+  AttentionRows,
+  BlockFacts,
+  DataSource,
+  Estimate,
+  Importance,
+  MapQuery,
+  MapResult,
+  MethodList,
+  Picture,
+  Prediction,
+} from './source';
+
+/** Blocks × directions × a few queries stay at hand: going back and forth asks nothing. */
+const KEPT = 400;
+
+export class ServerSource implements DataSource {
+  readonly #kept = new Cache<unknown>(KEPT);
+  #asked = { url: '', leave: new AbortController() };
+
+  async about(): Promise<About> {
+    return aboutOf(await json<Answer<'/api/about'>>('api/about'));
+  }
+
+  async methods(): Promise<MethodList> {
+    return methodsOf(await json<Answer<'/api/methods'>>('api/methods'));
+  }
+
+  async classes(): Promise<readonly string[]> {
+    const { names, count } = await json<Answer<'/api/classes'>>('api/classes');
+    return names ?? Array.from({ length: count ?? 0 }, (_, index) => `class ${index}`);
+  }
+
+  async pictures(): Promise<Picture[]> {
+    return picturesOf(await json<Answer<'/api/pictures'>>('api/pictures'));
+  }
+
+  imageUrl(picture: string): string {
+    return address(`${of(picture)}/image.png`, { size: 'model' });
+  }
+
+  thumbnailUrl(picture: string, method?: string): string {
+    return address(`${of(picture)}/thumbnail.png`, { map: method });
+  }
+
+  prediction(picture: string, off: readonly HeadId[]): Promise<Prediction> {
+    return this.#json<Answer<'/api/pictures/{id}/prediction'>, Prediction>(
+      address(`${of(picture)}/prediction`, { off, top: 5 }),
+      predictionOf,
+    );
+  }
+
+  /** Nobody waits any more for the map that was asked for before: leaving it lets the server stop computing it. */
+  map(query: MapQuery): Promise<MapResult> {
+    const url = address(`${of(query.picture)}/map`, mapParameters(query));
+    if (this.#asked.url !== url) {
+      this.#asked.leave.abort();
+      this.#asked = { url, leave: new AbortController() };
+    }
+    return this.#tensors(url, mapOf, this.#asked.leave.signal);
+  }
+
+  blocks(picture: string, off: readonly HeadId[]): Promise<BlockFacts> {
+    return this.#json<Answer<'/api/pictures/{id}/blocks'>, BlockFacts>(
+      address(`${of(picture)}/blocks`, { off }),
+      blocksOf,
+    );
+  }
+
+  attention({ picture, ...rest }: AttentionQuery): Promise<AttentionRows> {
+    return this.#tensors(address(`${of(picture)}/attention`, rest), rowsOf);
+  }
+
+  matrix(picture: string, block: number, head: number, off: readonly HeadId[]): Promise<AttentionMatrix> {
+    return this.#tensors(address(`${of(picture)}/matrix`, { block, head, off }), matrixOf);
+  }
+
+  importance(picture: string): Promise<Importance> {
+    return this.#tensors(address('api/heads/importance', { picture }), importanceOf);
+  }
+
+  estimate(query: MapQuery): Promise<Estimate> {
+    return json<Answer<'/api/estimate'>>(
+      address('api/estimate', { picture: query.picture, ...mapParameters(query) }),
+    );
+  }
+
+  #json<Body, T>(url: string, read: (body: Body) => T): Promise<T> {
+    return this.#kept.get(url, async () => read(await json<Body>(url))) as Promise<T>;
+  }
+
+  #tensors<T>(url: string, read: (tensors: Tensors) => T, signal?: AbortSignal): Promise<T> {
+    return this.#kept.get(url, async () => read(decodeTensors(await bytes(url, signal)))) as Promise<T>;
+  }
+}
+
+function of(picture: string): string {
+  return `api/pictures/${encodeURIComponent(picture)}`;
+}
+
+function mapParameters({
+  method,
+  options,
+  target,
+  off,
+}: MapQuery): Record<string, string | readonly string[]> {
+  const given = Object.keys(options).length ? JSON.stringify(options) : '';
+  return { method, options: given, target: String(target), off };
+}

@@ -1,0 +1,206 @@
+/**
+ * Where the components get their data from: the server behind the page, or values handed over by a notebook.
+ *
+ * A source answers null where it has no such thing (a notebook's explanation holds no attention); what shows it then
+ * stays away.
+ */
+
+import type { Direction, HeadId, OptionValue, Query } from '../state/view-state';
+
+export type Floats = Float32Array<ArrayBuffer>;
+/** top, left, bottom, right as shares of the picture's sides. */
+export type Extent = readonly [number, number, number, number];
+
+export interface Grid {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export interface ModelFacts {
+  readonly name: string;
+  readonly weights: string;
+  readonly grid: Grid | null;
+  /** Height and width that the model takes. */
+  readonly size: readonly [number, number];
+  readonly blocks: number;
+  /** How many heads each block has. */
+  readonly heads: readonly number[];
+  /** The tokens before the patches, by name. */
+  readonly prefix: readonly string[];
+  readonly notes: readonly string[];
+  /** Which part of what the model sees its patches read. */
+  readonly extent: Extent;
+}
+
+export interface About {
+  readonly version: string;
+  readonly model: ModelFacts | null;
+  readonly study: string | null;
+  readonly canCompute: boolean;
+  readonly uploadBytes: number;
+}
+
+export type OptionKind = 'number' | 'integer' | 'boolean' | 'choice' | 'text' | 'other';
+
+export interface MethodOption {
+  readonly name: string;
+  readonly kind: OptionKind;
+  readonly default: OptionValue;
+  readonly low: number | null;
+  readonly high: number | null;
+  readonly step: number | null;
+  readonly choices: readonly string[];
+  /** Whether it can be left open (None). */
+  readonly optional: boolean;
+  /** What is accepted, in the registry's words. */
+  readonly accepts: string;
+}
+
+export interface Method {
+  readonly name: string;
+  readonly title: string;
+  readonly family: string;
+  readonly summary: string;
+  readonly citation: string;
+  readonly signed: boolean;
+  readonly classSpecific: boolean;
+  readonly hasFlow: boolean;
+  readonly forwards: number;
+  readonly backwards: number;
+  /** Why it does not apply to the model; null when it does. */
+  readonly refusal: string | null;
+  readonly options: readonly MethodOption[];
+}
+
+export interface MethodList {
+  readonly default: string;
+  readonly methods: readonly Method[];
+}
+
+export interface Picture {
+  readonly id: string;
+  readonly name: string;
+  readonly label: string | null;
+  readonly prediction: string | null;
+  readonly confidence: number | null;
+  readonly entropy: number | null;
+  readonly correct: boolean | null;
+  /** Dropped in, rather than part of the study. */
+  readonly added: boolean;
+  /** Why it could not be read, null when it could. */
+  readonly skipped: string | null;
+}
+
+export interface ClassScore {
+  readonly class: number;
+  readonly name: string;
+  readonly probability: number;
+  readonly logit: number;
+}
+
+export interface Prediction {
+  readonly top: readonly ClassScore[];
+  readonly label: { readonly class: number; readonly name: string } | null;
+  readonly entropy: number | null;
+  /** With the heads switched off: the same classes, then those that are new among the best. */
+  readonly without: { readonly top: readonly ClassScore[]; readonly entropy: number | null } | null;
+}
+
+export interface MapQuery {
+  readonly picture: string;
+  readonly method: string;
+  readonly options: Readonly<Record<string, OptionValue>>;
+  readonly target: 'predicted' | number;
+  readonly off: readonly HeadId[];
+}
+
+export interface MapResult {
+  readonly grid: Grid;
+  readonly map: Floats;
+  /** Blocks × cells; null when the method has none. */
+  readonly flow: { readonly count: number; readonly first: number; readonly values: Floats } | null;
+  /** What lies on the tokens outside the grid, as shares of the whole. */
+  readonly prefix: readonly { readonly name: string; readonly share: number }[];
+  readonly extent: Extent;
+  readonly signed: boolean;
+  readonly target: string;
+  readonly score: number | null;
+  readonly notes: readonly string[];
+}
+
+/** Per block and head, NaN where a block has fewer heads: blocks × heads. */
+export interface BlockFacts {
+  readonly blocks: number;
+  readonly heads: number;
+  readonly entropy: Floats;
+  readonly classShare: Floats | null;
+  readonly hop: Floats | null;
+}
+
+export interface AttentionQuery {
+  readonly picture: string;
+  readonly block: number;
+  readonly query: Query;
+  readonly direction: Direction;
+  readonly off: readonly HeadId[];
+}
+
+/** Attention from or to one token: heads × tokens, the prefix tokens first. */
+export interface AttentionRows {
+  readonly heads: number;
+  readonly tokens: number;
+  readonly prefix: number;
+  readonly values: Floats;
+}
+
+/** Attention of a head between all tokens, the prefix tokens first; value = level / 255 · scale[query]. */
+export interface AttentionMatrix {
+  readonly tokens: number;
+  readonly prefix: number;
+  readonly levels: Uint8Array;
+  readonly scale: Floats;
+}
+
+export interface Importance {
+  readonly blocks: number;
+  readonly heads: number;
+  readonly values: Floats;
+  readonly title: string;
+}
+
+export interface Estimate {
+  readonly forwards: number;
+  readonly backwards: number;
+  readonly seconds: number | null;
+}
+
+export interface DataSource {
+  about(): Promise<About>;
+  methods(): Promise<MethodList>;
+  classes(): Promise<readonly string[]>;
+  /** Where what the model sees of a picture is: an address of the server, or a blob: or data: one. */
+  imageUrl(picture: string): string;
+  prediction(picture: string, off: readonly HeadId[]): Promise<Prediction | null>;
+  map(query: MapQuery): Promise<MapResult>;
+  blocks(picture: string, off: readonly HeadId[]): Promise<BlockFacts | null>;
+  attention(query: AttentionQuery): Promise<AttentionRows | null>;
+  matrix(
+    picture: string,
+    block: number,
+    head: number,
+    off: readonly HeadId[],
+  ): Promise<AttentionMatrix | null>;
+  importance(picture: string): Promise<Importance | null>;
+  estimate(query: MapQuery): Promise<Estimate | null>;
+}
+
+/** What went wrong, in one line for people, and what mends it. */
+export class SourceError extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly remedy: string | null = null,
+  ) {
+    super(message);
+  }
+}
