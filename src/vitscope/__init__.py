@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vitscope import studies as studies
     from vitscope import tracing as tracing
     from vitscope import worlds as worlds
+    from vitscope.app.notebook.view import view as view
     from vitscope.evaluation import Leaderboard as Leaderboard
     from vitscope.evaluation import Protocol as Protocol
     from vitscope.evaluation.running.evaluate import evaluate as evaluate
@@ -69,6 +70,7 @@ _HOMES = {
     "Protocol": "vitscope.evaluation",
     "Leaderboard": "vitscope.evaluation",
     "Study": "vitscope.studies",
+    "view": "vitscope.app.notebook.view",
 }
 _ROOMS = (
     "evaluation", "heads", "methods", "models", "pictures", "progress", "rendering", "reports", "studies",
@@ -102,6 +104,7 @@ __all__ = [
     "pictures",
     "progress",
     "register",
+    "view",
 ]
 
 
