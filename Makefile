@@ -1,7 +1,9 @@
 # make demo   explain the bundled pictures with the bundled model; writes demo/report.html
 #             (installs what vitscope needs and no more)
-# make test   style, types, import directions and all tests
+# make test   style, types, import directions, the web page and all tests (needs Node 20.19 or newer)
 # make lint   the first three of them alone
+# make page   build the page of `vitscope serve` from ui/
+# make app    the web app for those who work on it: server and page, both reloaded when a file changes
 # make mutants   do the tests notice mistakes? (minutes)
 # make lock   renew requirements.lock (needs uv)
 #
@@ -16,12 +18,12 @@ DEMO_STAMP := $(VENV)/.vitscope-demo-installed
 BIN := $(VENV)/bin
 PYTEST_ARGUMENTS ?= -n 2 --dist loadscope -q
 
-.PHONY: demo test lint mutants lock images setup clean
+.PHONY: demo test lint page app mutants lock images setup clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -11
 
 setup: $(STAMP)
 
@@ -42,11 +44,15 @@ $(STAMP): requirements.lock pyproject.toml | $(BIN)/python
 $(DEMO_STAMP): requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what vitscope needs (once; PyTorch is most of it, README says how much) ..."
 	$(if $(TORCH_INDEX),$(INSTALL) --index-url $(TORCH_INDEX) -c requirements.lock torch torchvision)
-	$(INSTALL) -c requirements.lock -e .
+	$(INSTALL) -c requirements.lock -e ".[app]"
 	@touch $(DEMO_STAMP)
 
+# Without Node all but the page of the web app is there.
 demo: $(DEMO_STAMP)
+	@$(BIN)/python scripts/build_page.py || echo "going on without the page of the web app"
 	$(BIN)/vitscope demo --out demo
+	@echo
+	@echo "Open the web app:  $(BIN)/vitscope serve"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -55,8 +61,16 @@ lint: $(STAMP)
 	PYTHONPATH=src $(BIN)/lint-imports
 
 # One thread in each of two workers is quicker than two threads in one: most tests are small.
-test: lint
+test: lint page
+	npm --prefix ui run --silent check
+	npm --prefix ui test --silent
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+page: | $(BIN)/python
+	@$(BIN)/python scripts/build_page.py
+
+app: page
+	$(BIN)/python scripts/develop_app.py
 
 # Every mistake of scripts/mutants.toml, alone, in a copy of the tree; the tests named beside it must fail.
 mutants: $(STAMP)
