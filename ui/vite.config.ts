@@ -17,6 +17,16 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 300,
   },
-  server: { fs: { allow: ['..'] }, proxy: { '/api': { target: server, changeOrigin: true } } },
+  server: {
+    fs: { allow: ['..'] },
+    proxy: {
+      '/api': {
+        target: server,
+        changeOrigin: true,
+        // The page comes from another port than the server, which rightly refuses that as a foreign origin.
+        configure: (proxy) => proxy.on('proxyReq', (request) => request.removeHeader('origin')),
+      },
+    },
+  },
   test: { include: ['tests/**/*.test.ts'], environment: 'node' },
 });

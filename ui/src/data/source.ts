@@ -38,6 +38,8 @@ export interface About {
   readonly study: string | null;
   readonly canCompute: boolean;
   readonly uploadBytes: number;
+  /** Whether films can be exported as WebM. */
+  readonly video: boolean;
 }
 
 export type OptionKind = 'number' | 'integer' | 'boolean' | 'choice' | 'text' | 'other';

@@ -31,8 +31,8 @@ export const keySwitch = new KeySwitch();
 
 /** Whether a key belongs to what has the focus rather than to the page. */
 export function isTyping(event: KeyboardEvent): boolean {
-  const target = event.target as Element | null;
-  if (!target) return false;
+  const { target } = event;
+  if (!(target instanceof Element)) return false;
   if (target.matches('input[type=range]'))
     return event.key.startsWith('Arrow') || ['Home', 'End'].includes(event.key);
   if (target.matches('input[type=checkbox], input[type=radio]')) {
