@@ -28,9 +28,9 @@ from vitscope.tracing import HeadAblation, Vit
 MADE = ("model", "weights", "picture", "content", "method", "options", "target", "normalisation", "vitscope")
 
 
-def export(client: Client, form: str, scale: int = 1, **view: object) -> Reply:
+def export(client: Client, form: str, times: int = 1, /, **view: object) -> Reply:
     state = urlencode({"v": 1, "screen": "explain", **{name: str(value) for name, value in view.items()}})
-    reply = client.get(f"api/export/{form}", view=state, scale=scale)
+    reply = client.get(f"api/export/{form}", view=state, scale=times)
     assert reply.status == 200, reply.body[:300]
     return reply
 
@@ -238,7 +238,7 @@ def test_what_cannot_be_exported_is_told(client: Client, ids: list[str]) -> None
         ("png", "method=dart", "names no picture"),
         ("png", f"picture={ids[0]}&method=daam&block=77", "has no map after block 77"),
         ("png", f"picture={ids[0]}&colour=jet", "colour map 'jet' is refused"),
-        ("csv", f"picture={ids[0]}&head=0.9", "has heads from 0 to 3"),
+        ("csv", f"picture={ids[0]}&head=5.9", "has heads from 0 to 3"),
     ):
         reply = client.get(f"api/export/{form}", view=view)
         assert reply.status == 422 and words in reply.problem, reply.body

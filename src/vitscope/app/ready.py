@@ -28,16 +28,18 @@ class Ready:
     model: str = "bundled/shapes"
     world: str = "shapes"
     seed: int = 11
-    pictures: int = 60
+    pictures: int = 40
     methods: tuple[str, ...] = ("dart", "daam", "gmar", "rollout")
     arrays: tuple[str, ...] = ("maps", "flow", "class_rows")
     analyses: dict[str, Any] = field(
         default_factory=lambda: {
             "explain": {},
-            "evaluate": EvaluateChoice(metrics=("srg",), protocol=vs.Protocol(steps=10)),
+            "evaluate": EvaluateChoice(
+                metrics=("srg",), protocol=vs.Protocol(steps=5, random_draws=1), controls=("random",)
+            ),
             "importance": {},
             "strength": {},
-            "patterns": PatternsChoice(per_head=40, k=8, coder="pca", repeats=0, display="pca"),
+            "patterns": PatternsChoice(per_head=20, k=8, coder="pca", repeats=0, display="pca"),
         }
     )
 
@@ -89,7 +91,7 @@ def _study(asked: Ready, place: Path) -> vs.Study:
             analyses=asked.analyses,
             methods=asked.methods,
             arrays=asked.arrays,
-            sizes=Sizes(shard_size=16, batch_size=16),
+            sizes=Sizes(shard_size=8, batch_size=4),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import threading
@@ -121,15 +122,14 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A request to end: streams end first."""
         super().handle_exit(sig, frame)
-        self.services.closing = True
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.services.end)
+        self.end()
 
     def end(self) -> None:
-        """Let the server end, from any thread."""
+        """Let the server end, from any thread; nothing happens where it has ended."""
         self.should_exit = True
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.services.end)
+        if self._loop is not None and not self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # closed just now
+                self._loop.call_soon_threadsafe(self.services.end)
 
     async def _open(self) -> None:
         """Wait for the model, without which nothing but a study can be shown."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -101,8 +100,8 @@ def _word(said: Mapping[str, str], name: str, known: tuple[str, ...], default: s
 
 def _number(said: Mapping[str, str], name: str, kind: Any, low: float, high: float) -> Any:
     try:
-        value = kind(json.loads(said[name]))
-    except (ValueError, TypeError, RecursionError):
+        value = kind(said[name])
+    except ValueError:
         value = None
     if value is None or not low <= value <= high:
         raise DataError(f"{name} of a view is a number from {low:g} to {high:g}, got {said[name][:40]!r}")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from vitscope.app.exporting.files import TYPES
 from vitscope.app.exporting.script import script
 from vitscope.app.exporting.view import View, read_view
 from vitscope.app.model.answer import Answer
@@ -20,9 +21,10 @@ from vitscope.reports import words
 router = APIRouter(responses=PROBLEMS)
 ViewText = Annotated[str, Query(description="What stands behind # in the page's address, percent-encoded.")]
 Form = Literal["png", "svg", "gif", "webm", "csv", "parquet"]
+FILES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in TYPES.values()}
 
 
-@router.get("/api/export/{form}", response_class=Response)
+@router.get("/api/export/{form}", response_class=Response, responses={200: {"content": FILES}})
 async def export(
     form: Form, view: ViewText, request: Request, services: Given, scale: Literal["1", "2", "4"] = "1"
 ) -> Response:
