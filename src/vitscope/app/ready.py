@@ -10,6 +10,7 @@ from typing import Any
 
 import vitscope as vs
 from vitscope.errors import LockTaken
+from vitscope.heads import AutoencoderOptions
 from vitscope.progress import Progress
 from vitscope.rendering import save_png
 from vitscope.storage import files
@@ -39,7 +40,14 @@ class Ready:
             ),
             "importance": {},
             "strength": {},
-            "patterns": PatternsChoice(per_head=20, k=8, coder="pca", repeats=0, display="pca"),
+            "patterns": PatternsChoice(
+                per_head=20,
+                k=8,
+                coder="pca",
+                repeats=0,
+                display="pca",
+                autoencoder=AutoencoderOptions(epochs=2),
+            ),
         }
     )
 
