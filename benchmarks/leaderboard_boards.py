@@ -14,7 +14,7 @@ from vitscope.evaluation import EvaluationSet, world_names, world_set
 from vitscope.evaluation.running.mosaics import mosaics_of
 from vitscope.evaluation.running.worlds import WORLD_METRICS, WORLD_PROTOCOL
 
-OURS = ["dart", "dart:centre=true", "gmar-plus"]
+OURS = ["dart", "dart:centre=true", "dart-removal", "beta-dart", "gmar-plus"]
 """What this project made. Their settings were chosen on the development pictures, so claims about them are decided on
 the others."""
 PUBLISHED = [
