@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,13 @@ from typing import Any
 import torch
 from dart_srg import curve_areas, end_points, half_width
 from dart_variants import grid_pointing, mosaic_batches, sample
+from splits import MODELS, ROOT, open_real
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 import vitscope as vs
 from vitscope.worlds import world
 
-ROOT = Path(__file__).resolve().parent.parent
-MODELS = ("deit_tiny_patch16_224", "vit_tiny_patch16_224")
 CONSTANTS = (0.25, 0.5, 0.75, 1.0)
 TODAY = "conservation, first 16 photographs"
 STEPS, BATCH, REFERENCES = 10, 17, 16
@@ -109,14 +107,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", choices=["develop", "confirm"])
     parser.add_argument("--metrics", default="srg,pointing")
-    parser.add_argument("--assets", default=os.environ.get("VITSCOPE_ASSETS", str(ROOT.parent / "shared")))
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "dart_kappa.json"))
     given = parser.parse_args()
-    assets, out = Path(given.assets), Path(given.out)
+    out = Path(given.out)
     document = json.loads(out.read_text()) if out.exists() else {}
-    for model in MODELS:
-        vit = vs.open_model(f"timm/{model}", weights=assets / "models" / f"{model}.safetensors")
-        images, labels, names = sample(vit, assets, given.stage == "confirm")
+    for short, model in MODELS.items():
+        vit = open_real(short)
+        images, labels, names = sample(vit, given.stage == "confirm")
         kappas = rules(vit, images)
         tried = list(dict.fromkeys(kappas.values()))
         for metric in given.metrics.split(","):

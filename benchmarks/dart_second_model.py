@@ -8,7 +8,7 @@ Parts: SRG under three removals (drop, mean colour, blur), and with the log-prob
 (share, pointing, AUROC); grid pointing on mosaics, two drawings per photograph; the five worlds (share, rank accuracy,
 AUROC, SRG); seconds per map. Every value per picture is kept in benchmarks/results/dart_second_model.json; a part that
 is there for the same pictures is not measured again. ``NAME@share`` is dart-removal with another share than one half
-for the derivative of removal. Which pictures develop and which confirm: photographs.py.
+for the derivative of removal. Which pictures develop and which confirm: splits.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 from dart_srg import half_width, parse
-from photographs import ASSETS, MODELS, ROOT, SPLITS, WORLD_SEEDS, Split, photographs, together
+from splits import MODELS, ROOT, Part, Photograph, open_real, photographs
 from torch import Tensor
 
 import vitscope as vs
@@ -47,10 +47,11 @@ CENTRED = ["dart-removal:centre=true", "beta-dart:centre=true", "dart:centre=tru
 """Beside them where maps are cut at zero."""
 REFERENCES = ("dart", "gae", "daam", "raw-attention")
 DRAWINGS = range(2)
+WORLD_SEEDS: dict[Part, int] = {"development": 0, "confirmation": 2}
 
 
 @dataclass(frozen=True)
-class Part:
+class Measured:
     """What is measured together: metrics of the library under one protocol, on pictures of one kind."""
 
     metrics: tuple[str, ...]
@@ -65,16 +66,16 @@ class Part:
 
 LABEL = vs.Protocol(target="label")
 PARTS = {
-    "drop": Part(("srg",), vs.Protocol(removal="drop", steps=14)),
-    "mean": Part(("srg",), vs.Protocol(removal="mean", steps=10)),
-    "blur": Part(("srg",), vs.Protocol(removal="blur", steps=10)),
-    "log-probability": Part(
+    "drop": Measured(("srg",), vs.Protocol(removal="drop", steps=14)),
+    "mean": Measured(("srg",), vs.Protocol(removal="mean", steps=10)),
+    "blur": Measured(("srg",), vs.Protocol(removal="blur", steps=10)),
+    "log-probability": Measured(
         ("srg",), vs.Protocol(removal="drop", steps=14, score="log_probability"), "log_probability"
     ),
-    "boxes": Part(("mass", "pointing", "auroc"), LABEL, places=True),
-    "mosaics": Part(("grid-pointing",), LABEL, places=True),
+    "boxes": Measured(("mass", "pointing", "auroc"), LABEL, places=True),
+    "mosaics": Measured(("grid-pointing",), LABEL, places=True),
 }
-WORLD = Part(
+WORLD = Measured(
     ("mass", "rank-accuracy", "auroc", "srg"),
     vs.Protocol(removal="drop", steps=8, target="label"),
     places=True,
@@ -109,7 +110,7 @@ def case_of(vit: vs.Vit, batch: Batch, protocol: vs.Protocol, size: int) -> Case
 
 
 def measure(
-    vit: vs.Vit, sets: Sequence[EvaluationSet], part: Part, candidates: Sequence[str], size: int
+    vit: vs.Vit, sets: Sequence[EvaluationSet], part: Measured, candidates: Sequence[str], size: int
 ) -> dict[str, dict[str, list[float]]]:
     """{metric: {candidate: values}}, a value per picture of the first set, the mean over several."""
     drawings = []
@@ -152,26 +153,28 @@ def seconds(vit: vs.Vit, images: Tensor, candidates: Sequence[str]) -> dict[str,
     return taken
 
 
-def jobs(
-    split: Split, assets: Path, device: str, pictures: int | None, names: Sequence[str]
-) -> Iterator[Any]:
+def set_of(chosen: Sequence[Photograph]) -> EvaluationSet:
+    """Photographs with their classes, and with their boxes where all have some."""
+    return EvaluationSet(
+        [each.path for each in chosen],
+        [each.key for each in chosen],
+        [each.label for each in chosen],
+        boxes=[each.boxes for each in chosen] if all(each.boxes for each in chosen) else None,
+    )
+
+
+def jobs(split: Part, device: str, pictures: int | None, names: Sequence[str]) -> Iterator[Any]:
     """(model, part's name, part, opened model, the sets it is measured on) of everything that was chosen."""
-
-    def cut(data: EvaluationSet) -> EvaluationSet:
-        return data if pictures is None else data.part(0, min(pictures, len(data)))
-
+    sample, boxed = (photographs(folder, split)[:pictures] for folder in ("sample", "boxed-val"))
     for model in MODELS:
-        vit = vs.open_model(
-            f"timm/{model}", weights=assets / "models" / f"{model}.safetensors", device=device
-        )
-        sample, boxed = (photographs(assets, folder, split) for folder in ("sample", "boxed-val"))
+        vit = open_real(model, device=device)
         for name, part in PARTS.items():
             if name not in names:
                 continue
             if name == "mosaics":
-                sets = [mosaics_of(vit, cut(sample), seed) for seed in DRAWINGS]
+                sets = [mosaics_of(vit, set_of(sample), seed) for seed in DRAWINGS]
             else:
-                sets = [cut(boxed if name == "boxes" else together(cut(sample), cut(boxed)))]
+                sets = [set_of(boxed if name == "boxes" else sample + boxed)]
             yield model, name, part, vit, sets
     for world in world_names() if "worlds" in names else ():
         vit = vs.open_model(f"bundled/{world}", device=device)
@@ -181,9 +184,7 @@ def jobs(
 def run(given: argparse.Namespace, out: Path) -> None:
     document = json.loads(out.read_text()) if out.exists() else {}
     chosen = given.candidates or []
-    for model, name, part, vit, sets in jobs(
-        given.split, Path(given.assets), given.device, given.pictures, given.parts
-    ):
+    for model, name, part, vit, sets in jobs(given.split, given.device, given.pictures, given.parts):
         kept = document.setdefault(given.split, {}).setdefault(model, {}).setdefault(name, {})
         keys = list(sets[0].keys)
         if kept.get("keys") != keys:
@@ -198,7 +199,7 @@ def run(given: argparse.Namespace, out: Path) -> None:
             files.write(out, written(document))
             print(f"{model} {name}: {len(open_)} candidates, {time.perf_counter() - begun:.0f} s", flush=True)
     if "cost" in given.parts:
-        for model, _, _, vit, sets in jobs(given.split, Path(given.assets), given.device, 16, ["drop"]):
+        for model, _, _, vit, sets in jobs(given.split, given.device, 8, ["drop"]):
             images = next(iter(sets[0].batches(vit, 16))).images
             place = f"{given.device}, {torch.cuda.get_device_name() if given.device == 'cuda' else 'CPU'}"
             document[given.split][model].setdefault("cost", {})[place] = seconds(vit, images, ORDERS[:-1])
@@ -214,7 +215,7 @@ def written(value: Any, depth: int = 0) -> str:
     return "{\n" + ",\n".join(rows) + "\n" + " " * depth + "}" + ("" if depth else "\n")
 
 
-def tables(document: dict[str, Any], split: Split) -> str:
+def tables(document: dict[str, Any], split: Part) -> str:
     """A Markdown table for each part and metric: means, and differences to the references with Holm's p."""
     lines = []
     for model, parts in document.get(split, {}).items():
@@ -251,7 +252,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("stage", choices=["measure", "tables"])
-    parser.add_argument("--split", choices=SPLITS, required=True)
+    parser.add_argument("--split", choices=["development", "confirmation"], required=True)
     parser.add_argument("--parts", nargs="+", default=[*PARTS, "worlds", "cost"])
     parser.add_argument("--candidates", nargs="+", help="all by default")
     parser.add_argument(
@@ -259,7 +260,6 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--assets", default=str(ASSETS))
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "dart_second_model.json"))
     given = parser.parse_args()
     if given.stage == "measure":

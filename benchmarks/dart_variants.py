@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -20,7 +19,7 @@ from typing import Any
 
 import torch
 from dart_srg import curve_areas, end_points, half_width
-from photographs import photographs
+from splits import ROOT, open_real, photographs
 from torch import Tensor, nn
 
 import vitscope as vs
@@ -33,7 +32,6 @@ from vitscope.methods.dart import half_subsets, key_gate
 from vitscope.methods.fullgrad import stream_relevance
 from vitscope.tracing import Capture, Custom, Rules, TokenRemoval, Trace, constant_gate
 
-ROOT = Path(__file__).resolve().parent.parent
 WORLDS = ("shapes", "conjunction", "redundancy", "position", "clever-hans")
 KEPT = Capture(streams=True)
 STEPS = 10
@@ -308,10 +306,14 @@ def srg_scores(
     return {"srg": areas[:, 0] - areas[:, 1]}
 
 
-def sample(vit: vs.Vit, assets: Path, confirm: bool) -> tuple[Tensor, list[int], list[str]]:
+def sample(vit: vs.Vit, confirm: bool) -> tuple[Tensor, list[int], list[str]]:
     """The photographs ready for the model, their labels and names: those of development, or all the others."""
-    data = photographs(assets, "sample", "confirmation" if confirm else "development")
-    return vit.images(data.pictures), list(data.labels or ()), list(data.keys)
+    chosen = photographs("sample", "confirmation" if confirm else "development")
+    return (
+        vit.images([each.path for each in chosen]),
+        [e.label for e in chosen],
+        [e.path.name for e in chosen],
+    )
 
 
 Score = Callable[[vs.Vit, Tensor, Tensor, Tensor, Tensor], dict[str, Tensor]]
@@ -386,7 +388,6 @@ def main() -> None:
     parser.add_argument("stage", choices=["develop", "confirm"])
     parser.add_argument("variants", nargs="*")
     parser.add_argument("--parts", default="mosaics,srg,worlds")
-    parser.add_argument("--assets", default=os.environ.get("VITSCOPE_ASSETS", str(ROOT.parent / "shared")))
     parser.add_argument("--worlds", default=",".join(WORLDS))
     parser.add_argument("--count", type=int, default=100, help="pictures per world")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "dart_variants.json"))
@@ -410,9 +411,8 @@ def main() -> None:
             show(name, kept[name])
 
     if {"mosaics", "srg"} & set(parts):
-        weights = Path(given.assets) / "models" / "deit_tiny_patch16_224.safetensors"
-        vit = vs.open_model("timm/deit_tiny_patch16_224", weights=weights)
-        images, labels, keys = sample(vit, Path(given.assets), confirm)
+        vit = open_real("deit")
+        images, labels, keys = sample(vit, confirm)
         kappa = vs.calibrate(vit, images).kappa
         print("kappa", kappa)
         if "mosaics" in parts:

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from dart_second_model import case_of, written
+from dart_second_model import case_of, set_of, written
 from dart_srg import half_width
-from photographs import ASSETS, MODELS, ROOT, photographs
+from splits import MODELS, ROOT, open_real, photographs
 from torch import Tensor
 
 import vitscope as vs
@@ -99,27 +99,25 @@ READINGS: dict[str, Callable[[Pass], Tensor]] = {
         (weights(p.before) * p.before.clamp_min(0)).sum(2), False
     ),
 }
-BESIDE = ("gae", "gmar-official", "dart", "centre")
+BESIDE = ("gae", "gmar-official", "dart", "centre-gaussian")
 
 
 def measured(vit: vs.Vit, batch: int, pictures: int | None) -> dict[str, dict[str, list[float]]]:
-    """{metric: {reading: values}} over the boxed photographs of both splits."""
+    """{metric: {reading: values}} over the boxed photographs."""
     found: dict[str, dict[str, list[float]]] = {metric: {} for metric in METRICS}
-    for split in ("development", "confirmation"):
-        data = photographs(ASSETS, "boxed-val", split)
-        data = data if pictures is None else data.part(0, pictures)
-        for part in data.batches(vit, batch):
-            case = case_of(vit, part, PROTOCOL, 4 * batch)
-            target = case.classes.tolist()
-            seen = Pass(vit.trace(part.images, target))
-            maps = {name: read(seen) for name, read in READINGS.items()}
-            made = vs.explain(vit, part.images, list(BESIDE), target, batch_size=batch, keep_pictures=False)
-            maps.update({f"`{name}`": e.maps.flatten(1).to(seen.A.device) for name, e in made.items()})
-            for name, values in maps.items():
-                subject = Subject(case, name, values.unflatten(1, vit.anatomy.layout.grid))
-                for metric in METRICS:
-                    scores = get_metric(metric).function(subject).double().cpu()
-                    found[metric].setdefault(name, []).extend(round(x, 4) for x in scores.tolist())
+    data = set_of(photographs("boxed-val")[:pictures])
+    for part in data.batches(vit, batch):
+        case = case_of(vit, part, PROTOCOL, 4 * batch)
+        target = case.classes.tolist()
+        seen = Pass(vit.trace(part.images, target))
+        maps = {name: read(seen) for name, read in READINGS.items()}
+        made = vs.explain(vit, part.images, list(BESIDE), target, batch_size=batch, keep_pictures=False)
+        maps.update({f"`{name}`": e.maps.flatten(1).to(seen.A.device) for name, e in made.items()})
+        for name, values in maps.items():
+            subject = Subject(case, name, values.unflatten(1, vit.anatomy.layout.grid))
+            for metric in METRICS:
+                scores = get_metric(metric).function(subject).double().cpu()
+                found[metric].setdefault(name, []).extend(round(x, 4) for x in scores.tolist())
     return found
 
 
@@ -142,15 +140,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, help="of each split, the first so many; all by default")
+    parser.add_argument("--pictures", type=int, help="the first so many; all by default")
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "gmar_readings.json"))
     given = parser.parse_args()
     document = {}
     for model in MODELS:
-        weights_file = ASSETS / "models" / f"{model}.safetensors"
-        vit = vs.open_model(f"timm/{model}", weights=weights_file, device=given.device)
+        vit = open_real(model, device=given.device)
         document[model] = measured(vit, given.batch, given.pictures)
         files.write(Path(given.out), written(document))
         print(f"\n{model}\n" + "\n".join(table(document[model])), flush=True)

@@ -16,9 +16,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from dart_second_model import maps_of, written
+from dart_second_model import maps_of, set_of, written
 from dart_srg import half_width, scores_without
-from photographs import ASSETS, MODELS, ROOT, photographs, together
+from splits import MODELS, ROOT, open_real, photographs
 from torch import Tensor
 
 import vitscope as vs
@@ -57,9 +57,7 @@ def measured(vit: vs.Vit, batch: int, pictures: int | None) -> dict[str, dict[st
     names = ("over-rated", "rank", "relevance", "correlation", "correlation of the others")
     found: dict[str, dict[str, list[float]]] = {name: {} for name in names}
     found["patches"] = {"outliers": []}
-    sets = [photographs(ASSETS, "sample", split) for split in ("development", "confirmation")]
-    data = together(*sets)
-    data = data if pictures is None else data.part(0, pictures)
+    data = set_of(photographs("sample")[:pictures])
     for part in data.batches(vit, batch):
         trace = vit.trace(part.images, gradient=False, capture=Capture(streams=True))
         outliers = outlier_patches(norms_of(trace))
@@ -115,8 +113,7 @@ def main() -> None:
     given = parser.parse_args()
     document = {}
     for model in MODELS:
-        weights = ASSETS / "models" / f"{model}.safetensors"
-        vit = vs.open_model(f"timm/{model}", weights=weights, device=given.device)
+        vit = open_real(model, device=given.device)
         document[model] = measured(vit, given.batch, given.pictures)
         files.write(Path(given.out), written(document))
         counts = torch.tensor(document[model]["patches"]["outliers"]).double()
