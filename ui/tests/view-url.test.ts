@@ -104,6 +104,7 @@ describe('the view in the URL', () => {
       off: ['10.0', '3.1'],
       filters: { ...INITIAL.filters, correct: 'wrong', confidence: [0.2, 0.5], class: ['a,b', 'c'] },
     };
+    expect(writeView(view)).toContain('&head=7.3,7.11&off=3.1,10.0&');
     expect(decodeURIComponent(writeView(view))).toBe(
       'v=1&screen=explain&picture=ab12&method=dart&options={"alpha":2}&target=7&block=0&query=31&direction=in' +
         '&head=7.3,7.11&off=3.1,10.0&filters=class:a%2Cb,c;correct:wrong;confidence:0.2..0.5',

@@ -134,7 +134,8 @@ export function writeView(view: ViewState): string {
     const written = field.write(view[name]);
     if (written !== field.write(INITIAL[name])) parts.set(field.key ?? name, written);
   }
-  return parts.toString();
+  // Commas and colons may stand in a hash as they are, and links are read by people.
+  return parts.toString().replaceAll('%2C', ',').replaceAll('%3A', ':').replaceAll('%3B', ';');
 }
 
 /** The view of a text after `#`, also of one that somebody wrote by hand. */

@@ -8,6 +8,7 @@ export class Loaded<T> {
   error: SourceError | null = $state.raw(null);
   loading = $state(false);
   #asked = 0;
+  #attempt = $state(0);
 
   /**
    * Asks while the component lives. `ask` reads what it depends on and returns the answer on its way, or null when
@@ -15,6 +16,7 @@ export class Loaded<T> {
    */
   constructor(ask: () => Promise<T | null> | null) {
     $effect(() => {
+      void this.#attempt;
       const answer = ask();
       this.#asked += 1;
       const turn = this.#asked;
@@ -28,6 +30,11 @@ export class Loaded<T> {
         (reason: unknown) => turn === this.#asked && this.#settle(null, asSourceError(reason)),
       );
     });
+  }
+
+  /** Ask once more, after a failure. */
+  again(): void {
+    this.#attempt += 1;
   }
 
   #settle(value: T | null, error: SourceError | null): void {

@@ -51,8 +51,10 @@ export class ServerSource implements DataSource {
     return names ?? Array.from({ length: count ?? 0 }, (_, index) => `class ${index}`);
   }
 
-  async pictures(): Promise<Picture[]> {
-    return picturesOf(await json<Answer<'/api/pictures'>>('api/pictures'));
+  /** The pictures that are known, and how many there are with those of a study that are not computed yet. */
+  async pictures(): Promise<{ known: Picture[]; total: number }> {
+    const answer = await json<Answer<'/api/pictures'>>('api/pictures');
+    return { known: picturesOf(answer), total: answer.total };
   }
 
   imageUrl(picture: string): string {

@@ -13,6 +13,8 @@ export class AppState {
   readonly jobs = new Jobs();
   facts: Facts | null = $state.raw(null);
   pictures: readonly Picture[] = $state.raw([]);
+  /** With the pictures of a study that are not computed yet. */
+  total = $state(0);
   /** How many pictures the library's filters leave. */
   left = $state(0);
   error: SourceError | null = $state.raw(null);
@@ -31,7 +33,8 @@ export class AppState {
         this.source.pictures(),
       ]);
       this.facts = { about, methods, classes };
-      this.pictures = pictures;
+      this.pictures = pictures.known;
+      this.total = pictures.total;
       this.error = null;
       if (about.canCompute) void this.predictAdded();
     } catch (reason) {
@@ -62,7 +65,8 @@ export class AppState {
         this.error = asSourceError(reason);
       }
     }
-    this.pictures = await this.source.pictures().catch(() => this.pictures);
+    const listed = await this.source.pictures().catch(() => null);
+    if (listed) [this.pictures, this.total] = [listed.known, listed.total];
     void this.predictAdded();
   }
 
@@ -82,6 +86,7 @@ export class AppState {
   async forget(id: string): Promise<void> {
     await forgetPicture(id);
     this.pictures = this.pictures.filter((picture) => picture.id !== id);
+    this.total -= 1;
     const { now } = this.view;
     if (now.picture === id) this.view.set({ picture: null });
   }

@@ -21,14 +21,21 @@ export const EXPORTS: readonly ExportItem[] = [
   { words: 'Parquet', format: 'parquet' },
 ];
 
+/** A file's name that tells what is in it: the picture, the method, the block. */
+export function fileName(picture: string, method: string, view: ViewState): string {
+  const stem = picture.replace(/\.[a-z]{2,5}$/i, '').replace(/[^\p{L}\p{N}_-]+/gu, '-');
+  const patch = view.query === 'cls' ? '' : `-patch-${view.query}`;
+  const block = view.block === null ? '' : `-block-${view.block}`;
+  return `${stem}-${method}${block}${patch}`;
+}
+
 /** Asks for the file and hands it to the browser's downloads. Throws SourceError. */
-export async function download({ format, scale }: ExportItem, view: ViewState): Promise<void> {
+export async function download({ format, scale }: ExportItem, view: ViewState, name: string): Promise<void> {
   const response = await ask(address(`api/export/${format}`, { view: writeView(view), scale }));
-  const named = /filename="?([^";]+)"?/.exec(response.headers.get('Content-Disposition') ?? '')?.[1];
   const url = URL.createObjectURL(await response.blob());
   const link = document.createElement('a');
   link.href = url;
-  link.download = named ?? `vitscope.${format}`;
+  link.download = `${name}.${format}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -79,6 +79,7 @@ function aboutOf({ version, model }: KernelAbout): About {
     study: null,
     canCompute: false,
     uploadBytes: 0,
+    video: false,
     model: {
       name: model.name,
       weights: model.weights,
