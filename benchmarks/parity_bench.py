@@ -192,3 +192,19 @@ def first_block_product(model: nn.Module, trace: vs.Trace, classes: Tensor) -> T
     logits = output if isinstance(output, Tensor) else output.logits
     gradient = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), kept[0])[0]
     return (kept[0] * gradient).sum(-1)
+
+
+def figures(document: dict[str, Any]) -> str:
+    """The table of docs/parity.md from what a run found."""
+    lines = ["| method | peer | difference | rank correlation |", "| --- | --- | --- | --- |"]
+    for found in document["rows"]:
+        version = document["versions"].get(found["peer"], "")
+        difference = re.sub(r"e([+-])0*(\d)", r"e\1\2", f"{found['max_relative_difference']:.1e}").replace(
+            "e+", "e"
+        )
+        other = " (other definition)" if found["note"].startswith("differs") else ""
+        lines.append(
+            f"| {found['method']} | {found['peer']} {version} | {difference}{other} | "
+            f"{found['rank_correlation']:.4f} |".replace("  ", " ")
+        )
+    return "\n".join(lines)
