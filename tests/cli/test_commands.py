@@ -50,6 +50,10 @@ def test_an_unknown_command_is_wrong_usage(shell: Shell) -> None:
 def test_methods_lists_the_registry(shell: Shell) -> None:
     listed = shell("methods", "--json").document
     assert [entry["name"] for entry in listed] == [info.name for info in methods()]
+    asked = {entry["name"]: entry["question"] for entry in listed}
+    assert all(asked[info.name] for info in methods())
+    assert asked["dart-removal"] == asked["beta-dart"] != asked["dart"] == asked["libra-fullgrad"]
+    assert asked["dart-removal"] in shell("methods", "dart-removal").out
     gmar = next(entry for entry in listed if entry["name"] == "gmar")
     assert gmar["class_specific"] and gmar["backwards"] == 1 and "2504.19414" in gmar["citation"]
     assert gmar["options"]["norm"] == {

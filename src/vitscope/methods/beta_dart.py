@@ -36,6 +36,7 @@ def yielding_gates(vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Need
     accumulates=True,
     needs=yielding_gates,
     applies=stream_methods,
+    answers="in which order patches are best taken away",
 )
 def beta_dart(trace: Trace, *, beta: Beta = 0.2, centre: bool = False) -> Relevance:
     """M[n] = sum_l (rho_l[n] + gamma_l[n]) as in DART with kappa = 1, by gradients between constant gates and none.

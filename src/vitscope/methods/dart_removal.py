@@ -41,6 +41,7 @@ def both_gradients(vit: Vit, inputs: Inputs, options: Mapping[str, Any]) -> Need
     accumulates=True,
     needs=both_gradients,
     applies=stream_methods,
+    answers="in which order patches are best taken away",
     resolve=resolve_kappa,
 )
 def dart_removal(trace: Trace, *, kappa: Kappa = "auto", centre: bool = False) -> Relevance:

@@ -21,6 +21,20 @@ Resolve = Callable[[Vit, Any, Mapping[str, Any]], dict[str, Any]]
 """(vit, inputs of one batch, all options) -> the options with what depends on the model put in."""
 
 
+QUESTIONS = {
+    "attention": "where attention goes",
+    "attention-gradient": "where attention goes that moves the class",
+    "flow": "what the class token takes up, block by block",
+    "cam": "where the class is seen",
+    "residual-stream": "which patches hold the score",
+    "lrp": "which patches the score is made of",
+    "pixel-gradient": "which pixels move the score",
+    "black-box": "what changes when parts are hidden",
+    "control": "none, it is there to compare with",
+}
+"""What the methods of a family answer, where one says nothing else of itself."""
+
+
 @dataclass(frozen=True)
 class MethodInfo:
     """A registered method, with what a user must know about it.
@@ -75,6 +89,14 @@ class MethodInfo:
 
     accumulates: bool = False
     """True where each map of the flow is the sum over all blocks up to its own."""
+
+    answers: str = ""
+    """The question that its map answers, where that is another one than its family's."""
+
+    @property
+    def question(self) -> str:
+        """The question that its map answers, in words; empty where nobody has said it."""
+        return self.answers or QUESTIONS.get(self.family, "")
 
     @cached_property
     def declared(self) -> dict[str, Option]:

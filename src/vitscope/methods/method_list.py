@@ -5,7 +5,7 @@ from __future__ import annotations
 from vitscope.methods.method_info import MethodInfo
 from vitscope.shown import drawn_by
 
-COLUMNS = ("method", "family", "class", "signed", "cost", "what it is")
+COLUMNS = ("method", "family", "class", "signed", "cost", "what it is", "question")
 _GAP = "  "
 
 
@@ -15,7 +15,7 @@ class MethodList(list[MethodInfo]):
     Example:
         >>> import vitscope as vs
         >>> print(str(vs.methods()).splitlines()[0].split())
-        ['method', 'family', 'class', 'signed', 'cost', 'what', 'it', 'is']
+        ['method', 'family', 'class', 'signed', 'cost', 'what', 'it', 'is', 'question']
     """
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -28,6 +28,7 @@ class MethodList(list[MethodInfo]):
                 "yes" if info.signed else "no",
                 info.cost,
                 info.title,
+                info.question,
             )
             for info in self
         ]

@@ -36,6 +36,7 @@ def register(
     takes_libra: bool | None = None,
     resolve: Resolve | None = None,
     follows_rows: bool | None = None,
+    answers: str = "",
 ) -> Callable[[Function], Function]:
     """Register ``function(trace, *, options…) -> Relevance`` as a method.
 
@@ -63,6 +64,7 @@ def register(
         resolve: (vit, inputs, options) -> options, with what depends on the model filled in.
         follows_rows: True when it starts from the attention row that the score reads. None: when it applies as
             ``row_methods`` or ``chained_methods`` do.
+        answers: The question that its map answers, in words; empty takes its family's.
 
     Returns:
         A decorator that gives the function back unchanged.
@@ -92,7 +94,7 @@ def register(
             raise MethodError(f"a method named '{name}' is registered already; choose another name")
         _METHODS[name] = MethodInfo(
             name, family, title, citation, class_specific, signed, forwards, backwards, has_flow, function, held,
-            applies, takes_libra, rows, resolve, accumulates,
+            applies, takes_libra, rows, resolve, accumulates, answers,
         )  # fmt: skip
         return function
 

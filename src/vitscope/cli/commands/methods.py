@@ -39,7 +39,7 @@ def methods(
         console.emit_json(records)
         return
     console.table(
-        ["method", "family", "class", "signed", "cost", "what it is", "paper"],
+        ["method", "family", "class", "signed", "cost", "what it is", "question", "paper"],
         [
             [
                 record["name"],
@@ -48,6 +48,7 @@ def methods(
                 "yes" if record["signed"] else "no",
                 record["cost"],
                 record["title"],
+                record["question"],
                 record["citation"],
             ]
             for record in records
@@ -73,6 +74,7 @@ def _one(info: MethodInfo, json: bool) -> None:
     values = "values below 0 count against the class" if info.signed else "values are 0 or more"
     facts = {
         "family": info.family,
+        "answers": info.question or "nobody has said it",
         "class": about,
         "sign": values,
         "flow": "one map per block" if info.has_flow else "none",
@@ -94,6 +96,7 @@ def _record(info: MethodInfo) -> dict[str, Any]:
         "name": info.name,
         "family": info.family,
         "title": info.title,
+        "question": info.question,
         "citation": info.citation,
         "class_specific": info.class_specific,
         "signed": info.signed,
