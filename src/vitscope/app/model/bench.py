@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 import vitscope as vs
 from vitscope.app.model.asked import PREDICTED, Asked, MapAsked, Off
 from vitscope.app.model.recent import Recent
-from vitscope.errors import TargetError
+from vitscope.errors import TargetError, VitscopeError
 from vitscope.heads import HeadTable
 from vitscope.methods import Explanation
 from vitscope.progress import Progress
@@ -75,14 +76,18 @@ class Bench:
             self._tables.put(tag, found)
         return found
 
-    def seconds(self, repeats: int = 2) -> tuple[float, float]:
-        """How long a forward and a backward over one picture take here, measured on a grey one.
+    def warm(self, repeats: int = 2) -> tuple[float, float]:
+        """Look at a grey picture once, so that the first real one is not the slowest.
 
-        It also makes the model warm, so that the first picture is not the slowest."""
+        Returns:
+            How many seconds a forward and a backward over one picture take here.
+        """
         size = self.vit.anatomy.image_size
         if size is None or self.vit.anatomy.film or self.vit.preprocessor is None:
             return 0.0, 0.0
         picture = torch.zeros(1, self.vit.preprocessor.channels, *size)
+        with contextlib.suppress(VitscopeError):  # a grey picture may have nothing to explain
+            vs.explain(self.vit, picture)
         forward = _fastest(lambda: self.vit.trace(picture, gradient=False), repeats)
         if not self.vit.anatomy.classes:
             return forward, 2 * forward

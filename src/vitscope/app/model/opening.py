@@ -10,8 +10,6 @@ from typing import Any
 import torch
 
 from vitscope.storage.stores import open_store
-from vitscope.studies.manifest import read_manifest
-from vitscope.studies.models import Placed, opened_for
 from vitscope.tracing import Vit, open_model
 
 
@@ -54,10 +52,16 @@ class StudiedOpening(Opening):
     weights: str | None = None
 
     def open(self) -> Vit:
+        # The rooms of studies are large, and a model that is named needs none of them.
+        from vitscope.studies.manifest import read_manifest
+        from vitscope.studies.models import Placed, opened_for
+
         manifest = read_manifest(open_store(self.place, alone=True))
         return opened_for(manifest, Placed(self.device, self.weights))
 
     def as_python(self) -> str:
+        from vitscope.studies.manifest import read_manifest
+
         model = read_manifest(open_store(self.place, alone=True)).model
         given = {"weights": self.weights} if self.weights is not None else {}
         return opening_in_python(model.name or "", {**model.opening, **given, "device": self.device})

@@ -15,6 +15,8 @@ import time
 from multiprocessing.connection import Connection
 from types import FrameType
 
+import torch
+
 from vitscope.app.answers.methods import methods_answer
 from vitscope.app.answers.models import model_answer
 from vitscope.app.model.bench import Bench
@@ -53,8 +55,10 @@ class Worker:
         self._main = threading.get_ident()
 
     def run(self, opening: Opening) -> None:
-        """Open the model, and answer."""
+        """Open the model, and answer. One core is left to the server and the browser, which wait for each other."""
         signal.signal(signal.SIGINT, self._interrupt)
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1)))
         threading.Thread(target=self._listen, daemon=True).start()
         try:
             bench = Bench(opening.open())
@@ -120,7 +124,7 @@ class Worker:
 def facts_of(bench: Bench) -> Facts:
     """What the server must know of the model."""
     vit = bench.vit
-    forward, backward = bench.seconds()
+    forward, backward = bench.warm()
     names = vit.class_names
     return Facts(
         model_answer(vit),
