@@ -74,6 +74,8 @@ REFUSED = {
     ("heads patterns", "form coder clusters epochs latent repeats null"): ["--atlas", "atlas"],
     ("heads patterns", "epochs"): ["--coder", "pca"],
     ("bank build", "labels"): ["--no-labels"],
+    ("serve", "weights random_weights class_names model_option image_size precision"): [],
+    ("serve", "model random_weights class_names model_option image_size precision"): ["a-study"],
     ("study create", "method option target"): ["--analyses", "strength"],
     ("study create", "option"): [],
     ("study create", "clean"): ["--analyses", "evaluate"],
@@ -95,6 +97,11 @@ ALLOWED = {
     ("evaluate", "mosaic"): ["--metrics", "grid-pointing"],
     ("evaluate", "mean_colour"): ["--removal", "zero,mean"],
     ("heads importance", "replacement"): ["--first-order", "--cumulative"],
+    ("serve", "weights"): ["a-study"],
+    **{
+        ("serve", name): ["--model", "bundled/shapes"]
+        for name in ["random_weights", "class_names", "model_option", "image_size", "precision"]
+    },
     ("study create", "option"): ["--method", "gmar"],
     **{
         ("study create", name): ["--analyses", "evaluate"]
