@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { strongest, sums, tokenName, valuesOf } from '../src/drawer/matrix';
 import { nearestFirst } from '../src/explain/attention-by-block.svelte';
 import { compared } from '../src/explain/compared-prediction';
-import { neighbour, patchAt, ticks } from '../src/explain/grid-marks';
+import { neighbour, patchAt, samePlace, ticks } from '../src/explain/grid-marks';
 import { flowMap, mapOfRow, meanRow, sharedScale } from '../src/explain/shown-map';
 import { readOption, withOption } from '../src/explain/option-values';
 import type { MapResult, MethodOption } from '../src/data/source';
@@ -49,6 +49,7 @@ describe('an attention matrix', () => {
 
 describe('rows of attention', () => {
   const rows = {
+    grid,
     heads: 2,
     tokens: 7,
     prefix: 1,
@@ -61,7 +62,7 @@ describe('rows of attention', () => {
   });
 
   it('stand on the grid, the prefix tokens beside it', () => {
-    const map = mapOfRow(meanRow(rows, [0]), grid, 1, ['class token']);
+    const map = mapOfRow(meanRow(rows, [0]), rows, ['class token']);
     expect(Array.from(map.values)).toEqual([1, 2, 3, 4, 5, 6]);
     expect(map.prefix).toEqual([{ name: 'class token', value: 0 }]);
   });
@@ -71,7 +72,7 @@ describe('a flow', () => {
   const result: MapResult = {
     grid,
     map: new Float32Array(6),
-    flow: { count: 2, first: 3, values: Float32Array.from({ length: 12 }, (_, index) => index) },
+    flow: { of: 'block', count: 2, first: 3, values: Float32Array.from({ length: 12 }, (_, index) => index) },
     prefix: [],
     extent: [0, 0, 1, 1],
     signed: false,
@@ -105,6 +106,17 @@ describe('places on a grid', () => {
     expect(neighbour(2, 'ArrowRight', grid)).toBe(2);
     expect(neighbour(2, 'ArrowDown', grid)).toBe(5);
     expect(neighbour(2, 'x', grid)).toBeNull();
+  });
+
+  it('lie at the same place on another grid', () => {
+    const fine = { rows: 4, columns: 6 };
+    expect([0, 5].map((patch) => samePlace(patch, grid, fine))).toEqual([7, 23]);
+    expect([0, 7, 23].map((patch) => samePlace(patch, fine, grid))).toEqual([0, 0, 5]);
+    fc.assert(
+      fc.property(fc.nat(5), (patch) => {
+        expect(samePlace(samePlace(patch, grid, fine), fine, grid)).toBe(patch);
+      }),
+    );
   });
 
   it('have few enough numbers to be read', () => {

@@ -35,6 +35,7 @@ export function aboutOf(answer: Schemas['About']): About {
       blocks: model.blocks,
       heads: model.heads,
       prefix: model.prefix.map(tokenName),
+      classes: model.classes,
       notes: model.notes,
       extent: model.extent,
     },
@@ -45,9 +46,9 @@ export function aboutOf(answer: Schemas['About']): About {
   };
 }
 
-/** "class" is the class token on screen; names that say so already stay. */
+/** "class" is the class token on screen, "register_1" register 1. */
 function tokenName(name: string): string {
-  return name.includes('token') ? name : `${name} token`;
+  return name === 'class' ? 'class token' : name.replaceAll('_', ' ');
 }
 
 export function methodsOf(answer: Schemas['Methods']): MethodList {
@@ -146,7 +147,12 @@ export function mapOf(tensors: Tensors): MapResult {
   return {
     grid: gridOf(map.shape),
     map: map.data,
-    flow: flow && { count: flow.shape[0] ?? 0, first: header.first_block, values: flow.data },
+    flow: flow && {
+      of: header.flow_of === 'stage' ? 'stage' : 'block',
+      count: flow.shape[0] ?? 0,
+      first: header.first_block,
+      values: flow.data,
+    },
     prefix: header.prefix.map(({ name, share }) => ({ name, share })),
     extent: header.extent as unknown as Extent,
     signed: header.signed,
@@ -158,8 +164,9 @@ export function mapOf(tensors: Tensors): MapResult {
 
 export function rowsOf(tensors: Tensors): AttentionRows {
   const { shape, data } = floats(tensors, 'rows');
-  const { prefix } = tensors.metadata as unknown as Schemas['RowsHeader'];
-  return { heads: shape[0] ?? 0, tokens: shape[1] ?? 0, prefix, values: data };
+  const { prefix, grid } = tensors.metadata as unknown as Schemas['RowsHeader'];
+  const [rows = 0, columns = 0] = grid;
+  return { grid: { rows, columns }, heads: shape[0] ?? 0, tokens: shape[1] ?? 0, prefix, values: data };
 }
 
 export function matrixOf(tensors: Tensors): AttentionMatrix {

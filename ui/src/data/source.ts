@@ -27,6 +27,8 @@ export interface ModelFacts {
   readonly heads: readonly number[];
   /** The tokens before the patches, by name. */
   readonly prefix: readonly string[];
+  /** How many classes it tells apart; null for a model without classifier. */
+  readonly classes: number | null;
   readonly notes: readonly string[];
   /** Which part of what the model sees its patches read. */
   readonly extent: Extent;
@@ -116,11 +118,20 @@ export interface MapQuery {
   readonly off: readonly HeadId[];
 }
 
+/** Maps that follow each other: one per block, or per stage of a network without blocks. */
+export interface Flow {
+  readonly of: 'block' | 'stage';
+  readonly count: number;
+  /** The number of the first. */
+  readonly first: number;
+  readonly values: Floats;
+}
+
 export interface MapResult {
   readonly grid: Grid;
   readonly map: Floats;
-  /** Blocks × cells; null when the method has none. */
-  readonly flow: { readonly count: number; readonly first: number; readonly values: Floats } | null;
+  /** Steps × cells; null when the method has none. */
+  readonly flow: Flow | null;
   /** What lies on the tokens outside the grid, as shares of the whole. */
   readonly prefix: readonly { readonly name: string; readonly share: number }[];
   readonly extent: Extent;
@@ -149,6 +160,7 @@ export interface AttentionQuery {
 
 /** Attention from or to one token: heads × tokens, the prefix tokens first. */
 export interface AttentionRows {
+  readonly grid: Grid;
   readonly heads: number;
   readonly tokens: number;
   readonly prefix: number;

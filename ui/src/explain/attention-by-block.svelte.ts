@@ -1,7 +1,7 @@
 /** The attention rows of one query in all blocks: the block that is looked at first, its neighbours next, then the rest. */
 
 import { asSourceError } from '../data/loaded.svelte';
-import type { AttentionQuery, AttentionRows, DataSource, SourceError } from '../data/source';
+import { SourceError, type AttentionQuery, type AttentionRows, type DataSource } from '../data/source';
 
 export type RowsQuery = Omit<AttentionQuery, 'block'>;
 
@@ -15,7 +15,8 @@ export function nearestFirst(blocks: number, from: number): number[] {
 export class AttentionByBlock {
   /** Rows by block; what is not there yet is missing. */
   rows: ReadonlyMap<number, AttentionRows> = $state.raw(new Map());
-  error: SourceError | null = $state.raw(null);
+  /** Why a block has no such rows: the attention of some blocks is in windows. */
+  errors: ReadonlyMap<number, SourceError> = $state.raw(new Map());
   loading = $state(false);
   #turn = 0;
 
@@ -25,7 +26,7 @@ export class AttentionByBlock {
       const query = ask();
       const count = blocks();
       this.#turn += 1;
-      this.error = null;
+      this.errors = new Map();
       if (query === null || count === 0) {
         this.rows = new Map();
         this.loading = false;
@@ -43,26 +44,21 @@ export class AttentionByBlock {
     turn: number,
   ): Promise<void> {
     const found = new Map<number, AttentionRows>();
+    const failed = new Map<number, SourceError>();
     this.loading = true;
-    try {
-      while (found.size < count) {
-        await Promise.resolve();
-        if (turn !== this.#turn) return;
-        const next = nearestFirst(count, near()).find((block) => !found.has(block)) as number;
-        const rows = await source.attention({ ...query, block: next });
-        if (turn !== this.#turn) return;
-        if (rows === null) break;
-        found.set(next, rows);
-        this.rows = new Map(found);
-      }
-      if (!found.size) this.rows = new Map();
-    } catch (reason) {
-      if (turn === this.#turn) {
-        this.rows = new Map();
-        this.error = asSourceError(reason);
-      }
-    } finally {
-      if (turn === this.#turn) this.loading = false;
+    while (found.size + failed.size < count) {
+      await Promise.resolve();
+      if (turn !== this.#turn) return;
+      const next = nearestFirst(count, near()).find(
+        (block) => !found.has(block) && !failed.has(block),
+      ) as number;
+      const answer = await source.attention({ ...query, block: next }).catch(asSourceError);
+      if (turn !== this.#turn) return;
+      if (answer === null) break;
+      if (answer instanceof SourceError) this.errors = new Map(failed.set(next, answer));
+      else this.rows = new Map(found.set(next, answer));
     }
+    if (!found.size) this.rows = new Map();
+    this.loading = false;
   }
 }

@@ -32,15 +32,15 @@ export const EXPLAIN_HELP: readonly KeyHelp[] = [
 
 /** Acts on a key; false where it is none of these. */
 export function pressExplain(key: string, { model, togglePlay }: ExplainKeys): boolean {
-  const { view, blocks } = model;
+  const { view } = model;
   const { now } = view;
   const set = (change: Partial<ViewState>): void => view.set(change);
   const acts: Record<string, () => void> = {
     ArrowLeft: () => model.step(-1),
     ArrowRight: () => model.step(1),
-    Home: () => model.goToBlock(0),
-    End: () => model.goToBlock(blocks - 1),
-    w: () => model.goToBlock(null),
+    Home: () => model.goTo(0),
+    End: () => model.goTo(Infinity),
+    w: () => model.goTo(null),
     ' ': togglePlay,
     x: () => model.switchOff(model.shownHeads.map((head) => headId(model.block, head))),
     c: () => set({ query: 'cls' }),

@@ -10,7 +10,13 @@ import { headNames, headsOfBlock, queryName } from '../format/words';
 import { Hover } from '../state/hover.svelte';
 import { compareHeads, headId, type Colour, type HeadId } from '../state/view-state';
 import { ExplainAnswers } from './explain-answers.svelte';
+import { samePlace } from './grid-marks';
 import { flowMap, mapOfRow, meanRow, sharedScale, type ShownMap } from './shown-map';
+
+export interface Steps {
+  readonly of: 'block' | 'stage';
+  readonly numbers: readonly number[];
+}
 
 export class ExplainModel extends ExplainAnswers {
   readonly hover = new Hover();
@@ -25,7 +31,14 @@ export class ExplainModel extends ExplainAnswers {
 
   readonly offHeads: readonly number[] = $derived.by(() => headsOfBlock(this.view.now.off, this.block));
 
-  readonly grid = $derived.by(() => this.map.value?.grid ?? this.facts.about.model?.grid ?? null);
+  /** The patches that attend; a method's map may have another grid, as in networks with stages. */
+  readonly grid = $derived.by(
+    () =>
+      this.attention.rows.get(this.block)?.grid ??
+      this.facts.about.model?.grid ??
+      this.map.value?.grid ??
+      null,
+  );
 
   readonly signed = $derived.by(
     () => !this.showsAttention && (this.map.value?.signed ?? this.method?.signed ?? false),
@@ -44,17 +57,26 @@ export class ExplainModel extends ExplainAnswers {
 
   readonly headColour: Colour = $derived.by(() => suited(this.view.now.colour, false));
 
-  /** One map per block for the strip: the flow, or where the method has none the attention of the query. */
-  readonly blockMaps: ReadonlyMap<number, ShownMap> = $derived.by(() => {
+  /** What the strip goes through: the blocks, or the stages that the method's flow is about. */
+  readonly steps: Steps = $derived.by(() => {
+    const flow = this.stripShowsFlow ? this.map.value?.flow : null;
+    const staged = flow?.of === 'stage';
+    const [first, count] = staged ? [flow.first, flow.count] : [0, this.blocks];
+    return {
+      of: staged ? 'stage' : 'block',
+      numbers: Array.from({ length: count }, (_, step) => first + step),
+    };
+  });
+
+  /** One map per step for the strip: the flow, or where the method has none the attention of the query. */
+  readonly stepMaps: ReadonlyMap<number, ShownMap> = $derived.by(() => {
     const result = this.map.value;
     const maps = new Map<number, ShownMap>();
-    for (let block = 0; block < this.blocks; block += 1) {
-      const values = this.stripShowsFlow && result ? flowMap(result, block) : null;
-      if (values && result) maps.set(block, { grid: result.grid, values, prefix: [] });
-      const rows = this.stripShowsFlow ? undefined : this.attention.rows.get(block);
-      if (rows && this.grid) {
-        maps.set(block, mapOfRow(meanRow(rows, []), this.grid, rows.prefix, this.prefixNames));
-      }
+    for (const step of this.steps.numbers) {
+      const values = this.stripShowsFlow && result ? flowMap(result, step) : null;
+      const rows = this.stripShowsFlow ? undefined : this.attention.rows.get(step);
+      if (values && result) maps.set(step, { grid: result.grid, values, prefix: [] });
+      if (rows) maps.set(step, mapOfRow(meanRow(rows, []), rows, this.prefixNames));
     }
     return maps;
   });
@@ -72,14 +94,14 @@ export class ExplainModel extends ExplainAnswers {
   /** The attention of the pinned heads, or of all heads of the block where none is. */
   readonly #shownRows: ShownMap | null = $derived.by(() => {
     const rows = this.attention.rows.get(this.block);
-    if (!rows || !this.grid) return null;
-    return mapOfRow(meanRow(rows, this.shownHeads), this.grid, rows.prefix, this.prefixNames);
+    if (!rows) return null;
+    return mapOfRow(meanRow(rows, this.shownHeads), rows, this.prefixNames);
   });
 
   readonly shown: ShownMap | null = $derived.by(() => {
     if (this.showsAttention) return this.#shownRows;
-    const step =
-      this.stripShowsFlow && this.view.now.block !== null ? this.blockMaps.get(this.block) : undefined;
+    const { block } = this.view.now;
+    const step = this.stripShowsFlow && block !== null ? this.stepMaps.get(block) : undefined;
     return step ?? this.whole;
   });
 
@@ -92,7 +114,7 @@ export class ExplainModel extends ExplainAnswers {
   readonly title = $derived.by(() => {
     const { direction, block } = this.view.now;
     if (!this.showsAttention) {
-      const step = this.method?.hasFlow && block !== null ? `, block ${block}` : '';
+      const step = this.method?.hasFlow && block !== null ? `, ${this.steps.of} ${block}` : '';
       return `${this.method?.title ?? ''}${step}`;
     }
     const whose = this.queryWords;
@@ -104,46 +126,51 @@ export class ExplainModel extends ExplainAnswers {
   /** The scale of a map of the strip, or of the whole map beside it. */
   stripScaling(own: ShownMap): Scaling {
     if (own === this.whole) return this.#scaled(own, [own], [own], this.map.value?.signed ?? false);
-    return this.#scaled(own, [own], [...this.blockMaps.values()], this.stripShowsFlow && this.signed);
+    return this.#scaled(own, [own], [...this.stepMaps.values()], this.stripShowsFlow && this.signed);
   }
 
   headScaling(own: ShownMap): Scaling {
-    return this.#scaled(own, this.headMaps, [...this.blockMaps.values(), ...this.headMaps], false);
+    return this.#scaled(own, this.headMaps, [...this.stepMaps.values(), ...this.headMaps], false);
   }
 
   readonly shownScaling: Scaling | null = $derived.by(() => {
     const shown = this.shown;
     if (!shown) return null;
     if (!this.showsAttention) return this.stripScaling(shown);
-    return this.#scaled(shown, [shown, ...this.headMaps], [...this.blockMaps.values()], false);
+    return this.#scaled(shown, [shown, ...this.headMaps], [...this.stepMaps.values()], false);
   });
+
+  // By themselves, so that a step to another block does not colour every thumb again.
+  readonly #scale = $derived.by(() => this.view.now.scale);
+  readonly #curve = $derived.by(() => this.view.now.curve);
 
   #scaled(own: ShownMap, block: readonly ShownMap[], all: readonly ShownMap[], signed: boolean): Scaling {
     const values = (maps: readonly ShownMap[]): Floats[] => maps.map((map) => map.values);
-    const { scale, curve } = this.view.now;
-    return sharedScale(own.values, values(block), values(all), scale, curve, signed);
+    return sharedScale(own.values, values(block), values(all), this.#scale, this.#curve, signed);
   }
 
   /** The attention of each head of the block. */
   readonly headMaps: readonly ShownMap[] = $derived.by(() => {
     const rows = this.attention.rows.get(this.block);
-    const grid = this.grid;
-    if (!rows || !grid) return [];
+    if (!rows || this.steps.of === 'stage') return [];
     return Array.from({ length: rows.heads }, (_, head) =>
-      mapOfRow(meanRow(rows, [head]), grid, rows.prefix, this.prefixNames),
+      mapOfRow(meanRow(rows, [head]), rows, this.prefixNames),
     );
   });
 
   // ---- what a user does --------------------------------------------------------------------------------------------
 
-  goToBlock(block: number | null): void {
-    this.view.set({ block: block === null ? null : Math.min(Math.max(0, block), this.blocks - 1) });
+  /** A block, or a stage; null is the whole map. */
+  goTo(step: number | null): void {
+    const { numbers } = this.steps;
+    const known = step === null ? null : Math.min(Math.max(numbers[0] ?? 0, step), numbers.at(-1) ?? 0);
+    this.view.set({ block: known });
   }
 
-  /** One block on or back; from the whole map to the last block. */
+  /** One step on or back; from the whole map to the last one. */
   step(by: number): void {
     const { block } = this.view.now;
-    this.goToBlock(block === null ? this.blocks - 1 : block + by);
+    this.goTo(block === null ? Infinity : block + by);
   }
 
   /** Click: this head alone, or none if it was alone. Shift: one more or one less. */
@@ -160,8 +187,11 @@ export class ExplainModel extends ExplainAnswers {
     this.view.set({ off });
   }
 
+  /** Ask about a patch of the map that is shown. */
   ask(patch: number): void {
-    this.view.set({ query: patch, block: this.block });
+    const from = this.shown?.grid;
+    const to = this.grid;
+    if (from && to) this.view.set({ query: samePlace(patch, from, to), block: this.block });
   }
 }
 

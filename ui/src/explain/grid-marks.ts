@@ -34,3 +34,10 @@ export function ticks(count: number, most = 8): number[] {
     [1, 2, 4, 5, 8, 10, 16, 20, 32].find((size) => count / size <= most) ?? Math.ceil(count / most);
   return Array.from({ length: Math.ceil(count / step) }, (_, index) => index * step);
 }
+
+/** The patch of another grid that lies where the middle of this one does. */
+export function samePlace(patch: number, from: Grid, to: Grid): number {
+  const { row, column } = placeOf(patch, from);
+  const down = Math.floor(((row + 0.5) / from.rows) * to.rows);
+  return down * to.columns + Math.floor(((column + 0.5) / from.columns) * to.columns);
+}

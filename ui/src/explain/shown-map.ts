@@ -47,7 +47,7 @@ export function meanRow(rows: AttentionRows, heads: readonly number[]): Floats {
 }
 
 /** A row of tokens as a map: the patches on the grid, the prefix tokens beside it. */
-export function mapOfRow(row: Floats, grid: Grid, prefix: number, names: readonly string[]): ShownMap {
+export function mapOfRow(row: Floats, { grid, prefix }: AttentionRows, names: readonly string[]): ShownMap {
   return {
     grid,
     values: row.subarray(prefix),

@@ -71,7 +71,7 @@ function bytesOf(buffer: ArrayBufferLike, offset: number, length: number): Array
   return new Uint8Array(buffer, offset, length).slice().buffer;
 }
 
-function aboutOf({ version, model }: KernelAbout): About {
+function aboutOf({ version, model, classes }: KernelAbout): About {
   const [rows, columns] = model.grid ?? [0, 0];
   const [height = 0, width = 0] = model.image_size;
   return {
@@ -88,6 +88,7 @@ function aboutOf({ version, model }: KernelAbout): About {
       blocks: model.blocks,
       heads: model.heads,
       prefix: model.prefix,
+      classes: classes.length || null,
       notes: [],
       extent: [0, 0, 1, 1], // each map says its own
     },
