@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from dart_srg import half_width, parse
+from leaderboard_boards import mixed
 from splits import MODELS, ROOT, Part, Photograph, open_real, photographs
 from torch import Tensor
 
@@ -163,10 +164,14 @@ def set_of(chosen: Sequence[Photograph]) -> EvaluationSet:
     )
 
 
-def jobs(split: Part, device: str, pictures: int | None, names: Sequence[str]) -> Iterator[Any]:
+def jobs(
+    split: Part, device: str, pictures: int | None, names: Sequence[str], models: Sequence[str]
+) -> Iterator[Any]:
     """(model, part's name, part, opened model, the sets it is measured on) of everything that was chosen."""
-    sample, boxed = (photographs(folder, split)[:pictures] for folder in ("sample", "boxed-val"))
-    for model in MODELS:
+    sample, boxed = (
+        mixed(split, photographs(folder, split))[:pictures] for folder in ("sample", "boxed-val")
+    )
+    for model in models:
         vit = open_real(model, device=device)
         for name, part in PARTS.items():
             if name not in names:
@@ -184,7 +189,9 @@ def jobs(split: Part, device: str, pictures: int | None, names: Sequence[str]) -
 def run(given: argparse.Namespace, out: Path) -> None:
     document = json.loads(out.read_text()) if out.exists() else {}
     chosen = given.candidates or []
-    for model, name, part, vit, sets in jobs(given.split, given.device, given.pictures, given.parts):
+    for model, name, part, vit, sets in jobs(
+        given.split, given.device, given.pictures, given.parts, given.models
+    ):
         kept = document.setdefault(given.split, {}).setdefault(model, {}).setdefault(name, {})
         keys = list(sets[0].keys)
         if kept.get("keys") != keys:
@@ -199,7 +206,7 @@ def run(given: argparse.Namespace, out: Path) -> None:
             files.write(out, written(document))
             print(f"{model} {name}: {len(open_)} candidates, {time.perf_counter() - begun:.0f} s", flush=True)
     if "cost" in given.parts:
-        for model, _, _, vit, sets in jobs(given.split, given.device, 8, ["drop"]):
+        for model, _, _, vit, sets in jobs(given.split, given.device, 8, ["drop"], given.models):
             images = next(iter(sets[0].batches(vit, 16))).images
             place = f"{given.device}, {torch.cuda.get_device_name() if given.device == 'cuda' else 'CPU'}"
             document[given.split][model].setdefault("cost", {})[place] = seconds(vit, images, ORDERS[:-1])
@@ -258,6 +265,7 @@ def main() -> None:
     parser.add_argument(
         "--pictures", type=int, help="of each folder or world, the first so many; all by default"
     )
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "dart_second_model.json"))

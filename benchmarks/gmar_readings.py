@@ -1,6 +1,6 @@
 """Which reading of GMAR lies far above rollout? Pointing in boxes and SRG of several, on two real models.
 
-    python benchmarks/gmar_readings.py [--pictures 60] [--device cuda]
+    python benchmarks/gmar_readings.py [--models augreg] [--pictures 60] [--metrics pointing mass auroc] [--device cuda]
 
 An independent study of ViT-B reports a pointing accuracy of 77 for GMAR against 43 for rollout; in this library the two
 are equal. The paper leaves open where the gradient is taken (behind the softmax, or before it), over what the weights
@@ -12,12 +12,14 @@ benchmarks/results/gmar_readings.json; the table that is printed stands in docs/
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from dart_second_model import case_of, set_of, written
 from dart_srg import half_width
+from leaderboard_boards import mixed
 from splits import MODELS, ROOT, open_real, photographs
 from torch import Tensor
 
@@ -102,10 +104,12 @@ READINGS: dict[str, Callable[[Pass], Tensor]] = {
 BESIDE = ("gae", "gmar-official", "dart", "centre-gaussian")
 
 
-def measured(vit: vs.Vit, batch: int, pictures: int | None) -> dict[str, dict[str, list[float]]]:
-    """{metric: {reading: values}} over the boxed photographs."""
-    found: dict[str, dict[str, list[float]]] = {metric: {} for metric in METRICS}
-    data = set_of(photographs("boxed-val")[:pictures])
+def measured(
+    vit: vs.Vit, batch: int, pictures: int | None, metrics: Sequence[str]
+) -> dict[str, dict[str, list[float]]]:
+    """{metric: {reading: values}} over the boxed photographs, in a drawn order."""
+    found: dict[str, dict[str, list[float]]] = {metric: {} for metric in metrics}
+    data = set_of(mixed("all", photographs("boxed-val"))[:pictures])
     for part in data.batches(vit, batch):
         case = case_of(vit, part, PROTOCOL, 4 * batch)
         target = case.classes.tolist()
@@ -115,7 +119,7 @@ def measured(vit: vs.Vit, batch: int, pictures: int | None) -> dict[str, dict[st
         maps.update({f"`{name}`": e.maps.flatten(1).to(seen.A.device) for name, e in made.items()})
         for name, values in maps.items():
             subject = Subject(case, name, values.unflatten(1, vit.anatomy.layout.grid))
-            for metric in METRICS:
+            for metric in metrics:
                 scores = get_metric(metric).function(subject).double().cpu()
                 found[metric].setdefault(name, []).extend(round(x, 4) for x in scores.tolist())
     return found
@@ -127,9 +131,10 @@ def table(values: dict[str, dict[str, list[float]]]) -> list[str]:
     cells: dict[str, list[str]] = {}
     for rows in values.values():
         tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in rows.items()}
-        base = tensors["rollout"]
+        known = torch.stack(list(tensors.values())).isfinite().all(0)  # a crop may leave nothing of the boxes
+        tensors = {name: v[known] for name, v in tensors.items()}
         others = [name for name in tensors if name != "rollout"]
-        p = dict(zip(others, holm([paired_p(tensors[n], base) for n in others]), strict=True))
+        p = dict(zip(others, holm([paired_p(tensors[n], tensors["rollout"]) for n in others]), strict=True))
         for name, v in tensors.items():
             text = f"{v.mean():.3f} ± {half_width(v):.3f}"
             cells.setdefault(name, []).append(f"**{text}**" if p.get(name, 1) < 0.05 else text)
@@ -141,15 +146,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pictures", type=int, help="the first so many; all by default")
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--metrics", nargs="+", choices=METRICS, default=list(METRICS))
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "gmar_readings.json"))
     given = parser.parse_args()
-    document = {}
-    for model in MODELS:
+    out = Path(given.out)
+    document = json.loads(out.read_text()) if out.exists() else {}
+    for model in given.models:
         vit = open_real(model, device=given.device)
-        document[model] = measured(vit, given.batch, given.pictures)
-        files.write(Path(given.out), written(document))
+        document[model] = measured(vit, given.batch, given.pictures, given.metrics)
+        files.write(out, written(document))
         print(f"\n{model}\n" + "\n".join(table(document[model])), flush=True)
 
 

@@ -1,6 +1,6 @@
 """Which methods over- or under-rate outlier patches? Their rank in a map beside their rank by single removals.
 
-    python benchmarks/sink_ratings.py [--pictures 20] [--device cuda]
+    python benchmarks/sink_ratings.py [--models augreg] [--pictures 20] [--device cuda]
 
 Truth: by how much the explained logit falls when that patch alone is removed (196 shorter sequences per picture). A
 patch's rank is the share of the patches below it in the same picture, 0 to 1, equal values in the middle. Over-rated:
@@ -13,11 +13,13 @@ benchmarks/results/sink_ratings.json; the tables stand in docs/methods/attention
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
 from dart_second_model import maps_of, set_of, written
 from dart_srg import half_width, scores_without
+from leaderboard_boards import mixed
 from splits import MODELS, ROOT, open_real, photographs
 from torch import Tensor
 
@@ -57,7 +59,7 @@ def measured(vit: vs.Vit, batch: int, pictures: int | None) -> dict[str, dict[st
     names = ("over-rated", "rank", "relevance", "correlation", "correlation of the others")
     found: dict[str, dict[str, list[float]]] = {name: {} for name in names}
     found["patches"] = {"outliers": []}
-    data = set_of(photographs("sample")[:pictures])
+    data = set_of(mixed("all", photographs("sample"))[:pictures])
     for part in data.batches(vit, batch):
         trace = vit.trace(part.images, gradient=False, capture=Capture(streams=True))
         outliers = outlier_patches(norms_of(trace))
@@ -106,16 +108,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, help="the first so many; all 100 by default")
+    parser.add_argument("--pictures", type=int, help="so many drawn ones; all 100 by default")
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "sink_ratings.json"))
     given = parser.parse_args()
-    document = {}
-    for model in MODELS:
+    out = Path(given.out)
+    document = json.loads(out.read_text()) if out.exists() else {}
+    for model in given.models:
         vit = open_real(model, device=given.device)
         document[model] = measured(vit, given.batch, given.pictures)
-        files.write(Path(given.out), written(document))
+        files.write(out, written(document))
         counts = torch.tensor(document[model]["patches"]["outliers"]).double()
         print(f"\n{model}: {counts.mean():.1f} outlier patches per picture, {int((counts > 0).sum())} of")
         print(f"{len(counts)} pictures have one\n\n" + "\n".join(table(document[model])), flush=True)
