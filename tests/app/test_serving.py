@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -218,6 +219,14 @@ def test_the_schema_is_that_of_the_server(server: Background) -> None:
             good = next(answers[code] for code in ("200", "201", "204") if code in answers)
             assert method == "delete" or "content" in good, path
     assert openapi.schema_text() == text
+
+
+def test_the_example_of_the_documents_runs(server: Background, repository: Path) -> None:
+    text = (repository / "docs" / "app.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(compile(code.replace("http://127.0.0.1:7860/", server.address), "app.md", "exec"), names)
+    assert names["arrays"]["flow"].shape == (6, 12, 12) and names["known"]["target"]["name"]
 
 
 def test_what_a_notebook_shows_needs_no_web_server() -> None:

@@ -329,3 +329,22 @@ def test_the_real_deit_on_photographs(deit: vs.Vit, sample_pictures: list[Path])
         np.testing.assert_allclose(table["logit_drop_top"][:, block, head], drop, rtol=0, atol=1e-4)
     profile = heads.strength(deit, sample_pictures[:2])
     assert profile.values["mass"].shape == (12, 3, 14)
+
+
+def test_first_order_scores_of_attention_in_windows_add_up_over_the_windows() -> None:
+    """Swin has a row for each window; a head is scaled a little, and the score falls by as much as foretold."""
+    torch.manual_seed(0)
+    small = {"depths": (2, 2), "embed_dim": 24, "num_heads": (2, 4), "img_size": 112, "num_classes": 5}
+    vit = vs.open_model("timm/swin_tiny_patch4_window7_224", pretrained=False, **small)
+    pictures = vs.worlds.world("shapes").sample(2, seed=1).images()
+    found = vs.heads.importance(vit, pictures, exact=False)["first_order_signed"]
+    assert found.shape == (2, 4, 4) and np.isnan(found[:, 0, 2:]).all()
+    for index, picture in enumerate(pictures):
+        trace = vit.trace([picture], gradient=False)
+        assert trace.resolved is not None
+        for block, head in ((0, 1), (2, 3)):
+            keep = torch.ones(1, 4, 4)
+            keep[0, block, head] = 1 - 1e-2
+            changed = vit.score([picture], trace.resolved, ablation=vs.HeadAblation(keep))
+            foretold = float(trace.scores - changed) / 1e-2
+            assert foretold == pytest.approx(float(found[index, block, head]), rel=0.05, abs=1e-4)

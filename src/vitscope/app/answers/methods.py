@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vitscope.methods import MethodInfo, default_method
+from vitscope.methods import MethodInfo, default_method, get_method
 from vitscope.methods import methods as registered
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.declared import Option
@@ -25,9 +25,16 @@ def methods_answer(anatomy: Anatomy) -> dict[str, Any]:
         ('dart', True)
     """
     return {
-        "default": default_method(anatomy),
+        "default": shown_first(anatomy),
         "methods": [method_record(info, anatomy) for info in registered()],
     }
+
+
+def shown_first(anatomy: Anatomy) -> str:
+    """What is shown of a picture when nothing was chosen: the library's default, but in a model without classes, whose
+    prediction nothing can explain, a method that brings its own target."""
+    own = get_method("daam-self")
+    return own.name if anatomy.classes is None and own.why_not(anatomy) is None else default_method(anatomy)
 
 
 def method_record(info: MethodInfo, anatomy: Anatomy) -> dict[str, Any]:

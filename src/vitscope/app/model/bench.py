@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import vitscope as vs
+from vitscope.app.answers.methods import shown_first
 from vitscope.app.model.asked import PREDICTED, Asked, MapAsked, Off
 from vitscope.app.model.recent import Recent
 from vitscope.errors import TargetError, VitscopeError
@@ -87,7 +88,7 @@ class Bench:
             return 0.0, 0.0
         picture = torch.zeros(1, self.vit.preprocessor.channels, *size)
         with contextlib.suppress(VitscopeError):  # a grey picture may have nothing to explain
-            vs.explain(self.vit, picture)
+            vs.explain(self.vit, picture, shown_first(self.vit.anatomy))
         forward = _fastest(lambda: self.vit.trace(picture, gradient=False), repeats)
         if not self.vit.anatomy.classes:
             return forward, 2 * forward

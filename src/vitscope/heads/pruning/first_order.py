@@ -31,5 +31,8 @@ def first_order_scores(trace: Trace, replacement: Tensor | None = None) -> Tenso
         if replacement is not None:
             mean = replacement[index].to(output)
             output = output - (mean[:, None] if mean.dim() == 2 else mean)
-        scores[:, index, : site.heads] = (output * gradient.float()).sum((-2, -1)).cpu()
+        found = (output * gradient.float()).sum(
+            (-2, -1)
+        )  # of attention in windows a row per window, picture by picture
+        scores[:, index, : site.heads] = found.reshape(trace.batch, -1, site.heads).sum(1).cpu()
     return scores
