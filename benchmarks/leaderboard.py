@@ -53,12 +53,17 @@ class Machine:
 
 @dataclass
 class Run:
-    """Boards that grow until the time is over; most: the most pictures of a board, None for all of them."""
+    """Boards that grow until the time is over.
+
+    most: the most pictures of a board, None for all of them. packed: a zip file of every board, written anew whenever
+    a board has grown, so that a run that is killed leaves what it had.
+    """
 
     machine: Machine
     results: Path
     end: float
     most: int | None = None
+    packed: Path | None = None
 
     def over(self) -> bool:
         """Whether the time is over."""
@@ -80,16 +85,13 @@ class Run:
             except VitscopeError as error:
                 print(f"  {board.name} cannot grow, remove {place} to begin anew: {error}", flush=True)
                 return
-            known.save(place)
-            self._tell(board, known, start)
+            self._keep(board, known, start)
         lacking = [] if known is None else [each for each in board.methods if each not in known.names]
         if known is not None and lacking and not self.over():
             done = known.protocol.pictures
             parts = list(self._shards(vit, data, 0, done, board, lacking, ()))
             if parts and sum(part.protocol.pictures for part in parts) == done:
-                known = known.join(parts[0].merge(*parts[1:]))
-                known.save(place)
-                self._tell(board, known, start)
+                self._keep(board, known.join(parts[0].merge(*parts[1:])), start)
 
     def _shards(
         self,
@@ -150,7 +152,10 @@ class Run:
         info = next((each for each in vs.methods() if each.name == method), None)
         return info is not None and info.why_not(vit.anatomy) is None
 
-    def _tell(self, board: Board, known: vs.Leaderboard, start: float) -> None:
+    def _keep(self, board: Board, known: vs.Leaderboard, start: float) -> None:
+        known.save(self.results / board.name)
+        if self.packed is not None:
+            pack(self.results, self.packed)
         print(
             f"  {board.name}: {known.protocol.pictures} pictures, {len(known.names)} rows, "
             f"{time.monotonic() - start:.0f} s",
@@ -248,7 +253,7 @@ def main() -> None:
     else:
         machine = Machine(given.device, given.batch_size, given.perturbed or 4 * given.batch_size)
         keep_parts(given.results)
-        run = Run(machine, given.results, time.monotonic() + given.seconds, given.only_first)
+        run = Run(machine, given.results, time.monotonic() + given.seconds, given.only_first, given.packed)
         for name in given.only or boards:
             if run.over():
                 break
@@ -256,8 +261,6 @@ def main() -> None:
                 run.complete(boards[name])
             except Exception:  # one board that fails does not cost the others
                 traceback.print_exc()
-            if given.packed is not None:
-                pack(given.results, given.packed)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,17 @@ from vitscope.evaluation import EvaluationSet, world_names, world_set
 from vitscope.evaluation.running.mosaics import mosaics_of
 from vitscope.evaluation.running.worlds import WORLD_METRICS, WORLD_PROTOCOL
 
-OURS = ["dart", "dart:centre=true", "dart-removal", "beta-dart", "gmar-plus"]
+OURS = [
+    *(
+        "dart",
+        "dart:centre=true",
+        "dart-removal",
+        "dart-removal:centre=true",
+        "beta-dart",
+        "beta-dart:centre=true",
+    ),
+    "gmar-plus",
+]
 """What this project made. Their settings were chosen on the development pictures, so claims about them are decided on
 the others."""
 PUBLISHED = [
@@ -40,8 +50,8 @@ READ_AHEAD = 8
 REAL_BOARDS: dict[str, tuple[list[str], vs.Protocol]] = {
     "mask": (["srg"], vs.Protocol(removal="drop", steps=10)),
     "boxes": (["mass", "pointing", "max-box-acc-v2", "auroc"], vs.Protocol(target="label")),
-    "mean": (["srg"], vs.Protocol(removal="mean", steps=10)),
-    "blur": (["srg"], vs.Protocol(removal="blur", steps=10)),
+    "mean": (["srg"], vs.Protocol(removal="mean", steps=5)),
+    "blur": (["srg"], vs.Protocol(removal="blur", steps=5)),
     "mosaics": (["grid-pointing"], vs.Protocol(target="label")),
     "probability": (
         ["deletion-patch", "insertion-patch"],
@@ -49,7 +59,18 @@ REAL_BOARDS: dict[str, tuple[list[str], vs.Protocol]] = {
     ),
     "maps": (["class-sensitivity", "entropy", "gini"], vs.Protocol()),
 }
-"""Metrics and protocol by the board's name, the same for both models; ``drop`` has the value of ``mask``."""
+"""Metrics and protocol by the board's name, the same for both models; ``drop`` has the value of ``mask``. Where pixels
+are removed every step costs a whole picture, so there are fewer."""
+PIXELS = ("mean", "blur")
+RELATIVES = [
+    "gradient-rollout",
+    "attcat",
+    "tokentm",
+    "dart-removal:centre=true",
+    "beta-dart:centre=true",
+    *CAM_FAMILY,
+]
+"""Left out where pixels are removed."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +87,11 @@ class Board:
 
 def all_boards(extra: list[str]) -> dict[str, Board]:
     """Every board by its name, what matters most first. extra: methods that take part beside the listed ones."""
+    more = [name for name in extra if name not in REAL_METHODS]
     boards = [
         Board(
             f"{model}-{kind}",
-            [*REAL_METHODS, *(name for name in extra if name not in REAL_METHODS)],
+            [name for name in [*REAL_METHODS, *more] if kind not in PIXELS or name not in RELATIVES],
             metrics,
             protocol,
             lambda device, model=model: _opened(model, device),
@@ -78,14 +100,11 @@ def all_boards(extra: list[str]) -> dict[str, Board]:
         for kind, (metrics, protocol) in REAL_BOARDS.items()
         for model in MODELS
     ]
-    boards += [
-        _on_world(name, "world", [*world_methods(), *(m for m in extra if m not in world_methods())], 200)
-        for name in world_names()
-    ]
+    boards += [_on_world(name, "world", [*REAL_METHODS, *more], 200) for name in world_names()]
     boards += [
         Board(
             f"{model}-blackbox",
-            ["leave-one-out", "rise", *BESIDE, *extra],
+            ["leave-one-out", "rise", *BESIDE, *more],
             *REAL_BOARDS["mask"],
             lambda device, model=model: _opened(model, device),
             lambda vit: _real_pictures(vit, "mask", 0).part(0, 60),
@@ -94,14 +113,6 @@ def all_boards(extra: list[str]) -> dict[str, Board]:
     ]
     boards += [_on_world(name, "blackbox", [*BLACK_BOXES, *BESIDE], 20) for name in world_names()]
     return {board.name: board for board in boards}
-
-
-def world_methods() -> list[str]:
-    """Every method of the registry that is not a control (those are in each table anyway) and no black box."""
-    asked = {"gmar", "raw-attention", *BLACK_BOXES}
-    names = [info.name for info in vs.methods() if info.family != "control" and info.name not in asked]
-    ours = [name for name in OURS if name not in names]
-    return ["gmar:norm=l1", "gmar:norm=l2", *names, *ours]
 
 
 @cache

@@ -65,6 +65,11 @@ _INFOS = (
     MetricInfo("first_order", "first order, |<T, dT>|", "gradient", False),
     MetricInfo("first_order_signed", "first order, <T, dT>", "gradient", True),
     MetricInfo("first_order_label", "first order of the label, <T, dT>", "gradient", True),
+    MetricInfo(
+        "first_order_divergence", "Jensen-Shannon divergence at first order (bits)", "gradient", False
+    ),
+    MetricInfo("path_logit_drop", "logit of the prediction, drop by slopes at two places", "gradient", True),
+    MetricInfo("path_loss_rise", "cross-entropy of the prediction, rise by slopes (nats)", "gradient", True),
 )
 METRICS: dict[str, MetricInfo] = {info.name: info for info in _INFOS}
 
