@@ -138,6 +138,8 @@ class Server(uvicorn.Server):
         desk = self.services.desk
         if desk is not None:
             await desk.wait_opened()
+            if self.services.closing:  # Ctrl-C while the model was opened
+                return
             if desk.refused is not None and self.services.study is None:
                 self._failed = desk.refused
                 self.should_exit = True
