@@ -22,12 +22,14 @@ function render({ model, el }: Cell): () => void {
 
 /** Whether the notebook around the cell is light or dark, by the first ground that is painted behind it. */
 function schemeAround(el: HTMLElement): 'light' | 'dark' {
-  for (let at: Node | null = el; at; at = at instanceof ShadowRoot ? at.host : at.parentNode) {
+  const pen = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+  for (let at: Node | null = el; pen && at; at = at instanceof ShadowRoot ? at.host : at.parentNode) {
     if (!(at instanceof Element)) continue;
-    const [red = 0, green = 0, blue = 0, alpha = 1] = (
-      getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? [0, 0, 0, 0]
-    ).map(Number);
-    if (alpha > 0.5) return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 128 ? 'dark' : 'light';
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = getComputedStyle(at).backgroundColor; // in any colour space that the notebook names
+    pen.fillRect(0, 0, 1, 1);
+    const [red = 0, green = 0, blue = 0, alpha = 0] = pen.getImageData(0, 0, 1, 1).data;
+    if (alpha > 127) return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 128 ? 'dark' : 'light';
   }
   return 'light';
 }

@@ -26,15 +26,20 @@ SENT = ("_about", "_data", "method", "block", "picture", "selection", "scale", "
 class Notebook:
     """A cell that shows a view, and the wire between the two halves of it."""
 
-    def __init__(self, page: Any, view: Any) -> None:
-        self.page, self.view = page, view
+    def __init__(self, page: Any, view: Any, ground: str = "white") -> None:
+        self.page, self.view, self.heard = page, view, 0
         self.page.route(f"{HOST}**", self._answer)
-        self.page.expose_function("saved", lambda text: view.set_state(json.loads(text)))
+        self.page.expose_function("saved", self._hear)
         self.page.goto(f"{HOST}notebook.html")
         self.page.wait_for_selector("html[data-host=ready]")
+        self.page.evaluate("ground => (document.body.style.background = ground)", ground)
         self._there = dict(view.get_state(SENT))
         self.page.evaluate("([traits, bytes]) => window.mount(traits, bytes)", self._packed(self._there))
         self.settle()
+
+    def _hear(self, text: str) -> None:
+        self.view.set_state(json.loads(text))
+        self.heard += 1
 
     def _answer(self, route: Any) -> None:
         name = route.request.url.removeprefix(HOST)
@@ -75,16 +80,22 @@ def found(vit: vs.Vit, picture_files: list[Path]) -> Any:
 
 
 @pytest.fixture
-def notebook(browser: Any, found: Any) -> Iterator[Notebook]:
-    context = browser.new_context(viewport={"width": 1000, "height": 900})
+def cell(browser: Any) -> Iterator[Any]:
+    """A tab for a cell, which must not complain and asks for nothing but its own files."""
+    context = browser.new_context(viewport={"width": 1000, "height": 1500})
     page = context.new_page()
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: None if request.url.startswith(HOST) else wrong.append(request.url))
-    yield Notebook(page, vs.view(found))
+    yield page
     context.close()
     assert [each for each in wrong if not each.startswith("data:")] == []
+
+
+@pytest.fixture
+def notebook(cell: Any, found: Any) -> Notebook:
+    return Notebook(cell, vs.view(found))
 
 
 def test_the_map_on_the_page_is_the_map_in_python(notebook: Notebook, found: Any) -> None:
@@ -107,6 +118,7 @@ def test_what_is_chosen_on_the_page_is_chosen_in_python(notebook: Notebook, foun
     cell = box["width"] / 12
     page.mouse.click(box["x"] + 3.5 * cell, box["y"] + 5.5 * cell)
     page.keyboard.down("Shift")
+    assert page.get_by_test_id("map").bounding_box() == box, "nothing moves when a patch is chosen"
     page.mouse.click(box["x"] + 0.5 * cell, box["y"] + 0.5 * cell)
     page.keyboard.up("Shift")
     notebook.settle()
@@ -157,3 +169,15 @@ def test_a_cell_that_is_left_listens_no_more(notebook: Notebook) -> None:
     notebook.page.evaluate("window.unmount()")
     assert notebook.page.evaluate("window.model.listening") == 0
     assert notebook.page.locator(".vitscope").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("ground", "scheme"),
+    [("white", "light"), ("#111", "dark"), ("color(srgb 1 1 1)", "light"), ("oklch(0.2 0.01 260)", "dark")],
+)
+def test_it_is_as_light_as_the_notebook_around_it(cell: Any, found: Any, ground: str, scheme: str) -> None:
+    Notebook(cell, vs.view(found["daam"]), ground)
+    root = cell.locator(".vitscope")
+    assert root.evaluate("root => getComputedStyle(root).colorScheme") == scheme
+    [red, *_] = map(float, root.evaluate("root => getComputedStyle(root).color.match(/[0-9.]+/g)"))
+    assert (red > 128) == (scheme == "dark"), "and its writing stands out"
