@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 from dart_second_model import maps_of, set_of, written
 from dart_srg import half_width, scores_without
-from leaderboard_boards import mixed
 from splits import MODELS, ROOT, open_real, photographs
 from torch import Tensor
 
@@ -59,7 +58,8 @@ def measured(vit: vs.Vit, batch: int, pictures: int | None) -> dict[str, dict[st
     names = ("over-rated", "rank", "relevance", "correlation", "correlation of the others")
     found: dict[str, dict[str, list[float]]] = {name: {} for name in names}
     found["patches"] = {"outliers": []}
-    data = set_of(mixed("all", photographs("sample"))[:pictures])
+    chosen = photographs("sample", "development") + photographs("sample", "confirmation")
+    data = set_of(chosen[:pictures])
     for part in data.batches(vit, batch):
         trace = vit.trace(part.images, gradient=False, capture=Capture(streams=True))
         outliers = outlier_patches(norms_of(trace))
@@ -108,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, help="so many drawn ones; all 100 by default")
+    parser.add_argument("--pictures", type=int, help="the first so many; all 100 by default")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--device", default="cpu")
