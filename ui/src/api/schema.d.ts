@@ -1131,7 +1131,14 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/vnd.apache.parquet": string;
+                    "image/gif": string;
+                    "image/png": string;
+                    "image/svg+xml": string;
+                    "text/csv; charset=utf-8": string;
+                    "video/webm": string;
+                };
             };
             /** @description There is no answer. */
             default: {
