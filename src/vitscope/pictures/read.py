@@ -14,6 +14,7 @@ from PIL import Image
 from vitscope.errors import PictureError, brief
 from vitscope.options.door import checked
 from vitscope.pictures.formats import identify
+from vitscope.pictures.identity import id_of_stream
 from vitscope.pictures.modes import to_rgb, upright
 from vitscope.storage.paths import typed_path
 
@@ -131,6 +132,14 @@ def check_size(picture: Image.Image, max_pixels: int, name: str) -> None:
             f"{name} is {width:,}×{height:,} pixels, more than the limit of {max_pixels:,} (it could be a "
             "decompression bomb); make it smaller or raise max_pixels (--max-pixels)"
         )
+
+
+def id_of_stored(stream: IO[bytes], item: Path | Stored) -> str:
+    """The hash of an opened file's content. Raises PictureError when it cannot be read."""
+    try:
+        return id_of_stream(stream)
+    except OSError as error:
+        raise unreadable(str(item), error) from error
 
 
 def unreadable(file: str, error: OSError) -> PictureError:

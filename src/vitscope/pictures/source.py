@@ -7,7 +7,7 @@ import copy
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -18,13 +18,13 @@ from vitscope.pictures.ahead import Stopped, ahead
 from vitscope.pictures.bands import Bands, bands_in
 from vitscope.pictures.batch import Batch, Opened, Picture, batch_of
 from vitscope.pictures.forms import labelled
-from vitscope.pictures.identity import id_of_stream, id_of_values, ids_on_devices, told_apart
+from vitscope.pictures.identity import id_of_values, ids_on_devices, told_apart
 from vitscope.pictures.masks import read_mask
 from vitscope.pictures.memory import as_picture, check_tensor
 from vitscope.pictures.modes import to_rgb, upright
 from vitscope.pictures.on_demand import OnDemand
-from vitscope.pictures.read import MAX_PIXELS, Stored, decode, open_stored, unreadable
-from vitscope.pictures.truth import Box, check_labels
+from vitscope.pictures.read import MAX_PIXELS, Stored, decode, id_of_stored, open_stored
+from vitscope.pictures.truth import Box, known_label
 
 
 class PictureSource:
@@ -138,7 +138,7 @@ class PictureSource:
         item, _ = labelled(self.items[index])
         if isinstance(item, (Path, Stored)):
             with open_stored(item) as stream:
-                return _id_of(stream, item)
+                return id_of_stored(stream, item)
         return id_of_values(self._in_memory(index, item))
 
     def part(self, start: int, stop: int) -> Self:
@@ -189,7 +189,7 @@ class PictureSource:
         size_of_file = None
         if isinstance(item, (Path, Stored)):
             with open_stored(item) as stream:
-                found = _id_of(stream, item)
+                found = id_of_stored(stream, item)
                 size_of_file = stream.tell()
                 stream.seek(0)
                 with decode(stream, item, self.max_pixels) as stored:
@@ -208,7 +208,7 @@ class PictureSource:
             self,
             index,
             image,
-            label=_number(self.labels[index]) if self.labels is not None else _number(label),
+            label=known_label(self.labels[index]) if self.labels is not None else known_label(label),
             mask=None
             if self.masks is None
             else read_mask(self.masks[index], size, name, max_pixels=self.max_pixels),
@@ -308,16 +308,3 @@ class PictureSource:
         if len(self) == 1:
             raise PictureError(reason)
         raise PictureError(f"none of the {len(self)} pictures can be read; the first: {reason}")
-
-
-def _id_of(stream: IO[bytes], item: Path | Stored) -> str:
-    try:
-        return id_of_stream(stream)
-    except OSError as error:
-        raise unreadable(str(item), error) from error
-
-
-def _number(label: Any) -> int | None:
-    if label is None:
-        return None
-    return check_labels(np.asarray(label).reshape(-1), 1)[0]

@@ -32,6 +32,11 @@ def check_labels(labels: Any, count: int, what: str = "labels") -> list[int]:
     return [_whole(value, what) for value in values]
 
 
+def known_label(label: Any) -> int | None:
+    """The class of one picture, None where it has none. Raises DataError for what is no whole number from 0 on."""
+    return None if label is None else check_labels(np.asarray(label).reshape(-1), 1)[0]
+
+
 def check_count(values: Sequence[Any], count: int, what: str) -> None:
     """Raise DataError unless there is one value for each of ``count`` pictures."""
     if len(values) != count:
