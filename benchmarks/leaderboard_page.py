@@ -17,6 +17,7 @@ from splits import TITLES
 import vitscope as vs
 from vitscope.evaluation import protocol_rank_correlation, world_names
 from vitscope.evaluation.board.statistics import Difference
+from vitscope.methods.kappa import DEFAULT
 from vitscope.storage import folders
 
 PLOTTED = [("SRG, masking", "mask", "srg"), ("share in the box", "boxes", "mass")]
@@ -54,7 +55,9 @@ def write_page(results: Path, folder: Path) -> None:
 def page(measured: Measured) -> str:
     """The text of the page."""
     found = [(claim, findings(claim, measured.boards, measured.development)) for claim in CLAIMS]
-    text = [INTRODUCTION.format(pictures=pictures_in_words(measured)), "## Five claims", ""]
+    text = [INTRODUCTION.format(pictures=pictures_in_words(measured))]
+    text += [old, ""] if (old := earlier(measured.boards)) else []
+    text += ["## The claims", ""]
     for place, (claim, of) in enumerate(found, 1):
         text += [f"{place}. {in_words(claim, of)}"]
     text += ["", "## Claim × model × measure", "", LEGEND, "", verdict_table(found), ""]
@@ -85,9 +88,10 @@ def pictures_in_words(measured: Measured) -> str:
         }
         if len(set(counts.values())) == 1 and len(counts) == len(TITLES):
             words.append(f"{kind} {next(iter(counts.values()))}")
-        elif counts:
-            words.append(f"{kind} " + " and ".join(f"{count} ({model})" for model, count in counts.items()))
-    return ", ".join(words) or "none yet"
+        else:
+            apart = (f"{counts.get(title, 'none')} ({title})" for title in TITLES.values())
+            words.append(f"{kind} {' and '.join(apart)}")
+    return "; ".join(words)
 
 
 def in_words(claim: Claim, found: list[Finding]) -> str:
@@ -117,20 +121,17 @@ def overall(found: list[Finding]) -> str:
     """Where the claim holds, in a few words."""
     known = [each for each in found if each.verdict != "not measured"]
     holding = [each for each in known if each.verdict == "holds"]
+    failing = [each for each in known if each.verdict == "fails"]
     if not known:
         return "not measured"
     if len(holding) == len(found):
         return "**it holds everywhere**"
-    if not holding:
-        return "**it holds nowhere**"
-    whole = [
-        title
-        for model, title in TITLES.items()
-        if all(each in holding for each in found if each.model == model)
-    ]
-    if whole:
-        return f"**it holds on {' and '.join(whole)}, and in {len(holding)} of {len(found)} places**"
-    return f"**it holds in {len(holding)} of {len(found)} places**"
+    where = f"of {len(known)} places" + (" measured" if len(known) < len(found) else "")
+    if not holding and not failing:
+        return (
+            f"**undecided in all {where}**" if len(known) > 1 else "**undecided in the one place measured**"
+        )
+    return f"**it holds in {len(holding)} and fails in {len(failing)} {where}**"
 
 
 def verdict_table(found: list[tuple[Claim, list[Finding]]]) -> str:
@@ -142,9 +143,29 @@ def verdict_table(found: list[tuple[Claim, list[Finding]]]) -> str:
     ]
     for place, (_, of) in enumerate(found, 1):
         for model, title in TITLES.items():
-            verdicts = {each.column: each.verdict for each in of if each.model == model}
+            verdicts = {each.column: in_cell(each) for each in of if each.model == model}
             lines.append(f"| {place} | {title} | " + " | ".join(verdicts.get(c, "") for c in columns) + " |")
     return "\n".join(lines)
+
+
+def in_cell(found: Finding) -> str:
+    """The verdict with the number of pictures."""
+    return f"{found.verdict} ({found.pictures})" if found.pictures else found.verdict
+
+
+def earlier(boards: dict[str, vs.Leaderboard]) -> str:
+    """The boards of an earlier version, in which the factor of DART was found on their own pictures."""
+    old = [
+        name
+        for name, board in boards.items()
+        if board.recipe.options["methods"].get("dart", {}).get("options", {}).get("kappa") != DEFAULT
+    ]
+    told = ", ".join(old)
+    return (
+        f"Measured by an earlier version, with DART's κ found on the pictures and without its newer forms: {told}."
+        if old
+        else ""
+    )
 
 
 def survival(boards: dict[str, vs.Leaderboard]) -> list[str]:
@@ -228,7 +249,7 @@ Pictures: 100 photographs of images/sample and 300 of images/boxed-val, 2×2 mos
 Pictures per board: {pictures}.
 
 * **Faithful** is SRG, the symmetric relevance gain ([metrics](../metrics.md#the-metrics)), in logits of the predicted
-  class, 10 steps, under three removals: masking (by the shorter sequence, the same value), mean colour, blur.
+  class, under three removals: masking (by the shorter sequence, the same value), mean colour, blur.
 * **Localises** is the share of positive relevance in the right cell of a mosaic (grid pointing) or in the box, the
   pointing game and MaxBoxAccV2, for the labelled class. That is plausibility, not faithfulness.
 * *holds*: every difference that the claim speaks of is beyond noise in its favour; *fails*: one is beyond noise
@@ -237,7 +258,9 @@ Pictures per board: {pictures}.
 * Settings of our own methods were chosen on a third of the pictures: claims about them are decided on the others.
 """
 
-LEGEND = """Numbers of the claims above; an empty cell is no part of the claim."""
+LEGEND = (
+    """Numbers of the claims above, and of pictures in brackets; an empty cell is no part of the claim."""
+)
 
 PLOT = """![SRG under masking and the share in the box, of every method on both models](scores.png)
 

@@ -1,4 +1,4 @@
-"""The leaderboards grow to what one run gives, and the verdicts follow from the paired differences."""
+"""docs/leaderboard says what the boards say; boards grow to what one run gives; verdicts follow from differences."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from types import ModuleType
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import vitscope as vs
 from vitscope.evaluation import MethodRecord, Metric
 
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "leaderboard"
+DOCS = ROOT / "docs" / "leaderboard"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,19 @@ def modules() -> Iterator[tuple[ModuleType, ModuleType]]:
         yield leaderboard_claims, leaderboard_page
     finally:
         sys.path.remove(str(ROOT / "benchmarks"))
+
+
+def test_the_page_is_what_the_data_say(modules: tuple[ModuleType, ModuleType], tmp_path: Path) -> None:
+    _, page = modules
+    page.write_page(RESULTS, tmp_path)
+    remedy = "run `python benchmarks/leaderboard.py page`"
+    for name in ("README.md", "claims.csv", "scores.csv"):
+        there = (DOCS / name).read_text(encoding="utf-8")
+        assert there == (tmp_path / name).read_text(encoding="utf-8"), remedy
+    assert len((DOCS / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+    drawn = [Image.open(folder / "scores.png").text["figures"] for folder in (DOCS, tmp_path)]  # type: ignore[attr-defined]
+    assert drawn[0] == drawn[1], remedy
+    assert not list(DOCS.glob("*.html"))
 
 
 def board_of(values: dict[str, torch.Tensor], metric: str) -> vs.Leaderboard:
