@@ -42,6 +42,7 @@ RUNNABLE = [
     REPOSITORY / "docs" / "pictures.md",
     REPOSITORY / "docs" / "reports.md",
     REPOSITORY / "docs" / "heads.md",
+    REPOSITORY / "docs" / "notebook.md",
 ]
 NEEDS = {
     "examples/text_encoder.py": "transformers",

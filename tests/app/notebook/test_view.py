@@ -108,6 +108,13 @@ def test_what_is_not_there_is_refused_and_nothing_changes(
     assert view.get_state(["method", "block", "picture", "selection"]) == before
 
 
+def test_pictures_are_named_by_their_files_and_else_counted(found: Any, tmp_path: Any) -> None:
+    assert vs.view(found).get_state("_about")["_about"]["pictures"] == ["picture 0", "picture 1", "picture 2"]
+    vs.worlds.demo_pictures(1).images()[0].save(tmp_path / "heron.png")
+    named = vs.explain(vs.open_model("bundled/shapes"), [tmp_path], "rollout")
+    assert vs.view(named).get_state("_about")["_about"]["pictures"] == ["heron.png"]
+
+
 def test_one_explanation_or_several_of_the_same_pictures(found: Any) -> None:
     assert vs.view(found["dart"]).method == "dart"
     assert list(vs.view([found["dart"], found["daam"]]).explanations) == ["dart", "daam"]

@@ -18,14 +18,20 @@ from vitscope.version import __version__
 def about(explanations: Mapping[str, Explanation]) -> dict[str, Any]:
     """What is the same for every picture: the model, the names of the pictures, and each method."""
     first = next(iter(explanations.values()))
-    keys = first.metadata.get("keys") or [f"picture {index}" for index in range(len(first))]
     return {
         "version": __version__,
         "model": model_facts(first),
         "classes": list(first.class_names or ()),
-        "pictures": [str(key) for key in keys],
+        "pictures": [picture_name(first, index) for index in range(len(first))],
         "methods": [method_facts(name, explanation) for name, explanation in explanations.items()],
     }
+
+
+def picture_name(explanation: Explanation, index: int) -> str:
+    """The key of a picture that is a file; others have digests for keys, which tell a reader nothing."""
+    originals = explanation.metadata.get("originals") or ()
+    is_file = index < len(originals) and originals[index]["file"] is not None
+    return str(explanation.metadata["keys"][index]) if is_file else f"picture {index}"
 
 
 def model_facts(explanation: Explanation) -> dict[str, Any]:
