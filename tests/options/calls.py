@@ -83,6 +83,7 @@ SLOW = ("reports.animation", "reports.write_flow", "reports.leaderboard_page")
 
 BASES: dict[str, Callable[[Given], Call]] = {
     "open_model": lambda g: (vs.open_model, {"model": g.vit.model, "image_size": 32}),
+    "view": lambda g: (vs.view, {"explanations": g.explanation}),
     "explain": lambda g: (vs.explain, {"vit": g.vit, "images": g.images, "method": "gmar"}),
     "evaluate": lambda g: (
         vs.evaluate,
@@ -215,10 +216,12 @@ BASES: dict[str, Callable[[Given], Call]] = {
     "reports.models_page": lambda g: (reports.models_page, {"found": g.compared}),
     "reports.models_sheet": lambda g: (reports.models_sheet, {"found": g.compared}),
     "reports.overlay": lambda g: (reports.overlay, {"explanation": g.explanation}),
+    "reports.overlay_svg": lambda g: (reports.overlay_svg, {"explanation": g.explanation}),
     "reports.page": lambda g: (reports.page, {"explanations": {"gmar": g.explanation}}),
     "reports.protocols_page": lambda g: (reports.protocols_page, {"boards": {"a": g.board, "b": g.board}}),
     "reports.sheet": lambda g: (reports.sheet, {"explanations": {"gmar": g.explanation}}),
     "reports.strip": lambda g: (reports.strip, {"explanation": g.flow}),
+    "reports.tile": lambda g: (reports.tile, {"explanation": g.explanation}),
     "reports.write_flow": lambda g: (reports.write_flow, {"explanation": g.flow, "stem": g.folder / "w"}),
     "reports.write_maps": lambda g: (
         reports.write_maps, {"explanations": {"gmar": g.explanation}, "stem": g.folder / "m"},

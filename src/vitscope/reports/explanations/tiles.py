@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from PIL import Image
 
 from vitscope.errors import RenderingError
 from vitscope.methods import Explanation
 from vitscope.methods.explaining.original import Extent
+from vitscope.options.bounds import Range
 from vitscope.options.door import checked
 from vitscope.rendering.maps.panel import draw_panel, fit
 from vitscope.rendering.maps.scaling import WHOLE, scale
@@ -17,7 +18,9 @@ from vitscope.reports.explanations.contents import kept_picture, place_of, refus
 
 
 @checked(RenderingError)
-def tile(explanation: Explanation, index: int = 0, *, side: int = 96) -> Image.Image:
+def tile(
+    explanation: Explanation, index: int = 0, *, side: Annotated[int, Range(1, 4_096)] = 96
+) -> Image.Image:
     """Draw the map of one picture over it, small and bare.
 
     Args:
