@@ -152,8 +152,11 @@ def start_slow(app: App, picture: str) -> Any:
     app.watch.expected.append(r"status of (409|503)")
     app.page.goto("about:blank")
     app.page.goto(f"{app.url}#v=1&screen=explain&picture={picture}&method=rise&options={SLOW['options']}")
-    app.page.get_by_role("button", name="Compute").click()
+    compute = app.page.get_by_role("button", name="Compute")
     line = app.page.get_by_test_id("job").filter(has=app.page.locator("progress[max]"))
+    compute.or_(line).first.wait_for()
+    if compute.is_visible():  # where the machine is so quick that the estimate is short, nothing is asked
+        compute.click()
     line.wait_for()
     return line
 
