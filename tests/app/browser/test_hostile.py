@@ -25,6 +25,8 @@ from tests.app.browser.conftest import FIRST
 from tests.app.browser.expected import colours
 from tests.app.browser.serving import Served
 
+PATIENCE = 60_000
+"""Milliseconds for what waits behind other jobs of the one model."""
 SLOW = {"method": "rise", "options": json.dumps({"masks": 100_000})}
 
 
@@ -154,10 +156,10 @@ def start_slow(app: App, picture: str) -> Any:
     app.page.goto(f"{app.url}#v=1&screen=explain&picture={picture}&method=rise&options={SLOW['options']}")
     compute = app.page.get_by_role("button", name="Compute")
     line = app.page.get_by_test_id("job").filter(has=app.page.locator("progress[max]"))
-    compute.or_(line).first.wait_for()
+    compute.or_(line).first.wait_for(timeout=PATIENCE)
     if compute.is_visible():  # where the machine is so quick that the estimate is short, nothing is asked
         compute.click()
-    line.wait_for()
+    line.wait_for(timeout=PATIENCE)
     return line
 
 
@@ -196,6 +198,6 @@ def test_a_tab_that_is_closed_ends_its_job(
 ) -> None:
     start_slow(app, ids[FIRST])
     other = new_app().open()
-    other.page.get_by_test_id("job").first.wait_for()
+    other.page.get_by_test_id("job").first.wait_for(timeout=PATIENCE)
     app.page.goto("about:blank")
-    other.page.get_by_test_id("job").first.wait_for(state="detached")
+    other.page.get_by_test_id("job").first.wait_for(state="detached", timeout=PATIENCE)
