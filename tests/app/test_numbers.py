@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 import vitscope as vs
 from tests.app.browsing import Client
+from vitscope.app.answers.maps import map_answer
 from vitscope.heads.distance.strength_parts import trace_profiles
 from vitscope.tracing import HeadAblation, Trace, Vit
 
@@ -28,6 +30,16 @@ def ablation(vit: Vit) -> HeadAblation:
     for block, head in OFF:
         keep[0, block, head] = 0
     return HeadAblation(keep)
+
+
+def test_what_lies_on_outliers_is_told_with_the_map(vit: Vit, pictures: list[Path]) -> None:
+    found = vs.explain(vit, pictures[1], "daam")
+    outliers = [{"outlier_share": 0.02, "outlier_relevance": 0.25}]
+    notes = map_answer(replace(found, metadata={**found.metadata, "diagnostics": outliers}))[1]["notes"]
+    assert notes == [
+        *found.metadata["notes"],
+        "25 % of the relevance lies on the 2.0 % of the patches whose norm is an outlier",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +90,7 @@ def test_a_map_is_that_of_explain(
     assert known["method"] == method and known["signed"] == vs.methods.get_method(method).signed
     share = expected.metadata.get("prefix_share", [None])[0]
     assert [each["share"] for each in known["prefix"]] == ([] if share is None else [share])
-    assert set(expected.metadata["notes"]) == set(known["notes"])
+    assert set(expected.notes) == set(known["notes"])
 
 
 def test_heads_that_are_off_move_the_map(client: Client, ids: list[str]) -> None:

@@ -58,3 +58,16 @@ def test_a_tensor_that_was_found_sound_is_not_looked_through_again(monkeypatch: 
     source = picture_source(torch.stack(tensors(4, 3, 4, 5)))
     assert len(source.ids) == len(list(source.read())) == 4
     assert looked == [(3, 4, 5)] * 4
+
+
+def test_ids_that_are_known_are_not_brought_over_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(items: list[object]) -> dict[int, str]:
+        asked.append(len(items))
+        return ids_on_devices(items, EVERYWHERE)
+
+    monkeypatch.setattr("vitscope.pictures.source.ids_on_devices", counted)
+    source = picture_source(torch.stack(tensors(3, 3, 4, 5)))
+    assert source.ids == source.ids == [id_of_values(item) for item in tensors(3, 3, 4, 5)]
+    assert asked == [3]

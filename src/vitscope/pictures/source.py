@@ -93,7 +93,7 @@ class PictureSource:
     @property
     def ids(self) -> Sequence[str]:
         """The content hash of each picture. Each is read once; with ``skip``, empty for one that cannot be read."""
-        if isinstance(self.items, list):
+        if isinstance(self.items, list) and None in self._ids:
             for index, found in ids_on_devices(self.items).items():
                 if self._ids[index] is None:
                     self._ids[index] = found

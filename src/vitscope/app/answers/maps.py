@@ -61,7 +61,7 @@ def map_answer(explanation: Explanation, index: int = 0) -> tuple[Arrays, dict[s
         "prefix": [
             {"name": name, "share": share} for name, share in (words.prefix_shares(one) or {}).items()
         ],
-        "notes": notes_of(one),
+        "notes": list(dict.fromkeys(one.notes)),
         "model": one.metadata.get("model"),
         "weights": one.metadata.get("fingerprint"),
         "key": one.metadata["keys"][0] if one.metadata.get("keys") else None,
@@ -81,11 +81,6 @@ def target_of(explanation: Explanation) -> dict[str, Any] | str | None:
         "name": words.class_name(explanation, number),
         "text": words.explained(explanation),
     }
-
-
-def notes_of(explanation: Explanation) -> list[str]:
-    """What a reader of the map should know, a line each; none twice."""
-    return list(dict.fromkeys(str(note) for note in explanation.metadata.get("notes", ())))
 
 
 def _float32(value: Any) -> NDArray[np.float32]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from vitscope.app.answers.attention import CLASS, Direction
 from vitscope.app.answers.importance import DEFAULT
@@ -22,6 +23,7 @@ from vitscope.app.model.asked import (
     RowsAsked,
 )
 from vitscope.app.pictures.listed import ListedPicture
+from vitscope.app.pictures.reference import PictureReference
 from vitscope.app.routes.replies import PROBLEMS, Given, TensorResponse, computed, reply
 from vitscope.app.routes.studied import studied_map
 from vitscope.app.schemas.methods import Estimate
@@ -43,6 +45,23 @@ TargetText = Annotated[
 ]
 LONGEST = 10_000
 """Letters of options or of heads that are switched off."""
+
+
+def map_wanted(
+    method: str | None = None,
+    options: OptionsText = "{}",
+    target: TargetText = PREDICTED,
+    off: OffText = "",
+) -> Callable[[PictureReference], MapAsked]:
+    """The question for a map, which wants a picture yet; what is written in it is read when the picture is known."""
+
+    def of(picture: PictureReference) -> MapAsked:
+        return MapAsked(picture, read_heads(off), method, read_options(options), target.strip())
+
+    return of
+
+
+Wanted = Annotated[Callable[[PictureReference], MapAsked], Depends(map_wanted)]
 
 
 @router.get("/api/pictures/{id}/prediction", response_model=Prediction)
@@ -71,14 +90,11 @@ async def map_of(
     id: str,
     request: Request,
     services: Given,
-    method: str | None = None,
-    options: OptionsText = "{}",
-    target: TargetText = PREDICTED,
-    off: OffText = "",
+    map_of_picture: Wanted,
 ) -> Response:
     """The map of a method, its flow block by block where it has one, and what is known of them."""
     found, reference = services.shelf.opened(id)
-    asked = MapAsked(reference, read_heads(off), method, read_options(options), target.strip())
+    asked = map_of_picture(reference)
     if services.why_not is not None and services.study is not None:
         return await studied_map(request, services, found, asked)
     return await computed(request, services, await checked(services, asked))
@@ -140,15 +156,11 @@ async def estimate(
     picture: str,
     request: Request,
     services: Given,
-    method: str | None = None,
-    options: OptionsText = "{}",
-    target: TargetText = PREDICTED,
-    off: OffText = "",
+    map_of_picture: Wanted,
 ) -> Response:
     """What a map will cost, told before it is asked for."""
     _, reference = services.shelf.opened(picture)
-    asked = MapAsked(reference, read_heads(off), method, read_options(options), target.strip())
-    asked = await checked(services, asked)
+    asked = await checked(services, map_of_picture(reference))
     desk = await services.model()
     facts = await desk.opened()
     known = next(each for each in facts.methods["methods"] if each["name"] == asked.method)

@@ -78,20 +78,16 @@ def overlay(
         >>> vs.reports.overlay(explained, style="contour").mode
         'RGB'
     """
-    index = place_of(explanation, index)
-    refuse_film(explanation)
-    shown, extent = drawn_on(explanation, index, on, picture)
+    index, scaled, shown = _placed(explanation, index, block, scope, scaling, on, picture)
     return overlays.overlay(
-        scaled_map(explanation, index, block, scope, scaling, extent),
+        scaled,
         shown,
         style=style,
         colour=colour,
         upsampling=upsampling,
         opacity=opacity,
         size=size,
-        title=_title(explanation, index, block) if title is None else title,
-        caption=words.map_caption(explanation) if caption is None else caption,
-        prefix=words.prefix_shares(explanation, index) if block is None else None,
+        **_said(explanation, index, block, title, caption),
         colour_bar=colour_bar,
         notes=notes,
     )
@@ -149,18 +145,14 @@ def overlay_svg(
         144
     """
     check_upsampling(upsampling)
-    index = place_of(explanation, index)
-    refuse_film(explanation)
-    shown, extent = drawn_on(explanation, index, on, picture)
+    index, scaled, shown = _placed(explanation, index, block, scope, scaling, on, picture)
     return vector.overlay_svg(
-        scaled_map(explanation, index, block, scope, scaling, extent),
+        scaled,
         shown,
         colour=colour,
         opacity=opacity,
         size=size,
-        title=_title(explanation, index, block) if title is None else title,
-        caption=words.map_caption(explanation) if caption is None else caption,
-        prefix=words.prefix_shares(explanation, index) if block is None else None,
+        **_said(explanation, index, block, title, caption),
         metadata=words.made_by(explanation, index) if metadata is None else metadata,
     )
 
@@ -183,6 +175,33 @@ def scaled_map(
             )
         )
     return scale(values_of(explanation.flow[index]), chosen, scope=scope, extent=extent).at(block - first)
+
+
+def _placed(
+    explanation: Explanation,
+    index: int,
+    block: int | None,
+    scope: str,
+    scaling: str | None,
+    on: On,
+    picture: Image.Image | None,
+) -> tuple[int, ScaledMaps, Image.Image]:
+    """Which picture it is, its map ready to be coloured, and what that is drawn on."""
+    index = place_of(explanation, index)
+    refuse_film(explanation)
+    shown, extent = drawn_on(explanation, index, on, picture)
+    return index, scaled_map(explanation, index, block, scope, scaling, extent), shown
+
+
+def _said(
+    explanation: Explanation, index: int, block: int | None, title: str | None, caption: str | None
+) -> dict[str, Any]:
+    """What stands beside a map: title, caption, and the shares of prefix tokens, which are those of the whole map."""
+    return {
+        "title": _title(explanation, index, block) if title is None else title,
+        "caption": words.map_caption(explanation) if caption is None else caption,
+        "prefix": words.prefix_shares(explanation, index) if block is None else None,
+    }
 
 
 def _title(explanation: Explanation, index: int, block: int | None) -> str:
