@@ -128,13 +128,16 @@ def test_results_show_themselves_in_a_notebook_in_a_few_kilobytes(
 
 def test_a_flow_that_adds_up_is_what_the_registry_says() -> None:
     assert {info.name for info in vs.methods() if info.accumulates} == {
-        "daam", "daam-self", "dart", "fullgrad-plus", "libra-fullgrad", "attcat", "agcam",
+        "daam", "daam-self", "dart", "dart-removal", "beta-dart", "fullgrad-plus", "libra-fullgrad", "attcat", "agcam",
     }  # fmt: skip
     assert not words.accumulates("maps from elsewhere") and not words.is_signed("maps from elsewhere")
     assert words.is_signed("dart:kappa=1") and not words.is_signed("gmar:norm=l1")
 
 
-@pytest.mark.parametrize("method", ["daam", "dart", "fullgrad-plus", "libra-fullgrad", "attcat", "agcam"])
+@pytest.mark.parametrize(
+    "method",
+    ["daam", "dart", "dart-removal", "beta-dart", "fullgrad-plus", "libra-fullgrad", "attcat", "agcam"],
+)
 def test_steps_of_a_flow_that_adds_up_end_in_the_map(
     method: str, vit: vs.Vit, pictures: list[Image.Image]
 ) -> None:

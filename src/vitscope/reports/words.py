@@ -51,6 +51,21 @@ def flow_steps(explanation: Explanation) -> tuple[str, int, int]:
     )
 
 
+def step_of(explanation: Explanation, block: int) -> int:
+    """Where in the flow the map after a block stands. Raises MethodError where the method has none after that block."""
+    kind, count, first = flow_steps(explanation)
+    if not first <= block < first + count:
+        raise MethodError(
+            f"{explanation.method} has no map after {kind} {block}; "
+            + (
+                f"it has those of {first} to {first + count - 1}"
+                if count
+                else "it makes one map, leave block= out"
+            )
+        )
+    return block - first
+
+
 def head_name(block: int, head: int) -> str:
     """``block.head``, both from 0."""
     return f"{int(block)}.{int(head)}"

@@ -65,7 +65,7 @@ def table_of(shown: Explanation, block: int | None) -> pd.DataFrame:
 def _one(shown: Explanation, block: int | None) -> Any:
     if block is None or shown.flow is None:
         return shown.maps[0]
-    return shown.flow[0, block - words.flow_steps(shown)[2]]
+    return shown.flow[0, words.step_of(shown, block)]
 
 
 def _drawing(looks: DrawingLooks) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import torch
 from vitscope.app.answers.attention import rows_answer
 from vitscope.app.model.asked import ExportAsked
 from vitscope.app.model.bench import Bench
-from vitscope.errors import MethodError, TraceError
+from vitscope.errors import TraceError
 from vitscope.methods import Explanation
 from vitscope.models.preparing.inputs import drawable
 from vitscope.progress import Progress
+from vitscope.reports import words
 from vitscope.tracing.recipe import library_versions
 
 ATTENTION = "attention"
@@ -30,14 +31,8 @@ def seen(bench: Bench, asked: ExportAsked, progress: Progress) -> Explanation:
     if looks.query is not None:
         return attention_seen(bench, asked, looks.query)
     found = bench.explanation(asked, progress)
-    if looks.block is None:
-        return found
-    first = int(found.options.get("start_block") or 0)
-    count = 0 if found.flow is None else int(found.flow.shape[1])
-    if found.flow is None or not first <= looks.block < first + count:
-        raise MethodError(
-            f"{found.method} has no map after block {looks.block}; choose one of its blocks, or the whole map"
-        )
+    if looks.block is not None:
+        words.step_of(found, looks.block)
     return found
 
 

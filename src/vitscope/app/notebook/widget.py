@@ -71,7 +71,7 @@ class View(anywidget.AnyWidget):
         found = self.explanation
         if self.block is None or found.flow is None:
             return found.maps[self.picture]
-        return found.flow[self.picture, self.block - words.flow_steps(found)[2]]
+        return found.flow[self.picture, words.step_of(found, self.block)]
 
     def __repr__(self) -> str:
         block = "" if self.block is None else f", block {self.block}"

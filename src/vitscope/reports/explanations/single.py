@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from vitscope.errors import MethodError, RenderingError
+from vitscope.errors import RenderingError
 from vitscope.methods import Explanation
 from vitscope.methods.explaining.original import Extent
 from vitscope.options.door import checked
@@ -164,17 +164,9 @@ def scaled_map(
     chosen = scaling or words.map_scaling(explanation.method)
     if block is None:
         return scale(values_of(explanation.maps[index]), chosen, extent=extent)
-    kind, count, first = words.flow_steps(explanation)
-    if explanation.flow is None or not first <= block < first + count:
-        raise MethodError(
-            f"{explanation.method} has no map after {kind} {block}; "
-            + (
-                f"it has those of {first} to {first + count - 1}"
-                if count
-                else "it makes one map, leave block= out"
-            )
-        )
-    return scale(values_of(explanation.flow[index]), chosen, scope=scope, extent=extent).at(block - first)
+    step = words.step_of(explanation, block)
+    assert explanation.flow is not None
+    return scale(values_of(explanation.flow[index]), chosen, scope=scope, extent=extent).at(step)
 
 
 def _placed(
