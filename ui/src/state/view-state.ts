@@ -1,6 +1,6 @@
 /** What is on screen, all of it, as one plain value: it stands in the URL, is undone and redone, and goes to Python. */
 
-export const SCREENS = ['library', 'explain'] as const;
+export const SCREENS = ['library', 'explain', 'heads', 'compare'] as const;
 export const SCALES = ['map', 'block', 'global'] as const;
 export const CURVES = ['linear', 'sqrt', 'rank'] as const;
 export const THEMES = ['auto', 'light', 'dark'] as const;
