@@ -172,7 +172,7 @@ def looks(
             for what, value in {
                 "maps": each.maps,
                 "logits": each.logits,
-                "diagnostics": str(each.metadata["diagnostics"]) if "diagnostics" in each.metadata else "",
+                "diagnostics": each.metadata.get("diagnostics", []),
             }.items()
         }
 
@@ -203,8 +203,8 @@ def looks(
 def equal(one: Any, other: Any) -> bool:
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in one)
-    if isinstance(one, str):
-        return bool(one == other)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(equal, one, other))
     first, second = (torch.as_tensor(each).nan_to_num(7).double() for each in (one, other))
     limit = 1e-4 * float(second.abs().max()) if second.numel() else 0.0
     return first.shape == second.shape and torch.allclose(first, second, rtol=1e-4, atol=limit)

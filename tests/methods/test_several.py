@@ -66,7 +66,8 @@ def test_the_list_of_methods_is_a_table() -> None:
     lines = repr(vs.methods()).splitlines()
     assert len(lines) == 1 + len(vs.methods()) and lines[0].split()[:3] == ["method", "family", "class"]
     gradcam = next(line for line in lines if line.startswith("gradcam "))
-    assert re.split(r"\s{2,}", gradcam) == ["gradcam", "cam", "yes", "no", "1F + 1B", "Grad-CAM on tokens"]
+    cells = ["gradcam", "cam", "yes", "no", "1F + 1B", "Grad-CAM on tokens", "where the class is seen"]
+    assert re.split(r"\s{2,}", gradcam) == cells
     assert "Grad-CAM on tokens" in vs.methods()._repr_html_()
 
 

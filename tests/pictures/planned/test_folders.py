@@ -16,7 +16,7 @@ import torch
 from tests.pictures.planned.making import Model, encoded, put, read_all
 from vitscope.errors import DataError, PictureError, SourceError
 from vitscope.pictures import picture_source
-from vitscope.pictures import source as source_module
+from vitscope.pictures import read as read_module
 from vitscope.pictures.planned import (
     PlanDigest,
     PlannedPicture,
@@ -86,17 +86,17 @@ def test_a_missing_picture_is_skipped_a_missing_root_stops(tmp_path: Path) -> No
 
 def test_a_disk_that_fails_costs_the_picture_in_one_line(tmp_path: Path, monkeypatch: Any) -> None:
     put(tmp_path, {"a.png": encoded(0), "b.png": encoded(1)})
-    read = source_module.id_of_stream
+    read = read_module.id_of_stream
 
     def fails_once(stream: IO[bytes]) -> str:
-        monkeypatch.setattr(source_module, "id_of_stream", read)
+        monkeypatch.setattr(read_module, "id_of_stream", read)
         raise OSError(errno.EIO, "Input/output error")
 
     for source in (
         picture_source(tmp_path, skip=True),
         PlannedSource(tmp_path, list(plan_pictures(tmp_path))),
     ):
-        monkeypatch.setattr(source_module, "id_of_stream", fails_once)
+        monkeypatch.setattr(read_module, "id_of_stream", fails_once)
         assert [picture.key for picture in source.read()] == ["b.png"]
         assert source.skipped["a.png"].endswith("a.png cannot be read (Input/output error); check the disk")
 

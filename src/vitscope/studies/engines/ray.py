@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vitscope.errors import brief
+from vitscope.errors import OutputError, StorageError, brief
 from vitscope.interruption import held
 from vitscope.storage.stores import Store
 from vitscope.studies.attempts import MOST, Attempts
@@ -86,7 +87,8 @@ class RayEngine:
         """As `Engine.run`: a window of tasks, refilled as they end."""
         left = deque(shards)
         running: dict[Any, int] = {}
-        overdue = Overdue(Attempts(self._store, stage.name, self._run), self._run)
+        attempts = Attempts(self._store, stage.name, self._run)
+        overdue = Overdue(attempts, self._run)
         self._late.clear()
         try:
             while left or running:
@@ -100,7 +102,7 @@ class RayEngine:
                     told(outcome)
                 left.extend(self._given_up_on(stage, running, overdue))
         finally:
-            self._recall(running)
+            self._recall(running, attempts)
 
     def _window(self) -> int:
         """How many tasks wait or run. A larger cluster would run at once whatever waits."""
@@ -161,8 +163,11 @@ class RayEngine:
             self._events.tell("retry", stage=stage.name, shard=shard, reason=reason)
         return sorted(late)
 
-    def _recall(self, running: Collection[Any]) -> None:
-        """End tasks: first as Ctrl-C would, so that they take back what they began, then whatever it takes."""
+    def _recall(self, running: Mapping[Any, int], attempts: Attempts) -> None:
+        """End tasks: first as Ctrl-C would, so that they take back what they began, then whatever it takes.
+
+        That they were ended is not held against their shards.
+        """
         left = list(running)
         if not left:
             return
@@ -172,6 +177,11 @@ class RayEngine:
             _, left = self._ray.wait(left, num_returns=len(left), timeout=GRACE)
             for reference in left:
                 self._ray.cancel(reference, force=True)
+            if left:
+                self._ray.wait(left, num_returns=len(left), timeout=GRACE)
+            with contextlib.suppress(OutputError, StorageError):
+                for shard in running.values():
+                    attempts.finish(shard)
 
     def close(self) -> None:
         """Leave the cluster, and end it when it is ours."""
