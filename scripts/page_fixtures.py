@@ -20,6 +20,7 @@ from vitscope.app.openapi import schema_text
 from vitscope.app.tensors import encode
 from vitscope.rendering.colour import MAGNITUDE_COLOURS, SIGNED_COLOURS, colourise, lookup_table
 from vitscope.rendering.maps.blending import layer
+from vitscope.rendering.maps.colourbar import bar_of
 from vitscope.rendering.maps.scaling import scale
 from vitscope.rendering.typography import fixed, numeral
 
@@ -64,6 +65,8 @@ def scaling() -> list[dict[str, Any]]:
     maps = {
         "even": draw.random((4, 6)),
         "signed": draw.normal(size=(5, 5)),
+        "mostly for": draw.normal(size=(3, 4)) + 4,
+        "hardly against": np.array([[-0.02, 1.0], [0.5, 0.25]]),
         "ties": np.array([[0, 0, 1], [1, 2, 2]]),
         "constant": np.full((2, 3), 0.25),
         "rounding": np.full((2, 2), 1.0) + np.array([[0, 1e-8], [2e-8, 0]]),
@@ -83,6 +86,7 @@ def scaling() -> list[dict[str, Any]]:
 
 def _scaled(name: str, raw: Any, curve: str, signed: bool, rule: str, colour: str) -> dict[str, Any]:
     made = scale(raw, rule)
+    bar = bar_of(made, colour)
     return {
         "name": name,
         "curve": curve,
@@ -97,6 +101,12 @@ def _scaled(name: str, raw: Any, curve: str, signed: bool, rule: str, colour: st
         "invalid": int(made.invalid),
         "opaque": colourise(made.values, colour).ravel().tolist(),
         "covering": layer(made.values, colour, signed).ravel().tolist(),
+        "bar": {
+            "span": list(bar.span),
+            "texts": list(bar.texts),
+            "place": bar.at[1],
+            "stops": [f"#{digits}" for digits in bar.css().removesuffix(")").split("#")[1:]],
+        },
     }
 
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { barOf, stopsOf } from '../src/colour/bar';
 import { cover, pixelsOf } from '../src/colour/blending';
 import { scaleOf } from '../src/colour/scaling';
 import { colourTable, suited } from '../src/colour/tables';
@@ -21,6 +22,7 @@ interface Case {
   invalid: number;
   opaque: number[];
   covering: number[];
+  bar: { span: [number, number]; texts: string[]; place: number; stops: string[] };
 }
 
 const number = (written: Written): number =>
@@ -58,6 +60,35 @@ describe.each(cases)('$name, $curve, signed $signed, as Python scales it', (one)
     // float64 here, float32 there: a position beside a border may take the neighbouring colour.
     expect(apart(opaque, one.opaque)).toBeLessThanOrEqual(4);
     expect(apart(pixelsOf(values, scaling, table, true), one.covering)).toBeLessThanOrEqual(4);
+  });
+});
+
+describe('a bar', () => {
+  const levels = (stop: string): number[] =>
+    (stop.replace(/[#,]/g, '').match(/../g) ?? []).map((digits) => parseInt(digits, 16));
+
+  it.each(cases)('of $name, $curve, signed $signed is that of every other drawing', (one) => {
+    const scaling = scaleOf(Float32Array.from(one.values.flat().map(number)), one.curve, one.signed);
+    const bar = barOf(scaling);
+    expect(bar.texts).toEqual(one.bar.texts);
+    expect(bar.place).toBeCloseTo(one.bar.place, 5);
+    bar.span.forEach((end, index) => expect(end).toBeCloseTo(one.bar.span[index] as number, 5));
+    const made = stopsOf(bar, one.colour, true, one.signed).map(levels);
+    one.bar.stops.map(levels).forEach((expected, stop) => {
+      const apart = expected.map((level, index) => Math.abs(level - (made[stop]?.[index] as number)));
+      expect(Math.max(...apart)).toBeLessThanOrEqual(4);
+    });
+  });
+
+  it('runs over the values and names the limit of the colours where they do not reach it', () => {
+    const bar = barOf(scaleOf(Float32Array.from([-1, 0, 3]), 'linear', true));
+    expect(bar.texts).toEqual(['−1', '0', '3']);
+    expect(bar.place).toBeCloseTo(1 / 4, 6);
+    expect(bar.span[0]).toBeCloseTo(1 / 3, 6);
+    expect(bar.span[1]).toBe(1);
+    expect(bar.limit).toBe('±3');
+    expect(barOf(scaleOf(Float32Array.from([-3, 3]), 'linear', true)).limit).toBe('');
+    expect(barOf(scaleOf(Float32Array.from([1, 3]), 'linear', false)).limit).toBe('');
   });
 });
 

@@ -13,6 +13,7 @@ import vitscope as vs
 from tests.app.browser.app import App, pixels_of
 from tests.app.browser.conftest import FIRST
 from tests.app.browser.expected import colours, cover, probabilities
+from vitscope.rendering.typography import numeral
 
 
 def test_the_library_says_what_the_model_answers(
@@ -40,6 +41,7 @@ def test_thumbnails_are_the_pictures(app: App, sample: Any) -> None:
     [
         ("daam", {}),
         ("gradcam", {}),
+        ("dart", {}),
         ("rollout", {"start_block": 2}),
         ("gmar", {"norm": "l2"}),
         ("saliency", {}),
@@ -58,9 +60,11 @@ def test_a_linked_map_is_the_map_of_python(
     signed = vs.methods.get_method(method).signed
     np.testing.assert_array_equal(app.map_pixels()[..., :3], colours(expected.maps[0], signed))
     low, _, high = app.page.get_by_test_id("colourbar").locator("span").all_inner_texts()[-3:]
-    if not signed:
-        assert float(low) == pytest.approx(float(expected.maps[0].min()), rel=0.01, abs=1e-6)
-        assert float(high) == pytest.approx(float(expected.maps[0].max()), rel=0.01)
+    least, greatest = float(expected.maps[0].min()), float(expected.maps[0].max())
+    assert float(low.replace("−", "-")) == pytest.approx(least, rel=0.01, abs=1e-6)
+    assert float(high.replace("−", "-")) == pytest.approx(greatest, rel=0.01, abs=1e-6)
+    limit = app.page.get_by_test_id("limit").all_inner_texts()
+    assert limit == ([f"Full colour at ±{numeral(max(-least, greatest))}."] if signed else [])
 
 
 @pytest.mark.parametrize("curve", ["sqrt", "rank"])

@@ -8,6 +8,11 @@ export interface Scaling {
   readonly low: number;
   readonly middle: number;
   readonly high: number;
+  /** The lowest and the highest of the values. */
+  readonly least: number;
+  readonly greatest: number;
+  /** Positions grow evenly with the values. */
+  readonly even: boolean;
   /** Zero in the middle, for values with a sign. */
   readonly diverging: boolean;
   /** All values alike (but for rounding): nothing is stretched into a pattern. */
@@ -24,11 +29,13 @@ const FLAT = 1e-6;
 /** The scale that the values share: those of one map, or of all maps that are to be comparable. */
 export function scaleOf(values: Floats, curve: Curve, signed: boolean): Scaling {
   const finite = values.filter(Number.isFinite);
-  const shared = { invalid: values.length - finite.length, diverging: signed };
+  const known = { invalid: values.length - finite.length, diverging: signed };
   if (!finite.length) {
-    return { ...shared, low: NaN, middle: NaN, high: NaN, constant: false, position: () => NaN };
+    const none = { low: NaN, middle: NaN, high: NaN, least: NaN, greatest: NaN };
+    return { ...known, ...none, even: true, constant: false, position: () => NaN };
   }
   const [low, high] = ends(finite);
+  const shared = { ...known, least: low, greatest: high, even: signed || curve === 'linear' };
   if (signed) return { ...shared, ...signedScale(low, high) };
   const constant = high - low <= FLAT * Math.max(Math.abs(low), Math.abs(high));
   if (constant) return { ...shared, low, middle: low, high, constant, position: only(() => 0) };
@@ -53,7 +60,10 @@ function unsignedScale(
 }
 
 /** Equal distances from zero look equally strong; linear whatever the curve, as in every drawing of a signed map. */
-function signedScale(low: number, high: number): Omit<Scaling, 'invalid' | 'diverging'> {
+function signedScale(
+  low: number,
+  high: number,
+): Pick<Scaling, 'low' | 'middle' | 'high' | 'constant' | 'position'> {
   const limit = Math.max(-low, high);
   const position = (value: number): number => (limit === 0 ? 0.5 : 0.5 + (0.5 * value) / limit);
   return {

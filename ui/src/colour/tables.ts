@@ -19,16 +19,6 @@ export function colourTable(name: Colour): Table {
   return table;
 }
 
-/** A CSS gradient to the right that shows the colours. */
-export function gradient(name: Colour, stops = 17): string {
-  const table = colourTable(name);
-  const picks = Array.from({ length: stops }, (_, index) => {
-    const at = 3 * Math.round((index * 255) / (stops - 1));
-    return `rgb(${table[at]} ${table[at + 1]} ${table[at + 2]})`;
-  });
-  return `linear-gradient(to right, ${picks.join(', ')})`;
-}
-
 /** The colours of a map: those asked for where they suit it, else the usual ones. */
 export function suited(asked: Colour | null, signed: boolean): Colour {
   const diverging = asked === 'blue-red' || asked === 'purple-orange';
