@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vitscope.version import __version__
 
 if TYPE_CHECKING:
+    from vitscope import adapters as adapters
     from vitscope import evaluation as evaluation
     from vitscope import heads as heads
     from vitscope import models as models
@@ -73,7 +74,7 @@ _HOMES = {
     "view": "vitscope.app.notebook.view",
 }
 _ROOMS = (
-    "evaluation", "heads", "methods", "models", "pictures", "progress", "rendering", "reports", "studies",
+    "adapters", "evaluation", "heads", "methods", "models", "pictures", "progress", "rendering", "reports", "studies",
     "tracing", "worlds",
 )  # fmt: skip
 
@@ -94,6 +95,7 @@ __all__ = [
     "Trace",
     "Vit",
     "__version__",
+    "adapters",
     "calibrate",
     "compare_models",
     "evaluate",

@@ -17,7 +17,7 @@ import vitscope as vs
 from vitscope.evaluation import metric
 from vitscope.methods import registry
 
-ROOMS = ("evaluation", "heads", "methods", "pictures", "reports", "worlds")
+ROOMS = ("adapters", "evaluation", "heads", "methods", "pictures", "reports", "worlds")
 """Rooms whose names are handed on for users, beside the facade itself."""
 MODULES = [
     module.name

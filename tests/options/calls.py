@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 import vitscope as vs
-from vitscope import evaluation, heads, methods, models, pictures, reports, tracing, worlds
+from vitscope import adapters, evaluation, heads, methods, models, pictures, reports, tracing, worlds
 from vitscope.pictures.planned import plan_pictures
 
 Call = tuple[Callable[..., Any], dict[str, Any]]
@@ -82,6 +82,11 @@ SLOW = ("reports.animation", "reports.write_flow", "reports.leaderboard_page")
 """Of these only what is refused is tried: each call that goes on writes films or pages."""
 
 BASES: dict[str, Callable[[Given], Call]] = {
+    "adapters.add_heatmaps": lambda g: (adapters.add_heatmaps, {"samples": [], "vit": g.vit, "field": "gae"}),
+    "adapters.explain_func": lambda g: (
+        adapters.explain_func, {"model": g.vit, "inputs": g.images, "targets": [0, 1, 2], "method": "gmar"},
+    ),
+    "adapters.heatmap": lambda g: (adapters.heatmap, {"explanation": g.explanation}),
     "open_model": lambda g: (vs.open_model, {"model": g.vit.model, "image_size": 32}),
     "view": lambda g: (vs.view, {"explanations": g.explanation}),
     "explain": lambda g: (vs.explain, {"vit": g.vit, "images": g.images, "method": "gmar"}),

@@ -30,7 +30,18 @@ HOSTILE: list[Any] = [
     None, True, 0, -1, 1.5, 10**30, float("nan"), float("inf"), "", "x", "a\0b", b"x", [], [None], ["x", "x"], {},
     {"x": 1}, object(), len, (1, 2, 3), np.zeros(2), torch.zeros(2, 2), Path("nowhere/at-all"),
 ]  # fmt: skip
-ROOMS = ("", "heads", "evaluation", "methods", "pictures", "tracing", "models", "reports", "worlds")
+ROOMS = (
+    "",
+    "adapters",
+    "heads",
+    "evaluation",
+    "methods",
+    "pictures",
+    "tracing",
+    "models",
+    "reports",
+    "worlds",
+)
 
 
 def public_functions() -> Iterator[str]:
