@@ -10,13 +10,14 @@ import vitscope as vs
 from tests.zoo import open_zoo, pictures
 from vitscope.heads import HeadsError
 from vitscope.heads.answers.class_rows import ClassRows, class_rows, row_in_words
+from vitscope.heads.answers.features import features, features_in_words
 from vitscope.heads.answers.predictions import Predictions, as_columns, top_classes
 from vitscope.heads.origin import heads_recipe
 from vitscope.heads.per_picture import PerPicture
 from vitscope.methods.raw_attention import site_row
 from vitscope.pictures import picture_source
 from vitscope.progress import CountedStage
-from vitscope.tracing import ClassIndex, Foreseen, TopK, sharing_traces
+from vitscope.tracing import Capture, ClassIndex, Foreseen, TopK, sharing_traces
 
 
 def test_the_most_likely_classes_with_their_probabilities() -> None:
@@ -29,6 +30,7 @@ def test_the_most_likely_classes_with_their_probabilities() -> None:
         assert found["class"][row].tolist() == order
         assert found["logit"][row].tolist() == [float(logits[row, index]) for index in order]
         assert found["probability"][row].tolist() == pytest.approx([shares[i] for i in order], rel=1e-5)
+        assert float(found["entropy"][row]) == pytest.approx(-(shares * np.log2(shares)).sum(), rel=1e-5)
     assert found["target"].tolist() == [4, 4, 4]
     assert top_classes(vit.trace(images, gradient=False), 99)["class"].shape == (3, 10)
 
@@ -43,6 +45,7 @@ def test_labels_of_their_own_have_probabilities_of_their_own() -> None:
     vit = vs.open_model(open_zoo("timm-deit").model, image_size=64, probability="sigmoid")
     found = top_classes(vit.trace(pictures("timm-deit"), gradient=False), 2)
     assert torch.allclose(found["probability"], 1 / (1 + torch.exp(-found["logit"])))
+    assert "entropy" not in found, "classes that do not exclude each other are no distribution"
 
 
 @pytest.mark.parametrize(
@@ -127,3 +130,25 @@ def test_a_line_for_each_picture_and_rank() -> None:
     assert columns["rank"].tolist() == [0, 1, 0, 1]
     assert columns["target"].tolist() == [3, 3, 5, 5]
     assert columns["class"].tolist() == rows.values["class"].reshape(-1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("timm-deit", "class token after the last block"),
+        ("timm-vit-average", "mean of the patch tokens after the last block"),
+    ],
+)
+def test_the_features_that_are_read(name: str, words: str) -> None:
+    vit = open_zoo(name)
+    trace = vit.trace(pictures(name), gradient=False, capture=Capture(streams=True))
+    last = trace.block_outputs[-1]
+    expected = last[:, 0] if name == "timm-deit" else last[:, -trace.layout.patches :].mean(1)
+    assert torch.equal(features(trace), expected) and features_in_words(vit.anatomy) == words
+
+
+def test_a_model_without_such_a_token_has_no_features() -> None:
+    vit = open_zoo("timm-swin")
+    trace = vit.trace(pictures("timm-swin"), gradient=False, capture=Capture(streams=True))
+    with pytest.raises(HeadsError, match="no token that stands for the picture"):
+        features(trace)

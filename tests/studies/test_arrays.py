@@ -175,6 +175,7 @@ def test_specs_follow_the_table_of_the_design():
         "attention": ("float16", 1, ("block", "head", "query", "key")),
     }
     assert array_spec("class_rows/block_07", (6, 197)).dims == ("picture", "head", "token")
+    assert array_spec("features", (192,)).dims == ("picture", "feature")
     assert array_spec("flow/gmar", (12, 14, 14), "float32").dtype == "float32"
     assert array_spec("maps/gmar", (14, 14), "float16").dtype == "float32", "rounding would make ties"
     assert array_spec("flow/gmar", (12, 14, 14)).bytes_raw == 2 * 12 * 14 * 14
@@ -197,7 +198,7 @@ def test_groups_lead_to_every_array():
         for name in ("", "maps/", "flow/", "class_rows/", "head_scores/", "patterns/")
     }
     root = json.loads(files["arrays.zarr/zarr.json"])
-    assert root["attributes"]["vitscope_study"] == STUDY and root["attributes"]["schema"] == 1
+    assert root["attributes"]["vitscope_study"] == STUDY and root["attributes"]["schema"] == 2
     assert "consolidated_metadata" not in root
     with pytest.raises(StorageError, match="class_rows/block_0"):
         group_metadata(STUDY, [array_spec("class_rows", (2, 3, 4)), array_spec("class_rows/block_0", (3, 4))])

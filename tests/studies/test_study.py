@@ -25,7 +25,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Study:
     """A finished study with every analysis, of nine pictures and one file that is none."""
     place = tmp_path_factory.mktemp("whole") / "study"
-    study = made(place, pictures, analyses=EVERYTHING, arrays=("maps", "flow", "class_rows", "attention"))
+    study = made(
+        place, pictures, analyses=EVERYTHING, arrays=("maps", "flow", "class_rows", "features", "attention")
+    )
     assert study.run().whole
     return study
 
@@ -118,6 +120,20 @@ def test_attention_and_its_class_rows(whole: Study, pictures: Path, vit: vs.Vit)
         np.testing.assert_allclose(class_rows[block], site.attention()[0, :, 0].numpy(), rtol=2e-3, atol=1e-4)
 
 
+def test_features_are_the_class_token_after_the_last_block(whole: Study, pictures: Path, vit: vs.Vit) -> None:
+    trace = vit.trace(vit.images(good(pictures)), gradient=False, capture=vs.tracing.Capture(streams=True))
+    expected = trace.block_outputs[-1][:, 0].numpy()
+    np.testing.assert_allclose(whole.array("features")[rows_of(whole)], expected, rtol=1e-4, atol=1e-4)
+    assert whole.array("features").dims == ("picture", "feature")
+
+
+def test_predictions_say_how_sure_they_are(whole: Study, pictures: Path, vit: vs.Vit) -> None:
+    shares = vit.forward(good(pictures)).softmax(-1).numpy()
+    first = whole.table("predictions").query("rank == 0").set_index("picture")
+    entropy = first.loc[rows_of(whole), "entropy"]
+    np.testing.assert_allclose(entropy, -(shares * np.log2(shares)).sum(1), rtol=1e-3, atol=1e-5)
+
+
 def test_bad_pictures_are_recorded_with_the_reason(whole: Study) -> None:
     table = whole.table("pictures")
     skipped = table[table["status"] == "skipped"]
@@ -129,7 +145,10 @@ def test_bad_pictures_are_recorded_with_the_reason(whole: Study) -> None:
 
 def test_two_studies_are_bit_equal(whole: Study, pictures: Path, tmp_path: Path) -> None:
     again = made(
-        tmp_path / "again", pictures, analyses=EVERYTHING, arrays=("maps", "flow", "class_rows", "attention")
+        tmp_path / "again",
+        pictures,
+        analyses=EVERYTHING,
+        arrays=("maps", "flow", "class_rows", "features", "attention"),
     )
     again.run()
     first, second = files_of(Path(whole.place)), files_of(tmp_path / "again")

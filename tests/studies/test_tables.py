@@ -31,7 +31,8 @@ def test_schemas_are_those_of_the_design():
     assert lines == {
         "pictures": f"picture int64, key string, label int32, status {text}, reason string, width int32, height int32, "
         "bytes int64, content string",
-        "predictions": "picture int64, rank int8, class int32, logit float, probability float, target int32",
+        "predictions": "picture int64, rank int8, class int32, logit float, probability float, target int32, "
+        "entropy float",
         "scores": f"picture int64, method {text}, metric {text}, value double, defined bool, "
         "statistics list<item: double>",
         "curves": f"picture int64, method {text}, curve {text}, values list<item: float>",
@@ -88,7 +89,7 @@ def test_equal_values_give_equal_bytes(name: str):
 def test_the_file_says_what_it_is_and_how_it_was_packed():
     content = encode_table("scores", columns_of("scores", 2), study=STUDY, shard=2)
     file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
-    assert file.schema_arrow.metadata == {b"vitscope_schema": b"1", b"study": STUDY.encode(), b"shard": b"2"}
+    assert file.schema_arrow.metadata == {b"vitscope_schema": b"2", b"study": STUDY.encode(), b"shard": b"2"}
     packed = {file.metadata.row_group(0).column(i).compression for i in range(file.metadata.num_columns)}
     assert packed == {"ZSTD"} and file.metadata.num_row_groups == 1
 
@@ -138,7 +139,7 @@ def test_a_newer_schema_is_refused_and_a_column_that_an_older_one_lacked_is_empt
     table = decode_parquet(small.files[path], "x")
     note = {"vitscope_schema": 3, "study": STUDY, "shard": 0}
     small.store.put(path, encode_parquet(table, note))
-    with pytest.raises(StorageError, match="made by schema 3; this vitscope reads up to 1; upgrade"):
+    with pytest.raises(StorageError, match="made by schema 3; this vitscope reads up to 2; upgrade"):
         read_table(small.store, "predictions", [0])
     small.store.put(path, encode_parquet(table.drop_columns(["target"]), {**note, "vitscope_schema": 1}))
     assert read_table(small.store, "predictions", [0])["target"].isna().all()

@@ -31,7 +31,7 @@ class Ready:
     seed: int = 11
     pictures: int = 40
     methods: tuple[str, ...] = ("dart", "daam", "gmar", "rollout")
-    arrays: tuple[str, ...] = ("maps", "flow", "class_rows")
+    arrays: tuple[str, ...] = ("maps", "flow", "class_rows", "features")
     analyses: dict[str, Any] = field(
         default_factory=lambda: {
             "explain": {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from vitscope.app.model.asked import Asked, MapAsked
@@ -86,7 +87,7 @@ class Services:
             return facts.forward
         known = {each["name"]: each for each in facts.methods["methods"]}
         method = known.get(asked.method or facts.methods["default"])
-        return facts.forward if method is None else cost_of(method, facts)
+        return facts.forward if method is None else seconds_of(passes_of(method, asked.chosen()), facts)
 
     def cache(self) -> CacheState:
         """What is kept of computed answers."""
@@ -118,6 +119,14 @@ class Services:
             self._news.notify_all()
 
 
-def cost_of(method: dict[str, Any], facts: Facts) -> float:
-    """Seconds of a method's passes over one picture, as they were measured here."""
-    return float(method["forwards"] * facts.forward + method["backwards"] * facts.backward)
+def passes_of(method: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[float, float]:
+    """Forward and backward passes of a method over one picture with these options."""
+    given = options.get(method["passes_by"])
+    counts = isinstance(given, int | float) and not isinstance(given, bool) and given > 0
+    share = given / method["passes_at"] if counts else 1.0
+    return method["forwards"] * share, method["backwards"] * share
+
+
+def seconds_of(passes: tuple[float, float], facts: Facts) -> float:
+    """Seconds of so many forward and backward passes over one picture, as they were measured here."""
+    return float(passes[0] * facts.forward + passes[1] * facts.backward)

@@ -41,6 +41,7 @@ def chosen(tokens: Tensor, channels: Tensor) -> Tensor:
     citation="Wang et al., CVPR Workshops 2020, arXiv 1910.01279",
     class_specific=True,
     forwards=193,
+    passes_by=("channels", 192),
     needs=Needs(capture=Capture(norms=True), precision="float32"),
     applies=token_methods,
 )
@@ -83,6 +84,7 @@ def scorecam(
     citation="Desai and Ramaswamy, WACV 2020",
     class_specific=True,
     forwards=193,
+    passes_by=("channels", 192),
     backwards=1,
     needs=NEEDS,
     applies=token_methods,

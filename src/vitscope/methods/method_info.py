@@ -90,6 +90,10 @@ class MethodInfo:
     accumulates: bool = False
     """True where each map of the flow is the sum over all blocks up to its own."""
 
+    passes_by: tuple[str, int] | None = None
+    """What its passes grow with, and at how many of them ``forwards`` and ``backwards`` hold: an option of it, such as
+    ``("masks", 400)``, or ``("patches", 196)`` of the model."""
+
     answers: str = ""
     """The question that its map answers, where that is another one than its family's."""
 
@@ -123,6 +127,26 @@ class MethodInfo:
     def cost(self) -> str:
         """Forward and backward passes for one picture, such as ``1F + 1B``."""
         return f"{self.forwards:g}F" + (f" + {self.backwards:g}B" if self.backwards else "")
+
+    def passes(self, anatomy: Anatomy, options: Mapping[str, Any] | None = None) -> tuple[float, float]:
+        """Forward and backward passes for one picture with these options, in proportion to what they grow with.
+
+        Example:
+            >>> import vitscope as vs
+            >>> anatomy = vs.open_model("bundled/shapes").anatomy
+            >>> rise = vs.methods.get_method("rise")
+            >>> rise.passes(anatomy), rise.passes(anatomy, {"masks": 100})
+            ((400.0, 0.0), (100.0, 0.0))
+            >>> vs.methods.get_method("occlusion").passes(anatomy)
+            (144.0, 0.0)
+        """
+        if self.passes_by is None:
+            return float(self.forwards), float(self.backwards)
+        name, at = self.passes_by
+        patches = anatomy.layout.patches if anatomy.layout is not None else None
+        given = patches if name == "patches" else {**self.options, **(options or {})}.get(name)
+        share = given / at if isinstance(given, int | float) else 1.0
+        return self.forwards * share, self.backwards * share
 
     def why_not(self, anatomy: Anatomy) -> str | None:
         """The reason why this method does not apply to a model, None when it does."""

@@ -143,6 +143,7 @@ def input_x_gradient(trace: Trace) -> Relevance:
     class_specific=True,
     signed=True,
     forwards=20,
+    passes_by=("steps", 20),
     backwards=20,
     needs=Needs(),
     applies=pictures_only,
@@ -171,6 +172,7 @@ def integrated_gradients(
     citation="Smilkov et al., 2017, arXiv 1706.03825",
     class_specific=True,
     forwards=10,
+    passes_by=("samples", 10),
     backwards=10,
     needs=Needs(),
     applies=pictures_only,
@@ -206,6 +208,7 @@ def smoothgrad(
     class_specific=True,
     signed=True,
     forwards=196,
+    passes_by=("patches", 196),
     needs=Needs(),
     applies=pictures_only,
 )
@@ -232,6 +235,7 @@ def occlusion(trace: Trace, *, baseline: Baseline = 0.0) -> Relevance:
     class_specific=True,
     signed=True,
     forwards=400,
+    passes_by=("samples", 400),
     needs=Needs(),
     applies=pictures_only,
 )

@@ -36,6 +36,7 @@ def register(
     takes_libra: bool | None = None,
     resolve: Resolve | None = None,
     follows_rows: bool | None = None,
+    passes_by: tuple[str, int] | None = None,
     answers: str = "",
 ) -> Callable[[Function], Function]:
     """Register ``function(trace, *, options…) -> Relevance`` as a method.
@@ -64,6 +65,8 @@ def register(
         resolve: (vit, inputs, options) -> options, with what depends on the model filled in.
         follows_rows: True when it starts from the attention row that the score reads. None: when it applies as
             ``row_methods`` or ``chained_methods`` do.
+        passes_by: What its passes grow with, and at how many of them ``forwards`` and ``backwards`` hold:
+            ``("masks", 400)`` for an option, ``("patches", 196)`` for the patches of the model.
         answers: The question that its map answers, in words; empty takes its family's.
 
     Returns:
@@ -94,7 +97,7 @@ def register(
             raise MethodError(f"a method named '{name}' is registered already; choose another name")
         _METHODS[name] = MethodInfo(
             name, family, title, citation, class_specific, signed, forwards, backwards, has_flow, function, held,
-            applies, takes_libra, rows, resolve, accumulates, answers,
+            applies, takes_libra, rows, resolve, accumulates, passes_by, answers,
         )  # fmt: skip
         return function
 

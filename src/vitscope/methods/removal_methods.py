@@ -39,6 +39,7 @@ def removal_scores(trace: Trace, keep: Tensor, batch_size: int = 32) -> Tensor:
     class_specific=True,
     signed=True,
     forwards=196,
+    passes_by=("patches", 196),
     needs=Needs(),
     applies=_removable,
 )
@@ -58,6 +59,7 @@ def leave_one_out(trace: Trace) -> Relevance:
     class_specific=True,
     signed=True,
     forwards=400,
+    passes_by=("masks", 400),
     needs=Needs(),
     applies=_removable,
 )

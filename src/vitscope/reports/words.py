@@ -181,12 +181,23 @@ def map_caption(explanation: Explanation) -> str:
 
 
 def prefix_shares(explanation: Explanation, index: int = 0) -> dict[str, float] | None:
-    """The share of the whole that lies on prefix tokens, by what they are called; None where there are none."""
+    """The share of the whole that lies on each prefix token, by what they are called; None where there are none. Of an
+    explanation that does not tell them apart, that of all together."""
     shares = explanation.metadata.get("prefix_share")
     prefix = explanation.metadata.get("prefix") or []
     if not shares or not prefix:
         return None
-    return {f"{prefix[0]} token" if len(prefix) == 1 else "prefix tokens": float(shares[index])}
+    share, values = float(shares[index]), explanation.metadata.get("prefix_values")
+    if values is None:
+        return {token_name(prefix[0]) if len(prefix) == 1 else "prefix tokens": share}
+    sizes = [abs(value) for value in values[index]]
+    whole = sum(sizes) or 1.0
+    return {token_name(name): share * size / whole for name, size in zip(prefix, sizes, strict=True)}
+
+
+def token_name(name: str) -> str:
+    """What a prefix token is called: ``class token``, ``distillation token``, ``register 1``."""
+    return f"{name} token" if name in ("class", "distillation") else name.replace("_", " ")
 
 
 def made_by(explanation: Explanation, index: int = 0) -> dict[str, Any]:

@@ -176,5 +176,5 @@ CHOICES: dict[str, type[Choice]] = {
     "patterns": PatternsChoice,
 }
 """The analyses of a study, by the name that they are asked for by."""
-ARRAYS = ("maps", "flow", "class_rows", "attention")
+ARRAYS = ("maps", "flow", "class_rows", "features", "attention")
 """Arrays that are kept when they are asked for."""

@@ -25,6 +25,6 @@ def foreseen(stage: Stage, desk: Desk, images: Tensor) -> list[Foreseen]:
         found += foreseen_of_methods(desk.vit, inputs, request, target, bool(explain["clean"]))
     if importance is not None and importance["gradient"]:
         found.append(Foreseen("top1"))
-    if importance is not None and importance["exact"]:
+    if "features" in stage.analyses or (importance is not None and importance["exact"]):
         found.append(Foreseen(gradient=False, capture=Capture(streams=True)))
     return found

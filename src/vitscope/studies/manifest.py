@@ -16,7 +16,7 @@ from vitscope.studies.migrations import steps
 from vitscope.studies.store.specs import ArraySpec, array_spec
 
 FORMAT = "vitscope-study"
-SCHEMA = 1
+SCHEMA = 2
 """The newest form of a study's folder that this version reads; it writes this one."""
 
 

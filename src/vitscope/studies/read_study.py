@@ -65,7 +65,8 @@ class ReadStudy:
         """An array over all pictures, read where it is asked: ``study.array("maps/gmar")[5]``.
 
         Args:
-            path: Such as ``"maps/gmar"``, ``"flow/daam"``, ``"class_rows"``, ``"head_scores/js_divergence"``.
+            path: Such as ``"maps/gmar"``, ``"flow/daam"``, ``"class_rows"``, ``"features"``,
+                ``"head_scores/js_divergence"``.
 
         Returns:
             The array; rows of pictures that were skipped, or whose shard is not finished, are NaN.

@@ -106,7 +106,7 @@ def stage_options(
             found[name] = asdict(choice)
         elif isinstance(choice, StrengthChoice):
             found[name] = asdict(choice)
-    for name in ("class_rows", "attention"):
+    for name in ("class_rows", "features", "attention"):
         if name in arrays:
             found[name] = {}
     if vit.anatomy.classes is not None:

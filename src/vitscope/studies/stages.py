@@ -13,7 +13,7 @@ from typing import Any
 from vitscope.storage.stores import Store
 from vitscope.studies import layout
 from vitscope.studies.analyses.analysis import Desk, ShardAnalysis
-from vitscope.studies.analyses.answers import ClassRows, Predictions
+from vitscope.studies.analyses.answers import ClassRows, Features, Predictions
 from vitscope.studies.analyses.explanations import Explanations
 from vitscope.studies.analyses.heads import Importance
 from vitscope.studies.analyses.matrices import Attention
@@ -81,6 +81,8 @@ def _made(name: str, options: Mapping[str, Any], desk: Desk, states: States) -> 
             return MapSamples(desk, options["per_head"], options["limits"])
         case "class_rows":
             return ClassRows(desk)
+        case "features":
+            return Features(desk)
         case "attention":
             return Attention(desk)
         case "means":

@@ -88,7 +88,8 @@ class Study(ReadStudy):
             analyses: Names: explain, evaluate, importance, strength, patterns. Or a mapping from names to their
                 options, as records (``vs.studies.EvaluateChoice``) or as mappings.
             methods: Names of methods, for explain and evaluate alike.
-            arrays: What is kept of every picture: maps, flow, class_rows, attention (very large).
+            arrays: What is kept of every picture: maps, flow, class_rows, features (the class token after the last
+                block), attention (very large).
             labels: A CSV file of file and class_index; None takes labels.csv beside the pictures, or class folders,
                 as :func:`vitscope.pictures.planned.plan_pictures` finds them.
             boxes: A file of boxes, likewise.

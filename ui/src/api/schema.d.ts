@@ -349,6 +349,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/pictures/{id}/similarity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Similarity
+         * @description How alike every picture of the study is to one of them, by the class-token features that the study keeps.
+         */
+        get: operations["similarity_api_pictures__id__similarity_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/pictures/{id}/thumbnail.png": {
         parameters: {
             query?: never;
@@ -683,7 +703,8 @@ export interface components {
         };
         /**
          * MethodAbout
-         * @description A method. ``forwards`` and ``backwards``: passes over one picture; ``reason``: why it does not apply.
+         * @description A method. ``forwards`` and ``backwards``: passes over one picture, in proportion to the option ``passes_by`` where
+         *     there is one, of which they hold at ``passes_at``; ``reason``: why it does not apply.
          */
         MethodAbout: {
             /** Accumulates */
@@ -708,6 +729,10 @@ export interface components {
             name: string;
             /** Options */
             options: components["schemas"]["OptionAbout"][];
+            /** Passes At */
+            passes_at: number | null;
+            /** Passes By */
+            passes_by: string | null;
             /** Reason */
             reason: string | null;
             /** Signed */
@@ -835,7 +860,9 @@ export interface components {
         };
         /**
          * PictureColumns
-         * @description A list for each column, in the order of the pictures; null where something is not known.
+         * @description A list for each column, in the order of the pictures; null where something is not known. ``row``: the picture's
+         *     number in the study. ``drop``: the largest fall of its class's probability when one head is removed, which is
+         *     ``drop_head``.
          */
         PictureColumns: {
             /** Added */
@@ -844,6 +871,10 @@ export interface components {
             confidence: (number | null)[];
             /** Correct */
             correct: (boolean | null)[];
+            /** Drop */
+            drop: (number | null)[];
+            /** Drop Head */
+            drop_head: (string | null)[];
             /** Entropy */
             entropy: (number | null)[];
             /** Id */
@@ -860,6 +891,8 @@ export interface components {
             prediction: (number | null)[];
             /** Prediction Name */
             prediction_name: (string | null)[];
+            /** Row */
+            row: (number | null)[];
             /** Skipped */
             skipped: (string | null)[];
         };
@@ -893,13 +926,18 @@ export interface components {
         };
         /**
          * PrefixShare
-         * @description The share of the absolute relevance that lies on prefix tokens.
+         * @description What lies on a prefix token: its share of the absolute relevance, its value, and its value in each map of the
+         *     flow; null where the method does not tell tokens apart.
          */
         PrefixShare: {
+            /** Flow */
+            flow: (number | null)[] | null;
             /** Name */
             name: string;
             /** Share */
             share: number;
+            /** Value */
+            value: number | null;
         };
         /**
          * Problem
@@ -939,8 +977,21 @@ export interface components {
             tensors: components["schemas"]["TensorAbout"][];
         };
         /**
+         * SimilarityHeader
+         * @description An array ``similarity`` (N,) over the rows of the study, NaN where unknown. ``measure``: what it is, in words.
+         */
+        SimilarityHeader: {
+            /** Measure */
+            measure: string;
+            /** Picture */
+            picture: string;
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+        };
+        /**
          * StudyAbout
-         * @description The study that is shown. ``computed``: pictures of finished shards.
+         * @description The study that is shown. ``computed``: pictures of finished shards. ``unknown``: which of entropy, drop and
+         *     similarity it does not hold, each with the reason.
          */
         StudyAbout: {
             /** Analyses */
@@ -963,6 +1014,10 @@ export interface components {
             place: string;
             /** Read Only */
             read_only: boolean;
+            /** Unknown */
+            unknown: {
+                [key: string]: string;
+            };
         };
         /**
          * TargetClass
@@ -1565,6 +1620,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    similarity_api_pictures__id__similarity_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
                 };
             };
         };

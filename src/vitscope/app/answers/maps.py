@@ -58,9 +58,7 @@ def map_answer(explanation: Explanation, index: int = 0) -> tuple[Arrays, dict[s
         "first_block": first,
         "grid": list(one.maps.shape[-2:]),
         "extent": list(one.extent),
-        "prefix": [
-            {"name": name, "share": share} for name, share in (words.prefix_shares(one) or {}).items()
-        ],
+        "prefix": _prefix(one),
         "notes": list(dict.fromkeys(one.notes)),
         "model": one.metadata.get("model"),
         "weights": one.metadata.get("fingerprint"),
@@ -69,6 +67,26 @@ def map_answer(explanation: Explanation, index: int = 0) -> tuple[Arrays, dict[s
         "recipe": None if recipe is None else recipe.digest,
     }
     return arrays, known
+
+
+def _prefix(one: Explanation) -> list[dict[str, Any]]:
+    """What lies on each token outside of the grid: its share of the whole, its value, and those in the flow."""
+    values = (one.metadata.get("prefix_values") or [None])[0]
+    flow = (one.metadata.get("prefix_flow") or [None])[0]
+    return [
+        {
+            "name": name,
+            "share": share,
+            "value": None if values is None else finite(values[place]),
+            "flow": None if flow is None else [finite(step[place]) for step in flow],
+        }
+        for place, (name, share) in enumerate((words.prefix_shares(one) or {}).items())
+    ]
+
+
+def finite(value: float) -> float | None:
+    """A number, or None for what is none."""
+    return float(value) if np.isfinite(value) else None
 
 
 def target_of(explanation: Explanation) -> dict[str, Any] | str | None:

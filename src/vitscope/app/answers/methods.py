@@ -40,6 +40,8 @@ def shown_first(anatomy: Anatomy) -> str:
 def method_record(info: MethodInfo, anatomy: Anatomy) -> dict[str, Any]:
     """One method, with its options bounded by the model."""
     reason = info.why_not(anatomy)
+    forwards, backwards = info.passes(anatomy)
+    by, at = info.passes_by or (None, None)
     return {
         "name": info.name,
         "title": info.title,
@@ -51,8 +53,10 @@ def method_record(info: MethodInfo, anatomy: Anatomy) -> dict[str, Any]:
         "class_specific": info.class_specific,
         "has_flow": info.has_flow,
         "accumulates": info.accumulates,
-        "forwards": float(info.forwards),
-        "backwards": float(info.backwards),
+        "forwards": forwards,
+        "backwards": backwards,
+        "passes_by": by if by in info.declared else None,
+        "passes_at": at if by in info.declared else None,
         "applies": reason is None,
         "reason": reason,
         "options": [option_record(option, anatomy) for option in info.declared.values()],

@@ -9,15 +9,16 @@ from typing import Any
 from vitscope.app.pictures.reference import PictureReference
 
 COLUMNS = (
-    "id", "key", "name", "label", "label_name", "prediction", "prediction_name", "confidence", "entropy", "correct",
-    "added", "skipped",
+    "id", "row", "key", "name", "label", "label_name", "prediction", "prediction_name", "confidence", "entropy", "drop",
+    "drop_head", "correct", "added", "skipped",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ListedPicture:
     """What is known of a picture. reference: None where it cannot be opened, ``skipped`` says why. row: its number in
-    the study; None for one that was added. entropy: of all class probabilities, in bits, once the model was asked."""
+    the study; None for one that was added. entropy: of all class probabilities, in bits. drop, drop_head: how far the
+    probability of its class falls without the head that matters most, and that head as ``block.head``."""
 
     id: str
     key: str
@@ -27,6 +28,8 @@ class ListedPicture:
     prediction: int | None = None
     confidence: float | None = None
     entropy: float | None = None
+    drop: float | None = None
+    drop_head: str | None = None
     skipped: str | None = None
 
     @property
@@ -49,8 +52,10 @@ def as_columns(pictures: Iterable[ListedPicture], names: Sequence[str] | None) -
 
     for each in pictures:
         values = (
-            each.id, each.key, each.name, each.label, called(each.label), each.prediction, called(each.prediction),
-            each.confidence, each.entropy, each.correct, each.row is None, each.skipped,
+            each.id, each.row, each.key, each.name, each.label, called(each.label), each.prediction,
+            called(each.prediction),
+            each.confidence, each.entropy, each.drop, each.drop_head, each.correct, each.row is None,
+            each.skipped,
         )  # fmt: skip
         for name, value in zip(COLUMNS, values, strict=True):
             columns[name].append(value)

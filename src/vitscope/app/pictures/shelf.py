@@ -50,7 +50,10 @@ class Shelf:
         studied = [] if self.study is None else self.study.listed()
         together = [*reversed(self._added.values()), *studied]
         known = self._entropies
-        return [replace(each, entropy=known[each.id]) if each.id in known else each for each in together]
+        return [
+            replace(each, entropy=known[each.id]) if each.entropy is None and each.id in known else each
+            for each in together
+        ]
 
     def find(self, id: str) -> ListedPicture:
         """The picture of an id. Raises NoSuchPicture."""

@@ -18,13 +18,13 @@ from vitscope.app.pictures.reference import StudiedPicture
 from vitscope.pictures import MAX_PIXELS
 from vitscope.pictures.planned import PlannedPicture
 from vitscope.storage.stores import open_store
-from vitscope.studies import StudyError
+from vitscope.studies import StudyError, overview
 from vitscope.studies.analyses.pictures import OK
 from vitscope.studies.plan_files import PlanFiles
 from vitscope.studies.reading import Reading
 
 PICTURES = ["picture", "key", "label", "status", "reason", "content"]
-PREDICTIONS = ["picture", "rank", "class", "probability"]
+PREDICTIONS = ["picture", "rank", "class", "probability", "entropy"]
 BETWEEN = 2.0
 """Seconds between two looks at how far a growing study is."""
 
@@ -85,6 +85,7 @@ class StudyShown:
             "analyses": sorted(set(self.manifest.main.analyses) | self._other_analyses()),
             "methods": self.methods,
             "arrays": sorted(self.manifest.arrays),
+            "unknown": self.unknown,
             "notes": notes,
         }
 
@@ -117,6 +118,27 @@ class StudyShown:
             raise StudyError("this study has no map of that picture; it was skipped, or is not computed yet")
         return found
 
+    @property
+    def unknown(self) -> dict[str, str]:
+        """Which of the numbers to sort by it does not hold, each with the reason."""
+        reasons = {
+            "entropy": self._why_no_entropy(),
+            "drop": overview.why_no_drop(self.manifest),
+            "similarity": overview.why_no_similarity(self.manifest),
+        }
+        return {name: reason for name, reason in reasons.items() if reason is not None}
+
+    def _why_no_entropy(self) -> str | None:
+        if "predictions" not in self.manifest.tables:
+            return "the study's model predicts no classes"
+        if self.manifest.schema < 2:
+            return "the study is of an older schema, without entropy; it is known of pictures that were looked at"
+        return None
+
+    def similarities(self, row: int) -> NDArray[np.float32]:
+        """How alike every picture of the study is to one. Raises StudyError where it does not hold that."""
+        return overview.similarities(self.study, row)
+
     def options_of(self, method: str) -> Mapping[str, Any]:
         """The options that the maps of a method were made with, as far as they were chosen."""
         explain = self.manifest.options_of("explain") or {}
@@ -130,7 +152,7 @@ class StudyShown:
 
     def _read(self) -> list[ListedPicture]:
         rows = self.study.table("pictures", columns=PICTURES)
-        predicted = self._predictions()
+        predicted, drops = self._predictions(), self._drops()
         seen: dict[str, int] = {}
         found = []
         for number, key, label, status, reason, content in rows[PICTURES].itertuples(index=False, name=None):
@@ -138,7 +160,8 @@ class StudyShown:
             digest = content if isinstance(content, str) and content else f"unread-{row}"
             again = seen[digest] = seen.get(digest, 0) + 1
             usable = status == OK
-            first, confidence = predicted.get(row, (None, None))
+            first, confidence, entropy = predicted.get(row, (None, None, None))
+            drop, head = drops.get(row, (None, None))
             found.append(
                 ListedPicture(
                     digest if again == 1 else f"{digest}-{again}",
@@ -148,21 +171,33 @@ class StudyShown:
                     None if label is None or label != label else int(label),
                     first,
                     confidence,
+                    entropy,
+                    drop,
+                    head,
                     skipped=None if usable else str(reason or "it could not be read"),
                 )
             )
         return found
 
-    def _predictions(self) -> dict[int, tuple[int, float]]:
+    def _predictions(self) -> dict[int, tuple[int, float, float | None]]:
         if "predictions" not in self.manifest.tables:
             return {}
         rows = self.study.table("predictions", columns=PREDICTIONS)
         first = rows[rows["rank"] == 0]
         return {
-            int(number): (int(found), float(share))
-            for number, found, share in zip(
-                first["picture"], first["class"], first["probability"], strict=True
+            int(number): (int(found), float(share), float(entropy) if entropy == entropy else None)
+            for number, found, share, entropy in zip(
+                first["picture"], first["class"], first["probability"], first["entropy"], strict=True
             )
+        }
+
+    def _drops(self) -> dict[int, tuple[float, str]]:
+        if overview.why_no_drop(self.manifest) is not None:
+            return {}
+        found = overview.largest_drops(self.study)
+        return {
+            int(row): (float(found.value[row]), f"{found.block[row]}.{found.head[row]}")
+            for row in np.flatnonzero(found.block >= 0)
         }
 
     def _reference(self, row: int, content: str) -> StudiedPicture:

@@ -29,7 +29,7 @@ from vitscope.app.routes.studied import studied_map
 from vitscope.app.schemas.methods import Estimate
 from vitscope.app.schemas.pictures import Blocks, Prediction
 from vitscope.app.schemas.tensors import ImportanceHeader, MapHeader, MatrixHeader, RowsHeader
-from vitscope.app.services import Services, cost_of
+from vitscope.app.services import Services, passes_of, seconds_of
 from vitscope.errors import MethodError, TraceError, nearest
 from vitscope.heads import METRICS, HeadsError
 
@@ -165,11 +165,12 @@ async def estimate(
     facts = await desk.opened()
     known = next(each for each in facts.methods["methods"] if each["name"] == asked.method)
     kept = desk.kept.get(asked.tag) is not None
+    forwards, backwards = passes_of(known, asked.chosen())
     told = Estimate(
         method=known["name"],
-        forwards=known["forwards"],
-        backwards=known["backwards"],
-        seconds=0.0 if kept else cost_of(known, facts),
+        forwards=forwards,
+        backwards=backwards,
+        seconds=0.0 if kept else seconds_of((forwards, backwards), facts),
         kept=kept,
     )
     return reply(request, Answer.of_json(told.model_dump()))

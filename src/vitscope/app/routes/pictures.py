@@ -12,10 +12,20 @@ from vitscope.app.exporting.shown import framed_png, thumbnail_png, whole_png
 from vitscope.app.model.answer import Answer
 from vitscope.app.model.asked import TileAsked
 from vitscope.app.pictures.listed import as_columns
-from vitscope.app.routes.replies import PROBLEMS, Given, PngResponse, computed, not_modified, reply
+from vitscope.app.routes.replies import (
+    PROBLEMS,
+    Given,
+    PngResponse,
+    TensorResponse,
+    computed,
+    not_modified,
+    reply,
+)
 from vitscope.app.schemas.pictures import AddedPicture, Pictures
+from vitscope.app.schemas.tensors import SimilarityHeader
 from vitscope.app.work.job import JobFailed
 from vitscope.storage.recipe import digest_of
+from vitscope.studies import StudyError
 
 router = APIRouter(responses=PROBLEMS)
 ONE_FILE = {
@@ -37,6 +47,17 @@ async def pictures(request: Request, services: Given) -> Response:
     added = sum(each.row is None for each in listed)
     total = added + (0 if services.study is None else services.study.manifest.input.count)
     return reply(request, Answer.of_json({"count": len(listed), "total": total, "columns": columns}))
+
+
+@router.get("/api/pictures/{id}/similarity", response_model=SimilarityHeader, response_class=TensorResponse)
+async def similarity(id: str, request: Request, services: Given) -> Response:
+    """How alike every picture of the study is to one of them, by the class-token features that the study keeps."""
+    found = services.shelf.find(id)
+    if services.study is None or found.row is None:
+        raise StudyError("similarity is known between the pictures of a study; choose one of them")
+    values = await asyncio.to_thread(services.study.similarities, found.row)
+    known = {"picture": found.id, "measure": "cosine of class-token features"}
+    return reply(request, Answer.of_tensors({"similarity": values}, known))
 
 
 @router.post("/api/pictures", response_model=AddedPicture, status_code=201, openapi_extra=ONE_FILE)

@@ -30,7 +30,8 @@ class ModelAbout(BaseModel):
 
 
 class StudyAbout(BaseModel):
-    """The study that is shown. ``computed``: pictures of finished shards."""
+    """The study that is shown. ``computed``: pictures of finished shards. ``unknown``: which of entropy, drop and
+    similarity it does not hold, each with the reason."""
 
     name: str
     place: str
@@ -41,6 +42,7 @@ class StudyAbout(BaseModel):
     analyses: list[str]
     methods: list[str]
     arrays: list[str]
+    unknown: dict[str, str]
     notes: list[str]
 
 

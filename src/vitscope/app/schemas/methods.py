@@ -39,7 +39,8 @@ class OptionAbout(BaseModel):
 
 
 class MethodAbout(BaseModel):
-    """A method. ``forwards`` and ``backwards``: passes over one picture; ``reason``: why it does not apply."""
+    """A method. ``forwards`` and ``backwards``: passes over one picture, in proportion to the option ``passes_by``
+    where there is one, of which they hold at ``passes_at``; ``reason``: why it does not apply."""
 
     name: str
     title: str
@@ -53,6 +54,8 @@ class MethodAbout(BaseModel):
     accumulates: bool
     forwards: float
     backwards: float
+    passes_by: str | None
+    passes_at: int | None
     applies: bool
     reason: str | None
     options: list[OptionAbout]

@@ -6,9 +6,12 @@ from pydantic import BaseModel, Field
 
 
 class PictureColumns(BaseModel):
-    """A list for each column, in the order of the pictures; null where something is not known."""
+    """A list for each column, in the order of the pictures; null where something is not known. ``row``: the picture's
+    number in the study. ``drop``: the largest fall of its class's probability when one head is removed, which is
+    ``drop_head``."""
 
     id: list[str]
+    row: list[int | None]
     key: list[str]
     name: list[str]
     label: list[int | None]
@@ -17,6 +20,8 @@ class PictureColumns(BaseModel):
     prediction_name: list[str | None]
     confidence: list[float | None]
     entropy: list[float | None]
+    drop: list[float | None]
+    drop_head: list[str | None]
     correct: list[bool | None]
     added: list[bool]
     skipped: list[str | None]

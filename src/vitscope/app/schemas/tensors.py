@@ -34,10 +34,13 @@ class TargetClass(BaseModel):
 
 
 class PrefixShare(BaseModel):
-    """The share of the absolute relevance that lies on prefix tokens."""
+    """What lies on a prefix token: its share of the absolute relevance, its value, and its value in each map of the
+    flow; null where the method does not tell tokens apart."""
 
     name: str
     share: float
+    value: float | None
+    flow: list[float | None] | None
 
 
 class MapHeader(TensorsHeader):
@@ -65,6 +68,13 @@ class MapHeader(TensorsHeader):
     recipe: str | None
     off: list[tuple[int, int]]
     source: Literal["computed", "study"]
+
+
+class SimilarityHeader(TensorsHeader):
+    """An array ``similarity`` (N,) over the rows of the study, NaN where unknown. ``measure``: what it is, in words."""
+
+    picture: str
+    measure: str
 
 
 class RowsHeader(TensorsHeader):

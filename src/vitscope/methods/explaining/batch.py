@@ -219,6 +219,7 @@ def to_explanation(
     if relevance.tokens is not None:
         tokens = relevance.tokens.detach().float()
         metadata["prefix_share"] = _prefix_share(tokens, trace).tolist()
+        metadata |= _prefix_values(tokens, flow, trace)
         maps = trace.layout.to_grid(tokens)
         if flow is not None and flow.dim() == 3:
             flow = trace.layout.to_grid(flow.detach().float())
@@ -247,6 +248,17 @@ def to_explanation(
         extras={name: value.detach().float().cpu() for name, value in relevance.extras.items()},
         class_names=tuple(trace.model.class_names) if trace.model.class_names else None,
     )
+
+
+def _prefix_values(tokens: Tensor, flow: Tensor | None, trace: Trace) -> dict[str, Any]:
+    """What lies on each prefix token, by picture (p,), and in each map of the flow (L, p)."""
+    before, whole = trace.layout.prefix_count, trace.layout.tokens
+    found: dict[str, Any] = {}
+    if before and tokens.shape[1] == whole:
+        found["prefix_values"] = tokens[:, :before].cpu().tolist()
+    if before and flow is not None and flow.dim() == 3 and flow.shape[-1] == whole:
+        found["prefix_flow"] = flow[..., :before].detach().float().cpu().tolist()
+    return found
 
 
 def _prefix_share(tokens: Tensor, trace: Trace) -> Tensor:

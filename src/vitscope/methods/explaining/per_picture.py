@@ -6,7 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PER_PICTURE = ("prefix_share", "diagnostics", "keys", "ids", "targets", "originals")
+PER_PICTURE = (
+    "prefix_share",
+    "prefix_values",
+    "prefix_flow",
+    "diagnostics",
+    "keys",
+    "ids",
+    "targets",
+    "originals",
+)
 """Metadata with one entry per picture."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vitscope.heads.answers.class_rows import ClassRows as RowsOfClass
+from vitscope.heads.answers.features import Features as FeaturesOfPictures
 from vitscope.heads.answers.predictions import Predictions as TopClasses
 from vitscope.heads.answers.predictions import as_columns
 from vitscope.heads.per_picture import PerPicture, Rows
@@ -71,6 +72,32 @@ class ClassRows:
 
     def arrays(self, parts: Sequence[Rows]) -> Sequence[ArraySpec]:
         """``class_rows``, or ``class_rows/block_07`` where blocks have other heads."""
+        return arrays_of_rows(parts)
+
+    def finish(self, parts: Sequence[Rows], places: Places) -> Output:
+        """A row for every picture."""
+        return output_of_rows(parts, places)
+
+
+class Features:
+    """What the classifier reads of each picture.
+
+    Args:
+        desk: Model and study.
+    """
+
+    tables: Sequence[str] = ()
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._measure = FeaturesOfPictures(desk.vit)
+
+    def run(self, pictures: ReadBatch) -> Rows:
+        """The features of one batch."""
+        return measured_rows(self._desk, pictures, self._measure)
+
+    def arrays(self, parts: Sequence[Rows]) -> Sequence[ArraySpec]:
+        """``features``."""
         return arrays_of_rows(parts)
 
     def finish(self, parts: Sequence[Rows], places: Places) -> Output:

@@ -41,8 +41,10 @@ class Migration:
                     )
 
 
-MIGRATIONS: tuple[Migration, ...] = ()
-"""All steps, the oldest first. Schema 1 is the first one, so there is none yet."""
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, dict, {"predictions": ("entropy",)}),)
+"""All steps, the oldest first.
+
+1 to 2: predictions say the entropy of all class probabilities, and ``features`` may be kept."""
 
 
 def between(schema: int, newest: int) -> list[Migration]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-SCHEMA = 1
+SCHEMA = 2
 """The form of tables and arrays that this version writes, and the newest that it reads."""
 
 _NAMES = pa.dictionary(pa.int32(), pa.string())
@@ -43,6 +43,7 @@ TABLES: dict[str, pa.Schema] = {
             _column("logit", pa.float32()),
             _column("probability", pa.float32()),
             _column("target", pa.int32(), nullable=True),
+            _column("entropy", pa.float32(), nullable=True),
         ]
     ),
     "scores": pa.schema(

@@ -56,6 +56,7 @@ _KINDS = {
     "maps": _Kind("float32", 16, ("y", "x")),
     "flow": _Kind("float16", 16, ("block", "y", "x")),
     "class_rows": _Kind("float16", 16, ("block", "head", "token")),
+    "features": _Kind("float32", 256, ("feature",)),
     "head_scores": _Kind("float32", 256, ("block", "head")),
     "profiles": _Kind("float32", 256, ("block", "head")),
     "patterns": _Kind("float16", 16, ("block", "head", "latent")),
@@ -68,7 +69,8 @@ def array_spec(path: str, shape: tuple[int, ...], precision: Precision | None = 
     """The array of a path such as ``maps/gmar``, ``flow/dart``, ``class_rows`` or ``class_rows/block_07``.
 
     Args:
-        path: Its first part decides what kind of array it is: maps, flow, class_rows, head_scores, patterns, attention.
+        path: Its first part decides what kind of array it is: maps, flow, class_rows, features, head_scores,
+            patterns, attention.
         shape: Of one picture; one dimension less than usual where the array is of one block.
         precision: Another type than that kind has: float32 for values that float16 does not hold. Kinds that are
             float32 stay so.

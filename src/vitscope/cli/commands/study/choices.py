@@ -38,8 +38,8 @@ class AskedOptions:
         str | None,
         typer.Option(
             "--arrays",
-            help="Comma list of what is kept of every picture: maps and flow (of explain), class_rows, attention "
-            "(very large). Without it the maps of explain.",
+            help="Comma list of what is kept of every picture: maps and flow (of explain), class_rows, features (the "
+            "class token after the last block), attention (very large). Without it the maps of explain.",
         ),
     ] = None
 
