@@ -90,6 +90,8 @@ def test_a_map_is_that_of_explain(
     assert known["method"] == method and known["signed"] == vs.methods.get_method(method).signed
     share = expected.metadata.get("prefix_share", [None])[0]
     assert [each["share"] for each in known["prefix"]] == ([] if share is None else [share])
+    for each, value in zip(known["prefix"], expected.metadata.get("prefix_values", [[]])[0], strict=False):
+        assert each["name"] == "class token" and each["value"] == value
     assert set(expected.notes) == set(known["notes"])
 
 

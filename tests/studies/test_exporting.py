@@ -45,7 +45,7 @@ def test_parquet_holds_every_table_and_the_scores_of_heads(on_disk: SmallStudy, 
         expected = read_table(on_disk.store, name, SHARDS)
         pd.testing.assert_frame_equal(found, expected, check_categorical=False)
     note = pq.ParquetFile(written[0], page_checksum_verification=True).schema_arrow.metadata
-    assert note == {b"vitscope_schema": b"1", b"study": STUDY.encode()}
+    assert note == {b"vitscope_schema": b"2", b"study": STUDY.encode()}
 
 
 def test_scores_of_heads_are_one_row_each(on_disk: SmallStudy, tmp_path: Path):

@@ -21,6 +21,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         folder / "study",
         folder_of_pictures(folder / "pictures", 6, bad=1),
         analyses={"importance": {}},
+        methods=None,
         arrays=("features",),
     )
     assert found.run().whole

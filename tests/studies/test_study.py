@@ -216,8 +216,8 @@ def test_another_model_is_refused(whole: Study) -> None:
 def test_a_newer_schema_is_refused(tmp_path: Path, pictures: Path) -> None:
     made(tmp_path / "study", pictures)
     path = tmp_path / "study" / "manifest.json"
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 3'))
-    with pytest.raises(OtherStudyError, match="made by schema 3; this vitscope reads up to 1; upgrade"):
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 3'))
+    with pytest.raises(OtherStudyError, match="made by schema 3; this vitscope reads up to 2; upgrade"):
         Study.open(tmp_path / "study")
 
 
