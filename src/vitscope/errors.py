@@ -154,6 +154,10 @@ class ProgressError(VitscopeError):
     """What was passed as ``progress`` cannot be told how far a run is."""
 
 
+class InstallationError(VitscopeError):
+    """Something that vitscope cannot do without is missing, too old or broken."""
+
+
 class MissingExtraError(VitscopeError):
     """An optional package is needed; the message names the command that installs it."""
 

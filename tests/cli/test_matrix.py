@@ -73,12 +73,12 @@ def test_a_command_that_opens_a_model_opens_it_by_all_options(name: str) -> None
 
 
 def test_these_open_a_model() -> None:
-    """All but the list of methods, and ``demo``, whose model is bundled and not to be chosen."""
+    """All but the list of methods, ``doctor``, and ``demo``, whose model is bundled and not to be chosen."""
     without = {name for name in every_command() if "model" not in declared(name)}
     studies = {
         f"study {name}" for name in ("run", "status", "export", "migrate")
     }  # the study knows its model
-    assert without == {"methods", "demo", *studies}
+    assert without == {"methods", "demo", "doctor", *studies}
     assert {"device", "precision", "batch_size", "limit", "out", "json"} <= set(declared("demo"))
 
 

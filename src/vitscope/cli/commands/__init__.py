@@ -6,6 +6,7 @@ from vitscope.cli.commands import (
     bank,
     calibrate,
     demo,
+    doctor,
     evaluate,
     explain,
     flow,
@@ -36,3 +37,4 @@ def register(application: Commands) -> None:
     application.add_typer(bank.application)
     application.add_typer(study.application)
     application.add(serve.EXAMPLE)(serve.serve)
+    application.add(doctor.EXAMPLE)(doctor.doctor)
