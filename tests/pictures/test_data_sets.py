@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 import vitscope as vs
+from vitscope.pictures import held
 
 SAMPLE = vs.worlds.world("shapes").sample(3, seed=1)
 LABELS = [int(label) for label in SAMPLE.labels]
@@ -59,6 +61,8 @@ FORMS: dict[str, Callable[[Tensor], Any]] = {
         [{"pixel_values": each, "label": n} for each, n in zip(x, LABELS, strict=True)]
     ),
     "TensorDataset": lambda x: TensorDataset(x, torch.tensor(LABELS)),
+    "TensorDataset without labels": lambda x: TensorDataset(x),
+    "data sets behind each other": lambda x: ConcatDataset([TensorDataset(x[:1]), TensorDataset(x[1:])]),
     "Subset": lambda x: Subset(Endless([*x, *x]), [0, 1, 2]),
     "loader": lambda x: DataLoader(Endless(list(x)), batch_size=2),
     "loader of pairs": lambda x: DataLoader(TensorDataset(x, torch.tensor(LABELS)), batch_size=2),
@@ -107,3 +111,87 @@ def test_labels_with_some_pictures_only_are_refused(vit: vs.Vit, inputs: Tensor)
     asked = vs.Protocol(removal="drop", steps=2, random_draws=1, target="label")
     with pytest.raises(vs.errors.EvaluationError, match="some of the pictures only; pass labels="):
         vs.evaluate(vit, some, methods=["rollout"], protocol=asked)
+
+
+class WithoutLength(Dataset[Any]):
+    def __getitem__(self, index: int) -> Any:
+        raise AssertionError("read without knowing when to stop")
+
+
+class Failing(Dataset[Any]):
+    """A data set as it is when one file of many is damaged."""
+
+    def __init__(self, items: list[Any], at: int) -> None:
+        self.items, self.at = items, at
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        if index == self.at:
+            raise RuntimeError("no such\nrecord")
+        return self.items[index]
+
+
+def test_what_has_no_end_or_no_length_is_refused_at_once(
+    vit: vs.Vit, inputs: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        vs.errors.PictureError, match=r"WithoutLength has items, but no length; give it a __len__"
+    ):
+        vs.evaluate(vit, WithoutLength(), methods=["rollout"])
+    one = inputs[0].nelement() * 4
+    monkeypatch.setattr(held, "MOST_HELD", 5 * one)
+    given = 0
+
+    def endless() -> Iterator[Tensor]:
+        nonlocal given
+        for each in itertools.cycle(inputs):
+            given += 1
+            yield each
+
+    class EndlessStream(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            return endless()
+
+    for made in (endless(), EndlessStream(), DataLoader(EndlessStream(), batch_size=2)):
+        given = 0
+        with pytest.raises(
+            vs.errors.PictureError, match=r"held in memory; pass a data set with \[i\] and len\(\)"
+        ):
+            vs.evaluate(vit, made, methods=["rollout"])
+        assert 6 <= given <= 8
+
+
+def test_a_loader_of_too_many_is_told_after_its_first_batch(
+    vit: vs.Vit, inputs: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held, "MOST_HELD", 5 * inputs[0].nelement() * 4)
+    many = Endless([*inputs, *inputs])
+    with pytest.raises(vs.errors.PictureError, match=r"pictures of this DataLoader .* pass its \.dataset"):
+        vs.explain(vit, DataLoader(many, batch_size=2), "rollout")
+    assert many.asked == 2
+    assert vs.explain(vit, many, "rollout").maps.shape[0] == 6
+    assert vs.explain(vit, [*inputs, *inputs], "rollout").maps.shape[0] == 6
+
+
+def test_a_data_set_that_fails_is_told_and_can_be_skipped(vit: vs.Vit, inputs: Tensor) -> None:
+    failing = Failing(list(inputs), at=1)
+    with pytest.raises(vs.errors.PictureError) as told:
+        vs.explain(vit, failing, "rollout")
+    assert "Failing gives no item 1 (RuntimeError: no such record)" in str(told.value)
+    assert isinstance(told.value.__cause__, RuntimeError)
+    source = vs.pictures.picture_source(failing, skip=True)
+    found = vs.explain(vit, source, "rollout")
+    expected = vs.explain(vit, inputs[[0, 2]], "rollout")
+    assert torch.allclose(found.maps, expected.maps, atol=1e-6) and list(source.skipped) == ["picture 1"]
+
+
+def test_records_of_three_say_what_to_give(vit: vs.Vit, inputs: Tensor) -> None:
+    triples = [(each, n, f"file {n}") for each, n in zip(inputs, LABELS, strict=True)]
+    tensors = [(each, torch.tensor(n), f"file {n}") for each, n in zip(inputs, LABELS, strict=True)]
+    for form in (Endless(triples), Endless(tensors), DataLoader(Endless(triples), batch_size=2), triples):
+        with pytest.raises(
+            vs.errors.PictureError, match=r"expected \(picture, label\).* got 3 values .*give the first"
+        ):
+            vs.explain(vit, form, "rollout")

@@ -127,7 +127,12 @@ class Named(Structure):
         return value
 
     def describe(self, anatomy: Parts | None) -> str:
-        return "a mapping, not an empty one" if self.items.least else "a mapping"
+        of = " or ".join(
+            dict.fromkeys(filter(None, (kind.several() for kind in self.item if isinstance(kind, Object))))
+        )
+        return (
+            f"a mapping{f' of names to {of}' if of else ''}{', not an empty one' if self.items.least else ''}"
+        )
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,10 @@ class Object(Structure):
         made = getattr(self.of, "made_by", None)
         article = "an" if word[:1] in "AEIOU" else "a"
         return f"{article} {word} ({made})" if isinstance(made, str) else f"{article} {word}"
+
+    def several(self) -> str:
+        made = getattr(self.of, "made_by", None)
+        return f"{self.of.__name__} objects ({made})" if isinstance(made, str) else ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vitscope.errors import DataError, PictureError
+from vitscope.errors import DataError, PictureError, VitscopeError, brief
 from vitscope.options.bounds import ReadLater
 from vitscope.pictures.bands import Bands
 from vitscope.pictures.find import list_pictures
+from vitscope.pictures.held import held
 from vitscope.pictures.memory import EXPECTED
 from vitscope.pictures.on_demand import OnDemand
 
@@ -78,9 +81,8 @@ def take_apart(images: Any) -> Items:
         if not len(images):
             raise PictureError(f"got no picture at all; {EXPECTED}")
         # A data set answers to one number at a time: asked for a slice it gives what it likes, or runs for ever.
-        return Items(
-            images if isinstance(images, OnDemand) else OnDemand(range(len(images)), images.__getitem__)
-        )
+        asked = functools.partial(_item_of, images)
+        return Items(images if isinstance(images, OnDemand) else OnDemand(range(len(images)), asked))
     found = Items([])
     pictures: list[Any] = []
     labels: list[int | None] = []
@@ -103,6 +105,17 @@ def take_apart(images: Any) -> Items:
     return found
 
 
+def _item_of(images: Any, index: int) -> Any:
+    try:
+        return images[index]
+    except VitscopeError:
+        raise
+    except Exception as error:
+        raise PictureError(
+            f"{type(images).__name__} gives no item {index} ({brief(error)}); mend it there, or leave the item out"
+        ) from error
+
+
 def labelled(item: Any) -> tuple[Any, Any]:
     """(pictures, labels or None) of an item of a data set: a pair, a record with an image, or pictures alone."""
     if isinstance(item, Mapping):
@@ -113,10 +126,17 @@ def labelled(item: Any) -> tuple[Any, Any]:
                 "pass the pictures alone"
             )
         return picture, next((item[name] for name in _LABEL_FIELDS if name in item), None)
-    pair = isinstance(item, (tuple, list)) and len(item) == 2
-    if pair and _is_label(item[1]) and not _is_label(item[0]):
+    if not isinstance(item, (tuple, list)):
+        return item, None
+    if len(item) == 2 and _is_label(item[1]) and not _is_label(item[0]):
         return item[0], item[1]
-    return item, None
+    if len(item) > 2 and _is_pixels(item[0]) and _is_label(item[1]) and not _is_pixels(item[2]):
+        parts = ", ".join(type(part).__name__ for part in item)
+        raise PictureError(
+            f"expected (picture, label) or a picture alone, got {len(item)} values ({parts}); give the first two"
+        )
+    # What TensorDataset gives where there is nothing beside the pictures.
+    return (item[0] if isinstance(item, tuple) and len(item) == 1 and _is_pixels(item[0]) else item), None
 
 
 def _flat(images: Any, found: Items, depth: int = 0) -> Iterator[tuple[Any, int | None]]:
@@ -142,10 +162,16 @@ def _flat(images: Any, found: Items, depth: int = 0) -> Iterator[tuple[Any, int 
     elif isinstance(images, Iterable) and not isinstance(images, (bytes, bytearray, memoryview)):
         if depth > 20:
             raise PictureError(f"lists of pictures are nested too deep; {EXPECTED}")
-        given = list(images)
-        named = len(given) == 1 and isinstance(given[0], (str, os.PathLike))
-        for item in given:
-            yield from _flat(item, found, depth if named else depth + 1)
+        items = iter(images)
+        first = list(itertools.islice(items, 1))
+        named = bool(first) and isinstance(first[0], (str, os.PathLike))
+        first += itertools.islice(items, 1) if named else []
+        deeper = depth if named and len(first) == 1 else depth + 1
+        yield from held(images, (_flat(item, found, deeper) for item in itertools.chain(first, items)))
+    elif hasattr(images, "__getitem__"):
+        raise PictureError(
+            f"{type(images).__name__} has items, but no length; give it a __len__, or pass a list or generator of them"
+        )
     else:
         raise PictureError(f"{EXPECTED}; got {type(images).__name__}")
 
@@ -154,6 +180,10 @@ def _is_lazy(images: Any) -> bool:
     """Whether items are asked for by number, as from a torch data set: they are opened when they are needed."""
     known = (str, bytes, bytearray, list, tuple, Mapping, Tensor, np.ndarray, os.PathLike, Image.Image)
     return hasattr(images, "__getitem__") and hasattr(images, "__len__") and not isinstance(images, known)
+
+
+def _is_pixels(value: Any) -> bool:
+    return isinstance(value, (Tensor, np.ndarray, Image.Image)) and not _is_label(value)
 
 
 def _is_label(value: Any) -> bool:
