@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from vitscope.app.openapi import schema_text
+from vitscope.app.site.names import file_of
+from vitscope.app.tensors import MEDIA_TYPE as tensors_type
 from vitscope.app.tensors import encode
 from vitscope.rendering.colour import MAGNITUDE_COLOURS, SIGNED_COLOURS, colourise, lookup_table
 from vitscope.rendering.maps.blending import layer
@@ -36,7 +38,19 @@ def files() -> dict[Path, bytes]:
         fixtures / "tensors.bin": tensors(),
         fixtures / "scaling.json": _json(scaling()),
         fixtures / "numbers.json": _json(numbers()),
+        fixtures / "files.json": _json(site_files()),
     }
+
+
+def site_files() -> list[list[object]]:
+    """Under which file the answer to a question lies in a site: path, parameters, media type, file."""
+    asked = [
+        ("api/about", {}, "application/json"),
+        ("api/pictures/3f/map", {"target": "predicted", "method": "dart", "options": ""}, tensors_type),
+        ("api/pictures/3f/thumbnail.png", {"map": "value_weighted/2"}, "image/png"),
+        ("api/board", {"metric": "größer & @=,_%"}, "application/json; charset=utf-8"),
+    ]
+    return [[*each, str(file_of(*each))] for each in asked]
 
 
 def tables() -> dict[str, str]:

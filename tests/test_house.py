@@ -91,7 +91,7 @@ def graph() -> dict[str, set[str]]:
     """What each module imports. Two places are left out, because they are there to point upwards:
 
     ``vitscope`` itself, the facade, which names what users need for type checkers and finds it when it is first used;
-    and ``vitscope.shown``, by which a result asks the reports room to draw it, when somebody looks.
+    and ``vitscope.shown``, by which a result asks the rooms of reports and of the app to show it, when somebody looks.
     """
     known = dict(modules())
     for name in ("vitscope", "vitscope.shown"):

@@ -61,7 +61,12 @@ def test_a_name_is_an_option_or_an_argument_of_one_meaning() -> None:
         if each.param_type_name == "option":
             spellings[each.name].add(tuple(each.opts))
         else:
-            single = {("model", "inspect"), ("name", "methods"), ("into", "study export")}
+            single = {
+                ("model", "inspect"),
+                ("name", "methods"),
+                ("into", "study export"),
+                ("folder", "study site"),
+            }
             assert (each.name, name) in single or each.name in ("pictures", "study")
     assert all(len(each) == 1 for each in spellings.values()), spellings
 
@@ -76,7 +81,7 @@ def test_these_open_a_model() -> None:
     """All but the list of methods, ``doctor``, and ``demo``, whose model is bundled and not to be chosen."""
     without = {name for name in every_command() if "model" not in declared(name)}
     studies = {
-        f"study {name}" for name in ("run", "status", "export", "migrate")
+        f"study {name}" for name in ("run", "status", "export", "site", "migrate")
     }  # the study knows its model
     assert without == {"methods", "demo", "doctor", *studies}
     assert {"device", "precision", "batch_size", "limit", "out", "json"} <= set(declared("demo"))

@@ -66,9 +66,9 @@ class Services:
         return self.desk
 
     async def facts(self) -> Facts | None:
-        """What is known of the model; None where there is none."""
+        """What is known of the model; None where nothing is."""
         if self.desk is None:
-            return None
+            return self.settings.facts
         try:
             return await self.desk.opened()
         except JobFailed:

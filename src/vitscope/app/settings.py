@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vitscope.app.model.facts import Facts
 from vitscope.app.model.opening import Opening
 
 PORT = 7860
@@ -19,13 +20,15 @@ CACHE_BYTES = 1_000_000_000
 class Settings:
     """What is served, to whom, and within which limits.
 
-    opening: how the model is opened; None where none can be. why_no_model: then, why. study: the place of the study.
+    opening: how the model is opened; None where none can be. why_no_model: then, why. facts: what is known of the model
+    all the same. study: the place of the study.
     host: where the server listens. token: None where none is needed. base_path: ``""`` or ``/x``. allowed_hosts: names
     of a proxy before it.
     """
 
     opening: Opening | None = None
     why_no_model: str = "no model was given"
+    facts: Facts | None = None
     study: str | None = None
     host: str = "127.0.0.1"
     port: int = PORT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,14 @@ from vitscope.evaluation import Leaderboard
 from vitscope.heads import HeadTable, PatternAtlas, StrengthProfile, SummedHeadTable
 from vitscope.options.door import checked
 from vitscope.progress import Progress
+from vitscope.shown import served_by
 from vitscope.storage.stores import Store
 from vitscope.studies.errors import StudyError
 from vitscope.studies.manifest import Manifest
 from vitscope.studies.merged_files import write_results
 from vitscope.studies.reading import Reading
 from vitscope.studies.results import Results
+from vitscope.studies.site_cost import SiteCost
 from vitscope.studies.store.exporting import Format, Stored, export
 from vitscope.studies.store.schemas import TABLES
 
@@ -24,10 +26,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vitscope.studies.store.arrays import StudyArray
+    from vitscope.tracing import Vit
 
 
 class ReadStudy:
     """The results of a study; see :class:`vitscope.Study`."""
+
+    _vit: Vit | None = None
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self._store = store
@@ -172,3 +177,43 @@ class ReadStudy:
             StoreFault: Its place cannot be written.
         """
         return write_results(self._reading)
+
+    @checked(StudyError)
+    def site(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        approve: Callable[[SiteCost], bool] | None = None,
+        progress: Progress | None = None,
+    ) -> Path:
+        """Write the app with this study as a folder of files that any web server shows, also from below another path.
+
+        It holds what can be looked at without a model: the pictures, small and as the model sees them, the predictions
+        and maps that the study keeps, and its merged results. What needs a model is off there, and says so. The model
+        is opened once, where it can be, to know its classes and how it frames pictures.
+
+        Args:
+            out: A new or empty folder, or a site, which is replaced.
+            approve: Asked, with the size that was foreseen, whether to write it; None agrees.
+            progress: Told of every answer that is written.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OutputError: It cannot be written, another folder is in the way, or ``approve`` said no; what was there
+                stays.
+            MissingExtraError: The packages of the app are not installed.
+            Cancelled: The progress says so.
+
+        Example:
+            >>> import vitscope as vs
+            >>> vs.worlds.world("shapes").sample(1).images()[0].save("a.png")
+            >>> study = vs.Study.create("shown", model="bundled/shapes", images="a.png", methods=["gmar"])
+            >>> _ = study.run()
+            >>> (study.site("site") / "index.html").is_file()
+            True
+        """
+        write = served_by("site.making", "write_site")
+        made: Path = write(self.place, out, vit=self._vit, approve=approve, progress=progress).folder
+        return made

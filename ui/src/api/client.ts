@@ -1,6 +1,7 @@
-/** Asking the server: relative addresses only, problems as one clear line. */
+/** Asking the server, or the files of a site: relative addresses only, problems as one clear line. */
 
 import { SourceError } from '../data/source';
+import { fileOf, given, OFF, REMEDY, SITE, type Parameters } from './files';
 import type { paths } from './schema';
 
 /** The JSON that a GET of a path answers. */
@@ -10,17 +11,12 @@ export type Answer<Path extends keyof paths> = paths[Path] extends {
   ? Body
   : never;
 
-export type Parameters = Readonly<Record<string, string | number | readonly string[] | undefined>>;
-
-/** `api/…` with its parameters; lists are joined by commas, empty ones left out. */
+/** `api/…` with its parameters; in a site of files the name of a file, see `files.ts`. */
 export function address(path: string, parameters: Parameters = {}): string {
-  const parts = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters)) {
-    const text = Array.isArray(value) ? value.join(',') : value === undefined ? '' : String(value);
-    if (text !== '') parts.set(name, text);
-  }
-  const query = parts.toString();
-  return `${path.replace(/^\//, '')}${query ? `?${query}` : ''}`;
+  const relative = path.replace(/^\//, '');
+  if (SITE) return fileOf(relative, parameters);
+  const query = new URLSearchParams(given(parameters)).toString();
+  return `${relative}${query ? `?${query}` : ''}`;
 }
 
 export async function ask(url: string, init: RequestInit = {}): Promise<Response> {
@@ -29,18 +25,20 @@ export async function ask(url: string, init: RequestInit = {}): Promise<Response
     response = await fetch(url, init);
   } catch (reason) {
     if (init.signal?.aborted) throw reason;
-    throw new SourceError('the server does not answer', 0, 'Is vitscope serve still running?');
+    const remedy = SITE ? 'Is the site still there?' : 'Is vitscope serve still running?';
+    throw new SourceError('the server does not answer', 0, remedy);
   }
-  if (!response.ok) throw await problemOf(response);
-  return response;
+  if (response.ok) return response;
+  if (SITE && response.status === 404) throw new SourceError(OFF, 404, REMEDY);
+  throw await problemOf(response);
 }
 
 export async function json<T>(url: string, init?: RequestInit): Promise<T> {
-  return (await (await ask(url, init)).json()) as T;
+  return (await (await ask(SITE ? `${url}.json` : url, init)).json()) as T;
 }
 
 export async function bytes(url: string, signal?: AbortSignal): Promise<ArrayBuffer> {
-  return (await ask(url, signal ? { signal } : {})).arrayBuffer();
+  return (await ask(SITE ? `${url}.bin` : url, signal ? { signal } : {})).arrayBuffer();
 }
 
 async function problemOf(response: Response): Promise<SourceError> {

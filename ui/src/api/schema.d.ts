@@ -174,7 +174,7 @@ export interface paths {
         };
         /**
          * Methods
-         * @description Every method; those that do not apply to the model with the reason.
+         * @description Every method; those that do not apply with the reason. Without a model, those apply that the study keeps.
          */
         get: operations["methods_api_methods_get"];
         put?: never;

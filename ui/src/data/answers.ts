@@ -41,6 +41,7 @@ export function aboutOf(answer: Schemas['About']): About {
     },
     study: study && study.name,
     canCompute: answer.can_compute,
+    whyNot: answer.why_not,
     uploadBytes: limits.upload_bytes,
     video: answer.video,
   };

@@ -35,6 +35,8 @@ import type {
 const KEPT = 400;
 
 export class ServerSource implements DataSource {
+  /** Whether there is a model to ask; else there is only what a study keeps. */
+  computes = true;
   readonly #kept = new Cache<unknown>(KEPT);
   #asked = { url: '', leave: new AbortController() };
 
@@ -82,14 +84,16 @@ export class ServerSource implements DataSource {
     return this.#tensors(url, mapOf, this.#asked.leave.signal);
   }
 
-  blocks(picture: string, off: readonly HeadId[]): Promise<BlockFacts> {
+  async blocks(picture: string, off: readonly HeadId[]): Promise<BlockFacts | null> {
+    if (!this.computes) return null;
     return this.#json<Answer<'/api/pictures/{id}/blocks'>, BlockFacts>(
       address(`${of(picture)}/blocks`, { off }),
       blocksOf,
     );
   }
 
-  attention({ picture, ...rest }: AttentionQuery): Promise<AttentionRows> {
+  async attention({ picture, ...rest }: AttentionQuery): Promise<AttentionRows | null> {
+    if (!this.computes) return null;
     return this.#tensors(address(`${of(picture)}/attention`, rest), rowsOf);
   }
 
@@ -97,7 +101,8 @@ export class ServerSource implements DataSource {
     return this.#tensors(address(`${of(picture)}/matrix`, { block, head, off }), matrixOf);
   }
 
-  importance(picture: string): Promise<Importance> {
+  async importance(picture: string): Promise<Importance | null> {
+    if (!this.computes) return null;
     return this.#tensors(address('api/heads/importance', { picture }), importanceOf);
   }
 

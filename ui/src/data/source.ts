@@ -39,6 +39,8 @@ export interface About {
   readonly model: ModelFacts | null;
   readonly study: string | null;
   readonly canCompute: boolean;
+  /** Why nothing can be computed; null where it can. */
+  readonly whyNot: string | null;
   readonly uploadBytes: number;
   /** Whether films can be exported as WebM. */
   readonly video: boolean;

@@ -2,7 +2,7 @@
 
 import { asSourceError } from '../data/loaded.svelte';
 import { ServerSource } from '../data/server';
-import type { Picture, SourceError } from '../data/source';
+import { SourceError, type Picture } from '../data/source';
 import { addPicture, forgetPicture } from '../data/uploads';
 import type { Facts } from '../explain/explain-answers.svelte';
 import { Jobs } from '../state/jobs.svelte';
@@ -32,6 +32,7 @@ export class AppState {
         this.source.classes(),
         this.source.pictures(),
       ]);
+      this.source.computes = about.canCompute;
       this.facts = { about, methods, classes };
       this.pictures = pictures.known;
       this.total = pictures.total;
@@ -56,6 +57,11 @@ export class AppState {
   async add(files: readonly File[]): Promise<void> {
     const limit = this.facts?.about.uploadBytes ?? Infinity;
     this.error = null;
+    if (this.facts && !this.facts.about.canCompute) {
+      const why = this.facts.about.whyNot ?? 'there is no model';
+      this.error = new SourceError(`a picture that is added cannot be explained here: ${why}`, 503);
+      return;
+    }
     for (const [index, file] of files.entries()) {
       try {
         const added = await addPicture(file, limit);

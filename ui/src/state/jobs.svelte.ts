@@ -2,6 +2,7 @@
 
 import type { components } from '../api/schema';
 import { address } from '../api/client';
+import { SITE } from '../api/files';
 
 export type Job = components['schemas']['JobAbout'];
 
@@ -11,8 +12,9 @@ export class Jobs {
   /** Whether the server is heard. */
   connected = $state(false);
 
-  /** Listens while the page is open. Returns what ends it. */
+  /** Listens while the page is open; a site of files tells nothing. Returns what ends it. */
   listen(): () => void {
+    if (SITE) return () => undefined;
     const events = new EventSource('api/events');
     events.addEventListener('open', () => (this.connected = true));
     events.addEventListener('error', () => (this.connected = false));

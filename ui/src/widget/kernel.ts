@@ -78,6 +78,7 @@ function aboutOf({ version, model, classes }: KernelAbout): About {
     version,
     study: null,
     canCompute: false,
+    whyNot: null,
     uploadBytes: 0,
     video: false,
     model: {

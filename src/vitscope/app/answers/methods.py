@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vitscope.methods import MethodInfo, default_method, get_method
@@ -37,10 +38,55 @@ def shown_first(anatomy: Anatomy) -> str:
     return own.name if anatomy.classes is None and own.why_not(anatomy) is None else default_method(anatomy)
 
 
+def kept_methods_answer(
+    kept: Sequence[str], why_not: str, known: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The methods where there is no model to ask: those that a study keeps maps of, as they were made; the others do
+    not apply, for the reason that is given.
+
+    Args:
+        kept: Names of the methods whose maps are there.
+        why_not: Why nothing else can be computed.
+        known: What :func:`methods_answer` gave for the model, where somebody could ask it; None takes the registry.
+
+    Example:
+        >>> found = kept_methods_answer(["gmar", "daam"], "there is no model")
+        >>> found["default"], {each["name"] for each in found["methods"] if each["applies"]} == {"gmar", "daam"}
+        ('gmar', True)
+    """
+    records = [_record(info) for info in registered()] if known is None else known["methods"]
+    missing = [_unknown(name) for name in kept if name not in {each["name"] for each in records}]
+    usual = None if known is None else known["default"]
+    return {
+        "default": usual if usual in kept else next(iter(kept), ""),
+        "methods": [
+            {
+                **each,
+                "applies": each["name"] in kept,
+                "reason": None if each["name"] in kept else why_not,
+                "options": [],
+            }
+            for each in [*records, *missing]
+        ],
+    }
+
+
 def method_record(info: MethodInfo, anatomy: Anatomy) -> dict[str, Any]:
     """One method, with its options bounded by the model."""
     reason = info.why_not(anatomy)
     forwards, backwards = info.passes(anatomy)
+    return {
+        **_record(info),
+        "forwards": forwards,
+        "backwards": backwards,
+        "applies": reason is None,
+        "reason": reason,
+        "options": [option_record(option, anatomy) for option in info.declared.values()],
+    }
+
+
+def _record(info: MethodInfo) -> dict[str, Any]:
+    """What is known of a method whatever the model is."""
     by, at = info.passes_by or (None, None)
     return {
         "name": info.name,
@@ -53,14 +99,19 @@ def method_record(info: MethodInfo, anatomy: Anatomy) -> dict[str, Any]:
         "class_specific": info.class_specific,
         "has_flow": info.has_flow,
         "accumulates": info.accumulates,
-        "forwards": forwards,
-        "backwards": backwards,
+        "forwards": float(info.forwards),
+        "backwards": float(info.backwards),
         "passes_by": by if by in info.declared else None,
         "passes_at": at if by in info.declared else None,
-        "applies": reason is None,
-        "reason": reason,
-        "options": [option_record(option, anatomy) for option in info.declared.values()],
     }
+
+
+def _unknown(name: str) -> dict[str, Any]:
+    """A method of a package that is not installed here, of which only the name is known."""
+    texts = dict.fromkeys(("summary", "formula", "citation"), "")
+    unsaid = {"passes_by": None, "passes_at": None}
+    flags = dict.fromkeys(("signed", "class_specific", "has_flow", "accumulates"), False)
+    return {"name": name, "title": name, "family": "", **texts, **flags, "forwards": 0.0, "backwards": 0.0, **unsaid}
 
 
 def option_record(option: Option, anatomy: Anatomy) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import vitscope as vs
 from vitscope.app.pictures.listed import ListedPicture
 from vitscope.app.pictures.reference import StudiedPicture
+from vitscope.models.preparing.preprocessor import Preprocessor
 from vitscope.pictures import MAX_PIXELS
 from vitscope.pictures.planned import PlannedPicture
 from vitscope.storage.stores import open_store
@@ -90,6 +91,17 @@ class StudyShown:
         }
 
     @property
+    def preprocessor(self) -> Preprocessor | None:
+        """How pictures became the model's input, as the study recorded it."""
+        known: dict[str, Any] | None = self.manifest.model.identity.get("preprocessing")
+        if known is None:
+            return None
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in known.items()
+        }
+        return Preprocessor(**fields)
+
+    @property
     def read_only(self) -> bool:
         """Whether its folder cannot be written; False for one behind a URL, of which that is not known."""
         return "://" not in self.place and not os.access(Path(self.place), os.W_OK)
@@ -138,6 +150,20 @@ class StudyShown:
     def similarities(self, row: int) -> NDArray[np.float32]:
         """How alike every picture of the study is to one. Raises StudyError where it does not hold that."""
         return overview.similarities(self.study, row)
+
+    def predictions_of(self, row: int) -> list[tuple[int, float, float]]:
+        """Class, probability and logit of the most likely classes of a picture, the first on top; none where the study
+        keeps none."""
+        if "predictions" not in self.manifest.tables:
+            return []
+        shard = row // self.manifest.shard_size
+        names = ["picture", "rank", "class", "probability", "logit"]
+        rows = self._reading.table("predictions", [shard], names)
+        own = rows[rows["picture"] == row].sort_values("rank")
+        return [
+            (int(number), float(share), float(logit))
+            for number, share, logit in zip(own["class"], own["probability"], own["logit"], strict=True)
+        ]
 
     def options_of(self, method: str) -> Mapping[str, Any]:
         """The options that the maps of a method were made with, as far as they were chosen."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from vitscope.app.answers.methods import kept_methods_answer
 from vitscope.app.model.answer import Answer
 from vitscope.app.model.facts import Facts
 from vitscope.app.routes.replies import Given, reply
+from vitscope.app.routes.written import written
 from vitscope.app.schemas.about import About, Classes, Limits, ModelAbout, StudyAbout
 from vitscope.app.schemas.methods import Methods
 from vitscope.app.services import Services
@@ -16,6 +18,7 @@ router = APIRouter()
 
 
 @router.get("/api/about", response_model=About)
+@written
 async def about(request: Request, services: Given) -> Response:
     """The server, its model and its study; answered as soon as the model is open."""
     facts = await services.facts()
@@ -23,13 +26,24 @@ async def about(request: Request, services: Given) -> Response:
 
 
 @router.get("/api/methods", response_model=Methods)
+@written
 async def methods(request: Request, services: Given) -> Response:
-    """Every method; those that do not apply to the model with the reason."""
-    desk = await services.model()
-    return reply(request, Answer.of_json((await desk.opened()).methods))
+    """Every method; those that do not apply with the reason. Without a model, those apply that the study keeps."""
+    facts = await services.facts()
+    if services.why_not is None:
+        assert facts is not None
+        return reply(request, Answer.of_json(facts.methods))
+    if services.study is None:
+        await services.model()  # says why there is none
+        raise AssertionError
+    known = None if facts is None else facts.methods
+    return reply(
+        request, Answer.of_json(kept_methods_answer(services.study.methods, services.why_not, known))
+    )
 
 
 @router.get("/api/classes", response_model=Classes)
+@written
 async def classes(request: Request, services: Given) -> Response:
     """The names of the classes."""
     facts = await services.facts()
@@ -54,9 +68,9 @@ def described(services: Services, facts: Facts | None) -> About:
         ),
         cache=services.cache(),
         extent=(0.0, 0.0, 1.0, 1.0) if facts is None else tuple(facts.model["extent"]),
-        can_compute=facts is not None,
-        why_not=None if facts is not None else services.why_not,
+        can_compute=services.why_not is None,
+        why_not=services.why_not,
         seconds_forward=None if facts is None else facts.forward,
         seconds_backward=None if facts is None else facts.backward,
-        video=facts is not None and facts.video,
+        video=services.why_not is None and facts is not None and facts.video,
     )

@@ -25,7 +25,8 @@ from vitscope.app.model.asked import (
 from vitscope.app.pictures.listed import ListedPicture
 from vitscope.app.pictures.reference import PictureReference
 from vitscope.app.routes.replies import PROBLEMS, Given, TensorResponse, computed, reply
-from vitscope.app.routes.studied import studied_map
+from vitscope.app.routes.studied import studied_map, studied_prediction
+from vitscope.app.routes.written import of_maps, of_pictures, written_for
 from vitscope.app.schemas.methods import Estimate
 from vitscope.app.schemas.pictures import Blocks, Prediction
 from vitscope.app.schemas.tensors import ImportanceHeader, MapHeader, MatrixHeader, RowsHeader
@@ -65,6 +66,7 @@ Wanted = Annotated[Callable[[PictureReference], MapAsked], Depends(map_wanted)]
 
 
 @router.get("/api/pictures/{id}/prediction", response_model=Prediction)
+@written_for(of_pictures(top="5"))
 async def prediction(
     id: str,
     request: Request,
@@ -74,6 +76,8 @@ async def prediction(
 ) -> Response:
     """The most likely classes, and with heads off those of the changed model beside them."""
     found, reference = services.shelf.opened(id)
+    if services.why_not is not None and services.study is not None:
+        return await studied_prediction(request, services, found, read_heads(off), top)
     answer = await computed(
         request, services, PredictionAsked(reference, read_heads(off), count=top, label=found.label)
     )
@@ -86,6 +90,7 @@ async def prediction(
     response_model=MapHeader,
     response_class=TensorResponse,
 )
+@written_for(of_maps("method", target=PREDICTED))
 async def map_of(
     id: str,
     request: Request,

@@ -21,9 +21,12 @@ from vitscope.app.routes.replies import (
     not_modified,
     reply,
 )
+from vitscope.app.routes.written import of_maps, of_pictures, together, written, written_for
 from vitscope.app.schemas.pictures import AddedPicture, Pictures
 from vitscope.app.schemas.tensors import SimilarityHeader
+from vitscope.app.services import Services
 from vitscope.app.work.job import JobFailed
+from vitscope.models.preparing.preprocessor import Preprocessor
 from vitscope.storage.recipe import digest_of
 from vitscope.studies import StudyError
 
@@ -39,6 +42,7 @@ SIDE = 96
 
 
 @router.get("/api/pictures", response_model=Pictures)
+@written
 async def pictures(request: Request, services: Given) -> Response:
     """All pictures as columns: those that were added, the newest first, then the study's."""
     listed = await asyncio.to_thread(services.shelf.all)
@@ -83,26 +87,28 @@ async def forget(id: str, services: Given) -> Response:
 
 
 @router.get("/api/pictures/{id}/image.png", response_class=PngResponse)
+@written_for(of_pictures(size="model"))
 async def image(
     id: str, request: Request, services: Given, size: Literal["model", "full"] = "model"
 ) -> Response:
     """The upright picture: whole, or exactly the pixels that the model sees."""
     _, reference = services.shelf.opened(id)
-    facts = await services.facts() if size == "model" else None
-    if size == "model" and (facts is None or facts.preprocessor is None):
+    preprocessor = await framing(services) if size == "model" else None
+    if size == "model" and preprocessor is None:
         raise JobFailed("input", "how the model frames pictures is not known here; ask for size=full")
-    frame = None if facts is None or facts.preprocessor is None else facts.preprocessor.as_dict()
+    frame = None if preprocessor is None else preprocessor.as_dict()
     tag = digest_of(["image", reference.content, size, frame])
     if (known := not_modified(request, tag)) is not None:
         return known
-    if facts is None or facts.preprocessor is None:
+    if preprocessor is None:
         content = await asyncio.to_thread(whole_png, reference)
     else:
-        content = await asyncio.to_thread(framed_png, reference, facts.preprocessor)
+        content = await asyncio.to_thread(framed_png, reference, preprocessor)
     return reply(request, Answer(content, "image/png"), tag)
 
 
 @router.get("/api/pictures/{id}/thumbnail.png", response_class=PngResponse)
+@written_for(together(of_pictures(), of_maps("map")))
 async def thumbnail(id: str, request: Request, services: Given, map: str | None = None) -> Response:
     """The picture, at most 96 pixels wide and high; with ``map``, the map of that method on what the model sees."""
     found, reference = services.shelf.opened(id)
@@ -127,7 +133,7 @@ async def studied_tile(request: Request, services: Given, row: int, id: str, met
     study = services.study
     _, reference = services.shelf.opened(id)
     facts = await services.facts()
-    preprocessor = None if facts is None else facts.preprocessor
+    preprocessor = await framing(services)
     frame = None if preprocessor is None else preprocessor.as_dict()
     tag = digest_of(["tile", study.manifest.study, reference.content, row, method, SIDE, frame])
     if (known := not_modified(request, tag)) is not None:
@@ -140,3 +146,11 @@ async def studied_tile(request: Request, services: Given, row: int, id: str, met
         return tile_png(study.maps(method, row)["map"], method, reference, preprocessor, extent, SIDE)
 
     return reply(request, Answer(await asyncio.to_thread(drawn), "image/png"), tag)
+
+
+async def framing(services: Services) -> Preprocessor | None:
+    """How the model frames pictures: as the model says, or, where it is not open, as its study recorded it."""
+    facts = await services.facts()
+    if facts is not None:
+        return facts.preprocessor
+    return None if services.study is None else services.study.preprocessor

@@ -1,14 +1,15 @@
-"""Maps that a study keeps, for where there is no model to compute them."""
+"""Maps and predictions that a study keeps, for where there is no model to compute them."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request, Response
 
 from vitscope.app.model.answer import Answer
-from vitscope.app.model.asked import PREDICTED, MapAsked
+from vitscope.app.model.asked import PREDICTED, MapAsked, Off
 from vitscope.app.pictures.listed import ListedPicture
 from vitscope.app.routes.replies import reply
 from vitscope.app.services import Services
@@ -28,11 +29,15 @@ async def studied_map(
         raise JobFailed("model", f"there is no model to compute this with: {services.why_not}")
     arrays = await asyncio.to_thread(study.maps, method, found.row)
     identity = study.manifest.model.identity
+    facts = await services.facts()
+    name = called(None if facts is None else facts.class_names, found.prediction)
+    explained = "the prediction" if found.prediction is None else name or f"class {found.prediction}"
+    extent = [0.0, 0.0, 1.0, 1.0] if facts is None else list(facts.model["extent"])
     known: dict[str, Any] = {
         "method": method,
         "options": dict(study.options_of(method)),
         "target": None,
-        "explained": "the prediction" if found.prediction is None else f"class {found.prediction}",
+        "explained": explained,
         "score": None,
         "probability": found.confidence,
         "signed": words.is_signed(method),
@@ -40,7 +45,7 @@ async def studied_map(
         "flow_of": "block",
         "first_block": 0,
         "grid": list(arrays["map"].shape),
-        "extent": [0.0, 0.0, 1.0, 1.0],
+        "extent": extent,
         "prefix": [],
         "notes": ["as the study keeps it; the model is not open, so nothing is computed anew"],
         "model": identity.get("source"),
@@ -52,5 +57,33 @@ async def studied_map(
         "source": "study",
     }
     if found.prediction is not None:
-        known["target"] = {"class": found.prediction, "name": None, "text": known["explained"]}
+        known["target"] = {"class": found.prediction, "name": name, "text": explained}
     return reply(request, Answer.of_tensors(dict(arrays), known))
+
+
+async def studied_prediction(
+    request: Request, services: Services, found: ListedPicture, off: Off, top: int
+) -> Response:
+    """The most likely classes as the study keeps them. Raises JobFailed for what would have to be computed."""
+    study = services.study
+    assert study is not None
+    if found.row is None or off:
+        raise JobFailed("model", f"there is no model to compute this with: {services.why_not}")
+    facts = await services.facts()
+    names = None if facts is None else facts.class_names
+    rows = await asyncio.to_thread(study.predictions_of, found.row)
+    if not rows:
+        raise JobFailed("input", "this study keeps no predictions of that picture")
+    label = None if found.label is None else {"class": found.label, "name": called(names, found.label)}
+    classes = [
+        {"class": number, "name": called(names, number), "probability": share, "logit": logit}
+        for number, share, logit in rows[:top]
+    ]
+    kind = "softmax" if facts is None else facts.model["probability"] or "softmax"
+    told = {"top": classes, "entropy": None, "predicted": rows[0][0], "probability_kind": kind}
+    return reply(request, Answer.of_json({**told, "label": label, "without": None}))
+
+
+def called(names: Sequence[str] | None, number: int | None) -> str | None:
+    """The name of a class, where it is known."""
+    return None if number is None or not names or not 0 <= number < len(names) else names[number]

@@ -32,3 +32,16 @@ class StudyOptions:
         import vitscope as vs
 
         return vs.Study.open(self.study, alone=self.alone)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreeOptions:
+    """Whether what is large is agreed to."""
+
+    title: ClassVar[str] = "Study"
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Agree to what is large (the size is said first) without being asked."
+        ),
+    ] = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitscope.cli.commands.study import create, export, migrate, run, status
+from vitscope.cli.commands.study import create, export, migrate, run, site, status
 from vitscope.cli.shared.usage import Commands
 
 application = Commands(
@@ -17,4 +17,5 @@ application.add(
 )(run.run)
 application.add("vitscope study status birds-study --verify")(status.status)
 application.add("vitscope study export birds-study tables --format csv --table scores")(export.export)
+application.add("vitscope study site birds-study birds-site")(site.site)
 application.add("vitscope study migrate birds-study")(migrate.migrate)

@@ -22,7 +22,7 @@ from vitscope.cli.shared.options import (
 from vitscope.cli.shared.parameters import SameAs
 from vitscope.cli.shared.paths import require_there
 from vitscope.cli.shared.session import opening
-from vitscope.cli.shared.study_options import StudyOptions
+from vitscope.cli.shared.study_options import AgreeOptions, StudyOptions
 from vitscope.cli.shared.usage import unused
 
 
@@ -71,10 +71,6 @@ class SizeOptions(SeedOptions, BatchOptions):
             "--arrays-precision", help="standard (float16 for the large arrays) or float32 for all."
         ),
     ] = "standard"
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", "-y", help="Agree to more than 10 GB, an hour, or what is free."),
-    ] = False
 
     def sizes(self, max_pixels: int | None) -> Any:
         """The same as the library's record."""
@@ -136,6 +132,7 @@ def create(
     model: ModelOptions,
     analyses: AnalysisOptions,
     sizes: SizeOptions,
+    agreed: AgreeOptions,
     told: JsonOptions,
 ) -> None:  # fmt: skip
     """List pictures, measure what their analyses will cost, ask before anything large, and make the study.
@@ -163,7 +160,7 @@ def create(
         masks=pictures.masks,
         root=pictures.root,
         sizes=sizes.sizes(pictures.max_pixels),
-        approve=asking(sizes.yes, tell),
+        approve=asking(agreed.yes, tell),
         alone=place.alone,
         **arguments,
     )

@@ -1,0 +1,81 @@
+"""The bundled study's kind of site in a real Chromium, from a plain web server and below other folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+import vitscope as vs
+from tests.app.browser.app import App, pixels_of
+from tests.app.browser.expected import colours
+from tests.app.site.conftest import PICTURES
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """One tab; whatever it asks for lies in the site and is there, and it complains of nothing."""
+    context = browser.new_context(viewport={"width": 1360, "height": 860})
+    context.set_default_timeout(15_000)
+    tab = context.new_page()
+    wrong: list[str] = []
+    tab.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on("response", lambda answer: answer.status >= 400 and wrong.append(f"{answer.status} {answer.url}"))
+
+    def inside(request: Any) -> None:
+        if urlsplit(request.url).scheme not in ("data", "blob") and not request.url.startswith(address):
+            wrong.append(f"left the site: {request.url}")
+
+    tab.on("request", inside)
+    yield tab
+    context.close()
+    assert wrong == []
+
+
+def opened(page: Any, address: str, view: str = "") -> App:
+    """The site in the tab, ready."""
+    page.goto(f"{address}#{view}")
+    page.wait_for_selector("html[data-ready]")
+    return App(page, address).settled()
+
+
+def test_library_and_explain_without_a_server(page: Any, address: str, study: Path) -> None:
+    app = opened(page, address)
+    assert app.pictures.count() == PICTURES + 1  # with the one that could not be read
+    assert "What needs a model is off: this is a site of files" in page.get_by_test_id("without").inner_text()
+    assert page.get_by_label("Add pictures").is_disabled() and app.button("Export").is_disabled()
+
+    app.pictures.nth(0).dblclick()
+    app.map.wait_for()
+    app.settled().choose_method("daam").plain()
+    held = vs.Study.open(study)
+    key = held.table("pictures").sort_values("picture")["key"].iloc[0]
+    assert page.title().startswith(key.rpartition("/")[2])
+    np.testing.assert_array_equal(
+        app.map_pixels()[..., :3], colours(held.array("maps/daam")[0], signed=False)
+    )
+    kept = page.get_by_role("combobox", name="Method").locator("option:not([disabled])").all_inner_texts()
+    assert sorted(kept) == ["daam", "dart"]
+    best = held.table("predictions").query("picture == 0 and rank == 0")["probability"].iloc[0]
+    assert next(iter(app.probabilities().values())) == pytest.approx(best)
+    assert page.get_by_role("region", name="Heads").count() == 0  # attention needs the model
+    app.go_to_block(3)
+    assert pixels_of(app.map).shape[:2] == (12, 12)
+
+
+def test_a_link_into_a_site_opens_that_view_and_a_dropped_picture_is_refused_in_one_line(
+    page: Any, address: str, study: Path, tmp_path: Path
+) -> None:
+    held = vs.Study.open(study).table("pictures").query("status == 'ok'").sort_values("picture")
+    app = opened(page, address, f"v=1&screen=explain&picture={held['content'].iloc[1]}&method=dart&block=2")
+    assert page.title().startswith(held["key"].iloc[1].rpartition("/")[2])
+    assert app.view["block"] == "2" and app.alert.count() == 0
+    photo = tmp_path / "own.png"
+    vs.worlds.world("shapes").sample(1).images()[0].save(photo)
+    app.drop(photo)
+    assert "cannot be explained here: this is a site of files without a model" in app.alert.inner_text()
