@@ -27,6 +27,7 @@ from vitscope.progress import Callback
 from vitscope.studies.site_cost import SiteCost
 
 LIVE = {
+    "/api/pictures/{id}/similarity",
     "/api/pictures/{id}/blocks",
     "/api/pictures/{id}/attention",
     "/api/pictures/{id}/matrix",

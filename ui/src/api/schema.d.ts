@@ -703,8 +703,8 @@ export interface components {
         };
         /**
          * MethodAbout
-         * @description A method. ``forwards`` and ``backwards``: passes over one picture, in proportion to the option ``passes_by`` where
-         *     there is one, of which they hold at ``passes_at``; ``reason``: why it does not apply.
+         * @description A method. ``forwards`` and ``backwards``: passes over one picture, in proportion to the option ``passes_by``
+         *     where there is one, of which they hold at ``passes_at``; ``reason``: why it does not apply.
          */
         MethodAbout: {
             /** Accumulates */

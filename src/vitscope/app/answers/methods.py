@@ -111,7 +111,16 @@ def _unknown(name: str) -> dict[str, Any]:
     texts = dict.fromkeys(("summary", "formula", "citation"), "")
     unsaid = {"passes_by": None, "passes_at": None}
     flags = dict.fromkeys(("signed", "class_specific", "has_flow", "accumulates"), False)
-    return {"name": name, "title": name, "family": "", **texts, **flags, "forwards": 0.0, "backwards": 0.0, **unsaid}
+    return {
+        "name": name,
+        "title": name,
+        "family": "",
+        **texts,
+        **flags,
+        "forwards": 0.0,
+        "backwards": 0.0,
+        **unsaid,
+    }
 
 
 def option_record(option: Option, anatomy: Anatomy) -> dict[str, Any]:
