@@ -1,6 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readView, writeView } from '../src/codec/view-url';
+import type { Brush } from '../src/heads/brushes';
+import {
+  DETAIL_TABS,
+  IMPORTANCE_TABS,
+  ORDERS,
+  PICTURE_COLOURS,
+  PICTURE_TABS,
+  POINT_COLOURS,
+  QUANTITIES,
+  STRENGTH_TABS,
+  type HeadsView,
+} from '../src/heads/heads-view';
+import { writeNumbers } from '../src/heads/places';
 import {
   compareHeads,
   CURVES,
@@ -26,6 +39,42 @@ const share = fc.double({ min: 0, max: 1, noNaN: true }).map((value) => Math.abs
 const interval = fc.option(fc.tuple(share, share).map(([a, b]) => [Math.min(a, b), Math.max(a, b)] as const));
 const option = fc.oneof(fc.boolean(), fc.integer(), fc.string(), fc.constant(null), fc.array(fc.integer()));
 const nothing = { nil: null };
+
+const places = fc
+  .uniqueArray(fc.nat(5000), { maxLength: 40 })
+  .map((found) => writeNumbers(found.sort((a, b) => a - b)));
+const op = fc.constantFrom('and' as const, 'or' as const, 'not' as const);
+const brushes: fc.Arbitrary<Brush> = fc.oneof(
+  fc.record({ op, kind: fc.constant('heads' as const), heads }),
+  fc.tuple(op, fc.nat(13), fc.nat(13), share).map(([how, a, b, least]) => ({
+    op: how,
+    kind: 'hops' as const,
+    from: Math.min(a, b),
+    to: Math.max(a, b),
+    least,
+  })),
+  fc.record({ op, kind: fc.constant('class' as const), least: share }),
+  fc.record({ op, kind: fc.constant('pictures' as const), rows: places }),
+  fc.record({ op, kind: fc.constant('cluster' as const), cluster: fc.nat(20) }),
+  fc.record({ op, kind: fc.constant('points' as const), points: places }),
+);
+const dashboards: fc.Arbitrary<HeadsView> = fc.record({
+  metric: fc.option(fc.string({ minLength: 1 }), nothing),
+  second: fc.option(fc.string({ minLength: 1 }), nothing),
+  order: fc.constantFrom(...ORDERS),
+  importance: fc.constantFrom(...IMPORTANCE_TABS),
+  strength: fc.constantFrom(...STRENGTH_TABS),
+  quantity: fc.constantFrom(...QUANTITIES),
+  pictures: fc.constantFrom(...PICTURE_TABS),
+  pictureColour: fc.constantFrom(...PICTURE_COLOURS),
+  pointColour: fc.constantFrom(...POINT_COLOURS),
+  detail: fc.constantFrom(...DETAIL_TABS),
+  pinned: fc.option(
+    fc.tuple(fc.nat(99), fc.nat(99)).map(([block, head]) => headId(block, head)),
+    nothing,
+  ),
+  brushes: fc.array(brushes, { maxLength: 4 }),
+});
 
 const views: fc.Arbitrary<ViewState> = fc.record({
   screen: fc.constantFrom(...SCREENS),
@@ -58,6 +107,7 @@ const views: fc.Arbitrary<ViewState> = fc.record({
   top: fc.integer({ min: 1, max: 10_000 }),
   threshold: share,
   theme: fc.constantFrom(...THEMES),
+  dashboard: dashboards,
 });
 
 describe('the view in the URL', () => {

@@ -10,6 +10,7 @@ from vitscope.app.model.asked import Asked, MapAsked
 from vitscope.app.model.facts import Facts
 from vitscope.app.pictures.shelf import Shelf
 from vitscope.app.pictures.studied import StudyShown
+from vitscope.app.pictures.studied_heads import StudiedHeads
 from vitscope.app.schemas.about import CacheState
 from vitscope.app.settings import Settings
 from vitscope.app.work.desk import Desk
@@ -29,6 +30,7 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.study = None if settings.study is None else StudyShown(settings.study)
+        self.heads = None if self.study is None else StudiedHeads(self.study)
         self.shelf = Shelf(self.study, settings.upload_pixels, settings.added_bytes)
         self.desk = (
             None if settings.opening is None else Desk(settings.opening, settings.cache_bytes, self._changed)

@@ -105,6 +105,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/heads/ablation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ablation
+         * @description What happens to the pictures without some heads, together and one by one.
+         */
+        get: operations["ablation_api_heads_ablation_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/heads/agreement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Agreement
+         * @description How alike the metrics rank the heads.
+         */
+        get: operations["agreement_api_heads_agreement_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/heads/codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Codes
+         * @description Where the code of every map of every picture lies, and its cluster.
+         */
+        get: operations["codes_api_heads_codes_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/heads/estimate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Estimate
+         * @description What one of these two questions will cost: that for ``off``, or that for ``block`` and ``head``.
+         */
+        get: operations["estimate_api_heads_estimate_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/heads/importance": {
         parameters: {
             query?: never;
@@ -117,6 +197,146 @@ export interface paths {
          * @description What every head matters on one picture.
          */
         get: operations["importance_api_heads_importance_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/heads/partial": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Partial
+         * @description What happens to the pictures without parts of one head's attention, by hops and by query.
+         */
+        get: operations["partial_api_heads_partial_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/heads/patterns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Patterns
+         * @description The patterns, their prototypes, and every head's mix of them.
+         */
+        get: operations["patterns_api_heads_patterns_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/heads/pictures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Pictures
+         * @description The computed pictures of the study, and where they lie by their class-token features.
+         */
+        get: operations["pictures_api_heads_pictures_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/heads/strength": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Strength
+         * @description How far every head looks.
+         */
+        get: operations["strength_api_heads_strength_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/heads/study": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Study
+         * @description Which analyses of heads are there, and what would add the others.
+         */
+        get: operations["study_api_heads_study_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/heads/table": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Table
+         * @description What every head matters by every metric, over all computed pictures or over some.
+         */
+        get: operations["table_api_heads_table_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/heads/walk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Walk
+         * @description The map that is decoded at a place among the codes.
+         */
+        get: operations["walk_api_heads_walk_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -414,6 +634,21 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Ablation
+         * @description What happens without heads, a row for each metric; means over pictures.
+         */
+        Ablation: {
+            /** Heads */
+            heads: [
+                number,
+                number
+            ][];
+            /** Metrics */
+            metrics: components["schemas"]["Effect"][];
+            /** Pictures */
+            pictures: number;
+        };
+        /**
          * About
          * @description ``can_compute``: whether there is a model to ask; where not, ``why_not`` says why. ``seconds_forward`` and
          *     ``seconds_backward``: of one pass of one picture, measured here.
@@ -456,6 +691,23 @@ export interface components {
             name: string;
         };
         /**
+         * AgreementHeader
+         * @description Arrays ``spearman``, ``kendall`` (M, M), and each with ``_low`` and ``_high``, 95 % intervals over pictures where
+         *     ``rounds`` is more than 1.
+         */
+        AgreementHeader: {
+            /** Names */
+            names: string[];
+            /** Pictures */
+            pictures: number;
+            /** Resample */
+            resample: string;
+            /** Rounds */
+            rounds: number;
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+        };
+        /**
          * Answer
          * @description The most likely classes; ``entropy`` of all probabilities in bits, null where classes do not exclude each
          *     other.
@@ -467,6 +719,25 @@ export interface components {
             predicted: number;
             /** Top */
             top: components["schemas"]["ClassAnswer"][];
+        };
+        /**
+         * AtlasHeader
+         * @description Arrays ``prototypes`` and ``examples`` (k, side, side), ``shares`` (L, H, k), ``purity`` and
+         *     ``content_dependence`` (L, H) of the sample that the atlas was fitted to.
+         */
+        AtlasHeader: {
+            /** Clusters */
+            clusters: components["schemas"]["ClusterAbout"][];
+            /** Coder */
+            coder: string;
+            /** Form */
+            form: string;
+            /** Sampled */
+            sampled: number;
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+            /** Verdict */
+            verdict: string;
         };
         /**
          * Blocks
@@ -541,6 +812,55 @@ export interface components {
             names: string[] | null;
         };
         /**
+         * ClusterAbout
+         * @description A pattern: its name, why it is called so, the maps of the sample that have it, its dependence on content.
+         */
+        ClusterAbout: {
+            /** Because */
+            because: string;
+            /** Cluster */
+            cluster: number;
+            /** Content Dependence */
+            content_dependence: number | null;
+            /** Maps */
+            maps: number;
+            /** Name */
+            name: string;
+        };
+        /**
+         * CodesHeader
+         * @description Arrays ``places`` (n, L, H, 2), NaN for heads without maps; ``clusters`` (n, L, H), there 255; ``rows`` (n,).
+         */
+        CodesHeader: {
+            /** How */
+            how: string;
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+        };
+        /**
+         * Effect
+         * @description What is lost together, and the sum of what is lost one by one; an ``interaction`` above 0 says that heads stand
+         *     in for each other.
+         */
+        Effect: {
+            /** Family */
+            family: string;
+            /** Interaction */
+            interaction: number | null;
+            /** Interaction Std */
+            interaction_std: number | null;
+            /** Joint */
+            joint: number | null;
+            /** Name */
+            name: string;
+            /** Signed */
+            signed: boolean;
+            /** Sum Of Singles */
+            sum_of_singles: number | null;
+            /** Title */
+            title: string;
+        };
+        /**
          * Estimate
          * @description What a map will cost; ``seconds`` from passes measured here, 0 where the answer is kept.
          */
@@ -555,6 +875,76 @@ export interface components {
             method: string;
             /** Seconds */
             seconds: number;
+        };
+        /**
+         * HeadMetric
+         * @description A column of numbers about heads. ``family``: output, representation or gradient.
+         */
+        HeadMetric: {
+            /** Family */
+            family: string;
+            /** Name */
+            name: string;
+            /** Signed */
+            signed: boolean;
+            /** Title */
+            title: string;
+        };
+        /**
+         * HeadPicturesHeader
+         * @description Arrays ``rows`` (n,), the places of the pictures in the study, and ``layout`` (n, 2) where it keeps features.
+         *     ``ids``: of the pictures. ``how``: how the layout was found.
+         */
+        HeadPicturesHeader: {
+            /** How */
+            how: string | null;
+            /** Ids */
+            ids: string[];
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+        };
+        /**
+         * HeadTableHeader
+         * @description Arrays ``mean``, ``low``, ``high`` (M, L, H): over pictures, with the 95 % interval.
+         */
+        HeadTableHeader: {
+            /** Metrics */
+            metrics: components["schemas"]["HeadMetric"][];
+            /** Pictures */
+            pictures: number;
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+        };
+        /**
+         * HeadsAbout
+         * @description What the study knows of its heads. ``heads``: how many each block has; ``parts``: by ``importance``,
+         *     ``strength``, ``patterns``, ``features`` and ``model``, which computes what the study does not keep.
+         */
+        HeadsAbout: {
+            /** Computed */
+            computed: number;
+            /** Finished */
+            finished: boolean;
+            /** Heads */
+            heads: number[];
+            /** Parts */
+            parts: {
+                [key: string]: components["schemas"]["HeadsPart"];
+            };
+            /** Pictures */
+            pictures: number;
+            /** Study */
+            study: string;
+        };
+        /**
+         * HeadsPart
+         * @description Whether a part of the analyses is there; ``reason``: why not, and what would add it.
+         */
+        HeadsPart: {
+            /** Reason */
+            reason: string | null;
+            /** There */
+            there: boolean;
         };
         /**
          * ImportanceHeader
@@ -859,6 +1249,27 @@ export interface components {
             step: number | null;
         };
         /**
+         * PartialHeader
+         * @description Arrays ``mean``, ``spread`` (M, S) of every metric at every step; ``steps``: part, and k or query.
+         */
+        PartialHeader: {
+            /** Block */
+            block: number;
+            /** Head */
+            head: number;
+            /** Metrics */
+            metrics: components["schemas"]["HeadMetric"][];
+            /** Pictures */
+            pictures: number;
+            /** Steps */
+            steps: [
+                string,
+                number
+            ][];
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+        };
+        /**
          * PictureColumns
          * @description A list for each column, in the order of the pictures; null where something is not known. ``row``: the picture's
          *     number in the study. ``drop``: the largest fall of its class's probability when one head is removed, which is
@@ -989,6 +1400,30 @@ export interface components {
             tensors: components["schemas"]["TensorAbout"][];
         };
         /**
+         * StrengthHeader
+         * @description Arrays ``mass``, ``strength`` (L, H, K) by hops, ``offsets`` (L, H, 2h−1, 2w−1), ``to_prefix`` (L, H, p),
+         *     ``patch_distance``, ``expected_distance``, ``entropy`` (L, H); each with ``_spread`` over pictures and ``_uniform``,
+         *     what uniform attention would give. ``trend``: rank correlation of the blocks' means with the block number.
+         */
+        StrengthHeader: {
+            /** Blocks */
+            blocks: number[];
+            /** Distance */
+            distance: string;
+            /** Grid */
+            grid: number[];
+            /** Pictures */
+            pictures: number;
+            /** Prefix */
+            prefix: string[];
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+            /** Trend */
+            trend: {
+                [key: string]: number | null;
+            };
+        };
+        /**
          * StudyAbout
          * @description The study that is shown. ``computed``: pictures of finished shards. ``unknown``: which of entropy, drop and
          *     similarity it does not hold, each with the reason.
@@ -1049,6 +1484,32 @@ export interface components {
             offset: number;
             /** Shape */
             shape: number[];
+        };
+        /**
+         * WalkHeader
+         * @description An array ``map`` (side, side), decoded. ``inside``: whether maps of pictures lie that far out.
+         */
+        WalkHeader: {
+            /** Form */
+            form: string;
+            /** Inside */
+            inside: boolean;
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+        };
+        /**
+         * WorkEstimate
+         * @description What a long question will cost: forwards over single pictures, and seconds as they were measured here.
+         */
+        WorkEstimate: {
+            /** Forwards */
+            forwards: number;
+            /** Kept */
+            kept: boolean;
+            /** Pictures */
+            pictures: number;
+            /** Seconds */
+            seconds: number;
         };
     };
     responses: never;
@@ -1206,11 +1667,357 @@ export interface operations {
             };
         };
     };
+    ablation_api_heads_ablation_get: {
+        parameters: {
+            query: {
+                off: string;
+                /** @description Rows of the study's pictures, such as 0-4,7. Left out: all that are computed. */
+                rows?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ablation"];
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agreement_api_heads_agreement_get: {
+        parameters: {
+            query?: {
+                /** @description Two or more, by commas; then with intervals. */
+                metrics?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    codes_api_heads_codes_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    estimate_api_heads_estimate_get: {
+        parameters: {
+            query?: {
+                off?: string;
+                block?: number | null;
+                head?: number | null;
+                /** @description Rows of the study's pictures, such as 0-4,7. Left out: all that are computed. */
+                rows?: string;
+                queries?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkEstimate"];
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     importance_api_heads_importance_get: {
         parameters: {
             query: {
                 picture: string;
                 metric?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    partial_api_heads_partial_get: {
+        parameters: {
+            query: {
+                block: number;
+                head: number;
+                /** @description Rows of the study's pictures, such as 0-4,7. Left out: all that are computed. */
+                rows?: string;
+                /** @description Patches whose own row is taken away, row by row from 0. */
+                queries?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patterns_api_heads_patterns_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pictures_api_heads_pictures_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    strength_api_heads_strength_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    study_api_heads_study_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HeadsAbout"];
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    table_api_heads_table_get: {
+        parameters: {
+            query?: {
+                /** @description Rows of the study's pictures, such as 0-4,7. Left out: all that are computed. */
+                rows?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    walk_api_heads_walk_get: {
+        parameters: {
+            query: {
+                x: number;
+                y: number;
             };
             header?: never;
             path?: never;

@@ -20,6 +20,7 @@ import {
   type Sort,
   type ViewState,
 } from '../state/view-state';
+import { readHeads, writeHeads } from '../heads/heads-view';
 import { readFilters, writeFilters } from './filters-text';
 import { number, wholeNumber } from './numbers-text';
 
@@ -122,6 +123,7 @@ const FIELDS: { [Name in keyof ViewState]: Field<ViewState[Name]> & { key?: stri
   top: bounded(1, 10_000, true),
   threshold: bounded(0, 1),
   theme: word(THEMES),
+  dashboard: { write: writeHeads, read: readHeads, key: 'heads' },
 };
 
 const NAMES = Object.keys(FIELDS) as (keyof ViewState)[];

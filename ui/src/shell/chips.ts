@@ -1,5 +1,6 @@
 /** What is chosen, as chips that can each be taken away. */
 
+import { brushWords } from '../heads/brush-words';
 import { fixed } from '../format/numbers';
 import { headNames, queryName } from '../format/words';
 import type { Grid } from '../data/source';
@@ -34,6 +35,17 @@ export function chipsOf(view: ViewState, grid: Grid | null, prefix: readonly str
   if (view.selected.length) {
     const words = `${view.selected.length} ${view.selected.length === 1 ? 'picture' : 'pictures'} selected`;
     chips.push({ key: 'selected', words, without: { selected: [] } });
+  }
+  if (view.screen === 'heads') {
+    const { dashboard } = view;
+    dashboard.brushes.forEach((brush, index) => {
+      const brushes = dashboard.brushes.filter((_, other) => other !== index);
+      chips.push({
+        key: `brush ${index}`,
+        words: brushWords(brush),
+        without: { dashboard: { ...dashboard, brushes } },
+      });
+    });
   }
   if (view.screen === 'explain') {
     if (view.query !== 'cls') {

@@ -1,5 +1,7 @@
 /** What is on screen, all of it, as one plain value: it stands in the URL, is undone and redone, and goes to Python. */
 
+import { INITIAL_HEADS, type HeadsView } from '../heads/heads-view';
+
 export const SCREENS = ['library', 'explain', 'heads', 'compare'] as const;
 export const SCALES = ['map', 'block', 'global'] as const;
 export const CURVES = ['linear', 'sqrt', 'rank'] as const;
@@ -72,6 +74,8 @@ export interface ViewState {
   readonly top: number;
   readonly threshold: number;
   readonly theme: Theme;
+  /** What the Heads screen shows. */
+  readonly dashboard: HeadsView;
 }
 
 export const NO_FILTERS: Filters = {
@@ -107,6 +111,7 @@ export const INITIAL: ViewState = {
   top: 20,
   threshold: 0.01,
   theme: 'auto',
+  dashboard: INITIAL_HEADS,
 };
 
 export function headId(block: number, head: number): HeadId {

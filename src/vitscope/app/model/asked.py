@@ -137,3 +137,21 @@ class ExportAsked(MapAsked):
     form: str = "png"
     size: int = 1
     looks: DrawingLooks = DrawingLooks()
+
+
+@dataclass(frozen=True)
+class AblationAsked(Asked):
+    """What happens to the pictures without ``off``, together and one by one."""
+
+    what: ClassVar[str] = "switching heads off"
+
+
+@dataclass(frozen=True)
+class PartialAsked(Asked):
+    """What happens to the pictures without parts of one head. queries: patches whose own row is taken away."""
+
+    what: ClassVar[str] = "dissecting a head"
+
+    block: int = 0
+    head: int = 0
+    queries: tuple[int, ...] = ()

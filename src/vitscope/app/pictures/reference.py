@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitscope.pictures import MAX_PIXELS, PictureSource
 from vitscope.pictures.planned import PlannedPicture, PlannedSource
+from vitscope.storage.recipe import digest_of
 
 
 class PictureReference(ABC):
@@ -72,3 +74,40 @@ class StudiedPicture(PictureReference):
     def file(self) -> str | None:
         alone = self.planned.column is None and self.planned.size < 0
         return str(self.source().items[0]) if alone else None
+
+
+@dataclass(frozen=True)
+class StudiedPictures(PictureReference):
+    """Several pictures of one study, with their labels where it knows them."""
+
+    parts: tuple[StudiedPicture, ...]
+    labelled: bool
+
+    @classmethod
+    def of(cls, parts: Sequence[StudiedPicture]) -> StudiedPictures:
+        """Pictures of one study, one or more."""
+        return cls(tuple(parts), all(part.planned.label is not None for part in parts))
+
+    @property
+    def key(self) -> str:  # type: ignore[override]
+        return f"{len(self.parts)} pictures"
+
+    @property
+    def content(self) -> str:  # type: ignore[override]
+        labels = [part.planned.label for part in self.parts] if self.labelled else None
+        return digest_of([[part.content for part in self.parts], labels])
+
+    def source(self) -> PictureSource:
+        first = self.parts[0]
+        return PlannedSource(
+            first.root,
+            [part.planned for part in self.parts],
+            known=("labels",) if self.labelled else (),
+            contents=[part.content for part in self.parts],
+            skip=False,
+            max_pixels=first.max_pixels,
+        )
+
+    @property
+    def file(self) -> str | None:
+        return None

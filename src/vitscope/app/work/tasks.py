@@ -7,24 +7,27 @@ from typing import Any
 
 from vitscope.app.answers.attention import matrix_answer, rows_answer
 from vitscope.app.answers.blocks import blocks_answer
+from vitscope.app.answers.heads import ablation_answer, partial_answer
 from vitscope.app.answers.importance import importance_answer, metric_record
 from vitscope.app.answers.maps import map_answer
 from vitscope.app.answers.predictions import prediction_answer
 from vitscope.app.exporting.files import export_answer
 from vitscope.app.model.answer import Answer
 from vitscope.app.model.asked import (
+    AblationAsked,
     Asked,
     BlocksAsked,
     ExportAsked,
     ImportanceAsked,
     MapAsked,
     MatrixAsked,
+    PartialAsked,
     PredictionAsked,
     RowsAsked,
     TileAsked,
 )
 from vitscope.app.model.bench import Bench
-from vitscope.heads import HeadsError
+from vitscope.heads import HeadsError, joint_effect, partial_pruning
 from vitscope.progress import Progress
 from vitscope.rendering.files import png_bytes
 from vitscope.reports import tile
@@ -75,6 +78,23 @@ def _export(bench: Bench, asked: ExportAsked, progress: Progress) -> Answer:
     return export_answer(bench, asked, progress)
 
 
+def _ablation(bench: Bench, asked: AblationAsked, progress: Progress) -> Answer:
+    found = joint_effect(bench.vit, asked.picture.source(), list(asked.off), progress=progress)
+    return Answer.of_json(ablation_answer(found))
+
+
+def _partial(bench: Bench, asked: PartialAsked, progress: Progress) -> Answer:
+    found = partial_pruning(
+        bench.vit,
+        asked.picture.source(),
+        asked.block,
+        asked.head,
+        queries=list(asked.queries),
+        progress=progress,
+    )
+    return Answer.of_tensors(*partial_answer(found))
+
+
 _TASKS: dict[type[Asked], Callable[[Bench, Any, Progress], Answer]] = {
     MapAsked: _map,
     PredictionAsked: _prediction,
@@ -84,4 +104,6 @@ _TASKS: dict[type[Asked], Callable[[Bench, Any, Progress], Answer]] = {
     ImportanceAsked: _importance,
     TileAsked: _tile,
     ExportAsked: _export,
+    AblationAsked: _ablation,
+    PartialAsked: _partial,
 }
