@@ -6,9 +6,12 @@ line prints that line and nothing else, so it is written for the person at the k
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import json
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 _TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Invisible letters that turn the direction of writing, so that a text looks like another one."""
@@ -162,10 +165,30 @@ class MissingExtraError(VitscopeError):
     """An optional package is needed; the message names the command that installs it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f'{purpose} needs the package {package}; install it with: pip install ".[{extra}]" in the '
-            "folder of vitscope's sources"
-        )
+        super().__init__(f"{purpose} needs the package {package}; install it with: {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """The command that adds an optional part to this installation, to be typed where the user stands."""
+    place, editable = _installed_from()
+    if place is None:
+        return f'pip install ".[{extra}]" in the folder of vitscope\'s sources'
+    here = "." if place == Path.cwd() else str(place)
+    return f'pip install {"-e " if editable else ""}"{here}[{extra}]"'
+
+
+def _installed_from() -> tuple[Path | None, bool]:
+    """The folder or wheel that vitscope was installed from, None where not known or gone; and whether editable."""
+    from importlib import metadata  # both are needed when something is missing only
+    from urllib import parse, request
+
+    with contextlib.suppress(ImportError, OSError, ValueError, TypeError, AttributeError, KeyError):
+        noted = json.loads(metadata.distribution("vitscope").read_text("direct_url.json") or "{}")
+        address = parse.urlsplit(noted["url"])
+        place = Path(request.url2pathname(address.path))
+        if address.scheme == "file" and place.exists():
+            return place, bool(noted.get("dir_info", {}).get("editable", False))
+    return None, False
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from tests.cli.conftest import Shell
 from vitscope.cli.commands.doctor import packages, places
 from vitscope.cli.commands.doctor.command import size
+from vitscope.errors import install_command
 
 
 def test_every_extra_has_its_purpose(repository: Path) -> None:
@@ -73,14 +74,14 @@ def test_what_is_old_or_missing_ends_in_one_line_and_1(shell: Shell, monkeypatch
         True,
     ]
     extras = {each["name"]: each for each in told["extras"]}
-    assert extras["ray"]["remedy"] == 'pip install ".[ray]"' and extras["app"]["there"]
+    assert extras["ray"]["remedy"] == install_command("ray") and extras["app"]["there"]
 
 
 def test_missing_optional_parts_are_no_failure(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     command = importlib.import_module("vitscope.cli.commands.doctor.command")
     monkeypatch.setattr(command, "requirements", lambda: WANTED[2:])
     result = shell("doctor")
-    assert result.code == 0 and 'pip install ".[ray]"' in result.out
+    assert result.code == 0 and install_command("ray") in result.out
 
 
 def test_builds_that_do_not_fit_each_other_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

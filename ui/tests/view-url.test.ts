@@ -167,7 +167,7 @@ describe('the view in the URL', () => {
 
   it('ignores unknown keys and values out of bounds, and keeps the rest', () => {
     const view = readView(
-      '#v=9&later=1&screen=heads&opacity=7&block=-1&off=3.1,x,03.1&curve=sqrt&options=[1]&top=0',
+      '#v=9&later=1&screen=attic&opacity=7&block=-1&off=3.1,x,03.1&curve=sqrt&options=[1]&top=0',
     );
     expect(view).toEqual({ ...INITIAL, off: ['3.1'], curve: 'sqrt' });
   });

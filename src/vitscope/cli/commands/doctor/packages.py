@@ -9,7 +9,7 @@ from importlib import metadata
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from vitscope.errors import InstallationError, brief
+from vitscope.errors import InstallationError, brief, install_command
 
 PURPOSES = {
     "app": "the web app, vitscope serve",
@@ -88,7 +88,7 @@ def extras(found: Iterable[Requirement]) -> list[Extra]:
             and not each.marker.evaluate({"extra": ""})
         )
         lacking = any(each.problem for each in packages)
-        parts.append(Extra(name, purpose, packages, f'pip install ".[{name}]"' if lacking else ""))
+        parts.append(Extra(name, purpose, packages, install_command(name) if lacking else ""))
     return parts
 
 

@@ -95,12 +95,21 @@ class ExplainedPictures:
         if gone_on:
             note(f"{gone_on} pictures were finished by an earlier run and were not done again")
         elif self._others and not self._known:
-            differences = "; ".join(next(iter(self._others.values())).differences(self.recipe)[:4])
-            became = f"{len(lost)} of them were overwritten" if lost else "they stay beside these"
-            note(
-                f"the results in {self.folder} are of another recipe ({differences}); all pictures were done anew, "
-                f"{became}"
-            )
+            found = next(iter(self._others.values())).differences(self.recipe)
+            if any(
+                each.startswith("target:") for each in found
+            ):  # as it was typed; it says the same in a word
+                found = [each for each in found if not each.startswith("options.target")]
+            differences = "; ".join(found[:4])
+            if lost:
+                note(
+                    f"the results in {self.folder} are of another recipe ({differences}); all pictures were done anew, "
+                    f"{len(lost)} of them were overwritten"
+                )
+            else:
+                note(
+                    f"{self.folder} also holds results of another recipe ({differences}); they stay beside these"
+                )
 
 
 def finished_of(known: ExplainedPictures, part: PictureSource) -> dict[str, Record] | None:
