@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import logging
 import socket
 import sys
 from pathlib import Path
@@ -263,3 +264,24 @@ def test_a_library_that_fails_to_import(monkeypatch: pytest.MonkeyPatch) -> None
 def test_weights_errors_are_model_errors(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not exist"):
         load_model(DEIT, weights=tmp_path / "none.safetensors")
+
+
+def test_a_hub_that_does_not_answer_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its client warns of every try; the error says it all, and the client's settings are as they were."""
+    client = logging.getLogger("huggingface_hub.utils._http")
+    level = logging.getLogger("huggingface_hub").level
+
+    def unreachable(*anything: object, **more: object) -> None:
+        client.warning("Retrying in 1s [Retry 1/5].")
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    with pytest.raises(
+        ModelError, match=r"could not be fetched \(OSError: Name or service not known\); give"
+    ):
+        load_model("timm/deit_tiny_patch16_224")
+    assert not caplog.records and logging.getLogger("huggingface_hub").level == level
+    client.warning("heard again")
+    assert [record.message for record in caplog.records] == ["heard again"]

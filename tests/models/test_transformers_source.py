@@ -248,7 +248,8 @@ def test_folders_that_are_no_models(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     refused(f"hf/{tmp_path}")
     assert "cannot be read as JSON" in refused(str(tmp_path))
-    assert "could not be fetched" in refused("hf/nobody/nothing")
+    told = refused("hf/nobody/nothing")
+    assert "could not be fetched" in told and "there is no folder nobody/nothing here; check the name" in told
 
 
 def test_code_beside_a_model_is_refused_and_nobody_is_asked(

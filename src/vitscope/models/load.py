@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -102,12 +105,25 @@ def _named(full_name: str, request: Request) -> LoadedModel:
     prefix, slash, name = full_name.partition("/")
     found = sources()
     if slash and name and prefix in found:
-        return found[prefix].load(replace(request, name=name))
+        with _hub_told_once():
+            return found[prefix].load(replace(request, name=name))
     if checkpoint_folder.is_local(full_name):
         return checkpoint_folder.load(replace(request, name=full_name))
     if factory.is_factory(full_name):
         return factory.load(replace(request, name=full_name))
     raise _no_source(full_name, list(found))
+
+
+@contextmanager
+def _hub_told_once() -> Iterator[None]:
+    """A hub that cannot be reached is told by the error: its client would report each of its tries beside it."""
+    told = logging.getLogger("huggingface_hub")
+    level = told.level
+    told.setLevel(max(level, logging.ERROR))
+    try:
+        yield
+    finally:
+        told.setLevel(level)
 
 
 def _no_source(full_name: str, prefixes: list[str]) -> ModelError:

@@ -83,10 +83,11 @@ def unknown_name(prefix: str, name: str, known: Iterable[str]) -> ModelError:
 
 
 def not_fetched(prefix: str, name: str, error: BaseException) -> ModelError:
-    """The error for published weights that could not be fetched."""
+    """The error for published weights that could not be fetched; of hf also for a folder that is not there."""
+    here = f", and there is no folder {name} here; check the name," if prefix == "hf" else ";"
     return ModelError(
-        f"the published weights of {prefix}/{name} could not be fetched ({brief(error, 90)}); give weights from a file "
-        "with weights= or take random ones with pretrained=False"
+        f"the published weights of {prefix}/{name} could not be fetched ({brief(error, 90)}){here} give weights from a "
+        "file with weights= or take random ones with pretrained=False"
     )
 
 
