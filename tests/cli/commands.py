@@ -10,12 +10,13 @@ from typing import Any, get_type_hints
 import typer
 
 from vitscope.cli import commands
-from vitscope.cli.application import application
+from vitscope.cli.application import new_application
 
 
 @cache
 def every_command() -> dict[str, Any]:
     """The commands by their names, ``bank build`` with its group."""
+    application = new_application()
     commands.register(application)
     return dict(_below(typer.main.get_command(application), ""))
 

@@ -26,15 +26,6 @@ from vitscope.version import __version__
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 _ClickError: type[Any] = _UsageError.__bases__[0]
 
-application = Commands(
-    name=PROGRAM,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=WORDS,
-)
-
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -42,7 +33,20 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit()
 
 
-@application.callback()
+def new_application() -> Commands:
+    """The program without a command yet; ``commands`` adds them."""
+    application = Commands(
+        name=PROGRAM,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=WORDS,
+    )
+    application.callback()(_root)
+    return application
+
+
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -78,7 +82,8 @@ def _run(arguments: list[str] | None) -> int:
     from vitscope.cli import commands
 
     try:
-        commands.register(application)
+        application = new_application()
+        commands.register_asked(application, sys.argv[1:] if arguments is None else arguments)
         result = application(arguments, standalone_mode=False, prog_name=PROGRAM)
     except typer.Exit as stop:
         return int(stop.exit_code)
