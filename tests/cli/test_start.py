@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -13,6 +14,8 @@ from tests.cli.conftest import Shell
 from vitscope.cli import commands
 from vitscope.cli.application import new_application
 
+OF_A_MAP = {"torch", "numpy", "PIL"}
+"""What a map of a model that is there already is made with: not timm, whose import takes longer than all the rest."""
 SHARED = {"flow": {"explain"}, "demo": {"explain"}}
 """Commands that are made of another one."""
 HEAVY = {
@@ -93,3 +96,18 @@ def test_a_mistyped_command_is_told_the_one_that_was_meant(shell: Shell) -> None
 def test_a_word_after_an_option_of_the_program_is_the_command(shell: Shell) -> None:
     result = shell("--help", "methods")
     assert result.code == 0 and "gmar" not in result.out
+
+
+FIRST = (
+    "import runpy, torch, vitscope as vs; made = runpy.run_path({path!r})['HandVit'](); "
+    "vs.explain(vs.open_model(made.eval(), image_size=64), torch.randn(1, 3, 64, 64), {method!r})"
+)
+
+
+@pytest.mark.parametrize("method", ["dart", "attention-flow"])
+def test_a_first_map_of_a_model_of_ones_own_imports_torch_and_what_it_computes_with(
+    method: str, repository: Path
+) -> None:
+    path = repository / "tests" / "zoo" / "handwritten.py"
+    found = heavy_ones(imported(FIRST.format(path=str(path), method=method)))
+    assert found == OF_A_MAP | ({"scipy"} if method == "attention-flow" else set())

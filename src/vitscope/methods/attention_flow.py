@@ -6,8 +6,6 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -107,8 +105,12 @@ def max_flows(blocks: list[np.ndarray], readout: np.ndarray) -> np.ndarray:
     capacities.append(readout)
     whole = np.round(np.concatenate(capacities) * CAPACITY).astype(np.int32)
     kept = whole > 0
-    graph = coo_array(
-        (whole[kept], (np.concatenate(rows)[kept], np.concatenate(columns)[kept])),
+    # Every method is imported when one is used; this package takes longer than all of them.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import maximum_flow
+
+    graph = coo_array(  # with places of 32 bits, as older scipy's maximum_flow wants them
+        (whole[kept], tuple(np.concatenate(each)[kept].astype(np.int32) for each in (rows, columns))),
         shape=(source + 1, source + 1),
     ).tocsr()
     return np.array([maximum_flow(graph, source, sink).flow_value / CAPACITY for sink in range(n)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
+from importlib import metadata
 from typing import Any
 
 import torch
@@ -27,13 +29,17 @@ def model_identity(vit: Vit) -> dict[str, Any]:
     }
 
 
+@cache
+def _timm_version() -> str:
+    """Read from its installation: a model of one's own needs no timm, and importing it takes seconds."""
+    return metadata.version("timm")
+
+
 def library_versions() -> dict[str, str]:
     """Versions of vitscope, Python and the libraries that compute a result, by name."""
-    import timm
-
     return {
         "vitscope": __version__,
         "torch": str(torch.__version__),
-        "timm": timm.__version__,
+        "timm": _timm_version(),
         "python": platform.python_version(),
     }
