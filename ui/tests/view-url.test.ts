@@ -7,6 +7,7 @@ import {
   IMPORTANCE_TABS,
   ORDERS,
   PICTURE_COLOURS,
+  PATTERN_TABS,
   PICTURE_TABS,
   POINT_COLOURS,
   QUANTITIES,
@@ -67,6 +68,7 @@ const dashboards: fc.Arbitrary<HeadsView> = fc.record({
   quantity: fc.constantFrom(...QUANTITIES),
   pictures: fc.constantFrom(...PICTURE_TABS),
   pictureColour: fc.constantFrom(...PICTURE_COLOURS),
+  patterns: fc.constantFrom(...PATTERN_TABS),
   pointColour: fc.constantFrom(...POINT_COLOURS),
   detail: fc.constantFrom(...DETAIL_TABS),
   pinned: fc.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,16 @@ def test_patterns_codes_and_the_walk_among_them(headed: vs.Study, headed_client:
     assert header["inside"] is False and np.isfinite(far["map"]).all()
 
 
+def test_the_prototype_of_points_is_decoded_from_their_mean(headed: vs.Study, headed_client: Client) -> None:
+    # 3, 4, 5 and 60: runs as gap and length, "3 3, 54 1", in base 128.
+    text = base64.urlsafe_b64encode(bytes([3, 3, 54, 1])).decode().rstrip("=")
+    arrays, known = headed_client.get("api/heads/prototype", points=text).arrays
+    codes = headed.array("patterns/codes")[:].astype(np.float64).reshape(-1, 4)[[3, 4, 5, 60]]
+    expected = headed.patterns().decode(codes.mean(0, keepdims=True).astype(np.float32))[0]
+    np.testing.assert_allclose(arrays["map"], expected.numpy(), rtol=1e-4, atol=1e-6)
+    assert known["maps"] == 4
+
+
 def test_answers_are_tagged(headed_client: Client) -> None:
     for path in ("study", "pictures", "table", "agreement", "strength", "patterns", "codes"):
         tag = headed_client.get(f"api/heads/{path}").headers["etag"]
@@ -120,6 +131,9 @@ def test_answers_are_tagged(headed_client: Client) -> None:
         ("api/heads/ablation?off=", "expected heads to switch off"),
         ("api/heads/ablation?off=99.0", "expected heads"),
         ("api/heads/ablation?off=1.0&rows=77", "no computed picture 77"),
+        ("api/heads/prototype?points=*", "no places of points"),
+        ("api/heads/prototype?points=gA", "no places of points"),
+        ("api/heads/prototype?points=", "none of these heads has a pattern"),
         ("api/heads/partial?block=1&head=0&queries=a", "expected patches such as 0,17"),
     ],
 )

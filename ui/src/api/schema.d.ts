@@ -265,6 +265,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/heads/prototype": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Prototype
+         * @description What points have in common: the map that is decoded from the mean of their codes.
+         */
+        get: operations["prototype_api_heads_prototype_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/heads/strength": {
         parameters: {
             query?: never;
@@ -1363,6 +1383,18 @@ export interface components {
             title: string;
         };
         /**
+         * PrototypeHeader
+         * @description An array ``map`` (side, side), decoded from the mean code of ``maps`` maps.
+         */
+        PrototypeHeader: {
+            /** Form */
+            form: string;
+            /** Maps */
+            maps: number;
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+        };
+        /**
          * RowsHeader
          * @description An array ``rows`` (H, N). ``prefix``: how many of the N tokens come before the patches.
          */
@@ -1897,6 +1929,38 @@ export interface operations {
     pictures_api_heads_pictures_get: {
         parameters: {
             query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    prototype_api_heads_prototype_get: {
+        parameters: {
+            query: {
+                /** @description Places row · heads + head, as runs in base 128 and base64url. */
+                points: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;

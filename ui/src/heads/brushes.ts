@@ -63,6 +63,8 @@ export interface Resolved {
   readonly heads?: readonly number[];
   readonly rows?: ArrayLike<number>;
   readonly points?: ArrayLike<number>;
+  /** All of it at once. */
+  readonly mask?: Mask;
 }
 
 /** What is selected: all points where nothing is brushed. */
@@ -93,6 +95,7 @@ export function setBit(mask: Mask, place: number): void {
 }
 
 export function maskOf(points: Points, chosen: Resolved): Mask {
+  if (chosen.mask) return chosen.mask;
   const mask = emptyMask(points);
   const { rows, heads } = points;
   for (const head of chosen.heads ?? []) {
@@ -131,6 +134,17 @@ export function countsOf(
     }
   }
   return { heads, rows, total };
+}
+
+/** The places of a mask, in their order. */
+export function* placesOf(mask: Mask): Generator<number> {
+  for (let word = 0; word < mask.length; word += 1) {
+    let rest = mask[word] as number;
+    while (rest) {
+      yield word * 32 + (31 - Math.clz32(rest & -rest));
+      rest &= rest - 1;
+    }
+  }
 }
 
 /** What a brush names by itself; the others need numbers of the study. */

@@ -122,6 +122,14 @@ export function askWalk(x: number, y: number): Promise<{ map: Floats; side: numb
   }));
 }
 
+export function askPrototype(points: string): Promise<{ map: Floats; side: number; maps: number }> {
+  return tensors(address('api/heads/prototype', { points }), (answer) => ({
+    map: data(answer, 'map'),
+    side: floats(answer, 'map').shape[0] ?? 0,
+    maps: Number(answer.metadata.maps),
+  }));
+}
+
 export interface Question {
   readonly off?: readonly HeadId[];
   readonly block?: number;

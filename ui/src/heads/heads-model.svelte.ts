@@ -1,5 +1,6 @@
 /** What the four views share: numbers of every head, what is brushed, and what each view does. */
 
+import { SITE } from '../api/files';
 import { Loaded } from '../data/loaded.svelte';
 import type { Floats, Picture } from '../data/source';
 import type { Facts } from '../explain/explain-answers.svelte';
@@ -17,6 +18,7 @@ import {
   type Points,
   type Resolved,
 } from './brushes';
+import { clusterMask, onMap } from './codes-on-map';
 import { askTable, HeadsData, type HeadTable, type Metric } from './heads-data.svelte';
 import type { HeadsView } from './heads-view';
 import { writeNumbers } from './places';
@@ -38,9 +40,12 @@ export class HeadsModel {
 
   readonly view: HeadsView = $derived.by(() => this.app.view.now.dashboard);
 
-  set(change: Partial<HeadsView>): void {
-    this.app.view.set({ dashboard: { ...this.view, ...change } });
+  /** Each change is a step of its own; those of a slider are one. */
+  set(change: Partial<HeadsView>, sliding = false): void {
+    this.#steps += sliding ? 0 : 1;
+    this.app.view.set({ dashboard: { ...this.view, ...change } }, `dashboard ${this.#steps}`);
   }
+  #steps = 0;
 
   // ---- heads ---------------------------------------------------------------------------------------------------
   readonly headCounts: readonly number[] = $derived.by(() => this.data.about.value?.heads ?? []);
@@ -70,7 +75,7 @@ export class HeadsModel {
   /** Over the pictures that are selected, where some are. */
   readonly some = new Loaded(() => {
     const { rows } = this;
-    return rows === '' || this.data.why('importance') ? null : askTable(rows);
+    return SITE || rows === '' || this.data.why('importance') ? null : askTable(rows);
   });
   readonly table: HeadTable | null = $derived.by(() =>
     withDistances(
@@ -118,7 +123,9 @@ export class HeadsModel {
           .filter((pair): pair is [number, Picture] => pair[1] !== undefined),
       ),
   );
-  readonly rowCount = $derived.by(() => Math.max(-1, ...(this.data.pictures.value?.rows ?? [])) + 1);
+  readonly rowCount = $derived.by(() =>
+    (this.data.pictures.value?.rows ?? new Uint32Array()).reduce((most, row) => Math.max(most, row + 1), 0),
+  );
 
   // ---- what is brushed -----------------------------------------------------------------------------------------
   readonly #points: Points = $derived.by(() => {
@@ -143,6 +150,11 @@ export class HeadsModel {
     selectedPoints(this.#points, this.brushes, (brush) => this.#resolve(brush)),
   );
   readonly counts = $derived.by(() => countsOf(this.#points, this.mask));
+  /** The same on the map of codes; null without patterns. */
+  readonly onMap = $derived.by(() => {
+    const codes = this.data.codes.value;
+    return codes ? onMap(codes, this.mask, this.places) : null;
+  });
   readonly pictureTotal = $derived.by(() => this.data.pictures.value?.rows.length ?? 0);
   readonly total = $derived.by(() => this.pictureTotal * this.known.length);
   readonly selectedHeads: readonly number[] = $derived.by(() =>
@@ -171,7 +183,9 @@ export class HeadsModel {
     if (named) return named;
     if (brush.kind === 'hops') return { heads: this.headsWithin(brush.from, brush.to, brush.least) };
     if (brush.kind === 'class') return { heads: this.headsAtClass(brush.least) };
-    return { points: brush.kind === 'cluster' ? this.pointsOf(brush.cluster) : [] };
+    const codes = this.data.codes.value;
+    if (brush.kind !== 'cluster' || !codes) return {};
+    return { mask: clusterMask(codes, brush.cluster, this.#points) };
   }
 
   headsWithin(from: number, to: number, least: number): number[] {
@@ -201,17 +215,6 @@ export class HeadsModel {
     return this.known.filter((place) => (given?.data[this.profilePlace(place) * prefix] ?? NaN) >= least);
   }
 
-  /** The points of a cluster, as row · heads + head. */
-  pointsOf(cluster: number): number[] {
-    const codes = this.data.codes.value;
-    if (!codes) return [];
-    const found: number[] = [];
-    for (let index = 0; index < codes.clusters.length; index += 1) {
-      if (codes.clusters[index] === cluster) found.push(this.pointPlace(index));
-    }
-    return found;
-  }
-
   /** The place of a code among all points: codes are there for computed rows only. */
   pointPlace(index: number): number {
     const row = this.data.codes.value?.rows[Math.floor(index / this.places)] ?? 0;
@@ -219,8 +222,8 @@ export class HeadsModel {
   }
 
   // ---- what a user does ----------------------------------------------------------------------------------------
-  brush(next: Brush): void {
-    this.set({ brushes: brushed(this.view.brushes, next) });
+  brush(next: Brush, sliding = false): void {
+    this.set({ brushes: brushed(this.view.brushes, next) }, sliding);
   }
 
   /** A click on a head: pinned, and selected alone; once more, and it stays pinned alone. */

@@ -7,6 +7,7 @@ import { readNumbers } from './places';
 export const IMPORTANCE_TABS = ['matrix', 'list', 'scatter', 'cumulative', 'agreement'] as const;
 export const STRENGTH_TABS = ['profiles', 'trend'] as const;
 export const PICTURE_TABS = ['map', 'list'] as const;
+export const PATTERN_TABS = ['map', 'mixes'] as const;
 export const DETAIL_TABS = ['numbers', 'patterns', 'matrix', 'queries', 'offsets', 'pruning'] as const;
 export const PICTURE_COLOURS = ['class', 'correct', 'confidence'] as const;
 export const POINT_COLOURS = ['cluster', 'block', 'head', 'importance'] as const;
@@ -22,6 +23,7 @@ export interface HeadsView {
   readonly quantity: (typeof QUANTITIES)[number];
   readonly pictures: (typeof PICTURE_TABS)[number];
   readonly pictureColour: (typeof PICTURE_COLOURS)[number];
+  readonly patterns: (typeof PATTERN_TABS)[number];
   readonly pointColour: (typeof POINT_COLOURS)[number];
   readonly detail: (typeof DETAIL_TABS)[number];
   readonly pinned: HeadId | null;
@@ -37,6 +39,7 @@ export const INITIAL_HEADS: HeadsView = {
   quantity: 'mass',
   pictures: 'map',
   pictureColour: 'class',
+  patterns: 'map',
   pointColour: 'cluster',
   detail: 'numbers',
   pinned: null,
@@ -61,6 +64,7 @@ const READ: { [Name in keyof HeadsView]: Read<HeadsView[Name]> } = {
   quantity: among(QUANTITIES),
   pictures: among(PICTURE_TABS),
   pictureColour: among(PICTURE_COLOURS),
+  patterns: among(PATTERN_TABS),
   pointColour: among(POINT_COLOURS),
   detail: among(DETAIL_TABS),
   pinned: (value) => (isHead(value) ? value : undefined),

@@ -29,11 +29,13 @@ export class ViewStore {
     return this.#history.future.length > 0;
   }
 
-  /** Change some of it. Quick changes of the same fields (a slider, a film) become one step. */
-  set(change: Partial<ViewState>): void {
+  /**
+   * Change some of it. Quick changes of the same kind (a slider, a film) become one step: of the same fields, where no
+   * kind is told.
+   */
+  set(change: Partial<ViewState>, kind = Object.keys(change).sort().join()): void {
     const next = { ...this.now, ...change };
     if (writeView(next) === writeView(this.now)) return;
-    const kind = Object.keys(change).sort().join();
     const at = performance.now();
     const merge = kind === this.#last.kind && at - this.#last.at < MERGE_WITHIN;
     this.#last = { kind, at };

@@ -174,6 +174,21 @@ class StudiedHeads:
         )  # of the box of all points
         return self.atlas().decode(code[None].astype(np.float32))[0].numpy(), inside
 
+    def prototype(self, points: NDArray[np.int64]) -> tuple[Floats, int]:
+        """The map (side, side) of the mean code of some points, each row · heads + head, and how many have a code.
+
+        Raises StudyError where none has."""
+        self._need("patterns")
+        array = self.study.array("patterns/codes")
+        heads = array.shape[1] * array.shape[2]
+        points = points[points < array.shape[0] * heads]
+        codes = np.asarray(array[:], np.float32).reshape(-1, array.shape[3])[points]
+        known = codes[~np.isnan(codes).any(1)]
+        if not len(known):
+            raise StudyError("none of these heads has a pattern there; select others")
+        mean = known.mean(0, dtype=np.float64).astype(np.float32)
+        return self.atlas().decode(mean[None])[0].numpy(), len(known)
+
     def _plane(self) -> tuple[Floats, Floats, Floats]:
         """The places, and the plane on which they lie among the codes: least squares, exact for principal axes."""
         codes = np.asarray(self.study.array("patterns/codes")[:], np.float32)

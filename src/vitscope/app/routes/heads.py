@@ -15,7 +15,9 @@ from vitscope.app.model.answer import Answer
 from vitscope.app.model.asked import AblationAsked, Asked, PartialAsked
 from vitscope.app.pictures.studied_heads import NEEDS, StudiedHeads
 from vitscope.app.routes.looking import read_heads
+from vitscope.app.routes.places import read_places, read_rows
 from vitscope.app.routes.replies import PROBLEMS, Given, TensorResponse, computed, not_modified, reply
+from vitscope.app.routes.written import written
 from vitscope.app.schemas.heads import (
     Ablation,
     AgreementHeader,
@@ -26,6 +28,7 @@ from vitscope.app.schemas.heads import (
     HeadsPart,
     HeadTableHeader,
     PartialHeader,
+    PrototypeHeader,
     StrengthHeader,
     WalkHeader,
     WorkEstimate,
@@ -36,8 +39,6 @@ from vitscope.storage.recipe import digest_of
 from vitscope.studies import StudyError
 
 router = APIRouter(responses=PROBLEMS)
-LONGEST = 60_000
-"""Letters of a list of rows."""
 MOST = 2_000
 """Pictures of one question to the model."""
 RESUMED = 0.5
@@ -71,11 +72,12 @@ async def told(
 
 # ---- what the study keeps --------------------------------------------------------------------------------------------
 @router.get("/api/heads/study", response_model=HeadsAbout)
+@written
 async def study(request: Request, services: Given) -> Response:
     """Which analyses of heads are there, and what would add the others."""
     heads, facts = heads_of(services), await services.facts()
     reasons = {part: await asyncio.to_thread(heads.why_not, part) for part in NEEDS}
-    reasons["model"] = services.why_not if facts is None else None
+    reasons["model"] = services.why_not
     described = heads.shown.described()
     counts = await asyncio.to_thread(heads.counts) if facts is None else facts.model["heads"]
     told = HeadsAbout(
@@ -90,6 +92,7 @@ async def study(request: Request, services: Given) -> Response:
 
 
 @router.get("/api/heads/pictures", response_model=HeadPicturesHeader, response_class=TensorResponse)
+@written
 async def pictures(request: Request, services: Given) -> Response:
     """The computed pictures of the study, and where they lie by their class-token features."""
     heads = heads_of(services)
@@ -105,6 +108,7 @@ async def pictures(request: Request, services: Given) -> Response:
 
 
 @router.get("/api/heads/table", response_model=HeadTableHeader, response_class=TensorResponse)
+@written
 async def table(request: Request, services: Given, rows: RowsText = "") -> Response:
     """What every head matters by every metric, over all computed pictures or over some."""
     heads, chosen = heads_of(services), read_rows(rows)
@@ -112,6 +116,7 @@ async def table(request: Request, services: Given, rows: RowsText = "") -> Respo
 
 
 @router.get("/api/heads/agreement", response_model=AgreementHeader, response_class=TensorResponse)
+@written
 async def agreement(
     request: Request,
     services: Given,
@@ -124,6 +129,7 @@ async def agreement(
 
 
 @router.get("/api/heads/strength", response_model=StrengthHeader, response_class=TensorResponse)
+@written
 async def strength(request: Request, services: Given) -> Response:
     """How far every head looks."""
     heads = heads_of(services)
@@ -131,6 +137,7 @@ async def strength(request: Request, services: Given) -> Response:
 
 
 @router.get("/api/heads/patterns", response_model=AtlasHeader, response_class=TensorResponse)
+@written
 async def patterns(request: Request, services: Given) -> Response:
     """The patterns, their prototypes, and every head's mix of them."""
     heads = heads_of(services)
@@ -143,6 +150,7 @@ async def patterns(request: Request, services: Given) -> Response:
 
 
 @router.get("/api/heads/codes", response_model=CodesHeader, response_class=TensorResponse)
+@written
 async def codes(request: Request, services: Given) -> Response:
     """Where the code of every map of every picture lies, and its cluster."""
     heads = heads_of(services)
@@ -169,6 +177,24 @@ async def walk(
         return {"map": found}, {"form": heads.atlas().form, "inside": inside}
 
     return await told(request, heads, ["walk", x, y], made)
+
+
+@router.get("/api/heads/prototype", response_model=PrototypeHeader, response_class=TensorResponse)
+async def prototype(
+    request: Request,
+    services: Given,
+    points: Annotated[
+        str, Query(description="Places row · heads + head, as runs in base 128 and base64url.")
+    ],
+) -> Response:
+    """What points have in common: the map that is decoded from the mean of their codes."""
+    heads, places = heads_of(services), read_places(points)
+
+    def made() -> tuple[Arrays, dict[str, Any]]:
+        found, count = heads.prototype(places)
+        return {"map": found}, {"form": heads.atlas().form, "maps": count}
+
+    return await told(request, heads, ["prototype", points], made)
 
 
 # ---- what the model is asked -----------------------------------------------------------------------------------------
@@ -249,20 +275,3 @@ def wanted(heads: StudiedHeads, text: str) -> list[int]:
     if len(found) > MOST:
         raise HeadsError(f"{len(found):,} pictures are too many for one question; choose up to {MOST:,}")
     return found
-
-
-def read_rows(text: str) -> list[int] | None:
-    """``0-4,7`` as numbers, None for nothing. Raises HeadsError for anything else."""
-    text = text.strip()
-    if not text:
-        return None
-    if len(text) > LONGEST or not re.fullmatch(r"\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*", text):
-        raise HeadsError(f"rows are written 0-4,7 and counted from 0, got {text[:60]!r}")
-    found: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        start, stop = int(first), int(last or first) + 1
-        if stop <= start or len(found) + stop - start > 10_000_000:
-            raise HeadsError(f"rows from {start} to {stop - 1} cannot be read; write the smaller one first")
-        found.update(range(start, stop))
-    return sorted(found)

@@ -107,6 +107,13 @@ class WalkHeader(TensorsHeader):
     inside: bool
 
 
+class PrototypeHeader(TensorsHeader):
+    """An array ``map`` (side, side), decoded from the mean code of ``maps`` maps."""
+
+    form: str
+    maps: int
+
+
 class PartialHeader(TensorsHeader):
     """Arrays ``mean``, ``spread`` (M, S) of every metric at every step; ``steps``: part, and k or query."""
 

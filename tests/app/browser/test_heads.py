@@ -1,0 +1,394 @@
+"""The tasks of the Heads screen over a small study: what is on screen is what pandas says of its tables."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import vitscope as vs
+from tests.app.browser.app import App
+from tests.app.browser.serving import Served, serving
+from tests.app.browser.test_access import AXE, RULES
+from vitscope.studies import PatternsChoice
+
+HEADS = [(block, head) for block in range(6) for head in range(4)]
+METRIC = "js_divergence"
+REST = (208, 212, 217)
+_READ = """canvas => {
+    const copy = document.createElement('canvas');
+    [copy.width, copy.height] = [canvas.width, canvas.height];
+    const context = copy.getContext('2d');
+    context.drawImage(canvas, 0, 0);
+    const pixels = context.getImageData(0, 0, copy.width, copy.height).data;
+    let text = '';
+    for (let at = 0; at < pixels.length; at += 8192)
+        text += String.fromCharCode(...pixels.subarray(at, at + 8192));
+    return { width: copy.width, height: copy.height, pixels: btoa(text) };
+}"""
+
+
+@pytest.fixture(scope="session")
+def headed(picture_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> vs.Study:
+    """A finished study with every analysis of heads."""
+    patterns = PatternsChoice(
+        per_head=12, k=5, coder="pca", repeats=0, display="pca",
+        autoencoder=vs.heads.AutoencoderOptions(epochs=1, width=1, latent=6),
+    )  # fmt: skip
+    study = vs.Study.create(
+        tmp_path_factory.mktemp("headed") / "shapes",
+        model="bundled/shapes",
+        images=str(picture_files[0].parent),
+        analyses={"importance": {}, "strength": {}, "patterns": patterns},
+        arrays=("features",),
+    )
+    assert study.run().whole
+    return study
+
+
+@pytest.fixture(scope="session")
+def headed_served(headed: vs.Study) -> Iterator[Served]:
+    """Its server."""
+    with serving(str(headed.place)) as running:
+        yield running
+
+
+class Heads:
+    """The Heads screen in a tab."""
+
+    def __init__(self, app: App, study: vs.Study) -> None:
+        self.app, self.page, self.study = app, app.page, study
+        self.table = study.heads().to_pandas().set_index(["block", "head"])
+
+    def panel(self, name: str) -> Any:
+        return self.page.get_by_role("region", name=name)
+
+    def cell(self, block: int, head: int) -> Any:
+        return self.page.locator(f"[role=gridcell][data-head='{block}.{head}']")
+
+    def tab(self, words: str) -> None:
+        self.app.button(words).click()
+        self.app.settled()
+
+    @property
+    def selected(self) -> set[tuple[int, int]]:
+        """The heads that the matrix shows as selected."""
+        names = self.page.locator("[role=gridcell][aria-selected=true]").evaluate_all(
+            "cells => cells.map(cell => cell.dataset.head)"
+        )
+        return {(int(name.split(".")[0]), int(name.split(".")[1])) for name in names}
+
+    def counted(self) -> list[int]:
+        """Heads, pictures and points that are selected."""
+        found = self.page.get_by_test_id("selection").locator("b").all_inner_texts()
+        return [int(text.replace(",", "")) for text in found]
+
+    def chosen_maps(self) -> list[int]:
+        """How many selected maps each pattern has."""
+        tiles = self.page.locator("[data-cluster]")
+        return [int(each) for each in tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.chosen)")]
+
+    def pixels(self, testid: str) -> NDArray[np.uint8]:
+        """What is painted on a canvas of points, (height, width, 4)."""
+        self.page.wait_for_timeout(100)
+        read = self.page.get_by_test_id(testid).evaluate(_READ)
+        flat = np.frombuffer(base64.b64decode(read["pixels"]), np.uint8)
+        return flat.reshape(read["height"], read["width"], 4)
+
+
+@pytest.fixture
+def heads(app: App, headed_served: Served, headed: vs.Study) -> Heads:
+    """The screen, opened."""
+    app.open(headed_served.url, screen="heads", theme="light")
+    return Heads(app, headed)
+
+
+def shown(text: str | None) -> float:
+    return float(text or "nan")
+
+
+def test_t4_which_heads_matter_most(app: App, headed_served: Served, headed: vs.Study) -> None:
+    app.open(headed_served.url).screen("Heads")
+    heads = Heads(app, headed)
+    for block, head in HEADS:
+        value = shown(heads.cell(block, head).get_attribute("data-value"))
+        assert value == pytest.approx(heads.table.loc[(block, head), METRIC], rel=1e-5)
+    heads.tab("List")
+    rows = heads.page.locator("tbody tr")
+    names = rows.locator("th button").all_inner_texts()
+    expected = heads.table.sort_values(METRIC, ascending=False).index.tolist()
+    assert names == [f"{block}.{head}" for block, head in expected]
+
+
+def test_t5_where_two_metrics_disagree(heads: Heads) -> None:
+    second = "class_cosine_block"
+    heads.page.get_by_label("Second metric").select_option(second)
+    heads.tab("List")
+    heads.page.get_by_label("Order of the list").select_option("gap")
+    ranks = heads.table[[METRIC, second]].rank(method="average").sub(1) / (len(HEADS) - 1)
+    gap = ranks[METRIC] - ranks[second]
+    expected = gap.abs().sort_values(ascending=False, kind="stable")
+    rows = heads.page.locator("tbody tr")
+    gaps = [shown(each.get_attribute("data-gap")) for each in rows.locator("[data-gap]").all()]
+    assert [abs(each) for each in gaps] == pytest.approx(expected.tolist())
+    block, head = (int(part) for part in rows.locator("th button").first.inner_text().split("."))
+    assert abs(gap.loc[(block, head)]) == pytest.approx(expected.iloc[0])
+    heads.tab("Two metrics")
+    found = vs.heads.agree(heads.study.heads(), [METRIC, second]).correlation(METRIC, second)
+    assert (
+        f"{found.value:.2f}".replace("-", "−").rstrip("0")
+        in heads.page.get_by_test_id("pair-agreement").inner_text()
+    )
+
+
+def test_t6_which_heads_are_local(heads: Heads) -> None:
+    mass = heads.study.strength()["mass"]
+    box = heads.page.locator("button[data-head='2.0'] svg").bounding_box()
+    heads.page.mouse.move(box["x"] + 1, box["y"] + 10)
+    heads.page.mouse.down()
+    heads.page.mouse.move(box["x"] + box["width"] * 4.5 / 12, box["y"] + 10)
+    heads.page.mouse.up()
+    heads.app.settled()
+    for least in (0.5, 0.4, 0.35):
+        heads.page.get_by_label("Least share of the attention").fill(str(least))
+        heads.app.settled()
+        near = mass[..., :5].astype(np.float32).sum(-1) >= least
+        assert heads.selected == {(int(b), int(h)) for b, h in np.argwhere(near)}
+    assert heads.selected and heads.counted()[0] == len(heads.selected)
+    heads.app.button("global").click()
+    heads.app.settled()
+    far = mass[..., 4:].sum(-1) >= 0.5
+    assert heads.selected == {(int(b), int(h)) for b, h in np.argwhere(far)}
+
+
+def test_t7_what_a_head_looks_like(heads: Heads) -> None:
+    heads.cell(0, 3).click()
+    heads.app.settled()
+    row = heads.table.loc[(0, 3)]
+    for name in (METRIC, "first_order", "class_l2_last"):
+        cell = heads.page.locator(f"tr[data-metric={name}] td[data-value]")
+        assert shown(cell.get_attribute("data-value")) == pytest.approx(row[name], rel=1e-5)
+    heads.tab("Patterns")
+    clusters = heads.study.array("patterns/clusters")[:, 0, 3].astype(int)
+    shares = sorted(np.bincount(clusters)[np.bincount(clusters) > 0] / len(clusters), reverse=True)
+    found = heads.page.locator("li button[data-share]").evaluate_all(
+        "all => all.map(one => one.dataset.share)"
+    )
+    assert [float(each) for each in found] == pytest.approx(shares)
+    atlas = heads.study.patterns().heads.set_index(["block", "head"])
+    dependence = atlas.loc[(0, 3), "content_dependence"]
+    assert f"{dependence:.3g}" in heads.page.get_by_test_id("dependence").inner_text()
+
+
+def test_t8_what_the_important_heads_have_in_common(heads: Heads) -> None:
+    heads.tab("List")
+    heads.app.button("Select the first 5").click()
+    heads.app.settled()
+    top = heads.table.sort_values(METRIC, ascending=False).index.tolist()[:5]
+    clusters = heads.study.array("patterns/clusters")[:].astype(int)
+    mine = np.concatenate([clusters[:, block, head] for block, head in top])
+    assert heads.chosen_maps() == np.bincount(mine, minlength=5).tolist()
+    assert heads.counted() == [5, 12, 60]
+
+
+def lasso(heads: Heads, testid: str, to: float) -> None:
+    """Draw around the left part of a map of points."""
+    box = heads.page.get_by_test_id(testid).bounding_box()
+    corners = [(0.0, 0.0), (to, 0.0), (to, 0.999), (0.0, 0.999)]
+    places = [(box["x"] + across * box["width"], box["y"] + down * box["height"]) for across, down in corners]
+    heads.page.mouse.move(*places[0])
+    heads.page.mouse.down()
+    for place in places[1:]:
+        heads.page.mouse.move(*place)
+    heads.page.mouse.up()
+    heads.app.settled()
+
+
+def left_of(places: NDArray[Any], share: float) -> NDArray[np.bool_]:
+    """Which points lie in the left part of the frame, that shows all of them with a little air around."""
+    x = places[..., 0]
+    low, high = np.nanmin(x), np.nanmax(x)
+    return np.asarray((x - (low + high) / 2) / (1.08 * (high - low)) + 0.5 < share)
+
+
+def test_t9_pictures_that_trigger_a_pattern(heads: Heads, headed_served: Served) -> None:
+    from urllib.request import urlopen
+
+    from vitscope.app import tensors
+
+    with urlopen(f"{headed_served.url}api/heads/codes") as answer:
+        places = tensors.decode(answer.read())[0]["places"]
+    lasso(heads, "pattern-points", 0.4)
+    inside = left_of(places, 0.4)
+    assert heads.counted()[2] == inside.sum() > 0
+    per_head = inside.sum(0)
+    assert heads.selected == {(int(b), int(h)) for b, h in np.argwhere(per_head > 0)}
+    heads.tab("By selection")
+    counts = inside.reshape(len(inside), -1).sum(1)
+    shown_counts = heads.page.locator("[data-picture][data-count]").evaluate_all(
+        "all => all.map(one => Number(one.dataset.count))"
+    )
+    assert shown_counts == sorted(counts[counts > 0].tolist(), reverse=True)
+    first = heads.page.locator("[data-picture][data-count]").first.get_attribute("data-picture")
+    assert first == heads.study.table("pictures")["content"][int(np.argmax(counts))]
+
+
+def test_t10_what_happens_without_these_heads(heads: Heads, vit: vs.Vit, picture_files: list[Path]) -> None:
+    heads.cell(1, 2).click()
+    heads.cell(3, 0).click(modifiers=["Shift"])
+    heads.app.settled()
+    assert heads.selected == {(1, 2), (3, 0)}
+    heads.app.button("Switch off …").click()
+    heads.page.get_by_test_id("estimate").wait_for()
+    assert "12 pictures" in heads.page.get_by_test_id("estimate").inner_text()
+    heads.app.button("Compute").click()
+    heads.page.get_by_test_id("effects").wait_for()
+    labels = heads.study.table("pictures")["label"].astype(int).tolist()
+    expected = (
+        vs.heads.joint_effect(vit, picture_files, [(1, 2), (3, 0)], labels).to_pandas().set_index("metric")
+    )
+    for metric, row in expected.iterrows():
+        cell = heads.page.get_by_test_id("effects").locator(f"tr[data-metric={metric}] td[data-value]")
+        assert shown(cell.get_attribute("data-value")) == pytest.approx(row["joint"], abs=1e-6)
+
+
+def test_one_picture_has_its_own_importance_and_its_own_points(heads: Heads) -> None:
+    heads.tab("By selection")
+    heads.page.locator("[data-picture][data-count]").nth(2).click()
+    heads.app.settled()
+    assert (
+        heads.counted() == [24, 1, 24] and "mean over 1 picture" in heads.panel("B Importance").inner_text()
+    )
+    scores = heads.study.array(f"head_scores/{METRIC}")[2]
+    for block, head in HEADS[::5]:
+        value = shown(heads.cell(block, head).get_attribute("data-value"))
+        assert value == pytest.approx(scores[block, head], rel=1e-5)
+    joined = heads.page.locator("path.joined").get_attribute("d")
+    assert joined.count("L") == 23
+
+
+def test_brushes_combine_are_undone_and_stand_in_the_link(heads: Heads) -> None:
+    app = heads.app
+    heads.cell(2, 1).click()
+    tile = heads.page.locator("[data-cluster='0']")
+    tile.click()
+    clusters = heads.study.array("patterns/clusters")[:].astype(int)
+    in_first = clusters == 0
+    assert heads.counted()[2] == in_first[:, 2, 1].sum()
+    heads.cell(4, 3).click(modifiers=["Shift"])
+    assert heads.counted()[2] == in_first[:, 2, 1].sum() + 12
+    heads.cell(4, 3).click(modifiers=["Alt"])
+    assert heads.counted()[2] == in_first[:, 2, 1].sum()
+    chips = heads.page.get_by_role("region", name="Selection", exact=True).get_by_role("listitem")
+    words = [text.replace("×", "").strip() for text in chips.all_inner_texts()]
+    assert words == ["head 2.1", "pattern 0", "or head 4.3", "without head 4.3"]
+    app.button("Undo").click()
+    assert heads.counted()[2] == in_first[:, 2, 1].sum() + 12
+    app.button("Remove head 2.1").click()
+    only = in_first.copy()
+    only[:, 4, 3] = True
+    assert heads.counted()[2] == only.sum()
+    app.page.reload()
+    app.ready()
+    assert heads.counted()[2] == only.sum() and json.loads(app.view["heads"])["pinned"] == "4.3"
+
+
+def test_points_are_painted_and_grey_where_they_are_not_selected(heads: Heads) -> None:
+    def counts() -> tuple[int, int]:
+        pixels = heads.pixels("pattern-points")
+        drawn = pixels[..., 3] > 0
+        grey = (pixels[..., :3] == REST).all(-1) & drawn
+        return int(drawn.sum() - grey.sum()), int(grey.sum())
+
+    assert heads.page.locator("[data-mode=WebGL]").count() == 2
+    coloured, grey = counts()
+    assert coloured > 500 and grey == 0
+    heads.cell(0, 3).click()
+    heads.app.settled()
+    fewer, grey = counts()
+    assert 0 < fewer < coloured / 4 and grey > coloured / 2
+    heads.page.get_by_label("Colour of the maps").select_option("block")
+    heads.app.settled()
+    pixels = heads.pixels("pattern-points")
+    seen = {tuple(colour) for colour in pixels[pixels[..., 3] > 0][:, :3].tolist()}
+    assert seen == {REST, (0x00, 0x72, 0xB2)}, "block 0 has the first colour"
+
+
+def test_the_walk_decodes_where_no_point_is(heads: Heads) -> None:
+    box = heads.page.get_by_test_id("pattern-points").bounding_box()
+    heads.page.mouse.move(box["x"] + 8, box["y"] + box["height"] - 8)
+    heads.page.mouse.move(box["x"] + 10, box["y"] + box["height"] - 6)
+    heads.page.get_by_test_id("walk").wait_for()
+    assert "decoded" in heads.page.get_by_test_id("walk").inner_text()
+
+
+@pytest.mark.parametrize("how", ["off", "lost"])
+def test_without_webgl_the_cpu_draws_and_says_so(
+    new_app: Callable[..., App], headed_served: Served, headed: vs.Study, how: str
+) -> None:
+    app = new_app()
+    if how == "off":
+        app.page.add_init_script(
+            "const own = HTMLCanvasElement.prototype.getContext;"
+            "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {"
+            "  return kind === 'webgl2' ? null : own.call(this, kind, ...rest); };"
+        )
+    app.open(headed_served.url, screen="heads", theme="light")
+    heads = Heads(app, headed)
+    if how == "lost":
+        for canvas in ("pattern-points", "picture-points"):
+            heads.page.get_by_test_id(canvas).evaluate(
+                "canvas => canvas.getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()"
+            )
+    heads.page.locator("[data-mode=CPU]").nth(1).wait_for()
+    words = "WebGL is not there" if how == "off" else "WebGL was lost"
+    assert heads.page.get_by_text(f"{words}: drawn by the CPU").count() == 2
+    pixels = heads.pixels("pattern-points")
+    assert (pixels[..., 3] > 0).sum() > 500
+    lasso(heads, "pattern-points", 0.4)
+    assert 0 < heads.counted()[2] < 288
+
+
+def test_the_screen_by_keyboard(heads: Heads) -> None:
+    press = heads.page.keyboard.press
+    heads.cell(0, 0).focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
+        press(key)
+    press("Enter")
+    heads.app.settled()
+    assert heads.selected == {(2, 1)} and json.loads(heads.app.view["heads"])["pinned"] == "2.1"
+    press("ArrowRight")
+    press("Shift+Enter")
+    heads.app.settled()
+    assert heads.selected == {(2, 1), (2, 2)}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_here(app: App, headed_served: Served, headed: vs.Study, theme: str) -> None:
+    for view in (
+        {
+            "pinned": "0.3",
+            "second": "first_order",
+            "brushes": [{"op": "and", "kind": "heads", "heads": ["0.3"]}],
+        },
+        {"pinned": "0.3", "detail": "queries", "importance": "list", "strength": "trend", "pictures": "list"},
+        {"pinned": "0.3", "detail": "matrix", "importance": "agreement"},
+        {"pinned": "0.3", "detail": "offsets", "importance": "scatter", "second": "first_order"},
+    ):
+        app.open(headed_served.url, screen="heads", theme=theme, heads=json.dumps(view))
+        app.page.evaluate(AXE.read_text())
+        found = app.page.evaluate(
+            "rules => axe.run(document, { runOnly: { type: 'tag', values: rules } })", RULES
+        )
+        problems = [
+            f"{each['id']}: {node['target']} {node['failureSummary']}"
+            for each in found["violations"]
+            for node in each["nodes"]
+        ]
+        assert problems == [], view
