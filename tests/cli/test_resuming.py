@@ -153,7 +153,7 @@ def test_another_recipe_starts_anew_and_says_why(
     result = shell(*line, *other)
     assert result.code == 0, result.err
     assert len(counted) == 1
-    assert "are of another recipe" in result.err and words in result.err
+    assert "of another recipe" in result.err and words in result.err
     counted.clear()
     assert shell(*line, *other).code == 0
     assert counted == []
