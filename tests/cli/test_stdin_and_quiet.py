@@ -11,6 +11,7 @@ import pytest
 
 import vitscope as vs
 from tests.cli.bad_pictures import photograph
+from tests.cli.commands import every_command
 from tests.cli.conftest import Shell
 
 MODEL = ("--model", "bundled/shapes", "--method", "rollout", "--no-draw")
@@ -73,19 +74,29 @@ def test_quiet_says_nothing_but_errors_and_json(shell: Shell, picture: Path, tmp
     assert missing.code == 1 and missing.out == "" and "nowhere.png" in missing.error
 
 
-@pytest.mark.parametrize(
-    "command", [("explain",), ("flow",), ("calibrate",), ("heads", "strength"), ("heads", "look")]
-)
+READ_PICTURES = [
+    name
+    for name, command in every_command().items()
+    if any(each.name in ("pictures", "images") for each in command.params)
+]
+"""Every command that is given pictures."""
+
+
+@pytest.mark.parametrize("name", READ_PICTURES)
 def test_a_wrong_path_is_told_before_the_model_is_opened(
-    shell: Shell, tmp_path: Path, monkeypatch, command
+    shell: Shell, tmp_path: Path, monkeypatch, name: str
 ) -> None:
     def opened(*_: object, **__: object) -> None:
         raise AssertionError("a model was opened")
 
     monkeypatch.setattr(vs, "open_model", opened, raising=False)
-    for names in (["nowhere.png"], ["a.png", "b.png"]):
-        result = shell(*command, *(tmp_path / name for name in names), "--model", "bundled/shapes")
+    folder = [tmp_path / "study"] if name == "study create" else []
+    for files in (["nowhere.png"], ["a.png", "b.png"]):
+        paths = [tmp_path / file for file in files]
+        pictures = [word for path in paths for word in ("--images", path)] if folder else paths
+        result = shell(*name.split(), *folder, *pictures, "--model", "bundled/shapes")
         assert result.code == 1 and "there is no file" in result.error, result.err
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("option", ["--labels", "--boxes", "--masks"])
