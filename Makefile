@@ -3,6 +3,7 @@
 # make test   style, types, import directions, the web page and all tests (needs Node 20.19 or newer)
 # make lint   the first three of them alone
 # make page   build the page of `vitscope serve` from ui/
+# make docs   the documentation as HTML, with the reference, into build/docs
 # make app    the web app for those who work on it: server and page, both reloaded when a file changes
 # make mutants   do the tests notice mistakes? (minutes)
 # make lock   renew requirements.lock (needs uv)
@@ -18,12 +19,12 @@ DEMO_STAMP := $(VENV)/.vitscope-demo-installed
 BIN := $(VENV)/bin
 PYTEST_ARGUMENTS ?= -n 2 --dist loadscope -q
 
-.PHONY: demo test lint page app mutants lock images setup clean
+.PHONY: demo test lint page docs app mutants lock images setup clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -11
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -12
 
 setup: $(STAMP)
 
@@ -71,6 +72,9 @@ page: | $(BIN)/python
 
 app: page
 	$(BIN)/python scripts/develop_app.py
+
+docs: $(STAMP)
+	$(BIN)/python scripts/build_docs.py
 
 # Every mistake of scripts/mutants.toml, alone, in a copy of the tree; the tests named beside it must fail.
 mutants: $(STAMP)

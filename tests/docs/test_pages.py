@@ -30,6 +30,10 @@ FIRST_HOUR = [
         "two-models",
         "data-loader",
         "tutorial-study",
+        "tutorials/first-map",
+        "tutorials/flow",
+        "tutorials/which-heads",
+        "tutorials/trust",
     )
 ]
 """Of these every line of Python and of ``sh`` runs as it stands."""

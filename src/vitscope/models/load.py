@@ -48,18 +48,29 @@ def load_model(
 ) -> LoadedModel:
     """Open a model and everything known about it without running it.
 
-    name_or_module: ``timm/NAME``, ``hf/FOLDER_OR_ID``, ``torchvision/NAME``, ``open_clip/NAME@TAG``, ``bundled/WORLD``,
-        a folder or file of one's own (see ``checkpoint_folder.load``), ``package.module:function`` that makes one, or
-        any ``nn.Module`` (torch.compile's and DataParallel's wrappers come off; the model inside is not changed).
-    weights: a .safetensors or tensors-only checkpoint file, or a state dict; then nothing is fetched.
-    image_size: one number or (H, W), where the model allows another size than its own.
-    preprocess: see ``recipes.as_preprocessor``; None takes the model's own.
-    class_names: see ``class_names.as_class_names``; None takes the model's own.
-    device: None means the CPU for a named model, and where it already is for a module.
-    pretrained: False builds random weights; a string names published weights where a source has several.
-    options: handed on to the library (``num_classes=``, ``attn_implementation=`` ...).
+    Args:
+        name_or_module: ``timm/NAME``, ``hf/FOLDER_OR_ID``, ``torchvision/NAME``, ``open_clip/NAME@TAG``,
+            ``bundled/WORLD``, a folder or file of one's own (see ``checkpoint_folder.load``),
+            ``package.module:function`` that makes one, or any ``nn.Module`` (torch.compile's and DataParallel's
+            wrappers come off; the model inside is not changed).
+        weights: A .safetensors or tensors-only checkpoint file, or a state dict; then nothing is fetched.
+        image_size: One number or (H, W), where the model allows another size than its own.
+        preprocess: See ``published.as_preprocessor``; None takes the model's own.
+        class_names: See ``class_names.as_class_names``; None takes the model's own.
+        device: None means the CPU for a named model, and where it already is for a module.
+        pretrained: False builds random weights; a string names published weights where a source has several.
+        options: Handed on to the library (``num_classes=``, ``attn_implementation=`` ...).
 
-    Raises ``ModelError`` (``WeightsError`` for a weights file) with one line.
+    Returns:
+        The module with its preprocessing, class names and where it came from.
+
+    Raises:
+        ModelError: With one line; ``WeightsError`` for a weights file.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vs.models.load_model("bundled/shapes").class_names[:2]
+        ['disc', 'square']
     """
     if weights is not None and pretrained:
         raise ModelError("weights= and pretrained= were both given; leave one of them out")
