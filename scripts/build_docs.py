@@ -38,6 +38,7 @@ ROOMS = (
     ("vitscope.methods", "the registry of methods"),
     ("vitscope.models", "opening a model, its anatomy"),
     ("vitscope.pictures", "every form of pictures"),
+    ("vitscope.adapters", "the forms of grad-cam, Captum, Quantus, FiftyOne and training loops"),
     ("vitscope.worlds", "pictures with planted evidence"),
     ("vitscope.progress", "how far long work is, and cancelling it"),
     ("vitscope.errors", "what is raised, and when"),
@@ -55,9 +56,9 @@ def stage(place: Path) -> None:
             )
         elif source.is_file():
             shutil.copy2(source, place / name)
-    shutil.copy2(ROOT / "docs" / "site" / "conf.py", place / "conf.py")
-    shutil.copytree(ROOT / "docs" / "site" / "static", place / "static")
-    shutil.rmtree(place / "docs" / "site")
+    shutil.copy2(ROOT / "docs" / "sphinx" / "conf.py", place / "conf.py")
+    shutil.copytree(ROOT / "docs" / "sphinx" / "static", place / "static")
+    shutil.rmtree(place / "docs" / "sphinx")
     write_reference(place / "reference")
 
 

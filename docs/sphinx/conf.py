@@ -18,7 +18,7 @@ source_suffix = {".md": "markdown"}
 myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath"]
 suppress_warnings = ["myst.header", "ref.python"]
-"""Pages may begin their sections at any depth; signatures name types as the source does, so a name may be that of two."""
+"""Sections may begin at any depth; signatures name types as the source does, so a name may be that of two."""
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # signatures are shown as they are written, see as_written
@@ -56,6 +56,7 @@ CONTENTS = {
         "docs/pictures",
         "docs/reports",
         "docs/app",
+        "docs/site",
         "docs/notebook",
         "docs/films",
         "docs/text-encoders",
