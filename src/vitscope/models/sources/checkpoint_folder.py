@@ -95,7 +95,8 @@ def _says_nothing(path: Path, config: Mapping[str, Any] | None) -> ModelError:
         )
     return ModelError(
         f"{path} is a weights file that does not say which model it was made for ({lacks} beside it, and no "
-        "architecture in its metadata); open the model by name, such as timm/deit_tiny_patch16_224, and give the file "
+        "architecture in its metadata); open the model by name, such as timm/deit_tiny_patch16_224 or "
+        "package.module:function of yours, and give the file "
         'as weights=, or put beside it a config.json like {"architecture": "deit_tiny_patch16_224", '
         '"num_classes": 3}'
     )
