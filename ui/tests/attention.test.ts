@@ -4,7 +4,7 @@ import { strongest, sums, tokenName, valuesOf } from '../src/drawer/matrix';
 import { nearestFirst } from '../src/explain/attention-by-block.svelte';
 import { compared } from '../src/explain/compared-prediction';
 import { neighbour, patchAt, samePlace, ticks } from '../src/explain/grid-marks';
-import { flowMap, mapOfRow, meanRow, sharedScale } from '../src/explain/shown-map';
+import { flowMap, flowPrefix, mapOfRow, meanRow, sharedScale } from '../src/explain/shown-map';
 import { readOption, withOption } from '../src/explain/option-values';
 import type { MapResult, MethodOption } from '../src/data/source';
 
@@ -64,7 +64,16 @@ describe('rows of attention', () => {
   it('stand on the grid, the prefix tokens beside it', () => {
     const map = mapOfRow(meanRow(rows, [0]), rows, ['class token']);
     expect(Array.from(map.values)).toEqual([1, 2, 3, 4, 5, 6]);
-    expect(map.prefix).toEqual([{ name: 'class token', value: 0 }]);
+    expect(map.prefix).toEqual([{ name: 'class token', value: 0, share: 0 }]);
+  });
+
+  it('have a cell for each prefix token, with its share of the whole', () => {
+    const two = { ...rows, tokens: 8, prefix: 2, values: Float32Array.of(1, 3, 0, 0, 0, 0, 0, 4) };
+    const map = mapOfRow(two.values, two, ['class token', 'register 1']);
+    expect(map.prefix).toEqual([
+      { name: 'class token', value: 1, share: 0.125 },
+      { name: 'register 1', value: 3, share: 0.375 },
+    ]);
   });
 });
 
@@ -92,6 +101,15 @@ describe('a flow', () => {
     if (!own || !other) throw new Error('the flow has both blocks');
     expect(sharedScale(own, [own], [own, other], 'map', 'linear', false).high).toBe(5);
     expect(sharedScale(own, [own], [own, other], 'global', 'linear', false).high).toBe(11);
+  });
+
+  it('tells the tokens outside the grid block by block, or not at all', () => {
+    const token = { name: 'class token', share: 0.4, value: 2 };
+    const told = { ...result, prefix: [{ ...token, flow: [5, 51] }] };
+    const cells = flowMap(told, 4) ?? new Float32Array();
+    expect(flowPrefix(told, 4, cells)).toEqual([{ name: 'class token', value: 51, share: 0.5 }]);
+    const untold = { ...result, prefix: [{ ...token, flow: null }] };
+    expect(flowPrefix(untold, 4, cells)).toEqual([]);
   });
 
   it('is loaded from the block that is looked at outwards', () => {

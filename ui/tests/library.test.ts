@@ -4,7 +4,7 @@ import type { Picture } from '../src/data/source';
 import { binned, classCounts, masksOf, passing, sorted } from '../src/library/filtering';
 import { moved, windowOf } from '../src/library/virtual-grid';
 import { hasBit, Universe } from '../src/state/selection';
-import { NO_FILTERS, type Filters } from '../src/state/view-state';
+import { NO_FILTERS, type Filters, type SortKey } from '../src/state/view-state';
 
 const picture = (id: string, more: Partial<Picture>): Picture => ({
   id,
@@ -13,6 +13,9 @@ const picture = (id: string, more: Partial<Picture>): Picture => ({
   prediction: null,
   confidence: null,
   entropy: null,
+  row: null,
+  drop: null,
+  dropHead: null,
   correct: null,
   added: false,
   skipped: null,
@@ -66,6 +69,42 @@ describe('sorting', () => {
     expect(order('entropy', true)).toBe('bcad');
     expect(order('order', true)).toBe('dcba');
     expect(order('label', false)).toBe('cabd');
+  });
+
+  it('follows what the study holds: the largest drop, and likeness by row', () => {
+    const studied = [
+      picture('a', { row: 2, drop: 0.1 }),
+      picture('b', { row: 0, drop: 0.6 }),
+      picture('c', { row: 1 }),
+      picture('mine', { added: true }),
+    ];
+    const ids = (
+      key: SortKey,
+      descending: boolean,
+      similarity: Float32Array<ArrayBuffer> | null = null,
+    ): string[] =>
+      sorted(studied, [0, 1, 2, 3], { key, descending }, similarity).map((place) => studied[place]?.id ?? '');
+    expect(ids('drop', true)).toEqual(['b', 'a', 'c', 'mine']);
+    expect(ids('drop', false)).toEqual(['a', 'b', 'c', 'mine']);
+    const similarity = Float32Array.of(-0.5, NaN, 1); // by row: b, c, a
+    expect(ids('similarity', true, similarity)).toEqual(['a', 'b', 'c', 'mine']);
+    expect(ids('similarity', false, similarity)).toEqual(['b', 'a', 'c', 'mine']);
+    expect(ids('similarity', true)).toEqual(['a', 'b', 'c', 'mine']); // not there yet: as they came
+  });
+
+  it('keeps every picture once and sorts the known ones, of any size', () => {
+    const many = fc.array(fc.option(fc.double({ noNaN: true }), { nil: null }), { maxLength: 60 });
+    fc.assert(
+      fc.property(many, fc.boolean(), (values, descending) => {
+        const given = values.map((entropy, place) => picture(String(place), { entropy }));
+        const places = given.map((_, place) => place);
+        const order = sorted(given, places, { key: 'entropy', descending });
+        expect([...order].sort((a, b) => a - b)).toEqual(places);
+        const known = order.map((place) => values[place] ?? null).filter((value) => value !== null);
+        expect(known).toEqual([...known].sort((a, b) => (descending ? b - a : a - b)));
+        expect(order.slice(known.length).every((place) => values[place] === null)).toBe(true);
+      }),
+    );
   });
 });
 

@@ -33,10 +33,11 @@ class App:
     Args:
         page: The tab.
         url: Where the server is; ends in a slash.
+        fresh: Whether each opening loads the page anew; else a view is followed in the page that is open, as a link is.
     """
 
-    def __init__(self, page: Any, url: str = "") -> None:
-        self.page, self.url = page, url
+    def __init__(self, page: Any, url: str = "", fresh: bool = True) -> None:
+        self.page, self.url, self.fresh = page, url, fresh
         self._asked: set[Any] = set()
         page.on("request", self._note)
         for ended in ("requestfinished", "requestfailed"):
@@ -52,9 +53,16 @@ class App:
         if url is not None:
             self.url = url
         where = f"#{urlencode({'v': 1, **view})}" if view else ""
+        if not self.fresh and self.page.url.partition("#")[0] == self.url:
+            return self.follow(**view)
         self.page.goto("about:blank")  # the same page with another hash would not be loaded anew
         self.page.goto(self.url + where)
         return self.ready()
+
+    def follow(self, **view: Any) -> App:
+        """Go to a view in the page that is open, by its address."""
+        self.page.evaluate("hash => { location.hash = hash; }", f"#{urlencode({'v': 1, **view})}")
+        return self.settled()
 
     def ready(self) -> App:
         """Wait for the first screen, and until nothing is computed any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -100,7 +101,14 @@ def study(picture_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -
     """A finished study of these pictures."""
     place = tmp_path_factory.mktemp("study") / "shapes"
     images = str(picture_files[0].parent)
-    made = vs.Study.create(place, model=MODEL, images=images, methods=METHODS, arrays=("maps", "flow"))
+    made = vs.Study.create(
+        place,
+        model=MODEL,
+        images=images,
+        analyses=("explain", "importance"),
+        methods=METHODS,
+        arrays=("maps", "flow", "features"),
+    )
     assert made.run().whole
     return place
 
@@ -155,15 +163,15 @@ def forget_added(url: str) -> None:
             urlopen(Request(f"{url}api/pictures/{picture}", method="DELETE")).close()
 
 
-@pytest.fixture
-def new_app(browser: Any, served: Served) -> Iterator[Callable[..., App]]:
-    """``new_app(viewport=…)`` is another tab with a profile of its own; none may complain or leave the origin."""
+@contextlib.contextmanager
+def tabs(browser: Any, served: Served, fresh: bool = True) -> Iterator[Callable[..., App]]:
+    """Makes tabs, each with a profile of its own; none may complain or leave the origin until the block is left."""
     opened: list[tuple[Any, App]] = []
 
     def make(**options: Any) -> App:
         context = browser.new_context(**{"viewport": {"width": 1360, "height": 860}, **options})
         context.set_default_timeout(15_000)
-        app = App(context.new_page(), served.url)
+        app = App(context.new_page(), served.url, fresh)
         app.watch = Watch(app.page)
         opened.append((context, app))
         return app
@@ -174,6 +182,20 @@ def new_app(browser: Any, served: Served) -> Iterator[Callable[..., App]]:
     for context, _ in opened:
         context.close()
     assert wrong == []
+
+
+@pytest.fixture
+def new_app(browser: Any, served: Served) -> Iterator[Callable[..., App]]:
+    """``new_app(viewport=…)`` is another tab."""
+    with tabs(browser, served) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def one_tab(browser: Any, served: Served) -> Iterator[App]:
+    """One tab for all tests of a file that only look: it is loaded once, and goes from view to view."""
+    with tabs(browser, served, fresh=False) as make:
+        yield make()
 
 
 @pytest.fixture

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener, urlopen
 
 import numpy as np
 import pytest
@@ -89,19 +92,67 @@ def test_a_link_to_a_picture_that_is_gone_says_so(app: App) -> None:
     assert app.pictures.count() == 12
 
 
-def test_behind_a_base_path_and_a_token(study: Path, app: App) -> None:
-    with serving(study, "--base-path", "/lens", "--token", "a-long-secret-of-mine", "--port", "0") as served:
-        address, _, secret = served.url.partition("?token=")
-        assert address.endswith("/lens/") and secret == "a-long-secret-of-mine"
-        for closed in ("", "api/about", "api/pictures"):
-            with pytest.raises(HTTPError, match="401"):
-                urlopen(address + closed)
-        app.open(served.url)
-        assert "secret" not in app.page.url, "the token does not stay in the address"
-        app.explain(FIRST)
-        assert app.page.url.startswith(address) and app.map_pixels().any()
-        [cookie] = app.page.context.cookies()
-        assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
-        app.page.reload()
-        app.ready()
-        assert app.map.is_visible()
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """A small reverse proxy: what lies below its prefix is handed to the app, without the prefix or with it."""
+
+    prefix, behind, keeps = "/lens", "", False
+
+    def do_GET(self) -> None:
+        """Hand one question on, and the answer back."""
+        if not self.path.startswith(f"{self.prefix}/"):
+            self.send_error(404)
+            return
+        path = self.path if self.keeps else self.path.removeprefix(self.prefix)
+        asked = Request(self.behind + path, headers=dict(self.headers.items()))
+        try:
+            answer = build_opener(Unfollowed).open(asked)
+        except HTTPError as error:
+            answer = error
+        with answer:
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                if name.lower() not in ("transfer-encoding", "connection"):
+                    self.send_header(name, value)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the page is closed
+                while part := answer.read1(65_536):
+                    self.wfile.write(part)
+                    self.wfile.flush()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is printed."""
+
+
+class Unfollowed(HTTPRedirectHandler):
+    """Redirects are for the browser."""
+
+    def redirect_request(self, *_: object) -> None:  # type: ignore[override]
+        return None
+
+
+def test_behind_a_proxy_with_a_prefix_and_a_token(study: Path, app: App) -> None:
+    token = "a-long-secret-of-mine"
+    with serving(study, "--base-path", "/lens", "--token", token, "--port", "0") as served:
+        behind, _, secret = served.url.partition("/lens/?token=")
+        assert secret == token
+        for keeps in (False, True):
+            handler = type("Handler", (Proxy,), {"behind": behind, "keeps": keeps})
+            with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
+                thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+                thread.start()
+                address = f"http://127.0.0.1:{proxy.server_address[1]}/lens/"
+                for closed in ("", "api/about", "api/pictures"):
+                    with pytest.raises(HTTPError, match="401"):
+                        urlopen(address + closed)
+                app.page.context.clear_cookies()
+                app.open(f"{address}?token={token}")
+                assert "secret" not in app.page.url, "the token does not stay in the address"
+                app.explain(FIRST)
+                assert app.page.url.startswith(address) and app.map_pixels().any()
+                [cookie] = app.page.context.cookies()
+                assert cookie["httpOnly"] and cookie["sameSite"] == "Strict" and cookie["path"] == "/lens/"
+                app.page.reload()
+                app.ready()
+                assert app.map.is_visible()
+                app.page.goto("about:blank")
+                proxy.shutdown()

@@ -161,7 +161,9 @@ def test_the_photograph_under_the_map_is_what_the_model_saw(notebook: Notebook, 
 def test_nothing_is_offered_that_needs_a_model(notebook: Notebook) -> None:
     page = notebook.page
     assert page.get_by_role("switch").count() == 0, "no head to switch off"
-    assert page.get_by_role("combobox", name="Class").count() == 0, "the target is the one that was explained"
+    assert page.get_by_role("combobox", name="Target").count() == 0, (
+        "the target is the one that was explained"
+    )
 
 
 def test_a_cell_that_is_left_listens_no_more(notebook: Notebook) -> None:

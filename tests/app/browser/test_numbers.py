@@ -16,6 +16,12 @@ from tests.app.browser.expected import colours, cover, probabilities
 from vitscope.rendering.typography import numeral
 
 
+@pytest.fixture
+def app(one_tab: App) -> App:
+    """These tests only look, so one tab serves them all."""
+    return one_tab
+
+
 def test_the_library_says_what_the_model_answers(
     app: App, vit: vs.Vit, picture_files: list[Path], sample: Any
 ) -> None:

@@ -129,7 +129,7 @@ def test_t12_why_was_this_one_wrong(app: App, vit: vs.Vit, picture_files: list[P
     app.plain()
     expected = vs.explain(vit, [picture_files[WRONG]], "dart")
     np.testing.assert_array_equal(app.map_pixels()[..., :3], colours(expected.maps[0], signed=True))
-    menu = app.page.get_by_role("combobox", name="Class")
+    menu = app.page.get_by_role("combobox", name="Target")
     name = vit.class_names[labels[WRONG]]
     menu.select_option(label=f"label: {name}")
     app.settled()
@@ -150,7 +150,9 @@ def test_t13_put_it_in_my_paper(app: App, vit: vs.Vit, picture_files: list[Path]
         assert all(fact in written for fact in facts)
     drawn = app.export("SVG").read_text()
     assert drawn.startswith(("<svg", "<?xml")) and all(fact in drawn for fact in facts)
-    with Image.open(app.export("GIF")) as film:
+    with app.page.expect_download() as coming:
+        app.page.get_by_role("group", name="Film").get_by_role("button", name="GIF").click()
+    with Image.open(coming.value.path()) as film:
         assert film.n_frames >= 6
         assert all(fact in str(film.info) for fact in facts)
     lines = app.export("CSV").read_text().splitlines()
@@ -180,23 +182,77 @@ def test_t14_send_a_colleague_exactly_this_view(
     assert other.probabilities() == app.probabilities()
 
 
-@pytest.mark.parametrize("what", ["map", "heads off", "attention"])
-def test_t15_the_same_in_my_notebook(app: App, what: str) -> None:
+def test_t15_the_same_in_my_notebook(app: App, vit: vs.Vit, picture_files: list[Path]) -> None:
     app.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     app.open().explain(FIRST)
     app.choose_method("daam").plain()
     app.go_to_block(3)
-    if what == "heads off":
-        app.page.get_by_role("switch", name="Switch head 3.0 off").click()
-    if what == "attention":
-        app.click_cell(6, 6)
+
+    def same_in_python() -> None:
+        app.button("Export").click()
+        app.page.get_by_role("menuitem", name="Copy Python").click()
+        app.page.get_by_text("Python copied").wait_for()
+        names: dict[str, Any] = {}
+        exec(compile(app.page.evaluate("navigator.clipboard.readText()"), "copied", "exec"), names)
+        shown = app.map_pixels()[..., :3]
+        np.testing.assert_array_equal(shown, colours(names["maps"].reshape(12, 12), signed=False))
+        close(app.probabilities(), names["prediction"])
+
+    same_in_python()
+    app.page.get_by_role("switch", name="Switch head 3.0 off").click()
     app.settled()
-    app.button("Export").click()
-    app.page.get_by_role("menuitem", name="Copy Python").click()
-    app.page.get_by_text("Python copied").wait_for()
-    script = app.page.evaluate("navigator.clipboard.readText()")
-    names: dict[str, Any] = {}
-    exec(compile(script, "copied", "exec"), names)
-    shown = app.map_pixels()[..., :3]
-    np.testing.assert_array_equal(shown, colours(names["maps"].reshape(12, 12), signed=False))
-    close(app.probabilities(), names["prediction"])
+    same_in_python()
+    app.click_cell(6, 6)
+    same_in_python()
+    app.open(
+        screen="explain", picture=app.view["picture"], method="daam", target="difference:0,3", ground="plain"
+    )
+    same_in_python()
+
+
+def test_a_target_is_what_the_parser_takes(
+    app: App, vit: vs.Vit, picture_files: list[Path], ids: dict[str, str]
+) -> None:
+    app.watch.expected.append("status of 422")
+    app.open(screen="explain", picture=ids[FIRST], method="daam", ground="plain")
+    menu, written = app.page.get_by_role("combobox", name="Target"), app.page.get_by_label("Written")
+    menu.select_option("another …")
+    for target in ("difference:star,heart", "top2:probability"):
+        written.fill(target)
+        written.press("Enter")
+        app.settled()
+        expected = vs.explain(vit, [picture_files[0]], "daam", target=target)
+        np.testing.assert_array_equal(app.map_pixels()[..., :3], colours(expected.maps[0], signed=False))
+        assert app.view["target"] == target and menu.input_value() == target
+    written.fill("diference:star,heart")
+    written.press("Enter")
+    app.settled()
+    with pytest.raises(vs.VitscopeError) as refused:
+        vs.explain(vit, [picture_files[0]], "daam", target="diference:star,heart")
+    assert (
+        str(refused.value) in app.alert.inner_text() and "did you mean difference:" in app.alert.inner_text()
+    )
+    assert written.get_attribute("aria-invalid") == "true"
+    written.fill("STAR")
+    written.press("Enter")
+    app.settled()
+    assert app.view["target"] == str(vit.class_names.index("star")) and app.alert.count() == 0
+
+
+def test_a_long_map_is_asked_about_once_its_cost_is_known(app: App, ids: dict[str, str]) -> None:
+    """By its options: few masks are computed at once, many are asked about; and no question comes and goes."""
+    app.page.add_init_script(
+        """
+        window.questions = [];
+        new MutationObserver(() => {
+            const question = document.querySelector('.ask')?.innerText ?? null;
+            if (question !== (window.questions.at(-1) ?? null)) window.questions.push(question);
+        }).observe(document, { subtree: true, childList: true, characterData: true });
+        """
+    )
+    app.open(screen="explain", picture=ids[FIRST], method="rise", options='{"masks": 4}')
+    assert app.map_pixels().any() and app.page.evaluate("window.questions") == []
+    app.open(screen="explain", picture=ids[FIRST], method="rise", options='{"masks": 100000}')
+    app.button("Compute").wait_for()
+    [question] = app.page.evaluate("window.questions")
+    assert "rise takes 100,000 forward and 0 backward passes, about" in question

@@ -18,6 +18,7 @@ import {
   type HeadId,
   type OptionValue,
   type Sort,
+  type Target,
   type ViewState,
 } from '../state/view-state';
 import { readHeads, writeHeads } from '../heads/heads-view';
@@ -25,6 +26,7 @@ import { readFilters, writeFilters } from './filters-text';
 import { number, wholeNumber } from './numbers-text';
 
 export const VERSION = 1;
+const LONGEST_TARGET = 300;
 
 interface Field<T> {
   write: (value: T) => string;
@@ -84,11 +86,13 @@ const options: Field<ViewState['options']> = {
 };
 
 const sort: Field<Sort> = {
-  write: ({ key, descending }) => `${descending ? '-' : ''}${key}`,
+  write: ({ key, descending, like }) =>
+    `${descending ? '-' : ''}${key}${like === null ? '' : `:${encodeURIComponent(like)}`}`,
   read: (given) => {
     const descending = given.startsWith('-');
-    const key = SORT_KEYS.find((known) => known === given.slice(descending ? 1 : 0));
-    return key && { key, descending };
+    const [word = '', like = ''] = given.slice(descending ? 1 : 0).split(':');
+    const key = SORT_KEYS.find((known) => known === word);
+    return key && { key, descending, like: decoded(like) || null };
   },
 };
 
@@ -100,10 +104,7 @@ const FIELDS: { [Name in keyof ViewState]: Field<ViewState[Name]> & { key?: stri
   picture: text,
   method: text,
   options,
-  target: {
-    write: String,
-    read: (given) => (given === 'predicted' ? given : place.read(given)),
-  },
+  target: { write: String, read: readTarget },
   block: { write: String, read: place.read },
   query: { write: String, read: (given) => (given === 'cls' ? given : place.read(given)) },
   direction: word(DIRECTIONS),
@@ -151,6 +152,12 @@ export function readView(hash: string): ViewState {
     if (value !== undefined) view[name] = value;
   }
   return view as unknown as ViewState;
+}
+
+/** A number is a class; anything else is read by the server, whose parser has the last word. */
+function readTarget(given: string): Target | undefined {
+  if (/^\d+$/.test(given)) return place.read(given);
+  return given.trim() && given.length <= LONGEST_TARGET ? given : undefined;
 }
 
 function decoded(given: string): string {

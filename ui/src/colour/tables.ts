@@ -19,6 +19,13 @@ export function colourTable(name: Colour): Table {
   return table;
 }
 
+/** The colour at a position from 0 to 1, as a cell of the map is painted. */
+export function colourAt(name: Colour, position: number): string {
+  const table = colourTable(name);
+  const at = 3 * Math.round(255 * position);
+  return `rgb(${table[at]} ${table[at + 1]} ${table[at + 2]})`;
+}
+
 /** The colours of a map: those asked for where they suit it, else the usual ones. */
 export function suited(asked: Colour | null, signed: boolean): Colour {
   const diverging = asked === 'blue-red' || asked === 'purple-orange';

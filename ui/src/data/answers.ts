@@ -40,12 +40,21 @@ export function aboutOf(answer: Schemas['About']): About {
       extent: model.extent,
     },
     study: study && study.name,
+    unknown: study?.unknown ?? { drop: NO_STUDY, similarity: NO_STUDY },
     canCompute: answer.can_compute,
     whyNot: answer.why_not,
+    notes: [
+      ...(answer.why_not === null
+        ? []
+        : [`nothing can be computed here, what the study holds is shown: ${answer.why_not}`]),
+      ...(study?.notes ?? []),
+    ],
     uploadBytes: limits.upload_bytes,
     video: answer.video,
   };
 }
+
+const NO_STUDY = 'no study is open; the pictures were added by hand';
 
 /** "class" is the class token on screen, "register_1" register 1. */
 function tokenName(name: string): string {
@@ -68,6 +77,10 @@ function methodOf(answer: Schemas['MethodAbout']): Method {
     hasFlow: answer.has_flow,
     forwards: answer.forwards,
     backwards: answer.backwards,
+    passesBy:
+      answer.passes_by !== null && answer.passes_at !== null
+        ? { option: answer.passes_by, at: answer.passes_at }
+        : null,
     refusal: answer.applies ? null : (answer.reason ?? 'does not apply to this model'),
     options: answer.options.filter((option) => option.settable).map(optionOf),
   };
@@ -93,11 +106,14 @@ export function picturesOf(answer: Schemas['Pictures']): Picture[] {
   const at = <T>(column: readonly T[], place: number): T | null => column[place] ?? null;
   return columns.id.map((id, place) => ({
     id,
+    row: at(columns.row, place),
     name: at(columns.name, place) ?? id,
     label: at(columns.label_name, place) ?? numbered(at(columns.label, place)),
     prediction: at(columns.prediction_name, place) ?? numbered(at(columns.prediction, place)),
     confidence: at(columns.confidence, place),
     entropy: at(columns.entropy, place),
+    drop: at(columns.drop, place),
+    dropHead: at(columns.drop_head, place),
     correct: at(columns.correct, place),
     added: at(columns.added, place) ?? false,
     skipped: at(columns.skipped, place),
@@ -154,7 +170,7 @@ export function mapOf(tensors: Tensors): MapResult {
       first: header.first_block,
       values: flow.data,
     },
-    prefix: header.prefix.map(({ name, share }) => ({ name, share })),
+    prefix: header.prefix.map(({ name, share, value, flow }) => ({ name, share, value, flow })),
     extent: header.extent as unknown as Extent,
     signed: header.signed,
     target: header.explained,

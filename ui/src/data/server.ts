@@ -1,7 +1,7 @@
 /** The server behind the page as a source of data. */
 
 import { address, bytes, json, type Answer } from '../api/client';
-import { decodeTensors, type Tensors } from '../codec/tensors';
+import { decodeTensors, floats, type Tensors } from '../codec/tensors';
 import type { HeadId } from '../state/view-state';
 import {
   aboutOf,
@@ -23,6 +23,7 @@ import type {
   BlockFacts,
   DataSource,
   Estimate,
+  Floats,
   Importance,
   MapQuery,
   MapResult,
@@ -37,11 +38,14 @@ const KEPT = 400;
 export class ServerSource implements DataSource {
   /** Whether there is a model to ask; else there is only what a study keeps. */
   computes = true;
+  #framed = true;
   readonly #kept = new Cache<unknown>(KEPT);
   #asked = { url: '', leave: new AbortController() };
 
   async about(): Promise<About> {
-    return aboutOf(await json<Answer<'/api/about'>>('api/about'));
+    const about = aboutOf(await json<Answer<'/api/about'>>('api/about'));
+    this.#framed = about.model !== null;
+    return about;
   }
 
   async methods(): Promise<MethodList> {
@@ -59,8 +63,18 @@ export class ServerSource implements DataSource {
     return { known: picturesOf(answer), total: answer.total };
   }
 
+  /** How alike every picture of the study is to one, by its row; NaN where that is not known. */
+  async similarity(picture: string): Promise<Floats> {
+    return this.#tensors(`${of(picture)}/similarity`, (tensors) => floats(tensors, 'similarity').data);
+  }
+
   imageUrl(picture: string): string {
-    return address(`${of(picture)}/image.png`, { size: 'model' });
+    return this.#framed ? address(`${of(picture)}/image.png`, { size: 'model' }) : '';
+  }
+
+  /** The whole picture, for where it is not known what the model sees of it. */
+  wholeUrl(picture: string): string {
+    return address(`${of(picture)}/image.png`, { size: 'full' });
   }
 
   thumbnailUrl(picture: string, method?: string): string {

@@ -5,7 +5,7 @@
  * stays away.
  */
 
-import type { Direction, HeadId, OptionValue, Query } from '../state/view-state';
+import type { Direction, HeadId, OptionValue, Query, Target } from '../state/view-state';
 
 export type Floats = Float32Array<ArrayBuffer>;
 /** top, left, bottom, right as shares of the picture's sides. */
@@ -38,9 +38,13 @@ export interface About {
   readonly version: string;
   readonly model: ModelFacts | null;
   readonly study: string | null;
+  /** Which of the numbers to sort pictures by are not known here, each with the reason. */
+  readonly unknown: Readonly<Record<string, string>>;
   readonly canCompute: boolean;
   /** Why nothing can be computed; null where it can. */
   readonly whyNot: string | null;
+  /** What is to be known of the study, and why nothing can be computed where that is so, a sentence each. */
+  readonly notes: readonly string[];
   readonly uploadBytes: number;
   /** Whether films can be exported as WebM. */
   readonly video: boolean;
@@ -73,6 +77,8 @@ export interface Method {
   readonly hasFlow: boolean;
   readonly forwards: number;
   readonly backwards: number;
+  /** The option that the passes are in proportion to, and its value at which they hold. */
+  readonly passesBy: { readonly option: string; readonly at: number } | null;
   /** Why it does not apply to the model; null when it does. */
   readonly refusal: string | null;
   readonly options: readonly MethodOption[];
@@ -85,11 +91,16 @@ export interface MethodList {
 
 export interface Picture {
   readonly id: string;
+  /** Its number in the study; null for one that was added. */
+  readonly row: number | null;
   readonly name: string;
   readonly label: string | null;
   readonly prediction: string | null;
   readonly confidence: number | null;
   readonly entropy: number | null;
+  /** How far the probability of its class falls without the head that matters most to it. */
+  readonly drop: number | null;
+  readonly dropHead: string | null;
   readonly correct: boolean | null;
   /** Dropped in, rather than part of the study. */
   readonly added: boolean;
@@ -116,7 +127,7 @@ export interface MapQuery {
   readonly picture: string;
   readonly method: string;
   readonly options: Readonly<Record<string, OptionValue>>;
-  readonly target: 'predicted' | number;
+  readonly target: Target;
   readonly off: readonly HeadId[];
 }
 
@@ -129,13 +140,21 @@ export interface Flow {
   readonly values: Floats;
 }
 
+/** A token outside the grid: its share of the whole, its value, and its values in the flow; null where not told. */
+export interface PrefixToken {
+  readonly name: string;
+  readonly share: number;
+  readonly value: number | null;
+  readonly flow: readonly (number | null)[] | null;
+}
+
 export interface MapResult {
   readonly grid: Grid;
   readonly map: Floats;
   /** Steps × cells; null when the method has none. */
   readonly flow: Flow | null;
-  /** What lies on the tokens outside the grid, as shares of the whole. */
-  readonly prefix: readonly { readonly name: string; readonly share: number }[];
+  /** What lies on the tokens outside the grid. */
+  readonly prefix: readonly PrefixToken[];
   readonly extent: Extent;
   readonly signed: boolean;
   readonly target: string;
@@ -194,7 +213,7 @@ export interface DataSource {
   about(): Promise<About>;
   methods(): Promise<MethodList>;
   classes(): Promise<readonly string[]>;
-  /** Where what the model sees of a picture is: an address of the server, or a blob: or data: one. */
+  /** Where what the model sees of a picture is: an address of the server, a blob: or data: one; "" where not known. */
   imageUrl(picture: string): string;
   prediction(picture: string, off: readonly HeadId[]): Promise<Prediction | null>;
   map(query: MapQuery): Promise<MapResult>;

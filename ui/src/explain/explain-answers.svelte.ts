@@ -28,6 +28,17 @@ export interface Facts {
   readonly classes: readonly string[];
 }
 
+/** Passes over one picture with these options. */
+export function passesOf(method: Method, options: MapQuery['options']): number {
+  const given = method.passesBy && options[method.passesBy.option];
+  const share = method.passesBy && typeof given === 'number' && given > 0 ? given / method.passesBy.at : 1;
+  return (method.forwards + method.backwards) * share;
+}
+
+function takesLong({ seconds }: Estimate): boolean {
+  return seconds === null || seconds > ASK_ABOVE_SECONDS;
+}
+
 export class ExplainAnswers {
   readonly prediction: Loaded<Prediction>;
   readonly map: Loaded<MapResult>;
@@ -128,15 +139,21 @@ export class ExplainAnswers {
   }
 
   get isLong(): boolean {
-    return this.method !== null && this.method.forwards + this.method.backwards > ASK_ABOVE_PASSES;
+    return this.method !== null && passesOf(this.method, this.options) > ASK_ABOVE_PASSES;
   }
 
   /** Whether the map is not computed until that is asked for. */
   readonly waits = $derived.by(() => {
     if (!this.facts.about.canCompute || !this.isLong || this.#accepted === this.#queryKey) return false;
-    const estimate = this.estimate.value;
-    return estimate === null || estimate.seconds === null || estimate.seconds > ASK_ABOVE_SECONDS;
+    if (this.estimate.error) return false; // the map then says what is wrong with what was asked
+    return this.#estimated === null || takesLong(this.#estimated);
   });
+
+  /** The estimate of what is asked for now, not of what was asked for before. */
+  readonly #estimated = $derived.by(() => (this.estimate.loading ? null : this.estimate.value));
+
+  /** Whether the map waits for a yes: known to be long, not merely not known yet. */
+  readonly asks = $derived.by(() => this.waits && this.#estimated !== null && takesLong(this.#estimated));
 
   /** Compute the map although it takes long. */
   accept(): void {

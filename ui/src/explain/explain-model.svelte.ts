@@ -11,7 +11,7 @@ import { Hover } from '../state/hover.svelte';
 import { compareHeads, headId, type Colour, type HeadId } from '../state/view-state';
 import { ExplainAnswers } from './explain-answers.svelte';
 import { samePlace } from './grid-marks';
-import { flowMap, mapOfRow, meanRow, sharedScale, type ShownMap } from './shown-map';
+import { flowMap, flowPrefix, mapOfRow, meanRow, sharedScale, type ShownMap } from './shown-map';
 
 export interface Steps {
   readonly of: 'block' | 'stage';
@@ -61,7 +61,9 @@ export class ExplainModel extends ExplainAnswers {
   readonly steps: Steps = $derived.by(() => {
     const flow = this.stripShowsFlow ? this.map.value?.flow : null;
     const staged = flow?.of === 'stage';
-    const [first, count] = staged ? [flow.first, flow.count] : [0, this.blocks];
+    // Without a model the study's flow says how many blocks there are.
+    const blocks = this.blocks || (flow ? flow.first + flow.count : 0);
+    const [first, count] = staged ? [flow.first, flow.count] : [0, blocks];
     return {
       of: staged ? 'stage' : 'block',
       numbers: Array.from({ length: count }, (_, step) => first + step),
@@ -75,7 +77,8 @@ export class ExplainModel extends ExplainAnswers {
     for (const step of this.steps.numbers) {
       const values = this.stripShowsFlow && result ? flowMap(result, step) : null;
       const rows = this.stripShowsFlow ? undefined : this.attention.rows.get(step);
-      if (values && result) maps.set(step, { grid: result.grid, values, prefix: [] });
+      if (values && result)
+        maps.set(step, { grid: result.grid, values, prefix: flowPrefix(result, step, values) });
       if (rows) maps.set(step, mapOfRow(meanRow(rows, []), rows, this.prefixNames));
     }
     return maps;
@@ -87,8 +90,7 @@ export class ExplainModel extends ExplainAnswers {
   readonly whole: ShownMap | null = $derived.by(() => {
     const result = this.map.value;
     if (!result) return null;
-    const prefix = result.prefix.map(({ name, share }) => ({ name, value: share }));
-    return { grid: result.grid, values: result.map, prefix };
+    return { grid: result.grid, values: result.map, prefix: result.prefix };
   });
 
   /** The attention of the pinned heads, or of all heads of the block where none is. */

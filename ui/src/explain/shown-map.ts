@@ -4,9 +4,12 @@ import { scaleOf, type Scaling } from '../colour/scaling';
 import type { AttentionRows, Floats, Grid, MapResult } from '../data/source';
 import type { Curve, Scale } from '../state/view-state';
 
+/** A token outside the grid. `value`: on the scale of the cells; null where only its share is known. */
 export interface TokenValue {
   readonly name: string;
-  readonly value: number;
+  readonly value: number | null;
+  /** Of all that lies on tokens and cells, by size. */
+  readonly share: number;
 }
 
 /** A map ready to be drawn: values on the grid, and what lies on the tokens outside of it. */
@@ -27,6 +30,22 @@ export function flowMap(result: MapResult, block: number): Floats | null {
   if (place < 0 || place >= result.flow.count) return null;
   const cells = cellsOf(result.grid);
   return result.flow.values.subarray(place * cells, (place + 1) * cells);
+}
+
+/** The tokens outside the grid for one block of the flow; none where the method does not tell. */
+export function flowPrefix(result: MapResult, block: number, values: Floats): TokenValue[] {
+  const place = block - (result.flow?.first ?? 0);
+  const told = result.prefix.map(({ name, flow }) => ({ name, value: flow?.[place] ?? null }));
+  if (told.some(({ value }) => value === null)) return [];
+  return shared(told as { name: string; value: number }[], values);
+}
+
+/** Values with their shares of the whole. */
+function shared(tokens: readonly { name: string; value: number }[], cells: Floats): TokenValue[] {
+  const size = (value: number): number => (Number.isFinite(value) ? Math.abs(value) : 0);
+  const outside = tokens.reduce((sum, { value }) => sum + size(value), 0);
+  const whole = cells.reduce((sum, value) => sum + size(value), outside) || 1;
+  return tokens.map(({ name, value }) => ({ name, value, share: size(value) / whole }));
 }
 
 /** Attention of one head, on patches and prefix tokens. */
@@ -51,10 +70,13 @@ export function mapOfRow(row: Floats, { grid, prefix }: AttentionRows, names: re
   return {
     grid,
     values: row.subarray(prefix),
-    prefix: Array.from({ length: prefix }, (_, token) => ({
-      name: names[token] ?? `prefix token ${token}`,
-      value: row[token] as number,
-    })),
+    prefix: shared(
+      Array.from({ length: prefix }, (_, token) => ({
+        name: names[token] ?? `prefix token ${token}`,
+        value: row[token] as number,
+      })),
+      row.subarray(prefix),
+    ),
   };
 }
 

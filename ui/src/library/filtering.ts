@@ -1,8 +1,8 @@
 /** Filters of the library as masks: one per filter, so that each histogram can show what the others leave. */
 
-import type { Picture } from '../data/source';
+import type { Floats, Picture } from '../data/source';
 import { and, type Mask, type Universe } from '../state/selection';
-import type { Filters, Interval, Sort } from '../state/view-state';
+import type { Filters, Interval, Sort, SortKey } from '../state/view-state';
 
 export type FilterName = keyof Filters;
 export const FILTER_NAMES: readonly FilterName[] = ['class', 'correct', 'confidence', 'entropy', 'text'];
@@ -62,18 +62,38 @@ export function passing(masks: Masks, leftOut: FilterName | null = null): Mask {
 export function sorted(
   pictures: readonly Picture[],
   places: readonly number[],
-  { key, descending }: Sort,
+  { key, descending }: Pick<Sort, 'key' | 'descending'>,
+  similarity: Floats | null = null,
 ): number[] {
   const turn = descending ? -1 : 1;
   if (key === 'order') return descending ? [...places].reverse() : [...places];
-  const value = (place: number): string | number | null => pictures[place]?.[key] ?? null;
-  return [...places].sort((first, second) => {
-    const [a, b] = [value(first), value(second)];
-    if (a === null || b === null) return Number(a === null) - Number(b === null) || first - second;
-    const order = typeof a === 'number' ? a - Number(b) : a.localeCompare(String(b));
-    return turn * order || first - second;
-  });
+  const values = places.map((place) => valueOf(pictures[place], key, similarity));
+  const collator = new Intl.Collator(undefined, { numeric: true });
+  return places
+    .map((_, at) => at)
+    .sort((first, second) => {
+      const [a, b] = [values[first] ?? null, values[second] ?? null];
+      if (a === null || b === null) return Number(a === null) - Number(b === null) || first - second;
+      const order = typeof a === 'number' ? a - Number(b) : collator.compare(a, String(b));
+      return turn * order || first - second;
+    })
+    .map((at) => places[at] as number);
 }
+
+/** What a picture is sorted by; null where it is not known. */
+export function valueOf(
+  picture: Picture | undefined,
+  key: SortKey,
+  similarity: Floats | null,
+): string | number | null {
+  if (!picture || key === 'order') return null;
+  if (key !== 'similarity') return picture[key];
+  const value = picture.row === null ? undefined : similarity?.[picture.row];
+  return value === undefined || Number.isNaN(value) ? null : value;
+}
+
+/** Keys whose largest values are what is looked for: they are shown first. */
+export const LARGEST_FIRST: readonly SortKey[] = ['drop', 'entropy', 'similarity'];
 
 export interface Bin {
   readonly low: number;

@@ -10,7 +10,16 @@ export const DIRECTIONS = ['out', 'in'] as const;
 export const GROUNDS = ['photo', 'plain'] as const;
 export const MAGNITUDE_COLOURS = ['viridis', 'cividis', 'magma', 'grey'] as const;
 export const SIGNED_COLOURS = ['blue-red', 'purple-orange'] as const;
-export const SORT_KEYS = ['order', 'name', 'label', 'prediction', 'confidence', 'entropy'] as const;
+export const SORT_KEYS = [
+  'order',
+  'name',
+  'label',
+  'prediction',
+  'confidence',
+  'drop',
+  'entropy',
+  'similarity',
+] as const;
 
 export type Screen = (typeof SCREENS)[number];
 export type Scale = (typeof SCALES)[number];
@@ -25,6 +34,8 @@ export type SortKey = (typeof SORT_KEYS)[number];
 export type HeadId = `${number}.${number}`;
 export type OptionValue = string | number | boolean | null | OptionValue[];
 export type Query = 'cls' | number;
+/** `predicted`, the number of a class, or what else the library's parser takes, such as `difference:cat,dog`. */
+export type Target = string | number;
 /** From the lower to the upper end, both included. */
 export type Interval = readonly [low: number, high: number];
 
@@ -39,6 +50,8 @@ export interface Filters {
 export interface Sort {
   readonly key: SortKey;
   readonly descending: boolean;
+  /** The picture that others are compared with, of `similarity`. */
+  readonly like: string | null;
 }
 
 export interface ViewState {
@@ -48,7 +61,7 @@ export interface ViewState {
   readonly method: string | null;
   /** Those that differ from the method's defaults. */
   readonly options: Readonly<Record<string, OptionValue>>;
-  readonly target: 'predicted' | number;
+  readonly target: Target;
   /** null: the whole map, over all blocks. */
   readonly block: number | null;
   readonly query: Query;
@@ -104,7 +117,7 @@ export const INITIAL: ViewState = {
   ground: 'photo',
   colour: null,
   filters: NO_FILTERS,
-  sort: { key: 'order', descending: false },
+  sort: { key: 'order', descending: false, like: null },
   overlay: false,
   selected: [],
   drawer: false,

@@ -77,8 +77,10 @@ function aboutOf({ version, model, classes }: KernelAbout): About {
   return {
     version,
     study: null,
+    unknown: {},
     canCompute: false,
     whyNot: null,
+    notes: [],
     uploadBytes: 0,
     video: false,
     model: {
@@ -108,6 +110,7 @@ function methodsOf({ methods }: KernelAbout): MethodList {
     hasFlow: method.steps.count > 0,
     forwards: method.forwards,
     backwards: method.backwards,
+    passesBy: null,
     refusal: null,
     options: [],
   }));

@@ -16,6 +16,8 @@ from vitscope.app.services import Services
 from vitscope.app.work.job import JobFailed
 from vitscope.reports import words
 
+UNFRAMED = "what the model sees of a picture is not known here, so that its maps stand alone"
+
 
 async def studied_map(
     request: Request, services: Services, found: ListedPicture, asked: MapAsked
@@ -47,7 +49,10 @@ async def studied_map(
         "grid": list(arrays["map"].shape),
         "extent": extent,
         "prefix": [],
-        "notes": ["as the study keeps it; the model is not open, so nothing is computed anew"],
+        "notes": [
+            "as the study keeps it; the model is not open, so nothing is computed anew",
+            *([UNFRAMED] if facts is None else []),
+        ],
         "model": identity.get("source"),
         "weights": identity.get("fingerprint"),
         "key": found.key,
@@ -80,7 +85,7 @@ async def studied_prediction(
         for number, share, logit in rows[:top]
     ]
     kind = "softmax" if facts is None else facts.model["probability"] or "softmax"
-    told = {"top": classes, "entropy": None, "predicted": rows[0][0], "probability_kind": kind}
+    told = {"top": classes, "entropy": found.entropy, "predicted": rows[0][0], "probability_kind": kind}
     return reply(request, Answer.of_json({**told, "label": label, "without": None}))
 
 
