@@ -17,6 +17,7 @@ import vitscope as vs
 from tests.app.browser.app import App
 from tests.app.browser.conftest import FIRST, WRONG
 from tests.app.browser.expected import attention_map, colours, probabilities, without
+from vitscope.errors import TargetError
 
 
 @pytest.fixture(scope="session")
@@ -227,7 +228,7 @@ def test_a_target_is_what_the_parser_takes(
     written.fill("diference:star,heart")
     written.press("Enter")
     app.settled()
-    with pytest.raises(vs.VitscopeError) as refused:
+    with pytest.raises(TargetError) as refused:
         vs.explain(vit, [picture_files[0]], "daam", target="diference:star,heart")
     assert (
         str(refused.value) in app.alert.inner_text() and "did you mean difference:" in app.alert.inner_text()
