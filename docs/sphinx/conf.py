@@ -49,6 +49,9 @@ CONTENTS = {
     ],
     "How to": [
         "docs/README",
+        "docs/python",
+        "docs/shell",
+        "docs/what-to-expect",
         "docs/from-grad-cam-and-captum",
         "docs/maps-as-data",
         "docs/two-models",

@@ -33,18 +33,21 @@ def registry_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_examples_of_the_readme_run(shell: Shell, repository: Path, in_empty_folder: Path) -> None:
-    readme = repository / "README.md"
-    lines = [line for block in blocks(readme, "sh") for line in block.splitlines() if line.strip()]
-    assert len(lines) >= 5
+    pages = [repository / name for name in ("docs/shell.md", "README.md", "docs/python.md")]
+    lines = [
+        line for page in pages for block in blocks(page, "sh") for line in block.splitlines() if line.strip()
+    ]
+    assert len(lines) >= 8
     for line in lines:
         program, *arguments = shlex.split(line)
         assert program == "vitscope"
         result = shell(*arguments)
         assert result.code == 0, f"{line}\n{result.err}"
     assert (in_empty_folder / "demo" / "report.html").is_file()
-    [code] = blocks(readme, "python")
-    names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)
+    for page in pages[1:]:
+        [code] = blocks(page, "python")
+        names: dict[str, object] = {}
+        exec(compile(code, page.name, "exec"), names)
     assert (in_empty_folder / "overlay.png").is_file() and (in_empty_folder / "daam.safetensors").is_file()
 
 
@@ -63,7 +66,9 @@ def test_the_method_of_the_contributing_guide_works(
     assert "value-weighted" in shell("methods").out
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/troubleshooting.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "docs/shell.md", "docs/python.md", "docs/what-to-expect.md"]
+)
 def test_links_lead_to_files(repository: Path, name: str) -> None:
     page = repository / name
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
