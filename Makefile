@@ -6,6 +6,7 @@
 # make docs   the documentation as HTML, with the reference, into build/docs
 # make app    the web app for those who work on it: server and page, both reloaded when a file changes
 # make mutants   do the tests notice mistakes? (minutes)
+# make bench   vitscope and other packages side by side, and how long starting takes (minutes; on a quiet machine)
 # make lock   renew requirements.lock (needs uv)
 #
 # TORCH_INDEX=... takes PyTorch from there, such as its builds for the CPU alone, without the CUDA libraries.
@@ -19,12 +20,12 @@ DEMO_STAMP := $(VENV)/.vitscope-demo-installed
 BIN := $(VENV)/bin
 PYTEST_ARGUMENTS ?= -n 2 --dist loadscope -q
 
-.PHONY: demo test lint page docs app mutants lock images setup clean
+.PHONY: demo test lint page docs app mutants bench lock images setup clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -12
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -13
 
 setup: $(STAMP)
 
@@ -79,6 +80,11 @@ docs: $(STAMP)
 # Every mistake of scripts/mutants.toml, alone, in a copy of the tree; the tests named beside it must fail.
 mutants: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/mutate.py
+
+# Figures into benchmarks/results, and docs/peers.md made of them. BENCH_ARGUMENTS names real weights and pictures.
+bench: $(STAMP)
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/peers.py $(BENCH_ARGUMENTS)
 
 # Pins only: no index lines and no addresses. Universal, so that one file serves Python 3.11 and newer.
 lock:

@@ -93,6 +93,7 @@ CONTENTS = {
         "docs/supported",
         "docs/files",
         "docs/parity",
+        "docs/peers",
         "docs/performance",
         "docs/architecture",
         "CONTRIBUTING",
