@@ -166,7 +166,7 @@ def main() -> None:
         "repeats": REPEATS,
         "milliseconds": {},
     }
-    with serving() as served, sync_playwright() as playwright:
+    with serving("--model", "bundled/shapes") as served, sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=browser, args=FLAGS)
         for name, size in SIZES.items():
             made = answers(*size)
