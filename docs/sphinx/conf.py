@@ -94,6 +94,7 @@ CONTENTS = {
         "docs/files",
         "docs/parity",
         "docs/peers",
+        "docs/dependencies",
         "docs/performance",
         "docs/architecture",
         "CONTRIBUTING",
