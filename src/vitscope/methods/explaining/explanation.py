@@ -35,8 +35,7 @@ class Explanation(Drawable):
     """Maps of one method for B pictures, with everything that made them.
 
     Maps are raw float32 on the model's patch grid: no min-max, no upsampling. Prefix tokens (class, distillation,
-    registers) are left out; their share of the absolute relevance is in ``metadata["prefix_share"]``, what lies on
-    each in ``metadata["prefix_values"]`` and, by block, in ``metadata["prefix_flow"]``.
+    registers) are left out; ``metadata`` has their ``prefix_share``, ``prefix_values`` and, by block, ``prefix_flow``.
 
     Args:
         method: Name of the method.
