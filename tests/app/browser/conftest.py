@@ -18,6 +18,9 @@ import pytest
 
 import vitscope as vs
 from tests.app.browser.app import App
+from tests.app.browser.heads_screen import headed as headed
+from tests.app.browser.heads_screen import headed_served as headed_served
+from tests.app.browser.heads_screen import heads as heads
 from tests.app.browser.serving import Served, serving
 from tests.conftest import REPOSITORY
 from vitscope.worlds import Sample

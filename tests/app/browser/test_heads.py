@@ -2,111 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import vitscope as vs
 from tests.app.browser.app import App
-from tests.app.browser.serving import Served, serving
-from tests.app.browser.test_access import AXE, RULES
-from vitscope.studies import PatternsChoice
-
-HEADS = [(block, head) for block in range(6) for head in range(4)]
-METRIC = "js_divergence"
-REST = (208, 212, 217)
-_READ = """canvas => {
-    const copy = document.createElement('canvas');
-    [copy.width, copy.height] = [canvas.width, canvas.height];
-    const context = copy.getContext('2d');
-    context.drawImage(canvas, 0, 0);
-    const pixels = context.getImageData(0, 0, copy.width, copy.height).data;
-    let text = '';
-    for (let at = 0; at < pixels.length; at += 8192)
-        text += String.fromCharCode(...pixels.subarray(at, at + 8192));
-    return { width: copy.width, height: copy.height, pixels: btoa(text) };
-}"""
-
-
-@pytest.fixture(scope="session")
-def headed(picture_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> vs.Study:
-    """A finished study with every analysis of heads."""
-    patterns = PatternsChoice(
-        per_head=12, k=5, coder="pca", repeats=0, display="pca",
-        autoencoder=vs.heads.AutoencoderOptions(epochs=1, width=1, latent=6),
-    )  # fmt: skip
-    study = vs.Study.create(
-        tmp_path_factory.mktemp("headed") / "shapes",
-        model="bundled/shapes",
-        images=str(picture_files[0].parent),
-        analyses={"importance": {}, "strength": {}, "patterns": patterns},
-        arrays=("features",),
-    )
-    assert study.run().whole
-    return study
-
-
-@pytest.fixture(scope="session")
-def headed_served(headed: vs.Study) -> Iterator[Served]:
-    """Its server."""
-    with serving(str(headed.place)) as running:
-        yield running
-
-
-class Heads:
-    """The Heads screen in a tab."""
-
-    def __init__(self, app: App, study: vs.Study) -> None:
-        self.app, self.page, self.study = app, app.page, study
-        self.table = study.heads().to_pandas().set_index(["block", "head"])
-
-    def panel(self, name: str) -> Any:
-        return self.page.get_by_role("region", name=name)
-
-    def cell(self, block: int, head: int) -> Any:
-        return self.page.locator(f"[role=gridcell][data-head='{block}.{head}']")
-
-    def tab(self, words: str) -> None:
-        self.app.button(words).click()
-        self.app.settled()
-
-    @property
-    def selected(self) -> set[tuple[int, int]]:
-        """The heads that the matrix shows as selected."""
-        names = self.page.locator("[role=gridcell][aria-selected=true]").evaluate_all(
-            "cells => cells.map(cell => cell.dataset.head)"
-        )
-        return {(int(name.split(".")[0]), int(name.split(".")[1])) for name in names}
-
-    def counted(self) -> list[int]:
-        """Heads, pictures and points that are selected."""
-        found = self.page.get_by_test_id("selection").locator("b").all_inner_texts()
-        return [int(text.replace(",", "")) for text in found]
-
-    def chosen_maps(self) -> list[int]:
-        """How many selected maps each pattern has."""
-        tiles = self.page.locator("[data-cluster]")
-        return [int(each) for each in tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.chosen)")]
-
-    def pixels(self, testid: str) -> NDArray[np.uint8]:
-        """What is painted on a canvas of points, (height, width, 4)."""
-        self.page.wait_for_timeout(100)
-        read = self.page.get_by_test_id(testid).evaluate(_READ)
-        flat = np.frombuffer(base64.b64decode(read["pixels"]), np.uint8)
-        return flat.reshape(read["height"], read["width"], 4)
-
-
-@pytest.fixture
-def heads(app: App, headed_served: Served, headed: vs.Study) -> Heads:
-    """The screen, opened."""
-    app.open(headed_served.url, screen="heads", theme="light")
-    return Heads(app, headed)
+from tests.app.browser.heads_screen import HEADS, METRIC, Heads, lasso, left_of
+from tests.app.browser.serving import Served
 
 
 def shown(text: str | None) -> float:
@@ -197,26 +102,6 @@ def test_t8_what_the_important_heads_have_in_common(heads: Heads) -> None:
     assert heads.counted() == [5, 12, 60]
 
 
-def lasso(heads: Heads, testid: str, to: float) -> None:
-    """Draw around the left part of a map of points."""
-    box = heads.page.get_by_test_id(testid).bounding_box()
-    corners = [(0.0, 0.0), (to, 0.0), (to, 0.999), (0.0, 0.999)]
-    places = [(box["x"] + across * box["width"], box["y"] + down * box["height"]) for across, down in corners]
-    heads.page.mouse.move(*places[0])
-    heads.page.mouse.down()
-    for place in places[1:]:
-        heads.page.mouse.move(*place)
-    heads.page.mouse.up()
-    heads.app.settled()
-
-
-def left_of(places: NDArray[Any], share: float) -> NDArray[np.bool_]:
-    """Which points lie in the left part of the frame, that shows all of them with a little air around."""
-    x = places[..., 0]
-    low, high = np.nanmin(x), np.nanmax(x)
-    return np.asarray((x - (low + high) / 2) / (1.08 * (high - low)) + 0.5 < share)
-
-
 def test_t9_pictures_that_trigger_a_pattern(heads: Heads, headed_served: Served) -> None:
     from urllib.request import urlopen
 
@@ -297,98 +182,3 @@ def test_brushes_combine_are_undone_and_stand_in_the_link(heads: Heads) -> None:
     app.page.reload()
     app.ready()
     assert heads.counted()[2] == only.sum() and json.loads(app.view["heads"])["pinned"] == "4.3"
-
-
-def test_points_are_painted_and_grey_where_they_are_not_selected(heads: Heads) -> None:
-    def counts() -> tuple[int, int]:
-        pixels = heads.pixels("pattern-points")
-        drawn = pixels[..., 3] > 0
-        grey = (pixels[..., :3] == REST).all(-1) & drawn
-        return int(drawn.sum() - grey.sum()), int(grey.sum())
-
-    assert heads.page.locator("[data-mode=WebGL]").count() == 2
-    coloured, grey = counts()
-    assert coloured > 500 and grey == 0
-    heads.cell(0, 3).click()
-    heads.app.settled()
-    fewer, grey = counts()
-    assert 0 < fewer < coloured / 4 and grey > coloured / 2
-    heads.page.get_by_label("Colour of the maps").select_option("block")
-    heads.app.settled()
-    pixels = heads.pixels("pattern-points")
-    seen = {tuple(colour) for colour in pixels[pixels[..., 3] > 0][:, :3].tolist()}
-    assert seen == {REST, (0x00, 0x72, 0xB2)}, "block 0 has the first colour"
-
-
-def test_the_walk_decodes_where_no_point_is(heads: Heads) -> None:
-    box = heads.page.get_by_test_id("pattern-points").bounding_box()
-    heads.page.mouse.move(box["x"] + 8, box["y"] + box["height"] - 8)
-    heads.page.mouse.move(box["x"] + 10, box["y"] + box["height"] - 6)
-    heads.page.get_by_test_id("walk").wait_for()
-    assert "decoded" in heads.page.get_by_test_id("walk").inner_text()
-
-
-@pytest.mark.parametrize("how", ["off", "lost"])
-def test_without_webgl_the_cpu_draws_and_says_so(
-    new_app: Callable[..., App], headed_served: Served, headed: vs.Study, how: str
-) -> None:
-    app = new_app()
-    if how == "off":
-        app.page.add_init_script(
-            "const own = HTMLCanvasElement.prototype.getContext;"
-            "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {"
-            "  return kind === 'webgl2' ? null : own.call(this, kind, ...rest); };"
-        )
-    app.open(headed_served.url, screen="heads", theme="light")
-    heads = Heads(app, headed)
-    if how == "lost":
-        for canvas in ("pattern-points", "picture-points"):
-            heads.page.get_by_test_id(canvas).evaluate(
-                "canvas => canvas.getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()"
-            )
-    heads.page.locator("[data-mode=CPU]").nth(1).wait_for()
-    words = "WebGL is not there" if how == "off" else "WebGL was lost"
-    assert heads.page.get_by_text(f"{words}: drawn by the CPU").count() == 2
-    pixels = heads.pixels("pattern-points")
-    assert (pixels[..., 3] > 0).sum() > 500
-    lasso(heads, "pattern-points", 0.4)
-    assert 0 < heads.counted()[2] < 288
-
-
-def test_the_screen_by_keyboard(heads: Heads) -> None:
-    press = heads.page.keyboard.press
-    heads.cell(0, 0).focus()
-    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
-        press(key)
-    press("Enter")
-    heads.app.settled()
-    assert heads.selected == {(2, 1)} and json.loads(heads.app.view["heads"])["pinned"] == "2.1"
-    press("ArrowRight")
-    press("Shift+Enter")
-    heads.app.settled()
-    assert heads.selected == {(2, 1), (2, 2)}
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_here(app: App, headed_served: Served, headed: vs.Study, theme: str) -> None:
-    for view in (
-        {
-            "pinned": "0.3",
-            "second": "first_order",
-            "brushes": [{"op": "and", "kind": "heads", "heads": ["0.3"]}],
-        },
-        {"pinned": "0.3", "detail": "queries", "importance": "list", "strength": "trend", "pictures": "list"},
-        {"pinned": "0.3", "detail": "matrix", "importance": "agreement"},
-        {"pinned": "0.3", "detail": "offsets", "importance": "scatter", "second": "first_order"},
-    ):
-        app.open(headed_served.url, screen="heads", theme=theme, heads=json.dumps(view))
-        app.page.evaluate(AXE.read_text())
-        found = app.page.evaluate(
-            "rules => axe.run(document, { runOnly: { type: 'tag', values: rules } })", RULES
-        )
-        problems = [
-            f"{each['id']}: {node['target']} {node['failureSummary']}"
-            for each in found["violations"]
-            for node in each["nodes"]
-        ]
-        assert problems == [], view
