@@ -16,6 +16,7 @@ import {
 } from '../src/heads/heads-view';
 import { writeNumbers } from '../src/heads/places';
 import {
+  COLUMNS,
   compareHeads,
   CURVES,
   DIRECTIONS,
@@ -116,6 +117,12 @@ const views: fc.Arbitrary<ViewState> = fc.record({
   drawer: fc.boolean(),
   top: fc.integer({ min: 1, max: 10_000 }),
   threshold: share,
+  added: ids,
+  columns: fc.constantFrom(...COLUMNS),
+  ranked: fc.option(fc.string({ minLength: 1 }), nothing),
+  shared: fc.boolean(),
+  pair: ids,
+  zoom: share.map((value) => 1 + 7 * value),
   theme: fc.constantFrom(...THEMES),
   dashboard: dashboards,
 });

@@ -9,7 +9,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 
 from vitscope.app.model.answer import Answer
-from vitscope.app.routes import about, exports, heads, jobs, looking, page, pictures
+from vitscope.app.routes import about, compare, exports, heads, jobs, looking, page, pictures
 from vitscope.app.routes.replies import reply, tell_problems
 from vitscope.app.security.guard import Guard
 from vitscope.app.security.hosts import KnownHosts
@@ -18,7 +18,15 @@ from vitscope.app.services import Services
 from vitscope.app.settings import Settings
 from vitscope.version import __version__
 
-ROUTERS = (about.router, pictures.router, looking.router, heads.router, exports.router, jobs.router)
+ROUTERS = (
+    about.router,
+    pictures.router,
+    looking.router,
+    heads.router,
+    compare.router,
+    exports.router,
+    jobs.router,
+)
 
 
 def application(settings: Settings, folder: Path = page.PAGE) -> tuple[Guard, Services]:

@@ -79,3 +79,21 @@ def test_a_link_into_a_site_opens_that_view_and_a_dropped_picture_is_refused_in_
     vs.worlds.world("shapes").sample(1).images()[0].save(photo)
     app.drop(photo)
     assert "cannot be explained here: this is a site of files without a model" in app.alert.inner_text()
+
+
+def test_compare_and_heads_without_a_server(page: Any, address: str, study: Path) -> None:
+    app = opened(page, address, "v=1&screen=compare&ranked=srg")
+    page.get_by_test_id("compared").nth(7).wait_for()  # two methods, the first four pictures
+    opened_study = vs.Study.open(study)
+    means = opened_study.table("scores").groupby("method", observed=True)["value"].mean()
+    shown = page.get_by_test_id("score").all()
+    names = [row.get_attribute("data-method") for row in page.locator("tr[data-method]").all()]
+    assert names[2:] == ["random", "input-x-gradient"] and set(names[:2]) == {"dart", "daam"}
+    for name, score in zip(names, shown, strict=False):
+        assert float(score.get_attribute("data-value")) == pytest.approx(means[name])
+    assert page.get_by_text("no map", exact=False).count() >= 8  # the baselines need the model
+    assert page.get_by_test_id("agreement").count() == 4
+    app.screen("Heads")
+    page.get_by_text(
+        "vitscope study create", exact=False
+    ).first.wait_for()  # what this study lacks, and what adds it

@@ -44,6 +44,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/compare/agreement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Agreement
+         * @description How far the maps of every two methods agree, on pictures spread over the study.
+         */
+        get: operations["agreement_api_compare_agreement_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/compare/board": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Board
+         * @description Scores with intervals, paired verdicts and curves of every method, as the study's own leaderboard has them.
+         */
+        get: operations["board_api_compare_board_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/estimate": {
         parameters: {
             query?: never;
@@ -711,6 +751,26 @@ export interface components {
             name: string;
         };
         /**
+         * Agreement
+         * @description ``values[i][j]``: how far the maps of two methods agree, mean over ``n`` of ``total`` pictures. ``missing``: why
+         *     there are none.
+         */
+        Agreement: {
+            /** Measure */
+            measure: string;
+            /** Methods */
+            methods: string[];
+            missing: components["schemas"]["Missing"] | null;
+            /** N */
+            n: number;
+            /** Title */
+            title: string;
+            /** Total */
+            total: number;
+            /** Values */
+            values: (number | null)[][];
+        };
+        /**
          * AgreementHeader
          * @description Arrays ``spearman``, ``kendall`` (M, M), and each with ``_low`` and ``_high``, 95 % intervals over pictures where
          *     ``rounds`` is more than 1.
@@ -786,6 +846,25 @@ export interface components {
             };
         };
         /**
+         * Board
+         * @description ``missing``: why there are no scores; all lists but ``methods`` are empty then.
+         */
+        Board: {
+            /** Curves */
+            curves: components["schemas"]["Curve"][];
+            /** Methods */
+            methods: components["schemas"]["ComparedMethod"][];
+            /** Metrics */
+            metrics: components["schemas"]["ComparedMetric"][];
+            missing: components["schemas"]["Missing"] | null;
+            /** Pictures */
+            pictures: number;
+            /** Scores */
+            scores: components["schemas"]["Score"][];
+            /** Verdicts */
+            verdicts: components["schemas"]["Verdict"][];
+        };
+        /**
          * CacheState
          * @description What is kept of computed answers: bytes of at most so many.
          */
@@ -856,6 +935,61 @@ export interface components {
             how: string;
             /** Tensors */
             tensors: components["schemas"]["TensorAbout"][];
+        };
+        /**
+         * ComparedMethod
+         * @description A row. control: a baseline such as random maps. seconds: of a picture, null where they are not known.
+         */
+        ComparedMethod: {
+            /** Class Specific */
+            class_specific: boolean;
+            /** Control */
+            control: boolean;
+            /** Family */
+            family: string;
+            /** Maps */
+            maps: boolean;
+            /** Name */
+            name: string;
+            /** Seconds */
+            seconds: number | null;
+        };
+        /**
+         * ComparedMetric
+         * @description A column of scores. higher_is_better: null where it ranks nothing. needed: from how many pictures on a pair could
+         *     be told apart.
+         */
+        ComparedMetric: {
+            /** Best */
+            best: string[];
+            /** Higher Is Better */
+            higher_is_better: boolean | null;
+            /** Name */
+            name: string;
+            /** Needed */
+            needed: number;
+            /** Ranking */
+            ranking: string[];
+            /** Title */
+            title: string;
+        };
+        /**
+         * Curve
+         * @description The mean over pictures of a method's curve.
+         */
+        Curve: {
+            /** Axis */
+            axis: string;
+            /** Curve */
+            curve: string;
+            /** Fractions */
+            fractions: number[];
+            /** Method */
+            method: string;
+            /** Title */
+            title: string;
+            /** Values */
+            values: (number | null)[];
         };
         /**
          * Effect
@@ -1163,6 +1297,16 @@ export interface components {
             methods: components["schemas"]["MethodAbout"][];
         };
         /**
+         * Missing
+         * @description What a study does not hold, why, and the command that makes one which does.
+         */
+        Missing: {
+            /** Command */
+            command: string | null;
+            /** Reason */
+            reason: string;
+        };
+        /**
          * ModelAbout
          * @description The opened model. Sizes are (height, width); blocks and heads count from 0. ``extent``: the part of the model's
          *     picture that the grid covers, top, left, bottom, right.
@@ -1420,6 +1564,26 @@ export interface components {
             tensors: components["schemas"]["TensorAbout"][];
         };
         /**
+         * Score
+         * @description A method by a metric, with its 95 % interval over ``n`` pictures; null where it has no value.
+         */
+        Score: {
+            /** High */
+            high: number | null;
+            /** Low */
+            low: number | null;
+            /** Method */
+            method: string;
+            /** Metric */
+            metric: string;
+            /** N */
+            n: number;
+            /** Undefined */
+            undefined: number;
+            /** Value */
+            value: number | null;
+        };
+        /**
          * SimilarityHeader
          * @description An array ``similarity`` (N,) over the rows of the study, NaN where unknown. ``measure``: what it is, in words.
          */
@@ -1518,6 +1682,32 @@ export interface components {
             shape: number[];
         };
         /**
+         * Verdict
+         * @description A paired comparison of two methods: first − second, p with Holm's correction, who is better (or nobody).
+         */
+        Verdict: {
+            /** Better */
+            better: string;
+            /** Difference */
+            difference: number | null;
+            /** First */
+            first: string;
+            /** High */
+            high: number | null;
+            /** Low */
+            low: number | null;
+            /** Metric */
+            metric: string;
+            /** N */
+            n: number;
+            /** P */
+            p: number | null;
+            /** Second */
+            second: string;
+            /** Verdict */
+            verdict: string;
+        };
+        /**
          * WalkHeader
          * @description An array ``map`` (side, side), decoded. ``inside``: whether maps of pictures lie that far out.
          */
@@ -1588,6 +1778,66 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Classes"];
+                };
+            };
+        };
+    };
+    agreement_api_compare_agreement_get: {
+        parameters: {
+            query?: {
+                measure?: "rank" | "iou";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Agreement"];
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    board_api_compare_board_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Board"];
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2388,6 +2638,8 @@ export interface operations {
     map_of_api_pictures__id__map_get: {
         parameters: {
             query?: {
+                /** @description Only as the study keeps it; nothing is computed. */
+                kept?: boolean;
                 method?: string | null;
                 /** @description The method's options as a JSON object; those left out keep defaults. */
                 options?: string;

@@ -4,6 +4,7 @@
  */
 
 import {
+  COLUMNS,
   compareHeads,
   CURVES,
   DIRECTIONS,
@@ -123,6 +124,12 @@ const FIELDS: { [Name in keyof ViewState]: Field<ViewState[Name]> & { key?: stri
   drawer: switched,
   top: bounded(1, 10_000, true),
   threshold: bounded(0, 1),
+  added: ids,
+  columns: word(COLUMNS),
+  ranked: text,
+  shared: switched,
+  pair: ids,
+  zoom: bounded(1, 8),
   theme: word(THEMES),
   dashboard: { write: writeHeads, read: readHeads, key: 'heads' },
 };

@@ -1,6 +1,7 @@
 /** The server behind the page as a source of data. */
 
 import { address, bytes, json, type Answer } from '../api/client';
+import { SITE } from '../api/files';
 import { decodeTensors, floats, type Tensors } from '../codec/tensors';
 import type { HeadId } from '../state/view-state';
 import {
@@ -118,6 +119,21 @@ export class ServerSource implements DataSource {
   async importance(picture: string): Promise<Importance | null> {
     if (!this.computes) return null;
     return this.#tensors(address('api/heads/importance', { picture }), importanceOf);
+  }
+
+  board(): Promise<Answer<'/api/compare/board'>> {
+    return this.#json('api/compare/board', (board: Answer<'/api/compare/board'>) => board);
+  }
+
+  agreement(measure: string): Promise<Answer<'/api/compare/agreement'>> {
+    type Found = Answer<'/api/compare/agreement'>;
+    return this.#json(address('api/compare/agreement', { measure }), (found: Found) => found);
+  }
+
+  /** One of many maps beside each other: `kept` takes it as the study keeps it, nothing is computed then. */
+  cell(query: MapQuery, kept: boolean): Promise<MapResult> {
+    const parameters = { ...mapParameters(query), kept: kept && !SITE ? 'true' : '' };
+    return this.#tensors(address(`${of(query.picture)}/map`, parameters), mapOf);
   }
 
   estimate(query: MapQuery): Promise<Estimate> {

@@ -7,6 +7,7 @@ export const SCALES = ['map', 'block', 'global'] as const;
 export const CURVES = ['linear', 'sqrt', 'rank'] as const;
 export const THEMES = ['auto', 'light', 'dark'] as const;
 export const DIRECTIONS = ['out', 'in'] as const;
+export const COLUMNS = ['pictures', 'classes'] as const;
 export const GROUNDS = ['photo', 'plain'] as const;
 export const MAGNITUDE_COLOURS = ['viridis', 'cividis', 'magma', 'grey'] as const;
 export const SIGNED_COLOURS = ['blue-red', 'purple-orange'] as const;
@@ -26,6 +27,7 @@ export type Scale = (typeof SCALES)[number];
 export type Curve = (typeof CURVES)[number];
 export type Theme = (typeof THEMES)[number];
 export type Direction = (typeof DIRECTIONS)[number];
+export type Columns = (typeof COLUMNS)[number];
 export type Ground = (typeof GROUNDS)[number];
 export type Colour = (typeof MAGNITUDE_COLOURS)[number] | (typeof SIGNED_COLOURS)[number];
 export type SortKey = (typeof SORT_KEYS)[number];
@@ -86,6 +88,16 @@ export interface ViewState {
   /** The strongest so many lines of the drawer. */
   readonly top: number;
   readonly threshold: number;
+  /** Methods that are compared beside those of the study. */
+  readonly added: readonly string[];
+  readonly columns: Columns;
+  /** The metric that the rows are sorted by. */
+  readonly ranked: string | null;
+  /** The maps of a column have one colour scale. */
+  readonly shared: boolean;
+  /** Up to two cells that are held against each other: method/column. */
+  readonly pair: readonly string[];
+  readonly zoom: number;
   readonly theme: Theme;
   /** What the Heads screen shows. */
   readonly dashboard: HeadsView;
@@ -123,6 +135,12 @@ export const INITIAL: ViewState = {
   drawer: false,
   top: 20,
   threshold: 0.01,
+  added: [],
+  columns: 'pictures',
+  ranked: null,
+  shared: false,
+  pair: [],
+  zoom: 1,
   theme: 'auto',
   dashboard: INITIAL_HEADS,
 };

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import vitscope as vs
 from vitscope.app.pictures.listed import ListedPicture
 from vitscope.app.pictures.reference import StudiedPicture
+from vitscope.evaluation import Leaderboard
 from vitscope.models.preparing.preprocessor import Preprocessor
 from vitscope.pictures import MAX_PIXELS
 from vitscope.pictures.planned import PlannedPicture
@@ -48,6 +49,7 @@ class StudyShown:
         self._plan, self._reading = PlanFiles(store, self.manifest), Reading(store, self.manifest)
         self._shards: dict[int, list[PlannedPicture]] = {}
         self._listed: tuple[int, list[ListedPicture]] | None = None
+        self._board: Leaderboard | None = None
         self._looked = -BETWEEN
         self._lock = threading.Lock()
 
@@ -150,6 +152,25 @@ class StudyShown:
     def similarities(self, row: int) -> NDArray[np.float32]:
         """How alike every picture of the study is to one. Raises StudyError where it does not hold that."""
         return overview.similarities(self.study, row)
+
+    def board(self) -> Leaderboard:
+        """The study's own leaderboard, merged once. Raises StudyError where it has none, or is not finished."""
+        with self._lock:
+            if self._board is None:
+                self._board = self.study.leaderboard()
+            return self._board
+
+    def maps_together(self, most: int) -> tuple[dict[str, NDArray[np.float32]], int]:
+        """The maps of all methods on the same pictures, at most so many and evenly over the study, and of how many
+        pictures there are any. Methods whose maps have another grid are left out."""
+        rows = [each.row for each in self.listed() if each.reference is not None and each.row is not None]
+        chosen = np.asarray(rows[:: max(1, -(-len(rows) // most))], np.int64)
+        found: dict[str, NDArray[np.float32]] = {}
+        for method in self.methods if len(chosen) else ():
+            values = np.asarray(self.study.array(f"maps/{method}")[:], np.float32)[chosen]
+            if not found or values.shape == next(iter(found.values())).shape:
+                found[method] = values
+        return found, len(rows)
 
     def predictions_of(self, row: int) -> list[tuple[int, float, float]]:
         """Class, probability and logit of the most likely classes of a picture, the first on top; none where the study

@@ -17,7 +17,7 @@ from vitscope.app.pictures.studied_heads import NEEDS, StudiedHeads
 from vitscope.app.routes.looking import read_heads
 from vitscope.app.routes.places import read_places, read_rows
 from vitscope.app.routes.replies import PROBLEMS, Given, TensorResponse, computed, not_modified, reply
-from vitscope.app.routes.written import written
+from vitscope.app.routes.written import with_analysis, written, written_for
 from vitscope.app.schemas.heads import (
     Ablation,
     AgreementHeader,
@@ -108,7 +108,7 @@ async def pictures(request: Request, services: Given) -> Response:
 
 
 @router.get("/api/heads/table", response_model=HeadTableHeader, response_class=TensorResponse)
-@written
+@written_for(with_analysis("importance"))
 async def table(request: Request, services: Given, rows: RowsText = "") -> Response:
     """What every head matters by every metric, over all computed pictures or over some."""
     heads, chosen = heads_of(services), read_rows(rows)
@@ -116,7 +116,7 @@ async def table(request: Request, services: Given, rows: RowsText = "") -> Respo
 
 
 @router.get("/api/heads/agreement", response_model=AgreementHeader, response_class=TensorResponse)
-@written
+@written_for(with_analysis("importance"))
 async def agreement(
     request: Request,
     services: Given,
@@ -129,7 +129,7 @@ async def agreement(
 
 
 @router.get("/api/heads/strength", response_model=StrengthHeader, response_class=TensorResponse)
-@written
+@written_for(with_analysis("strength"))
 async def strength(request: Request, services: Given) -> Response:
     """How far every head looks."""
     heads = heads_of(services)
@@ -137,7 +137,7 @@ async def strength(request: Request, services: Given) -> Response:
 
 
 @router.get("/api/heads/patterns", response_model=AtlasHeader, response_class=TensorResponse)
-@written
+@written_for(with_analysis("patterns"))
 async def patterns(request: Request, services: Given) -> Response:
     """The patterns, their prototypes, and every head's mix of them."""
     heads = heads_of(services)
@@ -150,7 +150,7 @@ async def patterns(request: Request, services: Given) -> Response:
 
 
 @router.get("/api/heads/codes", response_model=CodesHeader, response_class=TensorResponse)
-@written
+@written_for(with_analysis("patterns"))
 async def codes(request: Request, services: Given) -> Response:
     """Where the code of every map of every picture lies, and its cluster."""
     heads = heads_of(services)

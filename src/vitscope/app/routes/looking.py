@@ -96,10 +96,13 @@ async def map_of(
     request: Request,
     services: Given,
     map_of_picture: Wanted,
+    kept: Annotated[bool, Query(description="Only as the study keeps it; nothing is computed.")] = False,
 ) -> Response:
     """The map of a method, its flow block by block where it has one, and what is known of them."""
     found, reference = services.shelf.opened(id)
     asked = map_of_picture(reference)
+    if kept and services.study is not None:
+        return await studied_map(request, services, found, asked)
     if services.why_not is not None and services.study is not None:
         return await studied_map(request, services, found, asked)
     return await computed(request, services, await checked(services, asked))

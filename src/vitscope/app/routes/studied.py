@@ -16,6 +16,7 @@ from vitscope.app.services import Services
 from vitscope.app.work.job import JobFailed
 from vitscope.reports import words
 
+NOT_OPEN = "as the study keeps it; the model is not open, so nothing is computed anew"
 UNFRAMED = "what the model sees of a picture is not known here, so that its maps stand alone"
 
 
@@ -28,7 +29,8 @@ async def studied_map(
     method = asked.method or (study.methods[0] if study.methods else "")
     other = asked.off or asked.chosen() or asked.target != PREDICTED
     if found.row is None or other or method not in study.methods:
-        raise JobFailed("model", f"there is no model to compute this with: {services.why_not}")
+        why = services.why_not or "it was asked for as the study keeps it"
+        raise JobFailed("model", f"there is no model to compute this with: {why}")
     arrays = await asyncio.to_thread(study.maps, method, found.row)
     identity = study.manifest.model.identity
     facts = await services.facts()
@@ -50,7 +52,7 @@ async def studied_map(
         "extent": extent,
         "prefix": [],
         "notes": [
-            "as the study keeps it; the model is not open, so nothing is computed anew",
+            *([] if services.why_not is None else [NOT_OPEN]),
             *([UNFRAMED] if facts is None else []),
         ],
         "model": identity.get("source"),

@@ -14,14 +14,12 @@ MARK = "__written__"
 
 @dataclass(frozen=True)
 class Holdings:
-    """What a site is written of. pictures: ids of those that can be read. methods: whose maps the study keeps. metrics:
-    of its leaderboard. blocks, heads: of its model. metrics_of_heads: of which it keeps scores of every head."""
+    """What a site is written of. pictures: ids of those that can be read. methods: whose maps the study keeps.
+    analyses: that are computed."""
 
     pictures: Sequence[str] = ()
     methods: Sequence[str] = ()
-    metrics: Sequence[str] = ()
-    metrics_of_heads: Sequence[str] = ()
-    heads: Sequence[int] = ()
+    analyses: Sequence[str] = ()
 
 
 Asks = Callable[[Holdings], Iterable[Query]]
@@ -52,6 +50,11 @@ def asks_of(endpoint: object) -> Asks | None:
 def of_pictures(**parameters: str) -> Asks:
     """Once for each picture."""
     return lambda held: [{"id": id, **parameters} for id in held.pictures]
+
+
+def with_analysis(name: str) -> Asks:
+    """Once, where the study has the analysis and is finished."""
+    return lambda held: [{}] if name in held.analyses else []
 
 
 def of_maps(name: str, **parameters: str) -> Asks:

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from vitscope.app.application import ROUTERS
 from vitscope.app.pictures.studied import StudyShown
+from vitscope.app.pictures.studied_heads import NEEDS, StudiedHeads
 from vitscope.app.routes.page import PAGE
 from vitscope.app.routes.written import Holdings, asks_of
 from vitscope.app.security.headers import POLICY
@@ -33,15 +34,11 @@ class Question:
 
 def holdings_of(services: Services, study: StudyShown) -> Holdings:
     """What there is to ask for."""
-    evaluate = study.manifest.options_of("evaluate") or {}
-    arrays = study.manifest.arrays
-    facts = services.settings.facts
+    heads = StudiedHeads(study)
     return Holdings(
         pictures=[each.id for each in services.shelf.all() if each.reference is not None],
         methods=study.methods,
-        metrics=[str(name) for name in evaluate.get("metrics", ())],
-        metrics_of_heads=[path.partition("/")[2] for path in arrays if path.startswith("head_scores/")],
-        heads=[] if facts is None else facts.model["heads"],
+        analyses=[name for name in NEEDS if heads.why_not(name) is None],
     )
 
 

@@ -1,0 +1,98 @@
+"""Methods beside each other: their scores, curves and agreement, as the study's own leaderboard has them."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+
+class Missing(BaseModel):
+    """What a study does not hold, why, and the command that makes one which does."""
+
+    reason: str
+    command: str | None
+
+
+class ComparedMethod(BaseModel):
+    """A row. control: a baseline such as random maps. seconds: of a picture, null where they are not known."""
+
+    name: str
+    family: str
+    class_specific: bool
+    control: bool
+    maps: bool
+    seconds: float | None
+
+
+class ComparedMetric(BaseModel):
+    """A column of scores. higher_is_better: null where it ranks nothing. needed: from how many pictures on a pair could
+    be told apart."""
+
+    name: str
+    title: str
+    higher_is_better: bool | None
+    ranking: list[str]
+    best: list[str]
+    needed: int
+
+
+class Score(BaseModel):
+    """A method by a metric, with its 95 % interval over ``n`` pictures; null where it has no value."""
+
+    method: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    undefined: int
+
+
+class Verdict(BaseModel):
+    """A paired comparison of two methods: first − second, p with Holm's correction, who is better (or nobody)."""
+
+    metric: str
+    first: str
+    second: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+    better: str
+    verdict: str
+
+
+class Curve(BaseModel):
+    """The mean over pictures of a method's curve."""
+
+    method: str
+    curve: str
+    title: str
+    axis: str
+    fractions: list[float]
+    values: list[float | None]
+
+
+class Board(BaseModel):
+    """``missing``: why there are no scores; all lists but ``methods`` are empty then."""
+
+    pictures: int
+    methods: list[ComparedMethod]
+    metrics: list[ComparedMetric]
+    scores: list[Score]
+    verdicts: list[Verdict]
+    curves: list[Curve]
+    missing: Missing | None
+
+
+class Agreement(BaseModel):
+    """``values[i][j]``: how far the maps of two methods agree, mean over ``n`` of ``total`` pictures. ``missing``: why
+    there are none."""
+
+    measure: str
+    title: str
+    methods: list[str]
+    values: list[list[float | None]]
+    n: int
+    total: int
+    missing: Missing | None

@@ -1,0 +1,60 @@
+"""How far maps of the same pictures agree: by the order of their patches, or by which are the highest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitscope.evaluation.rank_statistics import spearman
+
+Measure = Literal["rank", "iou"]
+TOP = 0.2
+"""The share of patches that count as a map's highest."""
+
+
+def map_agreement(maps: Mapping[str, Tensor], measure: Measure = "rank") -> NDArray[np.float64]:
+    """Agreement of every pair of maps, mean over pictures.
+
+    Args:
+        maps: By name, (N, h, w) each, of the same pictures on the same grid.
+        measure: ``rank`` is Spearman's correlation of the patches' values; ``iou`` the intersection over union of the
+            highest 20 % of the patches, which is 1 for the same set and 1/9 for two that meet by chance.
+
+    Returns:
+        (M, M), symmetric; NaN where no picture has a value for both. A map that is constant or not finite has no order,
+        and counts in none of its pairs.
+    """
+    flat = [values.flatten(1).double() for values in maps.values()]
+    found = np.full((len(flat), len(flat)), np.nan)
+    for row, first in enumerate(flat):
+        for column in range(row, len(flat)):
+            other = flat[column]
+            each = spearman(first, other) if measure == "rank" else _iou(first, other)
+            known = each[each.isfinite() & _ordered(first) & _ordered(other)]
+            if len(known):
+                found[row, column] = found[column, row] = float(known.mean())
+    return found
+
+
+def _iou(first: Tensor, second: Tensor) -> Tensor:
+    """Of the highest patches."""
+    one, other = _highest(first), _highest(second)
+    return (one & other).sum(-1).double() / (one | other).sum(-1)
+
+
+def _ordered(values: Tensor) -> Tensor:
+    """Which maps have an order: all values finite, and not all the same."""
+    known = values.nan_to_num()
+    return values.isfinite().all(-1) & (known.amax(-1) > known.amin(-1))
+
+
+def _highest(values: Tensor) -> Tensor:
+    """The patches that are among the highest, ties by their place."""
+    count = max(1, round(TOP * values.shape[-1]))
+    order = values.nan_to_num(nan=-float("inf")).sort(dim=-1, descending=True, stable=True).indices
+    return torch.zeros_like(values, dtype=torch.bool).scatter(-1, order[..., :count], True)
