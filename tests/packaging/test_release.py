@@ -78,7 +78,9 @@ def test_its_metadata(wheel: zipfile.ZipFile, project: dict[str, Any]) -> None:
 
 
 def test_the_sdist_ships_no_tests_that_would_fail_there(project: dict[str, Any]) -> None:
-    assert "tests" not in project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    included = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert "/tests" not in included
+    assert all(each.startswith("/") for each in included), "docs alone would be tests/docs, too"
 
 
 def test_version_is_one_everywhere(repository: Path, project: dict[str, Any]) -> None:
