@@ -53,7 +53,7 @@ async def studied_map(
         "prefix": [],
         "notes": [
             *([] if services.why_not is None else [NOT_OPEN]),
-            *([UNFRAMED] if facts is None else []),
+            *([UNFRAMED] if facts is None and study.preprocessor is None else []),
         ],
         "model": identity.get("source"),
         "weights": identity.get("fingerprint"),
