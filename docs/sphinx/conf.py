@@ -95,6 +95,8 @@ CONTENTS = {
         "docs/parity",
         "docs/peers",
         "docs/dependencies",
+        "docs/peers",
+        "docs/dependencies",
         "docs/performance",
         "docs/architecture",
         "CONTRIBUTING",
