@@ -42,7 +42,7 @@ class Study(ReadStudy):
         >>> study.run().whole
         True
         >>> study.table("predictions").columns.tolist()
-        ['picture', 'rank', 'class', 'logit', 'probability', 'target']
+        ['picture', 'rank', 'class', 'logit', 'probability', 'target', 'entropy']
         >>> study.array("maps/gmar").shape
         (6, 12, 12)
     """
@@ -290,6 +290,6 @@ class Study(ReadStudy):
             >>> vs.worlds.world("shapes").sample(1).images()[0].save("a.png")
             >>> study = vs.Study.create("older", model="bundled/shapes", images="a.png", methods=["gmar"])
             >>> vs.Study.migrate("older")
-            (1, 1)
+            (2, 2)
         """
         return migrated(open_store(place, alone=alone))
