@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urljoin
@@ -141,20 +142,37 @@ class App:
 
     def drop(self, *files: Path) -> App:
         """Drop files on the page, as from a folder."""
-        held = self.page.evaluate_handle(
-            """files => {
-                const transfer = new DataTransfer();
-                for (const [name, text] of files) {
-                    const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-                    transfer.items.add(new File([bytes], name));
-                }
-                return transfer;
-            }""",
-            [[file.name, base64.b64encode(file.read_bytes()).decode()] for file in files],
-        )
+        held = self._held(files, "")
         for event in ("dragover", "drop"):
             self.page.dispatch_event("main", event, {"dataTransfer": held})
         return self.settled()
+
+    def paste(self, file: Path) -> App:
+        """Paste a picture, as copied from another program."""
+        self.page.evaluate(
+            "held => window.dispatchEvent(new ClipboardEvent('paste', { clipboardData: held, bubbles: true }))",
+            self._held([file], "image/png"),
+        )
+        return self.settled()
+
+    def pick(self, file: Path) -> App:
+        """Choose a file in the browser's dialog."""
+        self.page.locator("input[type=file]").first.set_input_files(str(file))
+        return self.settled()
+
+    def _held(self, files: Sequence[Path], kind: str) -> Any:
+        """What a drop or the clipboard holds."""
+        return self.page.evaluate_handle(
+            """([files, type]) => {
+                const transfer = new DataTransfer();
+                for (const [name, text] of files) {
+                    const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+                    transfer.items.add(new File([bytes], name, { type }));
+                }
+                return transfer;
+            }""",
+            [[[file.name, base64.b64encode(file.read_bytes()).decode()] for file in files], kind],
+        )
 
     def plain(self) -> App:
         """The map alone, without the photograph: its colours are exact."""

@@ -49,6 +49,13 @@ def test_t1_explain_my_own_picture(app: App, vit: vs.Vit, photo: Path) -> None:
     np.testing.assert_array_equal(app.map_pixels()[..., :3], colours(expected.maps[0], signed=True))
 
 
+@pytest.mark.parametrize("way", [App.paste, App.pick], ids=["pasted", "picked"])
+def test_t1_pasted_and_picked(app: App, vit: vs.Vit, photo: Path, way: Callable[[App, Path], App]) -> None:
+    way(app.open(), photo)
+    assert app.view["screen"] == "explain"
+    close(app.probabilities(), probabilities(vit, photo))
+
+
 def test_t2_watch_it_form_through_the_blocks(app: App, vit: vs.Vit, photo: Path) -> None:
     app.open().drop(photo)
     app.plain()
