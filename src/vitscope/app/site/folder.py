@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from vitscope.errors import OutputError
-from vitscope.storage import files
+from vitscope.storage import files, whole_folders
 
 MARK = "vitscope-site.json"
 """What says that a folder is a site; written last."""
@@ -36,29 +33,9 @@ def require_place(place: Path) -> None:
 
 @contextlib.contextmanager
 def made_whole(place: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of ``place`` at the end; whatever goes wrong, what was there stays.
+    """A folder to fill with a site, which takes the place of ``place`` at the end.
 
-    Raises OutputError when it cannot be written."""
+    Raises OutputError when it cannot be written, or when something else is there."""
     require_place(place)
-    whole = Path(os.path.abspath(place))
-    beside = whole.with_name(f".{whole.name}-{uuid.uuid4().hex[:8]}.tmp")
-    before = beside.with_suffix(".old")
-    files.make_folder(beside)
-    try:
+    with whole_folders.made_whole(place) as beside:
         yield beside
-        try:
-            if whole.exists():
-                os.rename(whole, before)
-            try:
-                os.rename(beside, whole)
-            except OSError:
-                if before.exists():
-                    os.rename(before, whole)
-                raise
-        except OSError as error:
-            raise OutputError(
-                f"cannot put the site at {place} ({files.reason(error)}); give OUT a folder of yours"
-            ) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(before, ignore_errors=True)
