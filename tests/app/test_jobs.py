@@ -248,4 +248,7 @@ def test_a_study_without_its_model_shows_what_it_keeps(study_folder: Path) -> No
         for query in ({"method": "rollout"}, {"target": "3"}, {"off": "0.0"}):
             reply = client.get(f"api/pictures/{id}/map", **query)
             assert reply.status == 503 and "no_such_model_at_all" in reply.problem
-        assert client.get(f"api/pictures/{id}/prediction").status == 503
+        told = client.get(f"api/pictures/{id}/prediction").json
+        first = study.table("predictions").query("rank == 0").iloc[0]
+        assert told["predicted"] == first["class"] and told["entropy"] == pytest.approx(first["entropy"])
+        assert client.get(f"api/pictures/{id}/prediction", off="0.0").status == 503

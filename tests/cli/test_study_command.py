@@ -213,8 +213,8 @@ def test_run_status_and_export_of_a_study(shell: Shell, study: Path, tmp_path: P
 
     current = shell("study", "migrate", study)
     assert current.code == 0
-    assert current.out == f"{study} is at schema 1, which this vitscope writes; nothing to do\n"
-    assert shell("study", "migrate", study, "--json").document["schema"] == 1
+    assert current.out == f"{study} is at schema 2, which this vitscope writes; nothing to do\n"
+    assert shell("study", "migrate", study, "--json").document["schema"] == 2
 
 
 def test_damaged_files_are_told_and_made_again(shell: Shell, study: Path) -> None:
@@ -290,9 +290,9 @@ def test_kinds_of_devices_are_told_apart() -> None:
 def test_another_model_and_a_newer_schema_are_wrong_usage(shell: Shell, study: Path) -> None:
     path = study / "manifest.json"
     text = path.read_text()
-    path.write_text(text.replace('"schema": 1', '"schema": 3'))
+    path.write_text(text.replace('"schema": 2', '"schema": 3'))
     newer = shell("study", "run", study)
-    assert newer.code == 2 and "made by schema 3; this vitscope reads up to 1; upgrade" in newer.error
+    assert newer.code == 2 and "made by schema 3; this vitscope reads up to 2; upgrade" in newer.error
     path.write_text(text)
     gone = shell("study", "status", study / "nowhere")
     assert gone.code == 1 and "there is no study" in gone.error
