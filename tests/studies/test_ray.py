@@ -161,7 +161,7 @@ def test_a_shard_that_takes_far_too_long_is_begun_again(cluster, place, expected
         assert Study.open(place).run(engine="ray", listener=heard.append).whole
     assert files_of(place) == expected
     told = [event["reason"] for event in heard if event["event"] == "retry" and event["shard"] == 1]
-    assert any(re.fullmatch(r"it takes more than \d+ s", reason) for reason in told)  # 3 where shards are quick
+    assert any(re.fullmatch(r"it takes more than \d+ s", reason) for reason in told)  # 3 on a quick machine
 
 
 def test_an_error_of_a_class_that_cannot_be_read_back_is_a_failed_shard(cluster, place) -> None:
