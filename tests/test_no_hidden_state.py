@@ -33,6 +33,7 @@ ALLOWED = {
     "annotations.py:_for_type_checkers": PURE,
     "door.py:_fields": PURE,
     "registry.py:_METHODS": REGISTRIES,
+    "recipe.py:_timm_version": "the installed version, which stays as long as the process",
     "ray_task.py:_worker": "the worker of a process, by the study that it computes",
     "ray_task.py:_model": "the opened model of a worker process, by the study and all that it is opened with",
     "ray_task.py:_manifest": "the study of a worker process, by its place",

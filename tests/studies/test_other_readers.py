@@ -73,5 +73,5 @@ def test_pandas_duckdb_xarray_and_zarr_read_it(on_disk: SmallStudy):
     assert found["dims"] == {name: [["picture", "y", "x"], [PICTURES, 4, 5]] for name in ("daam", "gmar")}
     np.testing.assert_allclose(found["means"], values_of(SPECS[0]).mean((1, 2)), rtol=1e-5)
     groups = {part for spec in SPECS for part in (spec.path, spec.path.rpartition("/")[0]) if part}
-    assert found["groups"] == sorted(groups) and found["schema"] == 1
+    assert found["groups"] == sorted(groups) and found["schema"] == 2
     assert found["flow"] == values_of(SPECS[2])[7].astype(float).tolist()
