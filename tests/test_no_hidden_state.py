@@ -18,7 +18,6 @@ MADE_EMPTY = {"dict", "list", "set", "OrderedDict", "defaultdict", "Counter", "d
 REGISTRIES = "a registry: filled when its files are imported, read by name"
 PURE = "a function of its arguments alone, remembered to save time"
 ALLOWED = {
-    "__init__.py:_done": "which commands were added to the application",
     "silhouettes.py:templates": PURE,
     "metric.py:_METRICS": REGISTRIES,
     "poisson_bootstrap.py:_counts": PURE,
