@@ -197,11 +197,17 @@ def test_t15_the_same_in_my_notebook(app: App, vit: vs.Vit, picture_files: list[
     app.go_to_block(3)
 
     def same_in_python() -> None:
+        app.page.evaluate(
+            "navigator.clipboard.writeText('')"
+        )  # the message of the copy before may still stand there
         app.button("Export").click()
         app.page.get_by_role("menuitem", name="Copy Python").click()
-        app.page.get_by_text("Python copied").wait_for()
+        for _ in range(200):
+            if code := app.page.evaluate("navigator.clipboard.readText()"):
+                break
+            app.page.wait_for_timeout(50)
         names: dict[str, Any] = {}
-        exec(compile(app.page.evaluate("navigator.clipboard.readText()"), "copied", "exec"), names)
+        exec(compile(code, "copied", "exec"), names)
         shown = app.map_pixels()[..., :3]
         np.testing.assert_array_equal(shown, colours(names["maps"].reshape(12, 12), signed=False))
         close(app.probabilities(), names["prediction"])
