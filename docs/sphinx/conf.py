@@ -95,10 +95,9 @@ CONTENTS = {
         "docs/parity",
         "docs/peers",
         "docs/dependencies",
-        "docs/peers",
-        "docs/dependencies",
         "docs/performance",
         "docs/architecture",
+        "CHANGELOG",
         "CONTRIBUTING",
     ],
 }
