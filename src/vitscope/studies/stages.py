@@ -10,10 +10,12 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vitscope.heads.answers.class_rows import ClassRows
+from vitscope.heads.answers.features import Features
 from vitscope.storage.stores import Store
 from vitscope.studies import layout
 from vitscope.studies.analyses.analysis import Desk, ShardAnalysis
-from vitscope.studies.analyses.answers import ClassRows, Features, Predictions
+from vitscope.studies.analyses.answers import MeasuredRows, Predictions
 from vitscope.studies.analyses.explanations import Explanations
 from vitscope.studies.analyses.heads import Importance
 from vitscope.studies.analyses.matrices import Attention
@@ -80,11 +82,11 @@ def _made(name: str, options: Mapping[str, Any], desk: Desk, states: States) -> 
         case "patterns":
             return MapSamples(desk, options["per_head"], options["limits"])
         case "class_rows":
-            return ClassRows(desk)
+            return MeasuredRows(desk, ClassRows(desk.vit))
         case "features":
-            return Features(desk)
+            return MeasuredRows(desk, Features(desk.vit))
         case "attention":
-            return Attention(desk)
+            return MeasuredRows(desk, Attention(desk.vit))
         case "means":
             return Means(desk, **options)
         case "codes":

@@ -1,12 +1,10 @@
-"""What the model says of each picture, as a table, and the row of attention that it says it from, as an array."""
+"""What the model says of each picture, as a table, and what else is measured of each, as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vitscope.heads.answers.class_rows import ClassRows as RowsOfClass
-from vitscope.heads.answers.features import Features as FeaturesOfPictures
 from vitscope.heads.answers.predictions import Predictions as TopClasses
 from vitscope.heads.answers.predictions import as_columns
 from vitscope.heads.per_picture import PerPicture, Rows
@@ -53,72 +51,39 @@ class Predictions:
         return Output({"predictions": columns})
 
 
-class ClassRows:
-    """The row of attention that the classifier reads, of every block and head.
+class MeasuredRows:
+    """Rows of numbers that a measurement gives for each picture. The names of its values are the paths of the arrays,
+    such as ``class_rows``, or ``class_rows/block_07`` where blocks have other heads.
 
     Args:
         desk: Model and study.
+        measure: Gives the rows of one batch.
     """
 
     tables: Sequence[str] = ()
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._measure = RowsOfClass(desk.vit)
+    def __init__(self, desk: Desk, measure: Callable[[Batch], Rows]) -> None:
+        self._desk, self._measure = desk, measure
 
     def run(self, pictures: ReadBatch) -> Rows:
         """The rows of one batch."""
         return measured_rows(self._desk, pictures, self._measure)
 
     def arrays(self, parts: Sequence[Rows]) -> Sequence[ArraySpec]:
-        """``class_rows``, or ``class_rows/block_07`` where blocks have other heads."""
-        return arrays_of_rows(parts)
+        """One for each name of a value."""
+        return [
+            array_spec(path, values.shape[1:]) for part in parts[:1] for path, values in part.values.items()
+        ]
 
     def finish(self, parts: Sequence[Rows], places: Places) -> Output:
         """A row for every picture."""
-        return output_of_rows(parts, places)
-
-
-class Features:
-    """What the classifier reads of each picture.
-
-    Args:
-        desk: Model and study.
-    """
-
-    tables: Sequence[str] = ()
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._measure = FeaturesOfPictures(desk.vit)
-
-    def run(self, pictures: ReadBatch) -> Rows:
-        """The features of one batch."""
-        return measured_rows(self._desk, pictures, self._measure)
-
-    def arrays(self, parts: Sequence[Rows]) -> Sequence[ArraySpec]:
-        """``features``."""
-        return arrays_of_rows(parts)
-
-    def finish(self, parts: Sequence[Rows], places: Places) -> Output:
-        """A row for every picture."""
-        return output_of_rows(parts, places)
+        rows = Rows.join(parts)
+        if not rows.keys:
+            return Output()
+        return Output(arrays={path: places.spread(rows.keys, values) for path, values in rows.values.items()})
 
 
 def measured_rows(desk: Desk, pictures: ReadBatch, measure: Callable[[Batch], Rows]) -> Rows:
     """What a measurement gives for the pictures of one batch."""
     stage = CountedStage(None, "measuring", len(pictures))
     return PerPicture(Recipe("part of a study"), measure, desk.batch_size, stage).run(desk.vit, pictures)
-
-
-def arrays_of_rows(parts: Sequence[Rows]) -> list[ArraySpec]:
-    """The arrays that rows of numbers fill; their names are the paths."""
-    return [array_spec(path, values.shape[1:]) for part in parts[:1] for path, values in part.values.items()]
-
-
-def output_of_rows(parts: Sequence[Rows], places: Places) -> Output:
-    """Rows of numbers as blocks of arrays."""
-    rows = Rows.join(parts)
-    if not rows.keys:
-        return Output()
-    return Output(arrays={path: places.spread(rows.keys, values) for path, values in rows.values.items()})
