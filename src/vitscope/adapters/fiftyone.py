@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from vitscope.adapters.errors import AdapterError
 from vitscope.adapters.explained import opened
 from vitscope.adapters.other_packages import package
-from vitscope.errors import PlaceError
 from vitscope.methods import Explanation, get_method
 from vitscope.methods.explaining.explain import explain
 from vitscope.options.bounds import BatchSize, Range
@@ -48,18 +47,15 @@ def heatmap(explanation: Explanation, index: int = 0, *, side: Side = 256) -> di
         >>> fields["map"].shape, fields["range"][0]
         ((60, 90), 0.0)
     """
-    if not -len(explanation) <= index < len(explanation):
-        raise PlaceError(
-            f"expected a picture from 0 to {len(explanation) - 1}, got {index}; pictures are counted from 0"
-        )
+    one = explanation[index]
     if explanation.maps.dim() != 3:
         raise AdapterError(
             "expected one map for each picture; these are of films, take maps[index] by its steps"
         )
     known = explanation.metadata.get("originals") is not None
-    large = (explanation.on_original(index) if known else explanation.maps[index]).float().cpu().numpy()
+    large = (one.on_original(0) if known else one.maps[0]).float().cpu().numpy()
     rows, columns = (_picked(length, max(large.shape), side) for length in large.shape)
-    own = explanation.maps[index].float().cpu().numpy()
+    own = one.maps[0].float().cpu().numpy()
     signed = get_method(explanation.method).signed
     high = float(np.abs(own).max()) if signed else float(own.max())
     low = -high if signed else min(0.0, float(own.min()))

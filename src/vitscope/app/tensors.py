@@ -86,11 +86,14 @@ def decode(content: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         raise DamagedError(f"these are no tensors of the app ({error}); ask for them again") from None
 
 
+def finite(value: float) -> float | None:
+    """A number as JSON can hold it; None for what is infinite or no number."""
+    return float(value) if math.isfinite(value) else None
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return finite(value) if isinstance(value, float) else value

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vitscope.app.tensors import finite
 from vitscope.heads.distance.hops import Distance
 from vitscope.heads.distance.strength_parts import trace_profiles
 from vitscope.tracing import Trace
@@ -48,4 +49,4 @@ def listed(values: NDArray[Any]) -> Any:
     """Numbers as nested lists; None for what is no number."""
     if values.ndim > 1:
         return [listed(each) for each in values]
-    return [float(value) if np.isfinite(value) else None for value in values]
+    return [finite(value) for value in values]

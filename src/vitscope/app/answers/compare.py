@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from vitscope.app.tensors import finite
 from vitscope.evaluation import Leaderboard
 from vitscope.evaluation.map_agreement import TOP, Measure, map_agreement
 from vitscope.evaluation.metric import get_metric
@@ -45,7 +45,7 @@ def board_answer(board: Leaderboard, kept: Sequence[str]) -> dict[str, Any]:
                 "class_specific": each.class_specific,
                 "control": each.control,
                 "maps": each.name in kept,
-                "seconds": known(each.seconds),
+                "seconds": finite(each.seconds),
             }
             for each in board.methods
         ],
@@ -54,7 +54,7 @@ def board_answer(board: Leaderboard, kept: Sequence[str]) -> dict[str, Any]:
             {
                 "method": row["method"],
                 "metric": row["metric"],
-                **{name: known(row[name]) for name in ("value", "low", "high")},
+                **{name: finite(row[name]) for name in ("value", "low", "high")},
                 **{name: int(row[name]) for name in ("n", "undefined")},
             }
             for row in frame.to_dict("records")
@@ -63,8 +63,8 @@ def board_answer(board: Leaderboard, kept: Sequence[str]) -> dict[str, Any]:
             {
                 "metric": metric,
                 **{name: row[name] for name in ("first", "second", "better", "verdict")},
-                **{name: known(row[name]) for name in ("difference", "low", "high")},
-                "p": known(row["p_holm"]),
+                **{name: finite(row[name]) for name in ("difference", "low", "high")},
+                "p": finite(row["p_holm"]),
                 "n": int(row["n"]),
             }
             for metric in board.metrics
@@ -77,7 +77,7 @@ def board_answer(board: Leaderboard, kept: Sequence[str]) -> dict[str, Any]:
                 "title": CURVES.get(curve, curve),
                 "axis": words.curve_axis(curve),
                 "fractions": [float(each) for each in record.fractions],
-                "values": [known(each) for each in record.mean()],
+                "values": [finite(each) for each in record.mean()],
             }
             for (method, curve), record in board.curves.items()
         ],
@@ -104,7 +104,7 @@ def agreement_answer(maps: Mapping[str, Any], measure: Measure, total: int) -> d
         "measure": measure,
         "title": TITLES[measure],
         "methods": list(maps),
-        "values": [[known(each) for each in row] for row in found],
+        "values": [[finite(each) for each in row] for row in found],
         "n": len(next(iter(tensors.values()))) if tensors else 0,
         "total": total,
         "missing": None,
@@ -118,12 +118,6 @@ def no_agreement_answer(measure: Measure, reason: str, command: str | None) -> d
         "measure": measure, "title": TITLES[measure], "methods": [], "values": [], "n": 0, "total": 0,
         "missing": missing,
     }  # fmt: skip
-
-
-def known(value: Any) -> float | None:
-    """A number, or None for one that is not defined."""
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 def _metric(board: Leaderboard, name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vitscope.app.answers.maps import Arrays
+from vitscope.app.tensors import finite
 from vitscope.heads import METRICS, Agreement, HeadTable, JointEffect, PatternAtlas, StrengthProfile
 from vitscope.heads.numbers import HeadNumbers
 from vitscope.heads.pruning.partial_curves import PartialPruning
@@ -69,7 +70,7 @@ def strength_answer(profile: StrengthProfile) -> tuple[Arrays, Known]:
         "grid": list(profile.grid),
         "distance": profile.distance,
         "pictures": profile.count,
-        "trend": {name: _plain(profile.trend_correlation(name)) for name in TREND},
+        "trend": {name: finite(profile.trend_correlation(name)) for name in TREND},
     }
     return arrays, known
 
@@ -134,7 +135,7 @@ def ablation_answer(found: JointEffect) -> Known:
     """What heads do together and one by one: a row for each metric, means over pictures."""
     columns = ("joint", "sum_of_singles", "interaction", "interaction_std")
     rows = [
-        {**metric_of(str(row["metric"])), **{name: _plain(row[name]) for name in columns}}
+        {**metric_of(str(row["metric"])), **{name: finite(row[name]) for name in columns}}
         for row in found.to_pandas().to_dict("records")
     ]
     heads = [list(head) for head in found.heads]
@@ -145,7 +146,3 @@ def only_rows(table: HeadTable, rows: NDArray[np.bool_]) -> HeadTable:
     """A table of some of its pictures, by their places: keys may be given twice, places are not."""
     keys = tuple(key for key, chosen in zip(table.pictures, rows, strict=True) if chosen)
     return HeadTable({name: values[rows] for name, values in table.values.items()}, keys)
-
-
-def _plain(value: float) -> float | None:
-    return None if value != value else float(value)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vitscope.app.tensors import finite
 from vitscope.methods import Explanation
 from vitscope.reports import words
 from vitscope.storage.recipe import plain
@@ -82,11 +83,6 @@ def _prefix(one: Explanation) -> list[dict[str, Any]]:
         }
         for place, (name, share) in enumerate((words.prefix_shares(one) or {}).items())
     ]
-
-
-def finite(value: float) -> float | None:
-    """A number, or None for what is none."""
-    return float(value) if np.isfinite(value) else None
 
 
 def target_of(explanation: Explanation) -> dict[str, Any] | str | None:

@@ -51,7 +51,8 @@ class StudyShown:
         self._listed: tuple[int, list[ListedPicture]] | None = None
         self._board: Leaderboard | None = None
         self._looked = -BETWEEN
-        self._lock = threading.Lock()
+        self._finished = False
+        self._lock, self._merging = threading.Lock(), threading.Lock()
 
     @property
     def name(self) -> str:
@@ -108,6 +109,12 @@ class StudyShown:
         """Whether its folder cannot be written; False for one behind a URL, of which that is not known."""
         return "://" not in self.place and not os.access(Path(self.place), os.W_OK)
 
+    @property
+    def finished(self) -> bool:
+        """Whether all of it is computed; looked up until it is."""
+        self._finished = self._finished or self.study.status().finished
+        return self._finished
+
     def listed(self) -> list[ListedPicture]:
         """The pictures of finished shards, in their order."""
         with self._lock:
@@ -155,7 +162,7 @@ class StudyShown:
 
     def board(self) -> Leaderboard:
         """The study's own leaderboard, merged once. Raises StudyError where it has none, or is not finished."""
-        with self._lock:
+        with self._merging:  # which takes seconds: pictures are listed meanwhile
             if self._board is None:
                 self._board = self.study.leaderboard()
             return self._board
@@ -167,7 +174,7 @@ class StudyShown:
         chosen = np.asarray(rows[:: max(1, -(-len(rows) // most))], np.int64)
         found: dict[str, NDArray[np.float32]] = {}
         for method in self.methods if len(chosen) else ():
-            values = np.asarray(self.study.array(f"maps/{method}")[:], np.float32)[chosen]
+            values = np.asarray(self.study.array(f"maps/{method}")[chosen], np.float32)
             if not found or values.shape == next(iter(found.values())).shape:
                 found[method] = values
         return found, len(rows)

@@ -49,7 +49,7 @@ class StudiedHeads:
         start, command = NEEDS[part]
         if not any(path.startswith(start) for path in self.study.manifest.arrays):
             return f"the study has no {part}; make one with vitscope study create … {command}"
-        if part in ("strength", "patterns") and not self.study.status().finished:
+        if part in ("strength", "patterns") and not self.shown.finished:
             return (
                 f"{part} are put together when all pictures are computed; go on with vitscope study run "
                 f"{self.shown.place}"
@@ -153,8 +153,11 @@ class StudiedHeads:
         self._need("patterns")
         return self._once("codes", self._codes)
 
+    def _every_code(self) -> Floats:
+        return np.asarray(self.study.array("patterns/codes")[:], np.float32)
+
     def _codes(self) -> tuple[Floats, NDArray[np.uint8], NDArray[np.uint32]]:
-        codes = np.asarray(self.study.array("patterns/codes")[:], np.float32)
+        codes = self._once("every code", self._every_code)
         clusters = np.asarray(self.study.array("patterns/clusters")[:], np.float32)
         there = ~np.isnan(codes).all(-1)
         rows = np.flatnonzero(there.reshape(len(codes), -1).any(1)).astype(np.uint32)
@@ -179,10 +182,9 @@ class StudiedHeads:
 
         Raises StudyError where none has."""
         self._need("patterns")
-        array = self.study.array("patterns/codes")
-        heads = array.shape[1] * array.shape[2]
-        points = points[points < array.shape[0] * heads]
-        codes = np.asarray(array[:], np.float32).reshape(-1, array.shape[3])[points]
+        every = self._once("every code", self._every_code)
+        codes = every.reshape(-1, every.shape[3])
+        codes = codes[points[points < len(codes)]]
         known = codes[~np.isnan(codes).any(1)]
         if not len(known):
             raise StudyError("none of these heads has a pattern there; select others")
@@ -191,7 +193,7 @@ class StudiedHeads:
 
     def _plane(self) -> tuple[Floats, Floats, Floats]:
         """The places, and the plane on which they lie among the codes: least squares, exact for principal axes."""
-        codes = np.asarray(self.study.array("patterns/codes")[:], np.float32)
+        codes = self._once("every code", self._every_code)
         found, _, rows = self.codes()
         there = ~np.isnan(found).any(-1)
         places, known = found[there], codes[rows][there]

@@ -11,7 +11,7 @@ from vitscope.app.answers.compare import agreement_answer, board_answer, no_agre
 from vitscope.app.model.answer import Answer
 from vitscope.app.pictures.studied import StudyShown
 from vitscope.app.routes.replies import PROBLEMS, Given, reply
-from vitscope.app.routes.written import written_for
+from vitscope.app.routes.written import written, written_for
 from vitscope.app.schemas.compare import Agreement, Board
 from vitscope.evaluation.map_agreement import Measure
 from vitscope.studies import StudyError
@@ -23,7 +23,7 @@ MOST = 500
 
 
 @router.get("/api/compare/board", response_model=Board)
-@written_for(lambda held: [{}])
+@written
 async def board(request: Request, services: Given) -> Response:
     """Scores with intervals, paired verdicts and curves of every method, as the study's own leaderboard has them."""
     study = services.study

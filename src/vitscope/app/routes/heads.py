@@ -62,8 +62,8 @@ async def told(
     make: Callable[[], tuple[Arrays, dict[str, Any]]],
 ) -> Response:
     """Arrays of the study, tagged with all that they depend on: the study, how many pictures it has, the question."""
-    version = await asyncio.to_thread(heads.version)
-    tag = digest_of([heads.study.manifest.study, version, heads.study.status().finished, *name])
+    version, finished = await asyncio.to_thread(lambda: (heads.version(), heads.shown.finished))
+    tag = digest_of([heads.study.manifest.study, version, finished, *name])
     if (known := not_modified(request, tag)) is not None:
         return known
     arrays, header = await asyncio.to_thread(make)
@@ -78,7 +78,7 @@ async def study(request: Request, services: Given) -> Response:
     heads, facts = heads_of(services), await services.facts()
     reasons = {part: await asyncio.to_thread(heads.why_not, part) for part in NEEDS}
     reasons["model"] = services.why_not
-    described = heads.shown.described()
+    described = await asyncio.to_thread(heads.shown.described)
     counts = await asyncio.to_thread(heads.counts) if facts is None else facts.model["heads"]
     told = HeadsAbout(
         study=heads.shown.name,
