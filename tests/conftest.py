@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.needed import needed
 from tests.servers import S3, s3_server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -53,9 +54,7 @@ def assets() -> Path:
     if (folder / WEIGHTS).is_file() and (folder / "images").is_dir():
         return folder
     message = f"no {WEIGHTS} and images/ in {folder}; set VITSCOPE_ASSETS to the folder that holds them"
-    if os.environ.get("VITSCOPE_REQUIRE_ASSETS") == "1":
-        pytest.fail(message)
-    pytest.skip(message)
+    needed(message)
 
 
 @pytest.fixture(scope="session")

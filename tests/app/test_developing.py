@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.needed import needed
 
 PATIENCE = 120
 """Seconds until something that was asked for must be there."""
@@ -43,8 +44,7 @@ def text_of(url: str) -> str:
 def test_both_sides_follow_the_files(tmp_path: Path) -> None:
     modules = REPOSITORY / "ui" / "node_modules"
     if not (modules / "vite").is_dir():
-        needed = "the page's tools are not installed; run: make page"
-        pytest.fail(needed) if os.environ.get("VITSCOPE_REQUIRE_ASSETS") == "1" else pytest.skip(needed)
+        needed("the page's tools are not installed; run: make page")
     left_out = shutil.ignore_patterns("node_modules", "__pycache__", "page", "widget")
     for name in ("src", "ui", "scripts"):
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=left_out)

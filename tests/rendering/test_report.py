@@ -6,7 +6,6 @@ import base64
 import io
 import itertools
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from markupsafe import escape
 from PIL import Image
 
 import vitscope as vs
+from tests.needed import needed
 from vitscope.errors import RenderingError
 from vitscope.rendering.colour import lookup_table
 from vitscope.reports import HeadsReport, Report, words
@@ -211,9 +211,7 @@ def in_browser(page: str, probe: str, folder: Path, width: int = 1200) -> list[s
     """What a script says on a page in a real browser, its parts."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
-        if os.environ.get("VITSCOPE_REQUIRE_ASSETS") == "1":
-            pytest.fail("no Chromium on this machine; install Debian's chromium")
-        pytest.skip("no Chromium on this machine")
+        needed("no Chromium on this machine; install Debian's chromium")
     page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     path = folder / "page.html"
     path.write_text(page.replace("</body>", f"<script>{probe}</script></body>"), encoding="utf-8")

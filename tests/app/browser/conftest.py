@@ -23,6 +23,7 @@ from tests.app.browser.heads_screen import headed_served as headed_served
 from tests.app.browser.heads_screen import heads as heads
 from tests.app.browser.serving import Served, serving
 from tests.conftest import REPOSITORY
+from tests.needed import needed
 from vitscope.worlds import Sample
 
 FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox", "--disable-dev-shm-usage"]
@@ -33,13 +34,6 @@ FIRST = "00-triangle.png"
 """The name of the first picture."""
 WRONG = 4
 """The picture whose label says another class than the one that is on it."""
-
-
-def needed(message: str) -> None:
-    """Skip the test; fail it where everything is required, as in continuous integration."""
-    if os.environ.get("VITSCOPE_REQUIRE_ASSETS") == "1":
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 @pytest.fixture(scope="session")
