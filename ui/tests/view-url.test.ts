@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { readView, writeView } from '../src/codec/view-url';
 import type { Brush } from '../src/heads/brushes';
 import {
+  CUMULATIVE,
   DETAIL_TABS,
   IMPORTANCE_TABS,
   ORDERS,
@@ -65,10 +66,12 @@ const dashboards: fc.Arbitrary<HeadsView> = fc.record({
   second: fc.option(fc.string({ minLength: 1 }), nothing),
   order: fc.constantFrom(...ORDERS),
   importance: fc.constantFrom(...IMPORTANCE_TABS),
+  curve: fc.constantFrom(...CUMULATIVE),
   strength: fc.constantFrom(...STRENGTH_TABS),
   quantity: fc.constantFrom(...QUANTITIES),
   pictures: fc.constantFrom(...PICTURE_TABS),
   pictureColour: fc.constantFrom(...PICTURE_COLOURS),
+  thumbnails: fc.boolean(),
   patterns: fc.constantFrom(...PATTERN_TABS),
   pointColour: fc.constantFrom(...POINT_COLOURS),
   detail: fc.constantFrom(...DETAIL_TABS),

@@ -9,7 +9,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 
 from vitscope.app.model.answer import Answer
-from vitscope.app.routes import about, compare, exports, heads, jobs, looking, page, pictures
+from vitscope.app.routes import about, compare, exports, heads, jobs, looking, page, pictures, pruning
 from vitscope.app.routes.replies import reply, tell_problems
 from vitscope.app.security.guard import Guard
 from vitscope.app.security.hosts import KnownHosts
@@ -23,6 +23,7 @@ ROUTERS = (
     pictures.router,
     looking.router,
     heads.router,
+    pruning.router,
     compare.router,
     exports.router,
     jobs.router,

@@ -102,6 +102,68 @@ def test_t8_what_the_important_heads_have_in_common(heads: Heads) -> None:
     assert heads.counted() == [5, 12, 60]
 
 
+def test_t8_how_many_heads_can_go(heads: Heads, vit: vs.Vit, picture_files: list[Path]) -> None:
+    heads.tab("Cumulative")
+    heads.page.get_by_test_id("removal-estimate").wait_for()
+    assert "12 of 12 selected pictures" in heads.page.get_by_test_id("removal-estimate").inner_text()
+    heads.app.button("Remove heads").click()
+    heads.page.get_by_test_id("removal-words").wait_for(timeout=90_000)
+    labels = heads.study.table("pictures")["label"].astype(int).tolist()
+    means = heads.study.array(f"head_scores/{METRIC}")[:].mean(0, dtype=np.float64)
+    order = sorted(HEADS, key=lambda head: means[head])
+    expected = vs.heads.cumulative_pruning(
+        vit, picture_files, {METRIC: order, "turned": order[::-1]}, labels, steps=12
+    )
+    names = {METRIC: METRIC, f"{METRIC} turned": "turned", "random": "random"}
+    for answer in ("accuracy", "probability", "js_divergence"):
+        heads.page.get_by_label("Curve", exact=True).select_option(answer)
+        areas = expected.area(answer).set_index("order")["area"]
+        for shown_as, name in names.items():
+            curve = expected.curves[expected.curves["order"] == name].groupby("removed")[answer].mean()
+            drawn = heads.page.locator(f"path[data-order='{shown_as}']").get_attribute("data-values")
+            assert [float(each) for each in drawn.split(",")] == pytest.approx(curve.tolist(), abs=1e-5)
+            area = heads.page.locator(f"tr[data-order='{shown_as}'] td[data-value]").get_attribute(
+                "data-value"
+            )
+            assert float(area) == pytest.approx(areas[name], abs=1e-5)
+    # A second metric is drawn beside it; what was computed already is there at once.
+    heads.page.get_by_label("Second metric").select_option("patch_distance")
+    heads.app.button("Remove heads").click()
+    heads.page.locator("path[data-order='patch_distance']").wait_for(timeout=90_000)
+    heads.page.get_by_label("Second metric").select_option("")
+    heads.page.locator(f"path[data-order='{METRIC}']").wait_for()
+    assert heads.page.locator("path[data-order='patch_distance']").count() == 0
+    heads.page.get_by_label("Curve", exact=True).select_option("share")
+    assert "of 24 heads hold" in heads.page.get_by_test_id("cumulative-words").inner_text()
+
+
+def test_pictures_that_respond_most_to_the_chosen_heads_come_first(heads: Heads) -> None:
+    heads.cell(0, 3).click()
+    heads.cell(4, 1).click(modifiers=["Shift"])
+    heads.app.settled()
+    heads.tab("By selection")
+    tiles = heads.page.locator("[data-picture][data-response]")
+    contents = heads.study.table("pictures")["content"].tolist()
+    for metric in (METRIC, "class_l2_last"):
+        heads.page.get_by_label("Metric", exact=True).select_option(metric)
+        heads.app.settled()
+        rows = heads.study.array(f"head_scores/{metric}")[:].astype(np.float64)
+        response = (rows[:, 0, 3] + rows[:, 4, 1]) / 2
+        told = tiles.evaluate_all(
+            "all => all.map(one => [one.dataset.picture, Number(one.dataset.response)])"
+        )
+        assert [name for name, _ in told] == [contents[row] for row in np.argsort(-response)]
+        assert [value for _, value in told] == pytest.approx(sorted(response, reverse=True), rel=1e-5)
+    assert "respond most to heads 0.3, 4.1" in heads.page.get_by_test_id("pictures-shown").inner_text()
+    # A pattern among these heads is counted again.
+    heads.page.locator("[data-cluster='0']").click()
+    heads.app.settled()
+    shown_counts = heads.page.locator("[data-picture][data-count]").evaluate_all(
+        "all => all.map(one => Number(one.dataset.count))"
+    )
+    assert shown_counts == sorted(shown_counts, reverse=True)
+
+
 def test_t9_pictures_that_trigger_a_pattern(heads: Heads, headed_served: Served) -> None:
     from urllib.request import urlopen
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 import vitscope as vs
@@ -43,6 +44,100 @@ def test_the_walk_decodes_where_no_point_is(heads: Heads) -> None:
     assert "decoded" in heads.page.get_by_test_id("walk").inner_text()
 
 
+CONTEXT = "[data-drawn-by=WebGL]"
+LIVE = """
+window.contexts = [];
+const own = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+    const made = own.call(this, kind, ...rest);
+    if (made && kind.startsWith('webgl') && !window.contexts.includes(made)) {
+        window.contexts.push(made);
+        window.most = Math.max(window.most ?? 0, window.contexts.filter(one => !one.isContextLost()).length);
+    }
+    return made;
+};
+"""
+
+
+def test_webgl_that_comes_back_draws_again(heads: Heads) -> None:
+    """Lost and given back, as by a driver that starts anew; each canvas by itself, twice."""
+    page = heads.page
+    before = heads.pixels("pattern-points")
+    panel = heads.panel("D Attention patterns")
+    canvas = panel.locator(CONTEXT)
+    canvas.evaluate("one => { window.loss = one.getContext('webgl2').getExtension('WEBGL_lose_context'); }")
+    for _ in range(2):
+        page.evaluate("window.loss.loseContext()")
+        panel.get_by_text("WebGL was lost: drawn by the CPU").wait_for()
+        assert page.locator("[data-mode=WebGL]").count() == 1, "the other map has its own context"
+        by_cpu = heads.pixels("pattern-points")
+        assert abs(int((by_cpu[..., 3] > 0).sum()) - int((before[..., 3] > 0).sum())) < 0.1 * before.size / 4
+        assert (by_cpu[..., 3] > 0).sum() > 500
+        heads.cell(0, 3).click()  # what is chosen meanwhile is drawn when it is back
+        page.evaluate("window.loss.restoreContext()")
+        page.locator("[data-mode=WebGL]").nth(1).wait_for()
+        assert panel.get_by_text("WebGL was lost").count() == 0
+        assert page.get_by_test_id("pattern-points").get_attribute("data-drawn-by") == "WebGL"
+        after = heads.pixels("pattern-points")
+        grey = (after[..., :3] == REST).all(-1) & (after[..., 3] > 0)
+        assert grey.sum() > 500, "the other heads' points are grey"
+        heads.app.button("Select all").click()
+        heads.app.settled()
+        np.testing.assert_array_equal(heads.pixels("pattern-points"), before)
+
+
+def test_two_webgl_contexts_at_most(
+    new_app: Callable[..., App], headed_served: Served, headed: vs.Study
+) -> None:
+    app = new_app()
+    app.page.add_init_script(LIVE)
+    app.open(headed_served.url, screen="heads", theme="light")
+    heads = Heads(app, headed)
+    for words in ("Head mixes", "All maps", "By selection", "By features") * 3:
+        heads.tab(words)
+    for screen in ("Library", "Heads") * 3:
+        app.screen(screen)
+    assert app.page.evaluate("window.contexts.length") > 4, "each time anew"
+    assert app.page.evaluate("window.most") == 2
+    assert app.page.locator("[data-mode=WebGL]").count() == 2
+
+
+def test_thumbnails_stand_at_the_points_that_are_selected(heads: Heads) -> None:
+    stamps = heads.page.locator("img.stamp")
+    contents = heads.study.table("pictures")["content"].tolist()
+
+    def shown() -> list[int]:
+        """The rows of the pictures that have a thumbnail; each is the picture of its row."""
+        found = []
+        for each in stamps.all():
+            found.append(int(each.get_attribute("data-point")))
+            assert contents[found[-1]] in each.get_attribute("src")
+        return found
+
+    whole = shown()
+    assert 3 <= len(whole) <= 12
+    assert f"{len(whole)} of 12 thumbnails shown" in heads.page.get_by_test_id("stamped").inner_text()
+    boxes = [each.bounding_box() for each in stamps.all()]
+    for at, one in enumerate(boxes):
+        for other in boxes[:at]:
+            apart = max(abs(one["x"] - other["x"]), abs(one["y"] - other["y"]))
+            assert apart > one["width"] - 1.5, "none lies over another"
+    lasso(heads, "picture-points", 0.5)
+    chosen = heads.counted()[1]
+    assert 0 < len(shown()) <= chosen < 12
+    tiles = json.loads(heads.app.view["heads"])["brushes"]
+    assert [brush["kind"] for brush in tiles] == ["pictures"]
+    # Pointing at one shows it larger, with what the model says.
+    box = stamps.first.bounding_box()
+    heads.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    heads.page.get_by_test_id("peek").wait_for()
+    assert contents[shown()[0]] in heads.page.get_by_test_id("peek").locator("img").get_attribute("src")
+    heads.page.mouse.move(2, 2)
+    heads.page.get_by_role("checkbox", name="thumbnails").uncheck()
+    heads.app.settled()
+    assert stamps.count() == 0 and json.loads(heads.app.view["heads"])["thumbnails"] is False
+
+
 @pytest.mark.parametrize("how", ["off", "lost"])
 def test_without_webgl_the_cpu_draws_and_says_so(
     new_app: Callable[..., App], headed_served: Served, headed: vs.Study, how: str
@@ -57,8 +152,8 @@ def test_without_webgl_the_cpu_draws_and_says_so(
     app.open(headed_served.url, screen="heads", theme="light")
     heads = Heads(app, headed)
     if how == "lost":
-        for canvas in ("pattern-points", "picture-points"):
-            heads.page.get_by_test_id(canvas).evaluate(
+        for canvas in heads.page.locator(CONTEXT).all():
+            canvas.evaluate(
                 "canvas => canvas.getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()"
             )
     heads.page.locator("[data-mode=CPU]").nth(1).wait_for()

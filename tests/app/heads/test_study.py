@@ -51,6 +51,16 @@ def test_importance_over_all_pictures_and_over_some(headed: vs.Study, headed_cli
     assert header["pictures"] == 3
 
 
+def test_pictures_respond_to_heads(headed: vs.Study, headed_client: Client) -> None:
+    arrays, known = headed_client.get(
+        "api/heads/response", metric="probability_drop_top", heads="0.3,4.1"
+    ).arrays
+    rows = headed.array("head_scores/probability_drop_top")[:].astype(np.float64)
+    np.testing.assert_allclose(arrays["response"], (rows[:, 0, 3] + rows[:, 4, 1]) / 2, rtol=1e-5)
+    assert arrays["rows"].tolist() == list(range(PICTURES))
+    assert known["metric"]["signed"] and known["heads"] == 2
+
+
 def test_agreement_has_intervals_where_metrics_are_named(headed: vs.Study, headed_client: Client) -> None:
     table = headed.heads()
     whole, known = headed_client.get("api/heads/agreement").arrays
@@ -134,6 +144,12 @@ def test_answers_are_tagged(headed_client: Client) -> None:
         ("api/heads/prototype?points=*", "no places of points"),
         ("api/heads/prototype?points=gA", "no places of points"),
         ("api/heads/prototype?points=", "none of these heads has a pattern"),
+        ("api/heads/response?metric=nonsense&heads=1.0", "the nearest names are"),
+        ("api/heads/response?metric=js_divergence&heads=", "expected heads of the study"),
+        ("api/heads/response?metric=js_divergence&heads=6.0", "expected heads of the study"),
+        ("api/heads/cumulative?ranking=", "expected metrics to remove heads by"),
+        ("api/heads/cumulative?ranking=nonsense", "the nearest names are"),
+        ("api/heads/cumulative?ranking=entropy&steps=0", "steps"),
         ("api/heads/partial?block=1&head=0&queries=a", "expected patches such as 0,17"),
     ],
 )
@@ -169,6 +185,43 @@ def test_one_head_dissected(headed: vs.Study, headed_client: Client) -> None:
     for place, metric in enumerate(known["metrics"]):
         wanted = expected.values[metric["name"]].mean(0)
         np.testing.assert_allclose(arrays["mean"][place], wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_heads_removed_one_after_the_other(headed: vs.Study, headed_client: Client) -> None:
+    asked = {"ranking": "js_divergence,patch_distance,content_dependence", "rows": "0-3", "steps": 4}
+    told = headed_client.get("api/heads/estimate", **asked).json
+    assert told["pictures"] == 4 and told["forwards"] == 4 * (1 + 7 * 4) and not told["kept"]
+    arrays, known = headed_client.get("api/heads/cumulative", **asked).arrays
+    assert [(order["name"], order["largest_first"]) for order in known["orders"]] == [
+        ("js_divergence", False), ("patch_distance", False), ("content_dependence", False), ("js_divergence", True),
+    ]  # fmt: skip
+    assert known["removed"] == [0, 6, 12, 18, 24] and known["random"] == 3 and known["labelled"]
+
+    profile, atlas = headed.strength(), headed.patterns().heads.set_index(["block", "head"])
+    numbers = {
+        "js_divergence": headed.array("head_scores/js_divergence")[:].mean(0, dtype=np.float64),
+        "patch_distance": profile["patch_distance"],
+        "content_dependence": atlas["content_dependence"].unstack().to_numpy(),
+    }
+    places = [(block, head) for block in range(6) for head in range(4)]
+    orders = {name: sorted(places, key=lambda place, v=values: v[place]) for name, values in numbers.items()}
+    orders["turned"] = orders["js_divergence"][::-1]
+    table = headed.table("pictures").iloc[:4]
+    files = [Path(headed.manifest.input.url) / key for key in table["key"]]
+    labels = table["label"].astype(int).tolist()
+    found = vs.heads.cumulative_pruning(
+        vs.open_model("bundled/shapes"), files, orders, labels, random_orders=3, steps=4
+    ).curves
+    for at, answer in enumerate(known["answers"]):
+        for row, name in enumerate([*orders, "random"]):
+            curve = found[found["order"] == name].groupby("removed")[answer]
+            np.testing.assert_allclose(arrays["mean"][at, row], curve.mean(), rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(arrays["low"][at, row], curve.min(), rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(arrays["high"][at, row], curve.max(), rtol=1e-4, atol=1e-6)
+    assert headed_client.get("api/heads/estimate", **asked).json["kept"]
+    some, _ = headed_client.get("api/heads/cumulative", **asked, over="5").arrays
+    assert not np.array_equal(some["mean"][:, 0], arrays["mean"][:, 0]), "ranked on another picture"
+    np.testing.assert_array_equal(some["mean"][:, 1], arrays["mean"][:, 1])
 
 
 def test_what_a_study_lacks_is_said_with_what_would_add_it(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ LIVE = {
     "/api/heads/walk",
     "/api/heads/ablation",
     "/api/heads/partial",
+    "/api/heads/response",
+    "/api/heads/cumulative",
     "/api/heads/estimate",
     "/api/estimate",
     "/api/export/{form}",

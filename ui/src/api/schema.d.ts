@@ -205,6 +205,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/heads/cumulative": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Cumulative
+         * @description What remains of the answers while more and more heads are removed, by rankings and at random.
+         */
+        get: operations["cumulative_api_heads_cumulative_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/heads/estimate": {
         parameters: {
             query?: never;
@@ -214,7 +234,7 @@ export interface paths {
         };
         /**
          * Estimate
-         * @description What one of these two questions will cost: that for ``off``, or that for ``block`` and ``head``.
+         * @description What one of these questions will cost: that for ``off``, for ``block`` and ``head``, or for a ``ranking``.
          */
         get: operations["estimate_api_heads_estimate_get"];
         put?: never;
@@ -317,6 +337,26 @@ export interface paths {
          * @description What points have in common: the map that is decoded from the mean of their codes.
          */
         get: operations["prototype_api_heads_prototype_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/heads/response": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Response
+         * @description How strongly each picture responds to some heads: what they matter there, by a metric, on average.
+         */
+        get: operations["response_api_heads_response_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -974,6 +1014,28 @@ export interface components {
             title: string;
         };
         /**
+         * CumulativeHeader
+         * @description Arrays ``mean`` (A, O, S): every one of ``answers`` in every order after every number of ``removed`` heads; and
+         *     ``low``, ``high``, the ends over the ``random`` repetitions of random orders, which are the last row where there are
+         *     some. ``labelled``: whether the probability is that of the label, else of the whole model's prediction.
+         */
+        CumulativeHeader: {
+            /** Answers */
+            answers: string[];
+            /** Labelled */
+            labelled: boolean;
+            /** Orders */
+            orders: components["schemas"]["RemovalOrder"][];
+            /** Pictures */
+            pictures: number;
+            /** Random */
+            random: number;
+            /** Removed */
+            removed: number[];
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+        };
+        /**
          * Curve
          * @description The mean over pictures of a method's curve.
          */
@@ -1071,10 +1133,13 @@ export interface components {
         };
         /**
          * HeadsAbout
-         * @description What the study knows of its heads. ``heads``: how many each block has; ``parts``: by ``importance``,
-         *     ``strength``, ``patterns``, ``features`` and ``model``, which computes what the study does not keep.
+         * @description What the study knows of its heads. ``heads``: how many each block has; ``asunder``: why the blocks do not follow
+         *     one another, where they do not and the model is open; ``parts``: by ``importance``, ``strength``, ``patterns``,
+         *     ``features`` and ``model``, which computes what the study does not keep.
          */
         HeadsAbout: {
+            /** Asunder */
+            asunder: string | null;
             /** Computed */
             computed: number;
             /** Finished */
@@ -1309,9 +1374,11 @@ export interface components {
         /**
          * ModelAbout
          * @description The opened model. Sizes are (height, width); blocks and heads count from 0. ``extent``: the part of the model's
-         *     picture that the grid covers, top, left, bottom, right.
+         *     picture that the grid covers, top, left, bottom, right. ``asunder``: why the blocks are no one chain.
          */
         ModelAbout: {
+            /** Asunder */
+            asunder: string | null;
             /** Blocks */
             blocks: number;
             /** Classes */
@@ -1535,6 +1602,34 @@ export interface components {
             form: string;
             /** Maps */
             maps: number;
+            /** Tensors */
+            tensors: components["schemas"]["TensorAbout"][];
+        };
+        /**
+         * RemovalOrder
+         * @description By which number heads are removed, and whether from its largest down.
+         */
+        RemovalOrder: {
+            /** Family */
+            family: string;
+            /** Largest First */
+            largest_first: boolean;
+            /** Name */
+            name: string;
+            /** Signed */
+            signed: boolean;
+            /** Title */
+            title: string;
+        };
+        /**
+         * ResponseHeader
+         * @description Arrays ``response`` (n,), the mean of ``metric`` over the ``heads`` that were asked for, of the pictures in
+         *     ``rows`` (n,) of the study.
+         */
+        ResponseHeader: {
+            /** Heads */
+            heads: number;
+            metric: components["schemas"]["HeadMetric"];
             /** Tensors */
             tensors: components["schemas"]["TensorAbout"][];
         };
@@ -2043,15 +2138,59 @@ export interface operations {
             };
         };
     };
+    cumulative_api_heads_cumulative_get: {
+        parameters: {
+            query: {
+                /** @description Metrics by whose order heads are removed, by commas; by the first one from both ends. */
+                ranking: string;
+                /** @description Rows of the study's pictures, such as 0-4,7. Left out: all that are computed. */
+                rows?: string;
+                /** @description Rows of the pictures over which the heads are ranked. Left out: all. */
+                over?: string;
+                /** @description Points of a curve besides the whole model. */
+                steps?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     estimate_api_heads_estimate_get: {
         parameters: {
             query?: {
                 off?: string;
                 block?: number | null;
                 head?: number | null;
+                /** @description Metrics by whose order heads are removed, by commas; by the first one from both ends. */
+                ranking?: string;
                 /** @description Rows of the study's pictures, such as 0-4,7. Left out: all that are computed. */
                 rows?: string;
+                /** @description Rows of the pictures over which the heads are ranked. Left out: all. */
+                over?: string;
                 queries?: string;
+                /** @description Points of a curve besides the whole model. */
+                steps?: number;
             };
             header?: never;
             path?: never;
@@ -2210,6 +2349,39 @@ export interface operations {
             query: {
                 /** @description Places row · heads + head, as runs in base 128 and base64url. */
                 points: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": string;
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-vitscope-tensors": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    response_api_heads_response_get: {
+        parameters: {
+            query: {
+                metric: string;
+                /** @description As block.head,block.head, from 0. */
+                heads: string;
             };
             header?: never;
             path?: never;

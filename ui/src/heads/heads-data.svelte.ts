@@ -5,6 +5,7 @@ import { decodeTensors, floats, type Tensors } from '../codec/tensors';
 import { Loaded } from '../data/loaded.svelte';
 import type { Floats } from '../data/source';
 import type { HeadId } from '../state/view-state';
+import type { Removal } from './removal';
 
 export type HeadsAbout = Answer<'/api/heads/study'>;
 export type PartName = 'importance' | 'strength' | 'patterns' | 'features' | 'model';
@@ -71,6 +72,13 @@ export interface StudyPictures {
   readonly layout: Floats | null;
 }
 
+export interface PictureResponse {
+  readonly metric: Metric;
+  /** Of which heads. */
+  readonly heads: string;
+  readonly of: ReadonlyMap<number, number>;
+}
+
 export interface Agreement {
   readonly names: readonly string[];
   readonly spearman: Floats;
@@ -105,6 +113,18 @@ export function askTable(rows = ''): Promise<HeadTable> {
   }));
 }
 
+/** How strongly each picture responds to some heads, by its row. */
+export function askResponse(metric: string, heads: string): Promise<PictureResponse> {
+  return tensors(address('api/heads/response', { metric, heads }), (answer) => {
+    const [rows, found] = [raw(answer, 'rows'), data(answer, 'response')];
+    return {
+      metric: answer.metadata.metric as Metric,
+      heads,
+      of: new Map(Array.from(rows, (row, at) => [row, found[at] as number])),
+    };
+  });
+}
+
 export function askAgreement(metrics: readonly string[] = []): Promise<Agreement> {
   return tensors(address('api/heads/agreement', { metrics }), (answer) => ({
     names: answer.metadata.names as string[],
@@ -136,6 +156,9 @@ export interface Question {
   readonly head?: number;
   readonly rows: string;
   readonly queries?: readonly string[];
+  readonly ranking?: readonly string[];
+  /** Over which pictures heads are ranked. */
+  readonly over?: string;
 }
 
 const parameters = (question: Question): Record<string, string | number | readonly string[]> =>
@@ -154,6 +177,15 @@ export function askPartial(question: Question): Promise<Partial_> {
     ...(answer.metadata as unknown as Pick<Partial_, 'steps' | 'metrics' | 'pictures'>),
     mean: data(answer, 'mean'),
     spread: data(answer, 'spread'),
+  }));
+}
+
+export function askRemoval(question: Question): Promise<Removal> {
+  return tensors(address('api/heads/cumulative', parameters(question)), (answer) => ({
+    ...(answer.metadata as unknown as Omit<Removal, 'mean' | 'low' | 'high'>),
+    mean: data(answer, 'mean'),
+    low: data(answer, 'low'),
+    high: data(answer, 'high'),
   }));
 }
 

@@ -19,7 +19,7 @@ import {
   type Resolved,
 } from './brushes';
 import { clusterMask, onMap } from './codes-on-map';
-import { askTable, HeadsData, type HeadTable, type Metric } from './heads-data.svelte';
+import { askResponse, askTable, HeadsData, type HeadTable, type Metric } from './heads-data.svelte';
 import type { HeadsView } from './heads-view';
 import { writeNumbers } from './places';
 import { rowsText, withDistances } from './numbers-of-heads';
@@ -172,6 +172,25 @@ export class HeadsModel {
   /** Whether pictures were chosen, rather than left over by a brush among patterns. */
   readonly #picturesBrushed = $derived.by(() => this.brushes.some((brush) => brush.kind === 'pictures'));
   readonly headsBrushed = $derived.by(() => this.selectedHeads.length < this.known.length);
+
+  /**
+   * Where heads alone are brushed all pictures have as many of them; then those come first on which these heads matter
+   * most, by the metric on screen or, where that is not known of single pictures, by the first one that is.
+   */
+  readonly response = new Loaded(() => {
+    const metrics = this.data.table.value?.metrics ?? [];
+    const metric = metrics.find(({ name }) => name === this.metric?.name) ?? metrics[0];
+    const counts = new Set(this.selectedRows.map((row) => this.counts.rows[row]));
+    if (SITE || !metric || !this.headsBrushed || counts.size !== 1) return null;
+    return askResponse(metric.name, this.selectedHeads.map((place) => this.nameOf(place)).join());
+  });
+  /** The rows of the selected pictures, those first that are selected most, or that respond most. */
+  readonly orderedRows: readonly number[] = $derived.by(() => {
+    const strength = this.response.value?.of;
+    const of = (row: number): number =>
+      strength?.get(row) ?? (strength ? -Infinity : (this.counts.rows[row] ?? 0));
+    return [...this.selectedRows].sort((a, b) => of(b) - of(a) || a - b);
+  });
 
   /** The share of a head's points that is selected. */
   share(place: number): number {

@@ -5,6 +5,8 @@ import type { Brush, Operator } from './brushes';
 import { readNumbers } from './places';
 
 export const IMPORTANCE_TABS = ['matrix', 'list', 'scatter', 'cumulative', 'agreement'] as const;
+/** Of the cumulative tab: an answer while heads are removed, or the share of the metric that the strongest heads hold. */
+export const CUMULATIVE = ['accuracy', 'probability', 'same_prediction', 'js_divergence', 'share'] as const;
 export const STRENGTH_TABS = ['profiles', 'trend'] as const;
 export const PICTURE_TABS = ['map', 'list'] as const;
 export const PATTERN_TABS = ['map', 'mixes'] as const;
@@ -19,10 +21,13 @@ export interface HeadsView {
   readonly second: string | null;
   readonly order: (typeof ORDERS)[number];
   readonly importance: (typeof IMPORTANCE_TABS)[number];
+  readonly curve: (typeof CUMULATIVE)[number];
   readonly strength: (typeof STRENGTH_TABS)[number];
   readonly quantity: (typeof QUANTITIES)[number];
   readonly pictures: (typeof PICTURE_TABS)[number];
   readonly pictureColour: (typeof PICTURE_COLOURS)[number];
+  /** Whether thumbnails stand at the points of selected pictures. */
+  readonly thumbnails: boolean;
   readonly patterns: (typeof PATTERN_TABS)[number];
   readonly pointColour: (typeof POINT_COLOURS)[number];
   readonly detail: (typeof DETAIL_TABS)[number];
@@ -35,10 +40,12 @@ export const INITIAL_HEADS: HeadsView = {
   second: null,
   order: 'metric',
   importance: 'matrix',
+  curve: 'accuracy',
   strength: 'profiles',
   quantity: 'mass',
   pictures: 'map',
   pictureColour: 'class',
+  thumbnails: true,
   patterns: 'map',
   pointColour: 'cluster',
   detail: 'numbers',
@@ -60,10 +67,12 @@ const READ: { [Name in keyof HeadsView]: Read<HeadsView[Name]> } = {
   second: name,
   order: among(ORDERS),
   importance: among(IMPORTANCE_TABS),
+  curve: among(CUMULATIVE),
   strength: among(STRENGTH_TABS),
   quantity: among(QUANTITIES),
   pictures: among(PICTURE_TABS),
   pictureColour: among(PICTURE_COLOURS),
+  thumbnails: (value) => (typeof value === 'boolean' ? value : undefined),
   patterns: among(PATTERN_TABS),
   pointColour: among(POINT_COLOURS),
   detail: among(DETAIL_TABS),

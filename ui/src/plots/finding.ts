@@ -98,3 +98,33 @@ export function within(places: Float32Array, polygon: ArrayLike<number>): Uint32
   }
   return Uint32Array.from(found);
 }
+
+/** Points whose squares of `side` pixels lie in the frame and over no other one: the first come first, `most` of them. */
+export function apart(
+  points: readonly number[],
+  spot: (point: number) => readonly [number, number],
+  width: number,
+  height: number,
+  side: number,
+  most: number,
+): number[] {
+  const found: number[] = [];
+  const columns = Math.ceil(width / side) + 2;
+  const taken = new Map<number, readonly [number, number]>();
+  for (const point of points) {
+    if (found.length === most) break;
+    const [x, y] = spot(point);
+    if (!(x >= side / 2 && y >= side / 2 && x <= width - side / 2 && y <= height - side / 2)) continue;
+    const cell = (1 + Math.floor(y / side)) * columns + 1 + Math.floor(x / side);
+    const free = [-1, 0, 1].every((across) =>
+      [-1, 0, 1].every((down) => {
+        const other = taken.get(cell + down * columns + across);
+        return !other || Math.abs(other[0] - x) >= side || Math.abs(other[1] - y) >= side;
+      }),
+    );
+    if (!free) continue;
+    taken.set(cell, [x, y]);
+    found.push(point);
+  }
+  return found;
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,17 @@ from numpy.typing import NDArray
 
 from vitscope.app.answers.maps import Arrays
 from vitscope.app.tensors import finite
-from vitscope.heads import METRICS, Agreement, HeadTable, JointEffect, PatternAtlas, StrengthProfile
+from vitscope.heads import (
+    METRICS,
+    Agreement,
+    CumulativePruning,
+    HeadTable,
+    JointEffect,
+    PatternAtlas,
+    StrengthProfile,
+)
 from vitscope.heads.numbers import HeadNumbers
+from vitscope.heads.pruning.cumulative_parts import ANSWERS
 from vitscope.heads.pruning.partial_curves import PartialPruning
 
 Known = dict[str, Any]
@@ -127,6 +137,34 @@ def partial_answer(found: PartialPruning) -> tuple[Arrays, Known]:
         "steps": [[part, k] for part, k in found.steps],
         "metrics": [metric_of(name) for name in found.values],
         "pictures": len(found.pictures),
+    }
+    return arrays, known
+
+
+def order_name(metric: str, largest_first: bool) -> str:
+    """What an order of removal is called, as a problem with it says."""
+    return f"{metric}, largest first" if largest_first else metric
+
+
+def cumulative_answer(found: CumulativePruning, orders: Sequence[tuple[str, bool]]) -> tuple[Arrays, Known]:
+    """What remains while heads are removed: ``mean`` (A, O, S) of each answer by order and number of removed heads,
+    ``low`` and ``high`` the ends over the repetitions of random orders, the last of the orders; float32."""
+    curves = found.curves
+    removed = sorted(set(curves["removed"].tolist()))
+    repeats = int(curves.loc[curves["order"] == "random", "repeat"].nunique())
+    names = [order_name(*order) for order in orders] + (["random"] if repeats else [])
+    grouped = curves.groupby(["order", "removed"])[list(ANSWERS)]
+    arrays = {}
+    for side, frame in {"mean": grouped.mean(), "low": grouped.min(), "high": grouped.max()}.items():
+        tables = [frame.loc[name].loc[removed].to_numpy(np.float32).T for name in names]
+        arrays[side] = np.stack(tables, axis=1)
+    known = {
+        "orders": [{**metric_of(name), "largest_first": turned} for name, turned in orders],
+        "random": repeats,
+        "removed": removed,
+        "answers": list(ANSWERS),
+        "pictures": len(found.pictures),
+        "labelled": bool(found.metadata["labels"]),
     }
     return arrays, known
 

@@ -38,5 +38,6 @@ def model_answer(vit: Vit) -> dict[str, Any]:
         "probability": anatomy.probability if anatomy.classes else None,
         "read_out": describe_readout(anatomy),
         "tokens": None if layout is None else layout.describe(),
+        "asunder": anatomy.asunder,
         "notes": list(dict.fromkeys([*anatomy.notes, *vit.loaded.notes])),
     }

@@ -155,3 +155,15 @@ class PartialAsked(Asked):
     block: int = 0
     head: int = 0
     queries: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class CumulativeAsked(Asked):
+    """What remains of the answers without more and more heads. orders: of each a metric, whether from its largest down,
+    and all heads, first removed first. steps: points of a curve besides the whole model. random: orders at random."""
+
+    what: ClassVar[str] = "removing heads one after the other"
+
+    orders: tuple[tuple[str, bool, tuple[Head, ...]], ...] = ()
+    steps: int = 12
+    random: int = 3

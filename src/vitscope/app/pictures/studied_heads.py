@@ -14,7 +14,7 @@ from vitscope.app.answers.heads import NO_CLUSTER, only_rows
 from vitscope.app.pictures.listed import ListedPicture
 from vitscope.app.pictures.reference import StudiedPictures
 from vitscope.app.pictures.studied import StudyShown
-from vitscope.heads import HeadTable, PatternAtlas, StrengthProfile, SummedHeadTable
+from vitscope.heads import HeadsError, HeadTable, PatternAtlas, StrengthProfile, SummedHeadTable
 from vitscope.heads.atlas.display import layout_codes
 from vitscope.heads.numbers import HeadNumbers
 from vitscope.studies import StudyError
@@ -105,6 +105,27 @@ class StudiedHeads:
             )
         known = self._once("rows", self._measured)
         return only_rows(whole, np.isin(known, np.asarray(rows)))
+
+    def response(self, metric: str, heads: Sequence[tuple[int, int]]) -> tuple[Floats, NDArray[np.uint32]]:
+        """How strongly each picture responds to some heads: the mean of a metric over them, (n,), and the rows (n,).
+
+        Raises StudyError where the study has no numbers of single pictures, HeadsError for heads or a metric that it
+        does not know."""
+        whole = self.table()
+        if not isinstance(whole, HeadTable):
+            raise StudyError(f"above {EXACT:,} pictures the numbers of single pictures are not put together")
+        values = whole[metric]
+        unknown = [head for head in heads if not (head[0] < values.shape[1] and head[1] < values.shape[2])]
+        if unknown or not heads:
+            raise HeadsError(
+                f"expected heads of the study such as 0.3, got {unknown or 'none'}; see the matrix"
+            )
+        blocks, places = np.array(heads).T
+        chosen = values[:, blocks, places]
+        known = np.isfinite(chosen)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = np.where(known, chosen, 0).sum(1, dtype=np.float64) / known.sum(1)
+        return means.astype(np.float32), self._once("rows", self._measured).astype(np.uint32)
 
     def _paths(self) -> list[str]:
         return [path for path in self.study.manifest.arrays if path.startswith("head_scores/")]

@@ -1,25 +1,28 @@
-"""All heads of a study: what it keeps of them, and what the model is asked beyond that."""
+"""All heads of a study: what it keeps of them. What the model is asked beyond that: ``pruning``."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from vitscope.app.answers.heads import agreement_answer, atlas_answer, strength_answer, table_answer
+from vitscope.app.answers.heads import (
+    agreement_answer,
+    atlas_answer,
+    metric_of,
+    strength_answer,
+    table_answer,
+)
 from vitscope.app.answers.maps import Arrays
 from vitscope.app.model.answer import Answer
-from vitscope.app.model.asked import AblationAsked, Asked, PartialAsked
 from vitscope.app.pictures.studied_heads import NEEDS, StudiedHeads
 from vitscope.app.routes.looking import read_heads
 from vitscope.app.routes.places import read_places, read_rows
-from vitscope.app.routes.replies import PROBLEMS, Given, TensorResponse, computed, not_modified, reply
+from vitscope.app.routes.replies import PROBLEMS, Given, TensorResponse, not_modified, reply
 from vitscope.app.routes.written import with_analysis, written, written_for
 from vitscope.app.schemas.heads import (
-    Ablation,
     AgreementHeader,
     AtlasHeader,
     CodesHeader,
@@ -27,22 +30,16 @@ from vitscope.app.schemas.heads import (
     HeadsAbout,
     HeadsPart,
     HeadTableHeader,
-    PartialHeader,
     PrototypeHeader,
+    ResponseHeader,
     StrengthHeader,
     WalkHeader,
-    WorkEstimate,
 )
 from vitscope.app.services import Services
-from vitscope.heads import HeadsError
 from vitscope.storage.recipe import digest_of
 from vitscope.studies import StudyError
 
 router = APIRouter(responses=PROBLEMS)
-MOST = 2_000
-"""Pictures of one question to the model."""
-RESUMED = 0.5
-"""The share of a full forward that a changed copy costs, about: it resumes from the block that is changed."""
 RowsText = Annotated[
     str, Query(description="Rows of the study's pictures, such as 0-4,7. Left out: all that are computed.")
 ]
@@ -86,6 +83,7 @@ async def study(request: Request, services: Given) -> Response:
         computed=heads.version(),
         finished=described["finished"],
         heads=list(counts),
+        asunder=None if facts is None else facts.model["asunder"],
         parts={name: HeadsPart(there=why is None, reason=why) for name, why in reasons.items()},
     )
     return reply(request, Answer.of_json(told.model_dump()))
@@ -113,6 +111,23 @@ async def table(request: Request, services: Given, rows: RowsText = "") -> Respo
     """What every head matters by every metric, over all computed pictures or over some."""
     heads, chosen = heads_of(services), read_rows(rows)
     return await told(request, heads, ["table", chosen], lambda: table_answer(heads.table(chosen)))
+
+
+@router.get("/api/heads/response", response_model=ResponseHeader, response_class=TensorResponse)
+async def response(
+    request: Request,
+    services: Given,
+    metric: str,
+    heads: Annotated[str, Query(description="As block.head,block.head, from 0.")],
+) -> Response:
+    """How strongly each picture responds to some heads: what they matter there, by a metric, on average."""
+    found, chosen = heads_of(services), read_heads(heads)
+
+    def made() -> tuple[Arrays, dict[str, Any]]:
+        values, rows = found.response(metric, chosen)
+        return {"response": values, "rows": rows}, {"metric": metric_of(metric), "heads": len(chosen)}
+
+    return await told(request, found, ["response", metric, chosen], made)
 
 
 @router.get("/api/heads/agreement", response_model=AgreementHeader, response_class=TensorResponse)
@@ -195,83 +210,3 @@ async def prototype(
         return {"map": found}, {"form": heads.atlas().form, "maps": count}
 
     return await told(request, heads, ["prototype", points], made)
-
-
-# ---- what the model is asked -----------------------------------------------------------------------------------------
-@router.get("/api/heads/ablation", response_model=Ablation)
-async def ablation(request: Request, services: Given, off: str, rows: RowsText = "") -> Response:
-    """What happens to the pictures without some heads, together and one by one."""
-    return await computed(request, services, await ablation_asked(services, off, rows))
-
-
-@router.get("/api/heads/partial", response_model=PartialHeader, response_class=TensorResponse)
-async def partial(
-    request: Request,
-    services: Given,
-    block: Annotated[int, Query(ge=0)],
-    head: Annotated[int, Query(ge=0)],
-    rows: RowsText = "",
-    queries: Annotated[
-        str, Query(description="Patches whose own row is taken away, row by row from 0.")
-    ] = "",
-) -> Response:
-    """What happens to the pictures without parts of one head's attention, by hops and by query."""
-    asked = await partial_asked(services, block, head, rows, queries)
-    return await computed(request, services, asked)
-
-
-@router.get("/api/heads/estimate", response_model=WorkEstimate)
-async def estimate(
-    request: Request,
-    services: Given,
-    off: str = "",
-    block: int | None = None,
-    head: int | None = None,
-    rows: RowsText = "",
-    queries: str = "",
-) -> Response:
-    """What one of these two questions will cost: that for ``off``, or that for ``block`` and ``head``."""
-    asked: Asked
-    facts = await (await services.model()).opened()
-    if block is not None and head is not None:
-        asked = await partial_asked(services, block, head, rows, queries)
-        grid = facts.model["grid"] or (1, 1)
-        copies = 4 + 3 * max(grid) + len(asked.queries)
-    else:
-        asked = await ablation_asked(services, off, rows)
-        copies = len(asked.off) + 1
-    pictures = len(asked.picture.parts)  # type: ignore[attr-defined]
-    forwards = pictures * (1 + RESUMED * copies)
-    kept = (await services.model()).kept.get(asked.tag) is not None
-    found = WorkEstimate(
-        pictures=pictures, forwards=forwards, seconds=0.0 if kept else forwards * facts.forward, kept=kept
-    )
-    return reply(request, Answer.of_json(found.model_dump()))
-
-
-async def ablation_asked(services: Services, off: str, rows: str) -> AblationAsked:
-    """The question what happens without heads. Raises HeadsError where none is named."""
-    chosen = read_heads(off)
-    if not chosen:
-        raise HeadsError("expected heads to switch off, got none; give off=block.head,block.head")
-    heads = heads_of(services)
-    return AblationAsked(await asyncio.to_thread(heads.references, wanted(heads, rows)), chosen)
-
-
-async def partial_asked(services: Services, block: int, head: int, rows: str, queries: str) -> PartialAsked:
-    """The question what happens without parts of a head. Raises HeadsError for queries that are no numbers."""
-    if queries.strip() and not re.fullmatch(r"\d{1,5}(,\d{1,5}){0,999}", queries.strip()):
-        raise HeadsError(f"expected patches such as 0,17, got {queries[:60]!r}; count row by row from 0")
-    heads = heads_of(services)
-    found = tuple(sorted({int(each) for each in queries.split(",") if each.strip()}))
-    picture = await asyncio.to_thread(heads.references, wanted(heads, rows))
-    return PartialAsked(picture, block=block, head=head, queries=found)
-
-
-def wanted(heads: StudiedHeads, text: str) -> list[int]:
-    """The rows that are asked for, or all. Raises HeadsError for more than the model is asked for at a time."""
-    rows = read_rows(text)
-    found = [int(row) for row in heads.rows()] if rows is None else rows
-    if len(found) > MOST:
-        raise HeadsError(f"{len(found):,} pictures are too many for one question; choose up to {MOST:,}")
-    return found

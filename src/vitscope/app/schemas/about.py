@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 class ModelAbout(BaseModel):
     """The opened model. Sizes are (height, width); blocks and heads count from 0. ``extent``: the part of the model's
-    picture that the grid covers, top, left, bottom, right."""
+    picture that the grid covers, top, left, bottom, right. ``asunder``: why the blocks are no one chain."""
 
     name: str
     family: str
@@ -26,6 +26,7 @@ class ModelAbout(BaseModel):
     probability: str | None
     read_out: str
     tokens: str | None
+    asunder: str | None
     notes: list[str]
 
 

@@ -15,14 +15,16 @@ class HeadsPart(BaseModel):
 
 
 class HeadsAbout(BaseModel):
-    """What the study knows of its heads. ``heads``: how many each block has; ``parts``: by ``importance``,
-    ``strength``, ``patterns``, ``features`` and ``model``, which computes what the study does not keep."""
+    """What the study knows of its heads. ``heads``: how many each block has; ``asunder``: why the blocks do not follow
+    one another, where they do not and the model is open; ``parts``: by ``importance``, ``strength``, ``patterns``,
+    ``features`` and ``model``, which computes what the study does not keep."""
 
     study: str
     pictures: int
     computed: int
     finished: bool
     heads: list[int]
+    asunder: str | None
     parts: dict[str, HeadsPart]
 
 
@@ -48,6 +50,14 @@ class HeadTableHeader(TensorsHeader):
 
     metrics: list[HeadMetric]
     pictures: int
+
+
+class ResponseHeader(TensorsHeader):
+    """Arrays ``response`` (n,), the mean of ``metric`` over the ``heads`` that were asked for, of the pictures in
+    ``rows`` (n,) of the study."""
+
+    metric: HeadMetric
+    heads: int
 
 
 class AgreementHeader(TensorsHeader):
@@ -122,6 +132,25 @@ class PartialHeader(TensorsHeader):
     steps: list[tuple[str, int]]
     metrics: list[HeadMetric]
     pictures: int
+
+
+class RemovalOrder(HeadMetric):
+    """By which number heads are removed, and whether from its largest down."""
+
+    largest_first: bool
+
+
+class CumulativeHeader(TensorsHeader):
+    """Arrays ``mean`` (A, O, S): every one of ``answers`` in every order after every number of ``removed`` heads; and
+    ``low``, ``high``, the ends over the ``random`` repetitions of random orders, which are the last row where there are
+    some. ``labelled``: whether the probability is that of the label, else of the whole model's prediction."""
+
+    orders: list[RemovalOrder]
+    random: int
+    removed: list[int]
+    answers: list[str]
+    pictures: int
+    labelled: bool
 
 
 class Effect(HeadMetric):

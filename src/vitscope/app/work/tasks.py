@@ -7,7 +7,7 @@ from typing import Any
 
 from vitscope.app.answers.attention import matrix_answer, rows_answer
 from vitscope.app.answers.blocks import blocks_answer
-from vitscope.app.answers.heads import ablation_answer, partial_answer
+from vitscope.app.answers.heads import ablation_answer, cumulative_answer, order_name, partial_answer
 from vitscope.app.answers.importance import importance_answer, metric_record
 from vitscope.app.answers.maps import map_answer
 from vitscope.app.answers.predictions import prediction_answer
@@ -17,6 +17,7 @@ from vitscope.app.model.asked import (
     AblationAsked,
     Asked,
     BlocksAsked,
+    CumulativeAsked,
     ExportAsked,
     ImportanceAsked,
     MapAsked,
@@ -27,7 +28,7 @@ from vitscope.app.model.asked import (
     TileAsked,
 )
 from vitscope.app.model.bench import Bench
-from vitscope.heads import HeadsError, joint_effect, partial_pruning
+from vitscope.heads import HeadsError, cumulative_pruning, joint_effect, partial_pruning
 from vitscope.progress import Progress
 from vitscope.rendering.files import png_bytes
 from vitscope.reports import tile
@@ -95,6 +96,18 @@ def _partial(bench: Bench, asked: PartialAsked, progress: Progress) -> Answer:
     return Answer.of_tensors(*partial_answer(found))
 
 
+def _cumulative(bench: Bench, asked: CumulativeAsked, progress: Progress) -> Answer:
+    found = cumulative_pruning(
+        bench.vit,
+        asked.picture.source(),
+        {order_name(name, turned): heads for name, turned, heads in asked.orders},
+        random_orders=asked.random,
+        steps=asked.steps,
+        progress=progress,
+    )
+    return Answer.of_tensors(*cumulative_answer(found, [(name, turned) for name, turned, _ in asked.orders]))
+
+
 _TASKS: dict[type[Asked], Callable[[Bench, Any, Progress], Answer]] = {
     MapAsked: _map,
     PredictionAsked: _prediction,
@@ -106,4 +119,5 @@ _TASKS: dict[type[Asked], Callable[[Bench, Any, Progress], Answer]] = {
     ExportAsked: _export,
     AblationAsked: _ablation,
     PartialAsked: _partial,
+    CumulativeAsked: _cumulative,
 }
