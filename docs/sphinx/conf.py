@@ -45,7 +45,7 @@ CONTENTS = {
         "docs/tutorials/trust",
         "docs/own-model",
         "docs/tutorial-study",
-        "docs/app-screens",
+        "docs/tutorials/app",
     ],
     "How to": [
         "docs/README",
@@ -59,6 +59,7 @@ CONTENTS = {
         "docs/pictures",
         "docs/reports",
         "docs/app",
+        "docs/app-screens",
         "docs/site",
         "docs/notebook",
         "docs/films",
