@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from tests.cli.commands import every_command
 from vitscope.cli.application import run
 from vitscope.methods import methods, registry
 from vitscope.storage.kinds import MADE_BY
@@ -39,23 +41,35 @@ FIRST_HOUR = [
 """Of these every line of Python and of ``sh`` runs as it stands."""
 QUESTIONS = 11
 """What a newcomer asks, in the table of docs/README.md."""
+RUN_BY = {
+    "README.md": "tests/cli/test_documents.py",
+    "CONTRIBUTING.md": "tests/cli/test_documents.py",
+    "docs/shell.md": "tests/cli/test_documents.py",
+    "docs/python.md": "tests/cli/test_documents.py",
+    "docs/metrics.md": "tests/evaluation/test_worlds.py",
+    "docs/app.md": "tests/app/test_serving.py",
+}
+"""Pages whose programs other tests run."""
 RUNNABLE = [
-    *sorted((REPOSITORY / "docs" / "methods").glob("*.md")),
-    REPOSITORY / "docs" / "text-encoders.md",
-    REPOSITORY / "docs" / "files.md",
-    REPOSITORY / "docs" / "pictures.md",
-    REPOSITORY / "docs" / "reports.md",
-    REPOSITORY / "docs" / "heads.md",
-    REPOSITORY / "docs" / "notebook.md",
+    page
+    for page in PAGES
+    if "```python" in page.read_text()
+    and page not in FIRST_HOUR
+    and page.relative_to(REPOSITORY).as_posix() not in RUN_BY
 ]
+"""Of these every line of Python runs as it stands, from top to bottom."""
 NEEDS = {
     "examples/text_encoder.py": "transformers",
     "docs/text-encoders.md": "transformers",
+    "docs/films.md": "transformers",
     "examples/clip_text.py": "open_clip",
     "docs/own-model.md": "transformers",
     "docs/tutorial-study.md": "duckdb",
     "docs/methods/pixels.md": "captum",
     "docs/methods/black-box.md": "captum",
+    "docs/site.md": "fastapi",
+    "docs/heads.md": "umap",
+    "docs/notebook.md": "anywidget",
 }
 
 
@@ -76,16 +90,27 @@ def test_links_and_pictures_are_there(page: Path) -> None:
             assert (page.parent / target).exists(), f"{name_of(page)} points to {target}"
 
 
-def test_no_drawing_is_left_unused() -> None:
+def test_no_drawing_and_no_figures_are_left_unused() -> None:
     shown = "\n".join(page.read_text() for page in PAGES)
-    for picture in sorted((REPOSITORY / "docs" / "images" / "methods").glob("*.png")):
+    for picture in sorted((REPOSITORY / "docs" / "images").rglob("*.*")):
         assert picture.name in shown, f"no page shows {name_of(picture)}"
+    programs = [*(REPOSITORY / "tests").rglob("*.py"), *(REPOSITORY / "benchmarks").glob("*.py")]
+    named = shown + "\n".join(path.read_text() for path in programs)
+    for results in sorted((REPOSITORY / "benchmarks" / "results").iterdir()):
+        assert results.name in named, f"no page, test or benchmark names {name_of(results)}"
 
 
 def test_every_method_has_a_page() -> None:
-    families = "\n".join(page.read_text() for page in sorted((REPOSITORY / "docs" / "methods").glob("*.md")))
-    missing = [info.name for info in methods() if f"`{info.name}`" not in families]
-    assert not missing, f"no page of docs/methods names {', '.join(missing)}"
+    """The list of the documentation names each method once, beside a page that gives it more than its name."""
+    folder = REPOSITORY / "docs"
+    rows = re.findall(
+        r"^\| \[[^]]+\]\((methods/[\w-]+\.md)\) \| (.*) \|$", (folder / "README.md").read_text(), re.MULTILINE
+    )
+    listed = [(name, page) for page, names in rows for name in re.findall(r"`([\w-]+)`", names)]
+    assert sorted(name for name, _ in listed) == sorted(info.name for info in methods())
+    for name, page in listed:
+        text = (folder / page).read_text()
+        assert f"`{name}`" in text and "## When not to trust" in text, f"{page} lacks {name}, or its limits"
 
 
 def test_options_on_the_pages_exist() -> None:
@@ -105,16 +130,67 @@ def test_every_saved_kind_is_on_the_page_about_files() -> None:
     assert not [kind for kind in MADE_BY if f"\n| {kind} |" not in page]
 
 
+@pytest.fixture
+def readers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run a page in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
-def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snippets_run(page: Path, readers_folder: Path, request: pytest.FixtureRequest) -> None:
     if name_of(page) in NEEDS:
         pytest.importorskip(NEEDS[name_of(page)])
-    monkeypatch.chdir(tmp_path)
+    text = page.read_text()
+    if "deit_tiny_patch16_224.safetensors" in text:
+        weights: Path = request.getfixturevalue("deit_weights")
+        (readers_folder / weights.name).symlink_to(weights)
+        (readers_folder / "photographs").mkdir()
+        for picture in request.getfixturevalue("sample_pictures")[:2]:
+            (readers_folder / "photographs" / picture.name).symlink_to(picture)
     names: dict[str, object] = {}
-    for code in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE):
-        if "open_model(" not in code or "weights=" in code:
-            continue  # the reader's own model and files
+    for code in re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
         exec(compile(code, name_of(page), "exec"), names)
+
+
+def test_programs_of_the_other_pages_are_run_elsewhere() -> None:
+    for page, test in RUN_BY.items():
+        assert Path(page).name in (REPOSITORY / test).read_text(), f"{test} does not run {page}"
+
+
+def fenced(text: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a page: language and content. A fence that closes one does not open the next."""
+    parts = re.split(r"^```(\w*)$", text, flags=re.MULTILINE)
+    return list(zip(parts[1::4], parts[2::4], strict=False))
+
+
+def lines_of_shell() -> list[tuple[str, str]]:
+    """Every command of the program on every page, whole where it is written over several lines."""
+    found = []
+    for page in [*PAGES, REPOSITORY / "CONTRIBUTING.md"]:
+        for language, block in fenced(page.read_text()):
+            for line in block.replace("\\\n", " ").splitlines() if language in ("", "sh", "bash") else ():
+                command = line.rpartition("| ")[2].strip()
+                if command.startswith("vitscope "):
+                    found.append((name_of(page), command))
+    return found
+
+
+def test_every_command_on_the_pages_can_be_given() -> None:
+    """Its command, its options and their values are known, whatever model and pictures stand for the reader's own."""
+    lines = lines_of_shell()
+    assert len(lines) > 50
+    commands = every_command()
+    for page, line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        name = next((" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in commands), None)
+        assert name is not None, f"{page}: {line}"
+        try:
+            commands[name].make_context(name, words[len(name.split()) :])
+        except typer.Exit:
+            continue  # --list-metrics: an option that answers by itself
+        except Exception as error:
+            pytest.fail(f"{page}: {line}: {error}")
 
 
 @pytest.mark.parametrize("page", FIRST_HOUR, ids=name_of)
