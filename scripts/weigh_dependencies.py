@@ -32,17 +32,15 @@ def plain(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def with_brought(name: str, extra: str, seen: set[str]) -> list[str]:
-    """The package and all that it brings along, without what was seen before."""
+def with_brought(name: str, extras: frozenset[str], seen: set[str]) -> list[str]:
+    """The package and all that it brings along, by itself and with each of its extras, without what was seen before."""
     key = plain(name)
-    if key in seen:
-        return []
-    seen.add(key)
-    found = [name]
+    found = [] if key in seen else [name]
+    asked = [extra for extra in ["", *sorted(extras)] if f"{key}[{extra}]" not in seen]
+    seen |= {key, *(f"{key}[{extra}]" for extra in asked)}
     for each in map(Requirement, metadata.requires(name) or []):
-        if each.marker is None or each.marker.evaluate({"extra": extra}):
-            for inner in each.extras or {""}:
-                found += with_brought(each.name, inner, seen)
+        if any(each.marker is None or each.marker.evaluate({"extra": extra}) for extra in asked):
+            found += with_brought(each.name, frozenset(each.extras), seen)
     return found
 
 
@@ -55,13 +53,16 @@ def rows() -> list[tuple[str, str, int, int, int]]:
         if name not in ("all", "dev")
     }
     # A package that is named itself is weighed in its own row, whoever else brings it.
-    seen = {plain(Requirement(each).name) for listed in parts.values() for each in listed}
+    seen = set()
+    for listed in parts.values():
+        for each in map(Requirement, listed):
+            seen |= {plain(each.name), f"{plain(each.name)}[]"}
     found = []
     for part, listed in parts.items():
         weighed = []
         for each in map(Requirement, listed):
-            seen.discard(plain(each.name))
-            names = with_brought(each.name, "", seen)
+            seen -= {plain(each.name), f"{plain(each.name)}[]"}
+            names = with_brought(each.name, frozenset(each.extras), seen)
             weighed.append(
                 (part, each.name, own_bytes(each.name), len(names) - 1, sum(map(own_bytes, names[1:])))
             )
