@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.pruning.prune_model import Head, PrunedForm, shrink
+from vitscope.models.quick_imports import without_compiler
 from vitscope.options.bounds import FilePath
 from vitscope.options.door import checked
 from vitscope.storage import tensors
@@ -99,6 +99,8 @@ def load_pruned(path: FilePath, **options: Any) -> nn.Module:
         [2, 3]
     """
     state, record = tensors.load(path, KIND)
+    with without_compiler():
+        import timm
     with decoding(path, KIND):
         name = str(record["architecture"]).removeprefix("timm/")
         # timm opens more than its own models: hf-hub:… asks a server, local-dir:… reads a folder.
@@ -130,6 +132,8 @@ def _build(
     path: FilePath, name: str, gone: dict[int, list[int]], state: dict[str, Tensor], options: dict[str, Any]
 ) -> nn.Module:
     """A timm model of random weights with the shapes that pruning leaves."""
+    with without_compiler():
+        import timm
     try:
         model: Any = timm.create_model(name, **{**options, "pretrained": False})
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vitscope.errors import ModelError
+from vitscope.models.quick_imports import without_compiler
 from vitscope.storage.paths import typed_path
 
 
@@ -45,7 +46,8 @@ def from_id2label(labels: Mapping[Any, str]) -> list[str] | None:
 
 def from_timm(module: Any) -> list[str] | None:
     """Names for a timm model whose class count is one of the ImageNet families that timm knows."""
-    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+    with without_compiler():
+        from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
     subset = infer_imagenet_subset(module)
     if subset is None:

@@ -6,6 +6,7 @@ import importlib
 from types import ModuleType
 
 from vitscope.errors import MissingExtraError, ModelError
+from vitscope.models.quick_imports import without_compiler
 
 
 def require(package: str, extra: str, purpose: str, *, distribution: str | None = None) -> ModuleType:
@@ -16,7 +17,8 @@ def require(package: str, extra: str, purpose: str, *, distribution: str | None 
     when the package is absent and ``ModelError`` when it is there but fails to import.
     """
     try:
-        return importlib.import_module(package)
+        with without_compiler():
+            return importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.split(".")[0] == package:
             raise MissingExtraError(distribution or package, extra, purpose) from error

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vitscope.errors import ModelError, PictureError, nearest
 from vitscope.models.preparing.geometry import Geometry
+from vitscope.models.quick_imports import without_compiler
 from vitscope.pictures.bands import Bands, shown_channels
 from vitscope.pictures.modes import to_rgb
 
@@ -260,8 +261,9 @@ def _tensor(picture: Image.Image) -> Tensor:
 
 
 def _resize_tensor(values: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms.v2 import functional
+    with without_compiler():
+        from torchvision.transforms import InterpolationMode
+        from torchvision.transforms.v2 import functional
 
     resized: Tensor = functional.resize_image(
         values, list(size), interpolation=InterpolationMode(interpolation), antialias=True

@@ -13,6 +13,7 @@ from vitscope.models.opening.loaded import LoadedModel
 from vitscope.models.opening.weight_files import read_weights
 from vitscope.models.opening.weights import load_weights
 from vitscope.models.preparing.published import from_mapping
+from vitscope.models.quick_imports import without_compiler
 from vitscope.models.sources.registry import Request, register_source, unknown_name
 
 
@@ -30,7 +31,8 @@ def _names() -> Iterable[str]:
 @register_source("bundled", "trained models in the package", _names)
 def load(request: Request) -> LoadedModel:
     """A timm ``VisionTransformer`` as its card describes, float16 weights widened to float32."""
-    from timm.models.vision_transformer import VisionTransformer
+    with without_compiler():
+        from timm.models.vision_transformer import VisionTransformer
 
     if request.name not in _names():
         raise unknown_name("bundled", request.name, _names())

@@ -17,6 +17,7 @@ from vitscope.models.opening.class_names import as_class_names
 from vitscope.models.opening.loaded import LoadedModel
 from vitscope.models.opening.weight_files import read_weights
 from vitscope.models.preparing.published import from_timm
+from vitscope.models.quick_imports import without_compiler
 from vitscope.models.sources.registry import Request
 from vitscope.storage.paths import typed_path
 
@@ -134,7 +135,8 @@ def _metadata(file: Path) -> _Stated | None:
 
 
 def _timm(stated: _Stated, folder: Path, weights: Path | None, request: Request) -> LoadedModel:
-    import timm
+    with without_compiler():
+        import timm
 
     from vitscope.models.sources import timm as timm_source
 
@@ -237,7 +239,8 @@ def _shapes(file: Path) -> Shapes:
 
 def _classes_in(stated: _Stated, shapes: Shapes) -> int:
     """Number of classes of the classifier in the weights, where the configuration names none."""
-    import timm
+    with without_compiler():
+        import timm
 
     known = timm.get_pretrained_cfg(stated.architecture, allow_unregistered=True)
     names = getattr(known, "classifier", None) or "head"
@@ -257,7 +260,8 @@ def _classes_in(stated: _Stated, shapes: Shapes) -> int:
 
 def _check_size(stated: _Stated, options: Mapping[str, Any], shapes: Shapes) -> None:
     """Refuse, before memory is taken, a model that is far larger than the weights it is to get."""
-    import timm
+    with without_compiler():
+        import timm
 
     depth = options.get("depth", 0)
     if isinstance(depth, int) and depth > len(shapes):

@@ -14,11 +14,13 @@ from vitscope.models.opening.architecture import family_of, size_of
 from vitscope.models.opening.loaded import LoadedModel
 from vitscope.models.opening.weights import Adapt, load_with_head
 from vitscope.models.preparing.published import from_timm
+from vitscope.models.quick_imports import without_compiler
 from vitscope.models.sources.registry import Request, not_built, not_fetched, register_source, unknown_name
 
 
 def known_names() -> Iterable[str]:
-    import timm
+    with without_compiler():
+        import timm
 
     return [*timm.list_models(), *timm.list_models(pretrained=True)]
 
@@ -30,8 +32,9 @@ def load(request: Request) -> LoadedModel:
     ``image_size`` becomes the model's ``img_size`` (position embeddings are resampled by timm's own conversion), or
     only changes the preparation of pictures for models that take any size. Other options go to ``timm.create_model``.
     """
-    import timm
-    from timm.data.config import resolve_model_data_config
+    with without_compiler():
+        import timm
+        from timm.data.config import resolve_model_data_config
 
     if not request.name.startswith(("hf-hub:", "hf_hub:", "local-dir:")) and not timm.is_model(request.name):
         raise unknown_name("timm", request.name, known_names())

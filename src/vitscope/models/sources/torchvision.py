@@ -12,11 +12,13 @@ from vitscope.models.opening.loaded import LoadedModel
 from vitscope.models.opening.weight_files import StateDict
 from vitscope.models.opening.weights import load_with_head
 from vitscope.models.preparing.published import from_torchvision
+from vitscope.models.quick_imports import without_compiler
 from vitscope.models.sources.registry import Request, not_built, not_fetched, register_source, unknown_name
 
 
 def _names() -> Iterable[str]:
-    from torchvision import models
+    with without_compiler():
+        from torchvision import models
 
     names: list[str] = models.list_models(module=models)
     return names
@@ -28,7 +30,8 @@ def load(request: Request) -> LoadedModel:
 
     ``image_size`` must be square there; ViT position embeddings are resampled by torchvision's own function.
     """
-    from torchvision import models
+    with without_compiler():
+        from torchvision import models
 
     name, _, tag = request.name.partition(".")
     if name not in _names():
@@ -99,7 +102,8 @@ def _fetch(entry: Any, request: Request) -> StateDict:
 
 
 def _resampled(state: StateDict, module: Any) -> StateDict:
-    from torchvision.models.vision_transformer import interpolate_embeddings
+    with without_compiler():
+        from torchvision.models.vision_transformer import interpolate_embeddings
 
     resampled: StateDict = interpolate_embeddings(module.image_size, module.patch_size, state)
     return resampled
