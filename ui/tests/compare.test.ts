@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { FewAtATime } from '../src/compare/few-at-a-time';
+import { joined, modelVerdict, pInWords, scoresOf, spanOfModels, type Models } from '../src/compare/models';
 import { differenceOf } from '../src/compare/pairs';
 import { ranked, rowsOf, scoreOf, spanOf, standing, type Board } from '../src/compare/rows';
 import type { MapResult } from '../src/data/source';
@@ -97,5 +99,97 @@ describe('two maps', () => {
 
   it('of other grids have no difference', () => {
     expect(differenceOf(map([0, 1, 2, 4]), map([0, 1, 2, 4, 5, 6]))).toBeNull();
+  });
+});
+
+describe('two models', () => {
+  const score = (model: string, method: string, value: number): Models['scores'][number] => ({
+    model,
+    method,
+    metric: 'srg',
+    value,
+    low: value - 1,
+    high: value + 1,
+    n: 9,
+    undefined: 0,
+  });
+  const paired = (method: string, words: string, p: number | null): Models['verdicts'][number] => ({
+    method,
+    metric: 'srg',
+    difference: 1,
+    low: 0,
+    high: 2,
+    p,
+    n: 9,
+    better: '',
+    verdict: words,
+  });
+  const models: Models = {
+    names: ['one', 'other'],
+    pictures: 9,
+    only: [0, 2],
+    targets: ['top1', 'top1'],
+    notes: [],
+    metrics: [metric],
+    // the answer need not be in the order of the models
+    scores: [score('other', 'a', 4), score('one', 'a', 2), score('other', 'b', 1), score('one', 'c', 0)],
+    verdicts: [paired('a', 'undecided', 0.31), paired('d', 'n/a: 4 pictures', null)],
+    unlike: [{ method: 'c', reason: "norm: 'l1' against 'l2'" }],
+    agreement: [],
+    missing: null,
+  };
+
+  it('have their scores in their order', () => {
+    expect(scoresOf(models, 'a', 'srg').map((each) => [each.model, each.value])).toEqual([
+      ['one', 2],
+      ['other', 4],
+    ]);
+    expect(scoresOf(models, 'a', 'other')).toEqual([]);
+    expect(spanOfModels(models, 'srg')).toEqual([-1, 5]);
+    expect(spanOfModels(models, 'none')).toEqual([0, 1]);
+  });
+
+  it('have a verdict, or the reason why there is none', () => {
+    expect(modelVerdict(models, 'a', 'srg')).toBe('undecided (p 0.31)');
+    expect(modelVerdict(models, 'd', 'srg')).toBe('n/a: 4 pictures');
+    expect(modelVerdict(models, 'b', 'srg')).toBe('scored by other alone');
+    expect(modelVerdict(models, 'c', 'srg')).toBe("not paired: norm: 'l1' against 'l2'");
+    expect(modelVerdict(models, 'x', 'srg')).toBe('');
+    expect(pInWords(0.00001)).toBe('< 1e−4');
+  });
+
+  it('have the rows of both', () => {
+    expect(
+      joined([
+        ['a', 'b'],
+        ['b', 'c'],
+      ]),
+    ).toEqual(['a', 'b', 'c']);
+    const rows = rowsOf(board, [], [], false, ['a', 'beside']);
+    expect(rows.map((row) => row.name)).toEqual(['a', 'b', 'beside', 'random', 'input-x-gradient']);
+    expect(rows.find((row) => row.name === 'beside')?.refusal).toContain('no model');
+  });
+});
+
+describe('work that waits its turn', () => {
+  it('is done in order, so many at a time, and not at all once it is forgotten', async () => {
+    const queue = new FewAtATime(2);
+    const begun: number[] = [];
+    const ends: (() => void)[] = [];
+    for (const number of [0, 1, 2, 3, 4])
+      queue.add(() => {
+        begun.push(number);
+        return new Promise<void>((done) => ends.push(done));
+      });
+    expect(begun).toEqual([0, 1]);
+    ends[1]?.();
+    await new Promise((done) => setTimeout(done));
+    expect(begun).toEqual([0, 1, 2]);
+    queue.clear();
+    ends[0]?.();
+    await new Promise((done) => setTimeout(done));
+    expect(begun).toEqual([0, 1, 2]);
+    queue.add(() => Promise.resolve(begun.push(5)));
+    expect(begun).toEqual([0, 1, 2, 5]);
   });
 });

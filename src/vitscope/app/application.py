@@ -12,9 +12,10 @@ from vitscope.app.model.answer import Answer
 from vitscope.app.routes import about, compare, exports, heads, jobs, looking, page, pictures, pruning
 from vitscope.app.routes.replies import reply, tell_problems
 from vitscope.app.security.guard import Guard
+from vitscope.app.security.headers import headers_for
 from vitscope.app.security.hosts import KnownHosts
 from vitscope.app.security.tokens import Token
-from vitscope.app.services import Services
+from vitscope.app.services import BESIDE, Services
 from vitscope.app.settings import Settings
 from vitscope.version import __version__
 
@@ -38,15 +39,26 @@ def application(settings: Settings, folder: Path = page.PAGE) -> tuple[Guard, Se
         folder: Where the page was built to.
 
     Raises:
-        StudyError: The study cannot be opened.
+        StudyError: A study cannot be opened.
     """
     services = Services(settings)
     inner = routed()
     inner.state.services = services
+    if services.beside is not None:
+        inner.mount(f"/{BESIDE}", alone(services.beside))
     inner.mount("/", page.Page(folder))
     token = None if settings.token is None else Token(settings.token, f"vitscope-{settings.port}")
-    hosts = KnownHosts(settings.host, settings.allowed_hosts)
-    return Guard(inner, hosts, token, settings.base_path, settings.upload_bytes), services
+    # Under any name only with a token, which no page of a stranger can have.
+    hosts = KnownHosts(settings.host, settings.allowed_hosts, every=settings.embedded and token is not None)
+    headers = headers_for("'self'" if settings.embedded else "'none'")
+    return Guard(inner, hosts, token, settings.base_path, settings.upload_bytes, headers), services
+
+
+def alone(services: Services) -> FastAPI:
+    """The addresses of a study that lies beside another one, whose server begins and ends it."""
+    made = routed()
+    made.state.services = services
+    return made
 
 
 def routed() -> FastAPI:

@@ -16,6 +16,9 @@ from vitscope.app.settings import Settings
 from vitscope.app.work.desk import Desk
 from vitscope.app.work.job import JobFailed
 
+BESIDE = "beside"
+"""Below which path the study that lies beside has the same addresses."""
+
 
 class Services:
     """The parts of one running server.
@@ -24,7 +27,7 @@ class Services:
         settings: What it was started with.
 
     Raises:
-        StudyError: The study cannot be opened.
+        StudyError: A study cannot be opened.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -35,29 +38,36 @@ class Services:
         self.desk = (
             None if settings.opening is None else Desk(settings.opening, settings.cache_bytes, self._changed)
         )
+        self.beside = None if settings.beside is None else Services(settings.beside)
         self.closing = False
         self._version = 0
         self._news = asyncio.Condition()
         self._telling: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begin to open the model."""
-        if self.desk is not None:
-            self.desk.start()
+        """Begin to open the model, and that of the study beside."""
+        for each in self._all():
+            if each.desk is not None:
+                each.desk.start()
 
     def end(self) -> None:
         """Let everything end that waits or streams."""
-        self.closing = True
-        self._changed()
-        if self.desk is not None:
-            self.desk.give_up()
+        for each in self._all():
+            each.closing = True
+            each._changed()
+            if each.desk is not None:
+                each.desk.give_up()
 
     async def close(self) -> None:
         """End the model's process, and forget the pictures that were added."""
         self.end()
-        if self.desk is not None:
-            await self.desk.close()
-        await asyncio.to_thread(self.shelf.close)
+        for each in self._all():
+            if each.desk is not None:
+                await each.desk.close()
+            await asyncio.to_thread(each.shelf.close)
+
+    def _all(self) -> list[Services]:
+        return [self] if self.beside is None else [self, self.beside]
 
     # ---- the model -------------------------------------------------------------------------------------------
     async def model(self) -> Desk:

@@ -67,7 +67,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def with_token(settings: Settings) -> Settings:
     """The same with a new token, where others than this machine can reach the server and none was given."""
-    if settings.token is not None or is_loopback(settings.host):
+    if settings.token is not None or (is_loopback(settings.host) and not settings.embedded):
         return settings
     return replace(settings, token=new_token())
 
@@ -144,6 +144,8 @@ class Server(uvicorn.Server):
                 self._failed = desk.refused
                 self.should_exit = True
                 return
+        if self.services.beside is not None and self.services.beside.desk is not None:
+            await self.services.beside.desk.wait_opened()
         self._ready(self.services)
 
 
@@ -175,13 +177,16 @@ class Background:
         settings: What is served.
         port: Where to listen; 0 takes any free port.
         page: Where the page was built to.
+        socket_: What listens already; None makes it.
 
     Example:
         ``with Background(Settings(study="study")) as server: print(server.address)``
     """
 
-    def __init__(self, settings: Settings, port: int = 0, page: Path = PAGE) -> None:
-        self._socket = listening(settings.host, port)
+    def __init__(
+        self, settings: Settings, port: int = 0, page: Path = PAGE, socket_: socket.socket | None = None
+    ) -> None:
+        self._socket = listening(settings.host, port) if socket_ is None else socket_
         self.settings = with_token(replace(settings, port=self._socket.getsockname()[1]))
         self.address = address_of(self.settings)
         self._opened = threading.Event()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from vitscope.evaluation.rank_statistics import spearman
 
@@ -39,6 +40,30 @@ def map_agreement(maps: Mapping[str, Tensor], measure: Measure = "rank") -> NDAr
             if len(known):
                 found[row, column] = found[column, row] = float(known.mean())
     return found
+
+
+def maps_correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Spearman's correlation of two maps of each picture, patch by patch.
+
+    Args:
+        first: (N, h, w).
+        second: (N, h', w') of the same pictures. Maps of another grid are brought to the finer one, bilinearly.
+
+    Returns:
+        (N,); NaN where a map is constant.
+    """
+    one, other = (torch.from_numpy(np.asarray(maps, np.float32)) for maps in (first, second))
+    size = (max(one.shape[-2], other.shape[-2]), max(one.shape[-1], other.shape[-1]))
+    found: NDArray[np.float64] = (
+        spearman(_at(one, size).flatten(1), _at(other, size).flatten(1)).double().numpy()
+    )
+    return found
+
+
+def _at(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    return functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def _iou(first: Tensor, second: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from vitscope.studies.choices import (
 from vitscope.studies.creating import Sizes
 from vitscope.studies.errors import OtherStudyError, StudyError
 from vitscope.studies.estimate import Estimate
+from vitscope.studies.paired import PairedStudies, pair
 from vitscope.studies.running import Report, Retry
 from vitscope.studies.status import StageStatus, StudyStatus
 from vitscope.studies.study import Study
@@ -20,6 +21,7 @@ __all__ = [
     "ExplainChoice",
     "ImportanceChoice",
     "OtherStudyError",
+    "PairedStudies",
     "PatternsChoice",
     "Report",
     "Retry",
@@ -29,4 +31,5 @@ __all__ = [
     "Study",
     "StudyError",
     "StudyStatus",
+    "pair",
 ]

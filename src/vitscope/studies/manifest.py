@@ -190,6 +190,12 @@ def require_there(store: Store, manifest: Manifest) -> None:
         )
 
 
+def require_other(first: Manifest, second: Manifest) -> None:
+    """Raise StudyError where two studies that are to be held against each other are one."""
+    if first.study == second.study:
+        raise StudyError("both are the same study; name another one of the same pictures beside it")
+
+
 def decode(content: bytes, place: str) -> Manifest:
     """A manifest from the bytes of its file. ``place`` is what messages call the study. Raises as `read_manifest`.
 

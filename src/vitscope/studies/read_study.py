@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from vitscope.evaluation import Leaderboard
 from vitscope.heads import HeadTable, PatternAtlas, StrengthProfile, SummedHeadTable
+from vitscope.options.bounds import Range
 from vitscope.options.door import checked
 from vitscope.progress import Progress
 from vitscope.shown import served_by
 from vitscope.storage.stores import Store
 from vitscope.studies.errors import StudyError
-from vitscope.studies.manifest import Manifest
+from vitscope.studies.manifest import Manifest, require_other
 from vitscope.studies.merged_files import write_results
 from vitscope.studies.reading import Reading
 from vitscope.studies.results import Results
+from vitscope.studies.shown_study import ShownStudy
 from vitscope.studies.site_cost import SiteCost
 from vitscope.studies.store.exporting import Format, Stored, export
 from vitscope.studies.store.schemas import TABLES
@@ -217,3 +219,61 @@ class ReadStudy:
         write = served_by("site.making", "write_site")
         made: Path = write(self.place, out, vit=self._vit, approve=approve, progress=progress).folder
         return made
+
+    @checked(StudyError)
+    def show(
+        self,
+        *,
+        beside: ReadStudy | None = None,
+        height: Annotated[int, Range(200, 10_000)] = 800,
+        proxy: str | None = None,
+        device: str | None = None,
+        weights: str | os.PathLike[str] | None = None,
+    ) -> ShownStudy:
+        """Show the study in the app, which answers from this process until it is stopped.
+
+        As the last line of a cell it is the app, where the notebook's server has jupyter-server-proxy; elsewhere it is
+        the link, which opens on the machine of this process. ``print(study.show())`` prints the link. For a notebook on
+        another machine without a proxy, lead the port to yours (``ssh -L``).
+
+        Args:
+            beside: Another study of the same pictures, whose model is compared with that of this one.
+            height: Of the app inside a notebook, in pixels.
+            proxy: The path at which the notebook's page finds a port of this machine, such as ``/proxy/{port}/``; None
+                looks for jupyter-server-proxy.
+            device: Where the model runs; None is the CPU.
+            weights: The file of this study's weights, where it lies elsewhere now.
+
+        Returns:
+            What shows itself in a cell, with ``url``, and ``stop()``, which ends the server and the model's process. So
+            does the end of a ``with`` block, and the end of Python.
+
+        Raises:
+            StudyError: ``beside`` is the same study.
+            OutputError: ``proxy`` is no path with ``{port}`` in it.
+            MissingExtraError: The packages of the app are not installed.
+
+        Example:
+            >>> import vitscope as vs
+            >>> vs.worlds.world("shapes").sample(1).images()[0].save("a.png")
+            >>> study = vs.Study.create("looked-at", model="bundled/shapes", images="a.png", methods=["gmar"])
+            >>> _ = study.run()
+            >>> shown = study.show()
+            >>> print(shown)
+            looked-at is shown at http://127.0.0.1:...
+            >>> shown.running, shown.stop(), shown.running
+            (True, None, False)
+        """
+        if beside is not None:
+            require_other(self.manifest, beside.manifest)
+        shown: ShownStudy = served_by("showing", "show")(
+            self.place,
+            self.manifest,
+            vit=self._vit,
+            beside=None if beside is None else (beside.place, beside.manifest, beside._vit),
+            height=height,
+            proxy=proxy,
+            device=device,
+            weights=None if weights is None else os.fspath(weights),
+        )
+        return shown

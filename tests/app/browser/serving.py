@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE = 120
+PATIENCE = 300
 """Seconds until a server must have said where it is."""
 
 

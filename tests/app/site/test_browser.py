@@ -1,47 +1,25 @@
-"""The bundled study's kind of site in a real Chromium, from a plain web server and below other folders."""
+"""A site of files in a real Chromium, from a plain web server and below other folders."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
 import vitscope as vs
-from tests.app.browser.app import App, pixels_of
+from tests.app.browser.app import pixels_of
 from tests.app.browser.expected import colours
-from tests.app.site.conftest import PICTURES
+from tests.app.site.conftest import PICTURES, opened, site_tab
 
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
-    """One tab; whatever it asks for lies in the site and is there, and it complains of nothing."""
-    context = browser.new_context(viewport={"width": 1360, "height": 860})
-    context.set_default_timeout(15_000)
-    tab = context.new_page()
-    wrong: list[str] = []
-    tab.on("console", lambda message: message.type == "error" and wrong.append(message.text))
-    tab.on("pageerror", lambda error: wrong.append(str(error)))
-    tab.on("response", lambda answer: answer.status >= 400 and wrong.append(f"{answer.status} {answer.url}"))
-
-    def inside(request: Any) -> None:
-        if urlsplit(request.url).scheme not in ("data", "blob") and not request.url.startswith(address):
-            wrong.append(f"left the site: {request.url}")
-
-    tab.on("request", inside)
-    yield tab
-    context.close()
-    assert wrong == []
-
-
-def opened(page: Any, address: str, view: str = "") -> App:
-    """The site in the tab, ready."""
-    page.goto(f"{address}#{view}")
-    page.wait_for_selector("html[data-ready]")
-    return App(page, address).settled()
+    """One tab of the site."""
+    with site_tab(browser, address) as tab:
+        yield tab
 
 
 def test_library_and_explain_without_a_server(page: Any, address: str, study: Path) -> None:

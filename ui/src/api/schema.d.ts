@@ -84,6 +84,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/compare/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Models
+         * @description The study and the one that lies beside it, on the pictures that both have: scores, paired verdicts, agreement.
+         */
+        get: operations["models_api_compare_models_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/estimate": {
         parameters: {
             query?: never;
@@ -754,6 +774,7 @@ export interface components {
          *     ``seconds_backward``: of one pass of one picture, measured here.
          */
         About: {
+            beside: components["schemas"]["BesideAbout"] | null;
             cache: components["schemas"]["CacheState"];
             /** Can Compute */
             can_compute: boolean;
@@ -858,6 +879,24 @@ export interface components {
             tensors: components["schemas"]["TensorAbout"][];
             /** Verdict */
             verdict: string;
+        };
+        /**
+         * BesideAbout
+         * @description The study that lies beside the one that is shown. ``names``: what the models of the two are called. ``path``:
+         *     below which it has the same addresses.
+         */
+        BesideAbout: {
+            /** Names */
+            names: [
+                string,
+                string
+            ];
+            /** Path */
+            path: string;
+            /** Place */
+            place: string;
+            /** Study */
+            study: string;
         };
         /**
          * Blocks
@@ -1428,6 +1467,96 @@ export interface components {
             weights: string;
         };
         /**
+         * ModelAgreement
+         * @description How far the maps of two models agree, by a method that both studies keep: mean rank correlation over ``n`` of
+         *     ``total`` pictures.
+         */
+        ModelAgreement: {
+            /** Method */
+            method: string;
+            /** N */
+            n: number;
+            /** Rank */
+            rank: number | null;
+            /** Total */
+            total: number;
+        };
+        /**
+         * ModelScore
+         * @description A method by a metric, of one of two models, on the pictures that both studies have.
+         */
+        ModelScore: {
+            /** High */
+            high: number | null;
+            /** Low */
+            low: number | null;
+            /** Method */
+            method: string;
+            /** Metric */
+            metric: string;
+            /** Model */
+            model: string;
+            /** N */
+            n: number;
+            /** Undefined */
+            undefined: number;
+            /** Value */
+            value: number | null;
+        };
+        /**
+         * ModelVerdict
+         * @description Two models by a method and a metric, paired by picture: first − second, p with Holm's correction over the
+         *     methods, the better model (or nobody).
+         */
+        ModelVerdict: {
+            /** Better */
+            better: string;
+            /** Difference */
+            difference: number | null;
+            /** High */
+            high: number | null;
+            /** Low */
+            low: number | null;
+            /** Method */
+            method: string;
+            /** Metric */
+            metric: string;
+            /** N */
+            n: number;
+            /** P */
+            p: number | null;
+            /** Verdict */
+            verdict: string;
+        };
+        /**
+         * Models
+         * @description Two studies held against each other. pictures: how many both have. only: how many each has alone. targets: what
+         *     the maps of each explain. ``missing``: why there are no scores.
+         */
+        Models: {
+            /** Agreement */
+            agreement: components["schemas"]["ModelAgreement"][];
+            /** Metrics */
+            metrics: components["schemas"]["ComparedMetric"][];
+            missing: components["schemas"]["Missing"] | null;
+            /** Names */
+            names: string[];
+            /** Notes */
+            notes: string[];
+            /** Only */
+            only: number[];
+            /** Pictures */
+            pictures: number;
+            /** Scores */
+            scores: components["schemas"]["ModelScore"][];
+            /** Targets */
+            targets: string[];
+            /** Unlike */
+            unlike: components["schemas"]["Unlike"][];
+            /** Verdicts */
+            verdicts: components["schemas"]["ModelVerdict"][];
+        };
+        /**
          * OptionAbout
          * @description An option. ``kind``, ``low``, ``high`` and ``choices`` are those of the first of its ``kinds``; ``optional``:
          *     null is accepted; ``settable``: whether a page may set it.
@@ -1777,6 +1906,16 @@ export interface components {
             shape: number[];
         };
         /**
+         * Unlike
+         * @description A method that the two studies scored with other options.
+         */
+        Unlike: {
+            /** Method */
+            method: string;
+            /** Reason */
+            reason: string;
+        };
+        /**
          * Verdict
          * @description A paired comparison of two methods: first − second, p with Holm's correction, who is better (or nobody).
          */
@@ -1924,6 +2063,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Board"];
+                };
+            };
+            /** @description There is no answer. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    models_api_compare_models_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Models"];
                 };
             };
             /** @description There is no answer. */

@@ -42,6 +42,12 @@ function word<const T extends string>(words: readonly T[]): Field<T> {
 }
 
 const text: Field<string | null> = { write: (value) => value ?? '', read: (given) => given || undefined };
+/** Words that stand in the URL in a form of their own. */
+function coded<T extends string>(codes: Readonly<Record<T, string>>): Field<T> {
+  const words = Object.keys(codes) as T[];
+  return { write: (value) => codes[value], read: (given) => words.find((known) => codes[known] === given) };
+}
+
 const switched: Field<boolean> = {
   write: (value) => (value ? '1' : '0'),
   read: (given) => ({ '0': false, '1': true })[given],
@@ -127,7 +133,8 @@ const FIELDS: { [Name in keyof ViewState]: Field<ViewState[Name]> & { key?: stri
   added: ids,
   columns: word(COLUMNS),
   ranked: text,
-  shared: switched,
+  // As a switch, which it was in older links, with one more place.
+  shared: coded({ own: '0', method: '1', all: 'all' }),
   pair: ids,
   zoom: bounded(1, 8),
   theme: word(THEMES),

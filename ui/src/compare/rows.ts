@@ -25,17 +25,18 @@ export interface Row {
   readonly passes: number;
 }
 
-/** The study's methods, those that were added, and the pinned ones below. */
+/** The study's methods, those of the study beside, those that were added, and the pinned ones below. */
 export function rowsOf(
   board: Board,
   methods: readonly Method[],
   added: readonly string[],
   canCompute: boolean,
+  beside: readonly string[] = [],
 ): Row[] {
   const scored = board.methods.map((method) => method.name);
   const pinned = new Set<string>(PINNED);
   for (const method of board.methods) if (method.control) pinned.add(method.name);
-  const names = [...new Set([...scored, ...added, ...PINNED])];
+  const names = [...new Set([...scored, ...beside, ...added, ...PINNED])];
   const made = names.map((name): Row => {
     const known = methods.find((method) => method.name === name);
     const scores = board.methods.find((method) => method.name === name);

@@ -24,7 +24,7 @@ import type {
 type Schemas = components['schemas'];
 
 export function aboutOf(answer: Schemas['About']): About {
-  const { model, study, limits } = answer;
+  const { model, study, beside, limits } = answer;
   return {
     version: answer.version,
     model: model && {
@@ -40,6 +40,10 @@ export function aboutOf(answer: Schemas['About']): About {
       extent: model.extent,
     },
     study: study && study.name,
+    beside: beside && {
+      names: beside.names as unknown as readonly [string, string],
+      base: `${beside.path}/`,
+    },
     unknown: study?.unknown ?? { drop: NO_STUDY, similarity: NO_STUDY },
     canCompute: answer.can_compute,
     whyNot: answer.why_not,

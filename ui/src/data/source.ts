@@ -38,6 +38,8 @@ export interface About {
   readonly version: string;
   readonly model: ModelFacts | null;
   readonly study: string | null;
+  /** The study beside it: what the models of the two are called, and below which path its addresses are. */
+  readonly beside: { readonly names: readonly [string, string]; readonly base: string } | null;
   /** Which of the numbers to sort pictures by are not known here, each with the reason. */
   readonly unknown: Readonly<Record<string, string>>;
   readonly canCompute: boolean;

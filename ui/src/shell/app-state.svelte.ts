@@ -10,6 +10,8 @@ import type { ViewStore } from '../state/view.svelte';
 
 export class AppState {
   readonly source = new ServerSource();
+  /** The study that lies beside, where one does. */
+  beside: ServerSource | null = null;
   readonly jobs = new Jobs();
   facts: Facts | null = $state.raw(null);
   pictures: readonly Picture[] = $state.raw([]);
@@ -33,6 +35,7 @@ export class AppState {
         this.source.pictures(),
       ]);
       this.source.computes = about.canCompute;
+      this.beside ??= about.beside && new ServerSource(about.beside.base);
       this.facts = { about, methods, classes };
       this.pictures = pictures.known;
       this.total = pictures.total;
@@ -95,6 +98,12 @@ export class AppState {
     this.total -= 1;
     const { now } = this.view;
     if (now.picture === id) this.view.set({ picture: null });
+  }
+
+  /** Compare methods on a picture, beside those that are selected. */
+  compare(id: string): void {
+    const { selected } = this.view.now;
+    this.view.set({ screen: 'compare', selected: selected.includes(id) ? selected : [...selected, id] });
   }
 
   /** Open the explanation of a picture, with the same method and class settings but nothing pinned to the one before. */

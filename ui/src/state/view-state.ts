@@ -7,7 +7,8 @@ export const SCALES = ['map', 'block', 'global'] as const;
 export const CURVES = ['linear', 'sqrt', 'rank'] as const;
 export const THEMES = ['auto', 'light', 'dark'] as const;
 export const DIRECTIONS = ['out', 'in'] as const;
-export const COLUMNS = ['pictures', 'classes'] as const;
+export const COLUMNS = ['pictures', 'classes', 'models'] as const;
+export const SHARED = ['own', 'method', 'all'] as const;
 export const GROUNDS = ['photo', 'plain'] as const;
 export const MAGNITUDE_COLOURS = ['viridis', 'cividis', 'magma', 'grey'] as const;
 export const SIGNED_COLOURS = ['blue-red', 'purple-orange'] as const;
@@ -28,6 +29,7 @@ export type Curve = (typeof CURVES)[number];
 export type Theme = (typeof THEMES)[number];
 export type Direction = (typeof DIRECTIONS)[number];
 export type Columns = (typeof COLUMNS)[number];
+export type Shared = (typeof SHARED)[number];
 export type Ground = (typeof GROUNDS)[number];
 export type Colour = (typeof MAGNITUDE_COLOURS)[number] | (typeof SIGNED_COLOURS)[number];
 export type SortKey = (typeof SORT_KEYS)[number];
@@ -93,8 +95,8 @@ export interface ViewState {
   readonly columns: Columns;
   /** The metric that the rows are sorted by. */
   readonly ranked: string | null;
-  /** The maps of a column have one colour scale. */
-  readonly shared: boolean;
+  /** Which maps of Compare have one colour scale: none with another, those of a method, all. */
+  readonly shared: Shared;
   /** Up to two cells that are held against each other: method/column. */
   readonly pair: readonly string[];
   readonly zoom: number;
@@ -138,7 +140,7 @@ export const INITIAL: ViewState = {
   added: [],
   columns: 'pictures',
   ranked: null,
-  shared: false,
+  shared: 'own',
   pair: [],
   zoom: 1,
   theme: 'auto',

@@ -78,6 +78,7 @@ function aboutOf({ version, model, classes }: KernelAbout): About {
     version,
     study: null,
     unknown: {},
+    beside: null,
     canCompute: false,
     whyNot: null,
     notes: [],

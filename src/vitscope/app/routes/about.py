@@ -9,9 +9,10 @@ from vitscope.app.model.answer import Answer
 from vitscope.app.model.facts import Facts
 from vitscope.app.routes.replies import Given, reply
 from vitscope.app.routes.written import written
-from vitscope.app.schemas.about import About, Classes, Limits, ModelAbout, StudyAbout
+from vitscope.app.schemas.about import About, BesideAbout, Classes, Limits, ModelAbout, StudyAbout
 from vitscope.app.schemas.methods import Methods
-from vitscope.app.services import Services
+from vitscope.app.services import BESIDE, Services
+from vitscope.studies.paired import names_of
 from vitscope.version import __version__
 
 router = APIRouter()
@@ -54,6 +55,15 @@ async def classes(request: Request, services: Given) -> Response:
     return reply(request, Answer.of_json(Classes(count=count, names=names).model_dump()))
 
 
+def beside(services: Services) -> BesideAbout | None:
+    """The study that lies beside; None where none does."""
+    if services.study is None or services.beside is None or services.beside.study is None:
+        return None
+    other = services.beside.study
+    names = names_of(services.study.study, other.study)
+    return BesideAbout(study=other.name, place=str(other.study.place), names=names, path=BESIDE)
+
+
 def described(services: Services, facts: Facts | None) -> About:
     """What is served, in one record."""
     settings, study = services.settings, services.study
@@ -61,6 +71,7 @@ def described(services: Services, facts: Facts | None) -> About:
         version=__version__,
         model=None if facts is None else ModelAbout(**facts.model),
         study=None if study is None else StudyAbout(**study.described()),
+        beside=beside(services),
         limits=Limits(
             upload_bytes=settings.upload_bytes,
             upload_pixels=settings.upload_pixels,

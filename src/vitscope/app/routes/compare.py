@@ -8,16 +8,19 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from vitscope.app.answers.compare import agreement_answer, board_answer, no_agreement_answer, no_board_answer
+from vitscope.app.answers.compare_models import models_answer, no_models_answer
 from vitscope.app.model.answer import Answer
 from vitscope.app.pictures.studied import StudyShown
 from vitscope.app.routes.replies import PROBLEMS, Given, reply
 from vitscope.app.routes.written import written, written_for
-from vitscope.app.schemas.compare import Agreement, Board
+from vitscope.app.schemas.compare import Agreement, Board, Models
 from vitscope.evaluation.map_agreement import Measure
-from vitscope.studies import StudyError
+from vitscope.studies import StudyError, pair
+from vitscope.studies.paired import names_of
 
 router = APIRouter(responses=PROBLEMS)
 NO_STUDY = "no study is shown, so there are neither scores nor maps that are kept"
+NO_OTHER = "one study is served, so there is no other model to hold it against"
 MOST = 500
 """Pictures whose maps are held against each other."""
 
@@ -40,6 +43,25 @@ async def agreement(request: Request, services: Given, measure: Measure = "rank"
     if study is None:
         return reply(request, Answer.of_json(no_agreement_answer(measure, NO_STUDY, "vitscope serve DIR")))
     return reply(request, Answer.of_json(await asyncio.to_thread(_agreement, study, measure)))
+
+
+@router.get("/api/compare/models", response_model=Models)
+@written
+async def models(request: Request, services: Given) -> Response:
+    """The study and the one that lies beside it, on the pictures that both have: scores, paired verdicts, agreement."""
+    study, beside = services.study, services.beside
+    if study is None or beside is None or beside.study is None:
+        return reply(request, Answer.of_json(no_models_answer((), NO_OTHER, "vitscope serve DIR OTHER")))
+    return reply(request, Answer.of_json(await asyncio.to_thread(_models, study, beside.study)))
+
+
+def _models(study: StudyShown, other: StudyShown) -> dict[str, Any]:
+    try:
+        return models_answer(pair(study.study, other.study))
+    except StudyError as error:
+        model, images = other.manifest.model.name or "MODEL", study.manifest.input.url
+        command = f"vitscope study create NEW --model {model} --images {images} --analyses explain,evaluate"
+        return no_models_answer(names_of(study.study, other.study), str(error), command)
 
 
 def _board(study: StudyShown) -> dict[str, Any]:

@@ -47,6 +47,16 @@ class StudyAbout(BaseModel):
     notes: list[str]
 
 
+class BesideAbout(BaseModel):
+    """The study that lies beside the one that is shown. ``names``: what the models of the two are called. ``path``:
+    below which it has the same addresses."""
+
+    study: str
+    place: str
+    names: tuple[str, str]
+    path: str
+
+
 class Limits(BaseModel):
     """The largest picture that is taken, and the largest sum of answers that is kept, in bytes."""
 
@@ -70,6 +80,7 @@ class About(BaseModel):
     version: str
     model: ModelAbout | None
     study: StudyAbout | None
+    beside: BesideAbout | None
     limits: Limits
     cache: CacheState
     extent: tuple[float, float, float, float]

@@ -85,6 +85,61 @@ class Board(BaseModel):
     missing: Missing | None
 
 
+class ModelScore(Score):
+    """A method by a metric, of one of two models, on the pictures that both studies have."""
+
+    model: str
+
+
+class ModelVerdict(BaseModel):
+    """Two models by a method and a metric, paired by picture: first − second, p with Holm's correction over the
+    methods, the better model (or nobody)."""
+
+    method: str
+    metric: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+    better: str
+    verdict: str
+
+
+class Unlike(BaseModel):
+    """A method that the two studies scored with other options."""
+
+    method: str
+    reason: str
+
+
+class ModelAgreement(BaseModel):
+    """How far the maps of two models agree, by a method that both studies keep: mean rank correlation over ``n`` of
+    ``total`` pictures."""
+
+    method: str
+    rank: float | None
+    n: int
+    total: int
+
+
+class Models(BaseModel):
+    """Two studies held against each other. pictures: how many both have. only: how many each has alone. targets: what
+    the maps of each explain. ``missing``: why there are no scores."""
+
+    names: list[str]
+    pictures: int
+    only: list[int]
+    targets: list[str]
+    notes: list[str]
+    metrics: list[ComparedMetric]
+    scores: list[ModelScore]
+    verdicts: list[ModelVerdict]
+    unlike: list[Unlike]
+    agreement: list[ModelAgreement]
+    missing: Missing | None
+
+
 class Agreement(BaseModel):
     """``values[i][j]``: how far the maps of two methods agree, mean over ``n`` of ``total`` pictures. ``missing``: why
     there are none."""

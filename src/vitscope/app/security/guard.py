@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from vitscope.app.security.headers import HEADERS
+from vitscope.app.security.headers import HEADERS, Headers
 from vitscope.app.security.hosts import KnownHosts, host_of
 from vitscope.app.security.tokens import Token
 
@@ -37,6 +37,7 @@ class Guard:
         token: None where none is needed.
         base_path: The path below which the app lies, ``""`` or ``/x``; a proxy may have taken it away already.
         upload_bytes: The largest body of a picture.
+        headers: What every answer tells the browser.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Guard:
         token: Token | None,
         base_path: str,
         upload_bytes: int,
+        headers: Headers = HEADERS,
     ) -> None:
+        self._headers = headers
         self._application, self._hosts, self._token = application, hosts, token
         self._base, self._upload_bytes = base_path, upload_bytes
 
@@ -59,7 +62,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        sent = _with_headers(send)
+        sent = _with_headers(send, self._headers)
         refusal = self._refused(scope, headers)
         if refusal is not None:
             await _problem(sent, *refusal)
@@ -132,11 +135,11 @@ class Guard:
         return {**scope, "path": path[len(self._base) :], "raw_path": cut}
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, headers: Headers) -> Send:
     async def sent(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             known = {name.lower() for name, _ in message.get("headers", ())}
-            more = [pair for pair in HEADERS if pair[0] not in known]
+            more = [pair for pair in headers if pair[0] not in known]
             message = {**message, "headers": [*message.get("headers", ()), *more]}
         await send(message)
 

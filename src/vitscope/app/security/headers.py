@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
 
-HEADERS: tuple[tuple[bytes, bytes], ...] = (
+HEADERS: Headers = (
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -16,3 +18,13 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 )
+
+
+def headers_for(framing: str) -> Headers:
+    """The same, where pages of some origins may show the app inside them: ``'none'``, or ``'self'`` for those of its
+    own origin, such as a notebook's behind the same proxy."""
+    if framing == "'none'":
+        return HEADERS
+    policy = POLICY.replace("frame-ancestors 'none'", f"frame-ancestors {framing}").encode()
+    changed = {b"content-security-policy": policy, b"x-frame-options": b"SAMEORIGIN"}
+    return tuple((name, changed.get(name, value)) for name, value in HEADERS)

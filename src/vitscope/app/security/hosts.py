@@ -49,9 +49,11 @@ class KnownHosts:
     Args:
         bound: Where it listens: an address or a name.
         also: Further names that its user allows, of a proxy before it.
+        every: Any name, where what else is asked for cannot be had by a stranger's page.
     """
 
-    def __init__(self, bound: str, also: Iterable[str] = ()) -> None:
+    def __init__(self, bound: str, also: Iterable[str] = (), every: bool = False) -> None:
+        self._every = every
         self.loopback = is_loopback(bound)
         self._allowed = {name.lower().rstrip(".") for name in also}
         self._names = self._allowed | set(LOOPBACK_NAMES)
@@ -63,7 +65,7 @@ class KnownHosts:
         host = host_of(authority) if isinstance(authority, str) else None
         if host is None:
             return False
-        if host in self._names:
+        if self._every or host in self._names:
             return True
         # An address is no name that a stranger could let lead here.
         return is_loopback(host) if self.loopback else _is_address(host)

@@ -21,10 +21,16 @@ from vitscope.errors import MissingExtraError
 from vitscope.options.bounds import Range
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vitscope.app.services import Services
     from vitscope.app.settings import Settings
 
 EXAMPLE = "vitscope serve birds-study"
+BESIDE = typer.Argument(
+    metavar="OTHER",
+    help="Another study of the same pictures, whose model is compared with that of the first.",
+)
 MEGABYTE = 1_000_000
 
 
@@ -97,15 +103,18 @@ def serve(
     pixels: PixelOptions,
     told: JsonOptions,
     study: Annotated[str | None, STUDY] = None,
+    other: Annotated[str | None, BESIDE] = None,
 ) -> None:
     """Show a study, or pictures that are dropped, in a browser. With nothing else: the bundled model and pictures.
+
+    Two studies of the same pictures are shown beside each other on the screen Compare.
 
     Prints one line with the address and goes on until Ctrl-C.
     """
     _require_server()
     from vitscope.app.serving import serve as run
 
-    settings = _settings(study, model, server, pixels)
+    settings = _settings(study, other, model, server, pixels)
 
     def ready(address: str, services: Services) -> None:
         if told.json:
@@ -129,7 +138,9 @@ def _require_server() -> None:
         raise MissingExtraError(missing[0], "app", "vitscope serve")
 
 
-def _settings(study: str | None, model: ServedModel, server: ServerOptions, pixels: PixelOptions) -> Settings:
+def _settings(
+    study: str | None, other: str | None, model: ServedModel, server: ServerOptions, pixels: PixelOptions
+) -> Settings:
     from vitscope.app.settings import UPLOAD_PIXELS, Settings
 
     base = (server.base_path or "").strip().strip("/")
@@ -145,7 +156,18 @@ def _settings(study: str | None, model: ServedModel, server: ServerOptions, pixe
         return Settings(opening=_named(model), **chosen)
     if study is None:
         study = _ready_study()
-    return Settings(study=study, **_of_study(study, model), **chosen)
+    beside = None if other is None else _beside(study, other, model)
+    return Settings(study=study, beside=beside, **_of_study(study, model.device, model.weights), **chosen)
+
+
+def _beside(study: str, other: str, model: ServedModel) -> Settings:
+    """The other study, with its own model on the same device. Raises StudyError where the two are the same."""
+    import vitscope as vs
+    from vitscope.app.settings import Settings
+    from vitscope.studies.manifest import require_other
+
+    require_other(*(vs.Study.open(place, alone=True).manifest for place in (study, other)))
+    return Settings(study=other, **_of_study(other, model.device, None))
 
 
 def _named(model: ServedModel) -> Any:
@@ -155,7 +177,7 @@ def _named(model: ServedModel) -> Any:
     return NamedOpening(model.model, opening(model), seeded=model.random_weights)
 
 
-def _of_study(study: str, model: ServedModel) -> dict[str, Any]:
+def _of_study(study: str, device: str, weights: Path | None) -> dict[str, Any]:
     """How the model of a study is opened; why not, where only its maker has it. Raises StudyError for no study."""
     import vitscope as vs
     from vitscope.app.model.opening import StudiedOpening
@@ -165,8 +187,9 @@ def _of_study(study: str, model: ServedModel) -> dict[str, Any]:
     if known.name is None:
         return {"why_no_model": "the study was made with a model that only its maker has"}
     find_modules_here(known.name)
-    weights = None if model.weights is None else str(model.weights)
-    return {"opening": StudiedOpening(study, choose_device(model.device), weights)}
+    return {
+        "opening": StudiedOpening(study, choose_device(device), None if weights is None else str(weights))
+    }
 
 
 def _ready_study() -> str:
@@ -186,6 +209,12 @@ def _notes(services: Services) -> list[str]:
     notes = [] if services.study is None else list(services.study.described()["notes"])
     if services.why_not is not None:
         notes.append(f"nothing can be computed: {services.why_not}")
+    if services.beside is not None and services.beside.study is not None:
+        notes += [
+            f"{services.beside.study.name}: {note}" for note in services.beside.study.described()["notes"]
+        ]
+        if services.beside.why_not is not None:
+            notes.append(f"{services.beside.study.name}: nothing can be computed: {services.beside.why_not}")
     if not has_page():
         notes.append("the page is not built here, so the address shows how to get it; the API answers")
     return notes

@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vitscope.errors import EvaluationError, OutputError, StorageError
+from vitscope.errors import OutputError, StorageError
 from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.board.model_maps import ModelMaps
-from vitscope.evaluation.board.records import MethodRecord
-from vitscope.evaluation.metric import get_metric
+from vitscope.evaluation.board.model_pairs import model_differences
 from vitscope.options.bounds import Folder
 from vitscope.options.door import checked
 from vitscope.shown import drawn_by
@@ -98,19 +97,10 @@ class ModelComparison:
         Returns:
             One row per method, metric and pair of models: method, metric, first, second, value_first, value_second,
             difference (first − second), low, high (95 % interval), p (two-sided; NaN with too few pictures), p_holm
-            (over the rows of a metric), n, better (the better model, or an empty text) and verdict.
+            (over the rows of a metric), n, needed (from how many pictures on the clearest of them could be told
+            apart), better (the better model, or an empty text) and verdict.
         """
-        rows = []
-        for metric in self.metrics:
-            for method in self.methods:
-                board = self._of_method(method, metric)
-                for record in board.compare(metric, self.pairs).to_dict("records"):
-                    values = [board.interval(str(record[side]), metric).value for side in ("first", "second")]
-                    rows.append({"method": method, "metric": metric, **record, "values": values})
-        frame = pd.DataFrame(rows)
-        frame.insert(4, "value_first", [first for first, _ in frame["values"]])
-        frame.insert(5, "value_second", [second for _, second in frame["values"]])
-        return frame.drop(columns="values")
+        return model_differences(self.boards, self.methods, self.metrics)
 
     def agreement(self) -> pd.DataFrame:
         """Say how far the maps of two models agree, and their predictions.
@@ -281,21 +271,6 @@ class ModelComparison:
             return loaded
 
     # ---- inside ----------------------------------------------------------------------------------------------
-    def _of_method(self, method: str, metric: str) -> Leaderboard:
-        """The models as the rows of a board: paired tests between them are those between methods."""
-        get_metric(metric)
-        if method not in self.methods:
-            raise EvaluationError(
-                f"expected one of {', '.join(self.methods)}, got {method!r}; name a method of it"
-            )
-        first = next(iter(self.boards.values()))
-        states = {
-            (name, metric): board.states[method, metric]
-            for name, board in self.boards.items()
-            if (method, metric) in board.states
-        }
-        return Leaderboard(first.protocol, [MethodRecord(name) for name in self.models], [metric], states)
-
     def _same_class(self, first: str, second: str) -> float:
         one, other = self.found[first], self.found[second]
         if one.predicted is None or other.predicted is None:

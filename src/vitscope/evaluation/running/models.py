@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from vitscope.errors import EvaluationError
 from vitscope.evaluation.board.leaderboard import Leaderboard
 from vitscope.evaluation.board.model_comparison import ModelComparison
 from vitscope.evaluation.board.model_maps import ModelMaps
+from vitscope.evaluation.map_agreement import maps_correlation
 from vitscope.evaluation.protocol import Protocol
-from vitscope.evaluation.rank_statistics import spearman
 from vitscope.evaluation.running.dataset import EvaluationSet, evaluation_set
 from vitscope.evaluation.running.evaluate import DEFAULT_METRICS, evaluate
 from vitscope.evaluation.running.subjects import CONTROLS, default_methods, parse_spec
@@ -173,19 +172,7 @@ def _correlations(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
     """Spearman's correlation of two models' maps of each picture, (pairs, n), pairs in the order (0, 1), (0, 2) ...
 
     Maps of different grids are brought to the finer one of the pair."""
-    rows = []
-    for first in range(len(maps)):
-        for second in range(first + 1, len(maps)):
-            one, other = (torch.from_numpy(maps[each]).float() for each in (first, second))
-            size = (max(one.shape[-2], other.shape[-2]), max(one.shape[-1], other.shape[-1]))
-            rows.append(spearman(_at(one, size).flatten(1), _at(other, size).flatten(1)).numpy())
-    return np.stack(rows).astype(np.float64)
-
-
-def _at(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(maps.shape[-2:]) == size:
-        return maps
-    return functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    return np.stack([maps_correlation(one, other) for one, other in itertools.combinations(maps, 2)])
 
 
 def _shown(
