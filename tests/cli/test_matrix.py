@@ -66,6 +66,7 @@ def test_a_name_is_an_option_or_an_argument_of_one_meaning() -> None:
                 ("name", "methods"),
                 ("into", "study export"),
                 ("folder", "study site"),
+                ("other", "serve"),
             }
             assert (each.name, name) in single or each.name in ("pictures", "study")
     assert all(len(each) == 1 for each in spellings.values()), spellings
