@@ -103,6 +103,21 @@ def test_importance_writes_tables_plots_and_a_page(
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+def test_paths_are_predicted_beside_first_order(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["heads", "importance", *options(folder, tmp_path), "--first-order", "--json"]
+    code, out, err = call(capsys, *line, "--path")
+    assert code == 0, err
+    table = heads.HeadTable.load(tmp_path / "heads-per-picture.parquet")
+    vit = vs.open_model(MODEL, weights=folder / "weights.safetensors")
+    own = heads.importance(vit, folder, [0, 3, 6, 9], exact=False, path=True)
+    for metric in ("path_logit_drop", "path_loss_rise", "first_order_divergence"):
+        np.testing.assert_allclose(table[metric], own[metric], rtol=1e-4, atol=1e-6)
+    assert "path_logit_drop" in pd.read_csv(tmp_path / "heads.csv").columns
+    assert json.loads(out)["heads"][0].keys() >= {"path_logit_drop", "path_loss_rise"}
+
+
 def test_strength_and_agreement(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, "heads", "strength", *options(folder, tmp_path), "--distance", "manhattan")
     assert code == 0, err

@@ -45,6 +45,10 @@ def importance(
         float | None, SameAs("vitscope.heads", "importance", "screen"),
         typer.Option("--screen", help="Confirm exactly only this share of heads, first-order score first."),
     ] = None,
+    path: Annotated[
+        bool, SameAs("vitscope.heads", "importance", "path"),
+        typer.Option("--path", help="Also predict each removal from slopes on the way to it, for a screen, too."),
+    ] = False,
     dissect: Annotated[
         str | None,
         typer.Option("--dissect", help="Also take parts of one head away: block.head from 0, or top."),
@@ -76,7 +80,13 @@ def importance(
                 "progress": progress,
             }
             table = heads.importance(
-                vit, source, replacement=removed.instead(), screen=screen, exact=removal.exact, **shared
+                vit,
+                source,
+                replacement=removed.instead(),
+                screen=screen,
+                exact=removal.exact,
+                path=path,
+                **shared,
             )
             table.save(output.out / "heads-per-picture.parquet")  # the long part is kept whatever comes after
             metric = main_metric(table)
