@@ -84,6 +84,7 @@ mutants: $(STAMP)
 # Figures into benchmarks/results, and docs/peers.md made of them. BENCH_ARGUMENTS names real weights and pictures.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/peer_facts.py
 	$(BIN)/python benchmarks/peers.py $(BENCH_ARGUMENTS)
 
 # Pins only: no index lines and no addresses. Universal, so that one file serves Python 3.11 and newer.

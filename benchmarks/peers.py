@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import peer_facts
 import torch
 from torch import Tensor
 
@@ -42,6 +43,8 @@ class Pair:
     theirs: Call
     ours: Call
     note: str = ""
+    another_reading: str = ""
+    """How the two read the paper differently, where their maps are not the same."""
 
 
 def to_grid(tokens: Tensor) -> Tensor:
@@ -100,6 +103,33 @@ def of_captum(vit: Vit) -> list[Pair]:
     ]
 
 
+def of_torchcam(vit: Vit) -> list[Pair]:
+    from torchcam import methods
+
+    pairs = []
+    for kind, method in (
+        ("GradCAM", "gradcam"), ("GradCAMpp", "gradcam-plus-plus"), ("XGradCAM", "xgradcam"), ("LayerCAM", "layercam"),
+    ):  # fmt: skip
+        cam_class = getattr(methods, kind)
+
+        def theirs(x: Tensor, cam_class: Any = cam_class) -> Tensor:
+            layer = vit.model.blocks[-1].norm1
+            with cam_class(vit.model, layer, reshape_transform=to_grid) as cam:
+                scores = vit.model(x)
+                return cam(scores.argmax(1).tolist(), scores)[0].detach()
+
+        pairs.append(
+            Pair(
+                "torchcam", kind, theirs, explained(vit, method),
+                "maps of 0 to 1 on the grid; it goes back to its layer alone",
+                "its denominator adds tokens of both signs and may pass 0, vitscope's their positive parts"
+                if kind == "GradCAMpp"
+                else "",
+            )
+        )  # fmt: skip
+    return pairs
+
+
 def of_vit_explain(vit: Vit) -> list[Pair]:
     """The repository's rollout with the mean over heads and nothing discarded, written out: it is in no registry."""
 
@@ -135,6 +165,7 @@ def of_vit_explain(vit: Vit) -> list[Pair]:
 SOURCES: dict[str, tuple[str, Callable[[Vit], list[Pair]]]] = {
     "grad-cam": ("pytorch_grad_cam", of_grad_cam),
     "captum": ("captum", of_captum),
+    "torchcam": ("torchcam", of_torchcam),
     "vit-explain (formula)": ("torch", of_vit_explain),
 }
 """The other packages: the module that must be there, and their pairs."""
@@ -181,6 +212,7 @@ def measure(pair: Pair, x: Tensor, vit: Vit, repeats: int) -> dict[str, Any]:
         "package": pair.package,
         "method": pair.name,
         "note": pair.note,
+        "another_reading": pair.another_reading,
         "theirs_seconds": statistics.median(seconds["theirs"]),
         "ours_seconds": statistics.median(seconds["ours"]),
         "ours_over_theirs": statistics.median(ratios),
@@ -222,7 +254,7 @@ def plot(document: dict[str, Any], path: Path) -> None:
 
 
 def page(document: dict[str, Any]) -> str:
-    """The page, from the figures alone."""
+    """The page, from the figures alone; below it what ``peer_facts.py`` found."""
     rows = document["pairs"]
     machine = document["machine"]
     lines = [
@@ -269,10 +301,16 @@ def page(document: dict[str, Any]) -> str:
         "",
     ]
     notes = [f"{row['package']}: {row['note']}." for row in rows if row["note"]]
+    notes += [
+        f"{row['package']}'s {row['method']} is another reading of the paper: {row['another_reading']}."
+        for row in rows
+        if row["another_reading"]
+    ]
     lines += [*dict.fromkeys(notes), ""] if notes else []
     if document["left_out"]:
         lines += ["Not installed, so left out: " + ", ".join(document["left_out"]) + ".", ""]
-    return "\n".join(lines)
+    facts = peer_facts.complete(json.loads(peer_facts.RESULTS.read_text(encoding="utf-8")))
+    return "\n".join([*lines, peer_facts.BEGIN, "", facts.strip(), "", peer_facts.END, ""])
 
 
 def main() -> None:
@@ -303,7 +341,7 @@ def main() -> None:
         "torch",
         "timm",
         "vitscope",
-        *(name for name in ("grad-cam", "captum") if name not in left_out),
+        *(name for name in ("grad-cam", "captum", "torchcam") if name not in left_out),
     ]
     document = {
         "model": "DeiT-Tiny" + ("" if options.weights else ", random weights"),
