@@ -190,7 +190,7 @@ def pair(first: ReadStudy, second: ReadStudy) -> PairedStudies:
         ...     image.save(f"{number}.png")
         >>> chosen = {"evaluate": vs.studies.EvaluateChoice(methods=("daam",), protocol=vs.Protocol(steps=2))}
         >>> made = [
-        ...     vs.Study.create(model, model=f"bundled/{model}", images=".", analyses=chosen)
+        ...     vs.Study.create(model, model=f"bundled/{model}", images=".", analyses=chosen, arrays=())
         ...     for model in ("shapes", "position")
         ... ]
         >>> whole = [study.run().whole for study in made]
