@@ -4,7 +4,8 @@
 
 Each row is the best of several fresh interpreters, in seconds of the clock and of the processor; "beyond" subtracts
 what the named imports take. Those of PyTorch and timm are rows of their own, because no code of vitscope makes them
-shorter: the named sources build their models with timm, which imports torchvision.
+shorter: the named sources build their models with timm, which imports torchvision, which imports PyTorch's compiler
+(``torchvision/ops/roi_align.py``, for one function that says whether it can compile).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def commands(weights: Path | None, picture: Path | None) -> dict[str, list[str]]
         "Python": "pass",
         "import vitscope": "import vitscope",
         "import torch": "import torch",
+        "import torch and its compiler": "import torch, torch._dynamo",
         "import torch and timm": "import torch, timm",
         "first map": f"import torch, timm; import vitscope as vs; vs.explain({opened}, {shown})",
     }
@@ -91,6 +93,8 @@ def main() -> None:
     beyond = {
         "vitscope --help": ("vitscope --help", None),
         "import vitscope, beyond Python": ("import vitscope", "Python"),
+        "torch's compiler, which torchvision imports": ("import torch and its compiler", "import torch"),
+        "timm, with torchvision and that compiler": ("import torch and timm", "import torch"),
         "first map, beyond the import of torch": ("first map", "import torch"),
         "first map, beyond the imports of torch and timm": ("first map", "import torch and timm"),
     }
