@@ -42,6 +42,7 @@ CONTENTS = {
         "docs/tutorials/first-map",
         "docs/tutorials/flow",
         "docs/tutorials/which-heads",
+        "docs/tutorials/heads-in-the-app",
         "docs/tutorials/trust",
         "docs/own-model",
         "docs/tutorial-study",

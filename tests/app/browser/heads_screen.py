@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
@@ -62,7 +64,11 @@ class Heads:
 
     def __init__(self, app: App, study: vs.Study) -> None:
         self.app, self.page, self.study = app, app.page, study
-        self.table = study.heads().to_pandas().set_index(["block", "head"])
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """What every head matters, by block and head; of a finished study."""
+        return self.study.heads().to_pandas().set_index(["block", "head"])
 
     def panel(self, name: str) -> Any:
         return self.page.get_by_role("region", name=name)

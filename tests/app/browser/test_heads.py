@@ -29,6 +29,8 @@ def test_t4_which_heads_matter_most(app: App, headed_served: Served, headed: vs.
     names = rows.locator("th button").all_inner_texts()
     expected = heads.table.sort_values(METRIC, ascending=False).index.tolist()
     assert names == [f"{block}.{head}" for block, head in expected]
+    heads.page.get_by_label("Order of the list").select_option("lowest")
+    assert rows.locator("th button").all_inner_texts() == names[::-1]
 
 
 def test_t5_where_two_metrics_disagree(heads: Heads) -> None:

@@ -46,6 +46,7 @@ class Towers(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.num_classes = 5
         self.one, self.other = _vit(depth=2), _vit(depth=2)
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -254,9 +254,11 @@ def test_a_study_in_the_making_grows(tmp_path: Path) -> None:
         arrays=(),
         sizes=vs.studies.Sizes(shard_size=2, batch_size=2),
     )
-    study.run(limit=1)
     with Background(Settings(study=str(study.place), why_no_model="none is needed")) as server:
         client = Client(server.address)
+        empty = client.get("api/heads/study").json
+        assert (empty["pictures"], empty["computed"], empty["heads"]) == (4, 0, [])
+        study.run(limit=1)
         assert client.get("api/heads/study").json["computed"] == 2
         assert client.get("api/heads/table").arrays[1]["pictures"] == 2
         assert "when all pictures are computed" in client.get("api/heads/strength").problem

@@ -14,7 +14,7 @@ export const DETAIL_TABS = ['numbers', 'patterns', 'matrix', 'queries', 'offsets
 export const PICTURE_COLOURS = ['class', 'correct', 'confidence'] as const;
 export const POINT_COLOURS = ['cluster', 'block', 'head', 'importance'] as const;
 export const QUANTITIES = ['mass', 'strength'] as const;
-export const ORDERS = ['metric', 'second', 'gap', 'place'] as const;
+export const ORDERS = ['metric', 'lowest', 'second', 'gap', 'place'] as const;
 
 export interface HeadsView {
   readonly metric: string | null;

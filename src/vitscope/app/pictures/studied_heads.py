@@ -70,7 +70,7 @@ class StudiedHeads:
 
     def counts(self) -> list[int]:
         """How many heads each block has, as far as the study's own arrays tell; empty where they do not."""
-        if self.why_not("importance") is not None:
+        if self.why_not("importance") is not None or not self.listed():
             return []
         table = self.table()
         return [int(known.sum()) for known in np.isfinite(table.mean(table.metrics[0]))]
