@@ -94,10 +94,11 @@ def test_no_drawing_and_no_figures_are_left_unused() -> None:
     shown = "\n".join(page.read_text() for page in PAGES)
     for picture in sorted((REPOSITORY / "docs" / "images").rglob("*.*")):
         assert picture.name in shown, f"no page shows {name_of(picture)}"
-    programs = [*(REPOSITORY / "tests").rglob("*.py"), *(REPOSITORY / "benchmarks").glob("*.py")]
+    folders = ("tests", "benchmarks", "scripts")
+    programs = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
     named = shown + "\n".join(path.read_text() for path in programs)
     for results in sorted((REPOSITORY / "benchmarks" / "results").iterdir()):
-        assert results.name in named, f"no page, test or benchmark names {name_of(results)}"
+        assert results.stem in named, f"no page, test, benchmark or script names {name_of(results)}"
 
 
 def test_every_method_has_a_page() -> None:
