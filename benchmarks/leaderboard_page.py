@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from leaderboard_boards import OURS, REAL_BOARDS
 from leaderboard_claims import CLAIMS, PLACES, REMOVALS, Claim, Finding, findings, table
@@ -23,6 +24,8 @@ from vitscope.storage import folders
 PLOTTED = [("SRG, masking", "mask", "srg"), ("share in the box", "boxes", "mass")]
 PARTS = "parts.json"
 """Beside the boards: which pictures are for choosing, by key."""
+DISTANCES = "head_distance.json"
+"""Beside their folder: how far heads look, by block (``head_distance.py``)."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Measured:
 
     boards: dict[str, vs.Leaderboard]
     development: Collection[str]
+    distances: Mapping[str, list[float]]
 
     @classmethod
     def load(cls, results: Path) -> Measured:
@@ -38,7 +42,8 @@ class Measured:
         places = [place for place in sorted(results.iterdir()) if folders.exists(place)]
         file = results / PARTS
         keys = json.loads(file.read_text(encoding="utf-8"))["development"] if file.is_file() else []
-        return cls({place.name: vs.Leaderboard.load(place) for place in places}, frozenset(keys))
+        boards = {place.name: vs.Leaderboard.load(place) for place in places}
+        return cls(boards, frozenset(keys), distances_of(results.parent / DISTANCES))
 
 
 def write_page(results: Path, folder: Path) -> None:
@@ -60,6 +65,7 @@ def page(measured: Measured) -> str:
     text += ["## The claims", ""]
     for place, (claim, of) in enumerate(found, 1):
         text += [f"{place}. {in_words(claim, of)}"]
+    text += [f"{len(found) + 1}. {farther(measured.distances)}"]
     text += ["", "## Claim × model × measure", "", LEGEND, "", verdict_table(found), ""]
     text += ["## Every method", "", PLOT, ""]
     text += [f"* {line}" for line in survival(measured.boards) + planted(measured.boards)]
@@ -106,6 +112,35 @@ def in_words(claim: Claim, found: list[Finding]) -> str:
         words = "; ".join(f"{word} by {', '.join(names)}" for word, names in verdicts.items() if names)
         parts.append(f"{title}: {words}{deciding(own)}")
     return f"**{claim.sentence}** ({claim.source}): {overall(found)}. " + ". ".join(parts) + "."
+
+
+def distances_of(file: Path) -> dict[str, list[float]]:
+    """By model, of each photograph the rank correlation of a block's place with how far its heads look."""
+    if not file.is_file():
+        return {}
+    known = json.loads(file.read_text(encoding="utf-8"))["rho, then hops by block"]
+    return {model: [row[0] for row in rows.values()] for model, rows in known.items()}
+
+
+def farther(distances: Mapping[str, list[float]]) -> str:
+    """The claim of the visual analytics, that heads look farther in later blocks, on each model."""
+    parts, verdicts = [], []
+    for model, title in TITLES.items():
+        if model not in distances:
+            parts.append(f"{title}: not measured")
+            continue
+        values = np.asarray(distances[model])
+        drawn = np.random.default_rng(0).choice(values, (2_000, len(values))).mean(1)
+        low, high = (float(end) for end in np.quantile(drawn, [0.025, 0.975]))
+        verdicts.append("holds" if low > 0 else "fails" if high < 0 else "undecided")
+        interval = f"{number(float(values.mean()))} [{number(low)}, {number(high)}], n = {len(values)}"
+        parts.append(f"{title}: {verdicts[-1]} (ρ of block and mean distance {interval})")
+    everywhere = len(verdicts) == len(TITLES) and set(verdicts) == {"holds"}
+    told = "**it holds everywhere**" if everywhere else "; ".join(verdicts) or "not measured"
+    return (
+        "**Heads look farther in later blocks** (How Does Attention Work in Vision Transformers?, arXiv 2303.13731): "
+        f"{told}. {'. '.join(parts)}."
+    )
 
 
 def deciding(found: list[Finding]) -> str:

@@ -141,3 +141,13 @@ def test_boards_grow_and_take_methods_in_to_what_one_run_gives(
             assert grown.interval(name, metric).value == pytest.approx(
                 whole.interval(name, metric).value, abs=1e-5, nan_ok=True
             )
+
+
+def test_heads_that_look_farther_by_hand(modules: tuple[ModuleType, ModuleType]) -> None:
+    _, page = modules
+    rising, mixed = [0.8, 0.9, 1.0], [-0.5, 0.5, 0.0]
+    told = page.farther({"deit": rising, "augreg": rising})
+    assert "it holds everywhere" in told and "0.90 [0.80, 1.00], n = 3" in told
+    told = page.farther({"deit": [-each for each in rising], "augreg": mixed})
+    assert "fails; undecided" in told and "−0.90 [−1.00, −0.80]" in told
+    assert "AugReg ViT-Tiny: not measured" in page.farther({"deit": rising})
