@@ -18,6 +18,8 @@ import pytest
 
 import vitscope as vs
 from tests.app.browser.app import App
+from tests.app.browser.heads_screen import deit_headed as deit_headed
+from tests.app.browser.heads_screen import deit_served as deit_served
 from tests.app.browser.heads_screen import headed as headed
 from tests.app.browser.heads_screen import headed_served as headed_served
 from tests.app.browser.heads_screen import heads as heads

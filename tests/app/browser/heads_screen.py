@@ -59,6 +59,42 @@ def headed_served(headed: vs.Study) -> Iterator[Served]:
         yield running
 
 
+DEIT = "timm/deit_tiny_patch16_224"
+
+
+@pytest.fixture(scope="session")
+def deit_headed(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> vs.Study:
+    """The same of the real DeiT-Tiny on three sample photographs."""
+    photographs = tmp_path_factory.mktemp("photographs")
+    header, *rows = (assets / "images" / "sample" / "labels.csv").read_text().splitlines()
+    rows = sorted(rows)[:3]
+    for row in rows:
+        name = row.partition(",")[0]
+        (photographs / name).symlink_to(assets / "images" / "sample" / name)
+    (photographs / "labels.csv").write_text("\n".join([header, *rows]) + "\n")
+    patterns = PatternsChoice(
+        coder="pca", k=8, repeats=0, display="pca",
+        autoencoder=vs.heads.AutoencoderOptions(epochs=1, width=1, latent=6),
+    )  # fmt: skip
+    study = vs.Study.create(
+        tmp_path_factory.mktemp("deit") / "study",
+        model=DEIT,
+        weights=str(assets / "models" / "deit_tiny_patch16_224.safetensors"),
+        images=photographs,
+        analyses={"importance": {}, "strength": {}, "patterns": patterns},
+        arrays=("features",),
+    )
+    assert study.run().whole
+    return study
+
+
+@pytest.fixture(scope="session")
+def deit_served(deit_headed: vs.Study) -> Iterator[Served]:
+    """Its server."""
+    with serving(str(deit_headed.place)) as running:
+        yield running
+
+
 class Heads:
     """The Heads screen in a tab."""
 
