@@ -48,6 +48,7 @@ def beside(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluated(place: Path, images: Path, **more: Any) -> Path:
     """A finished study by the protocol of the first one, unless told otherwise."""
     methods, model = more.pop("methods", ("daam",)), more.pop("model", "bundled/position")
+    weights = more.pop("weights", None)
     given = {
         "metrics": ("srg",),
         "protocol": vs.Protocol(steps=4, random_draws=1),
@@ -56,7 +57,9 @@ def evaluated(place: Path, images: Path, **more: Any) -> Path:
     }
     analyses = {"explain": {}, "evaluate": EvaluateChoice(**given)}
     sizes = Sizes(shard_size=8, batch_size=4)
-    made = vs.Study.create(place, model=model, images=images, analyses=analyses, methods=methods, sizes=sizes)
+    made = vs.Study.create(
+        place, model=model, weights=weights, images=images, analyses=analyses, methods=methods, sizes=sizes
+    )
     assert made.run().whole
     return place
 
@@ -66,3 +69,20 @@ def both(study: Path, beside: Path) -> Iterator[Served]:
     """One server of the two."""
     with serving(study, beside) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def on_deit(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of the real DeiT-Tiny on four sample photographs, with scores."""
+    folder = tmp_path_factory.mktemp("photographs")
+    (folder / "pictures").mkdir()
+    for path in sorted((assets / "images" / "sample").glob("*.jpg"))[:4]:
+        (folder / "pictures" / path.name).symlink_to(path)
+    weights = str(assets / "models" / "deit_tiny_patch16_224.safetensors")
+    return evaluated(
+        folder / "study",
+        folder / "pictures",
+        model="timm/deit_tiny_patch16_224",
+        weights=weights,
+        methods=("daam", "dart"),
+    )

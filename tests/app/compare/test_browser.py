@@ -12,6 +12,7 @@ import pytest
 import vitscope as vs
 from tests.app.browser.app import App, pixels_of
 from tests.app.browser.expected import colours
+from tests.app.browser.serving import serving
 from tests.conftest import REPOSITORY
 
 AXE = REPOSITORY / "ui" / "node_modules" / "axe-core" / "axe.min.js"
@@ -67,6 +68,27 @@ def test_t11_which_method_is_most_faithful(new_app: Callable[..., App], study: P
     app.page.locator("tr[data-method=daam] th button").click()
     app.map.wait_for()
     assert app.view["screen"] == "explain" and app.view["method"] == "daam"
+
+
+def test_t11_on_photographs_and_a_real_model(new_app: Callable[..., App], on_deit: Path) -> None:
+    opened = vs.Study.open(on_deit)
+    scores = opened.table("scores").query("metric == 'srg'").groupby("method", observed=True)["value"].mean()
+    order = [name for name in scores.sort_values(ascending=False).index if name != "random"]
+    with serving(on_deit) as running:
+        app = new_app().open(running.url)
+        app.screen("Compare")
+        app.button("Sort by srg").click()
+        shown = app.page.get_by_test_id("score")
+        shown.nth(len(order)).wait_for()
+        assert methods_of(app)[:2] == order and set(order) == {"daam", "dart"}
+        for row, name in enumerate([*order, "random"]):
+            assert float(shown.nth(row).get_attribute("data-value")) == pytest.approx(scores[name])
+        first, second = order
+        compared_rows = opened.leaderboard().compare("srg", [(first, second)])
+        standing = app.page.get_by_test_id("standing").nth(1).inner_text()
+        # Of four photographs no two methods can be told apart, and the screen says nothing else.
+        assert compared_rows["verdict"].tolist() == ["n/a: 4 pictures, at least 6 needed"]
+        assert "worse than" not in standing
 
 
 def test_crosshair_pair_curves_agreement_and_classes(new_app: Callable[..., App], study: Path) -> None:
