@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,9 @@ def test_a_study_in_the_making_grows(tmp_path: Path) -> None:
         empty = client.get("api/heads/study").json
         assert (empty["pictures"], empty["computed"], empty["heads"]) == (4, 0, [])
         study.run(limit=1)
+        end = time.monotonic() + 30  # the server looks for what is new every few seconds
+        while client.get("api/heads/study").json["computed"] != 2 and time.monotonic() < end:
+            time.sleep(0.1)
         assert client.get("api/heads/study").json["computed"] == 2
         assert client.get("api/heads/table").arrays[1]["pictures"] == 2
         assert "when all pictures are computed" in client.get("api/heads/strength").problem
