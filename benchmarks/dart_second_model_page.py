@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from dart_srg import half_width
+from marked import between
 from splits import ROOT, TITLES
 
 RESULT = ROOT / "benchmarks" / "results" / "dart_second_model.json"
@@ -51,9 +52,7 @@ def table(found: dict[str, Any]) -> str:
 
 def with_table(page: str, text: str) -> str:
     """The page with the table between its marks."""
-    before, _, rest = page.partition(START)
-    _, _, after = rest.partition(END)
-    return f"{before}{START}\n{text}\n{END}{after}"
+    return between(page, START, END, text)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from leaderboard_page import PARTS, number
+from marked import between
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from splits import ROOT, TITLES
@@ -144,9 +145,7 @@ def development_keys() -> set[str]:
 
 def with_table(page: str, text: str) -> str:
     """The page with the table between its marks."""
-    before, _, rest = page.partition(START)
-    _, _, after = rest.partition(END)
-    return f"{before}{START}\n{text}\n{END}{after}"
+    return between(page, START, END, text)
 
 
 def main() -> None:

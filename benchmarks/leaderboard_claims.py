@@ -157,9 +157,7 @@ def on_pictures(board: vs.Leaderboard, left_out: Collection[str]) -> vs.Leaderbo
     states, names = {}, {named(key) for key in left_out}
     for place, state in board.states.items():
         assert isinstance(state, Metric)
-        kept = [index for index, key in enumerate(state.keys) if named(key) not in names]
-        states[place] = Metric(state.info)
-        states[place].update_rows([state.keys[index] for index in kept], state.rows[kept])
+        states[place] = state.only({key: key for key in state.keys if named(key) not in names})
     return replace(board, states=states, curves={})
 
 

@@ -25,6 +25,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import marked
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "peer_facts.json"
 WITH = ("torch", "torchvision", "timm", "transformers", "open_clip_torch")
@@ -250,13 +252,7 @@ def complete(document: Facts) -> str:
 
 def between(text: str, table: str) -> str:
     """The text with the table in the place between the two marks."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not rest:
-        raise SystemExit(
-            f"error: the page has no place for the table; put {BEGIN} and {END} where it belongs"
-        )
-    return f"{before}{BEGIN}\n\n{table.strip()}\n\n{END}{after}"
+    return marked.between(text, BEGIN, END, f"\n{table.strip()}\n")
 
 
 PAGES: dict[str, Callable[[Facts], str]] = {"README.md": compact, "docs/peers.md": complete}

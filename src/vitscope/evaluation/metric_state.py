@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -102,6 +102,17 @@ class Metric:
             self.keys.extend(other.keys)
             self._rows.append(other.rows)
             self._seen.update(other.keys)
+
+    def only(self, called: Mapping[str, str]) -> Metric:
+        """The same state of some of its pictures, under the names that they get.
+
+        Args:
+            called: The new name of each picture that is kept, by its old one; the others are left out.
+        """
+        places = [place for place, key in enumerate(self.keys) if key in called]
+        made = Metric(self.info)
+        made.update_rows([called[self.keys[place]] for place in places], self.rows[places])
+        return made
 
     def compute(self) -> float:
         """The value over all pictures so far, in the metric's own unit; NaN when it is undefined."""

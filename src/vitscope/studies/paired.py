@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vitscope.evaluation import Leaderboard, Protocol
 from vitscope.evaluation.board.model_pairs import model_differences
+from vitscope.evaluation.board.records import State
 from vitscope.evaluation.metric_state import Metric
 from vitscope.options.door import checked
 from vitscope.studies.analyses.pictures import OK
@@ -285,10 +286,8 @@ def _chosen(protocol: Protocol) -> Protocol:
 
 def _only(board: Leaderboard, called: Mapping[str, str]) -> Leaderboard:
     """The board of some pictures, by the names that they get."""
-    states = {}
+    states: dict[tuple[str, str], State] = {}
     for place, state in board.states.items():
         assert isinstance(state, Metric)
-        kept = [at for at, key in enumerate(state.keys) if key in called]
-        states[place] = Metric(state.info)
-        states[place].update_rows([called[state.keys[at]] for at in kept], state.rows[kept])
-    return Leaderboard(board.protocol, board.methods, board.metrics, dict(states))
+        states[place] = state.only(called)
+    return Leaderboard(board.protocol, board.methods, board.metrics, states)

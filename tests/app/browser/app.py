@@ -11,6 +11,9 @@ from urllib.parse import parse_qs, urlencode, urljoin
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.conftest import REPOSITORY
+from tests.needed import needed
+
 _READ_CANVAS = """canvas => {
     const { width, height } = canvas;
     const pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data;
@@ -21,11 +24,24 @@ _READ_CANVAS = """canvas => {
 }"""
 
 
+AXE = REPOSITORY / "ui" / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
 def pixels_of(canvas: Any) -> NDArray[np.uint8]:
     """What is painted on a canvas, (height, width, 4)."""
     read = canvas.evaluate(_READ_CANVAS)
     flat = np.frombuffer(base64.b64decode(read["pixels"]), np.uint8)
     return flat.reshape(read["height"], read["width"], 4)
+
+
+def mistakes_in(found: dict[str, Any]) -> list[str]:
+    """The violations of an answer of axe, a line for each place."""
+    return [
+        f"{each['id']}: {node['target']} {node['failureSummary']}"
+        for each in found["violations"]
+        for node in each["nodes"]
+    ]
 
 
 class App:
@@ -47,6 +63,25 @@ class App:
     def _note(self, request: Any) -> None:
         if not request.url.endswith("/api/events"):  # which never ends
             self._asked.add(request)
+
+    def axe(self) -> dict[str, Any]:
+        """What axe finds in the page as it is: ``passes`` and ``violations``."""
+        if not AXE.is_file():
+            needed("axe-core is not installed; run: make page")
+        self.page.evaluate(AXE.read_text())
+        found: dict[str, Any] = self.page.evaluate(
+            "rules => axe.run(document, { runOnly: { type: 'tag', values: rules } })", RULES
+        )
+        return found
+
+    def mistakes(self) -> list[str]:
+        """What axe has against the page, a line each."""
+        return mistakes_in(self.axe())
+
+    @property
+    def sideways(self) -> int:
+        """By how many pixels the page itself can be scrolled to the side; none or less where it fits."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
     # ---- places ------------------------------------------------------------------------------------------------------
     def open(self, url: str | None = None, **view: Any) -> App:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 import vitscope as vs
 from tests.app.browser.app import App
 from tests.app.browser.serving import Served, serving
+from vitscope.app import tensors
 from vitscope.studies import PatternsChoice
 
 HEADS = [(block, head) for block in range(6) for head in range(4)]
@@ -34,22 +36,32 @@ _READ = """canvas => {
 }"""
 
 
-@pytest.fixture(scope="session")
-def headed(picture_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> vs.Study:
-    """A finished study with every analysis of heads."""
-    patterns = PatternsChoice(
-        per_head=12, k=5, coder="pca", repeats=0, display="pca",
+def studied(place: Path, images: Path, model: str, patterns: dict[str, Any], **more: Any) -> vs.Study:
+    """A finished study with every analysis of heads. patterns: options beside those that keep it quick."""
+    quick = PatternsChoice(
+        coder="pca",
+        repeats=0,
+        display="pca",
         autoencoder=vs.heads.AutoencoderOptions(epochs=1, width=1, latent=6),
-    )  # fmt: skip
+        **patterns,
+    )
     study = vs.Study.create(
-        tmp_path_factory.mktemp("headed") / "shapes",
-        model="bundled/shapes",
-        images=str(picture_files[0].parent),
-        analyses={"importance": {}, "strength": {}, "patterns": patterns},
+        place,
+        model=model,
+        images=str(images),
+        analyses={"importance": {}, "strength": {}, "patterns": quick},
         arrays=("features",),
+        **more,
     )
     assert study.run().whole
     return study
+
+
+@pytest.fixture(scope="session")
+def headed(picture_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> vs.Study:
+    """A finished study with every analysis of heads."""
+    place = tmp_path_factory.mktemp("headed") / "shapes"
+    return studied(place, picture_files[0].parent, "bundled/shapes", {"per_head": 12, "k": 5})
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +69,6 @@ def headed_served(headed: vs.Study) -> Iterator[Served]:
     """Its server."""
     with serving(str(headed.place)) as running:
         yield running
-
-
-DEIT = "timm/deit_tiny_patch16_224"
 
 
 @pytest.fixture(scope="session")
@@ -72,20 +81,9 @@ def deit_headed(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> vs.St
         name = row.partition(",")[0]
         (photographs / name).symlink_to(assets / "images" / "sample" / name)
     (photographs / "labels.csv").write_text("\n".join([header, *rows]) + "\n")
-    patterns = PatternsChoice(
-        coder="pca", k=8, repeats=0, display="pca",
-        autoencoder=vs.heads.AutoencoderOptions(epochs=1, width=1, latent=6),
-    )  # fmt: skip
-    study = vs.Study.create(
-        tmp_path_factory.mktemp("deit") / "study",
-        model=DEIT,
-        weights=str(assets / "models" / "deit_tiny_patch16_224.safetensors"),
-        images=photographs,
-        analyses={"importance": {}, "strength": {}, "patterns": patterns},
-        arrays=("features",),
-    )
-    assert study.run().whole
-    return study
+    weights = str(assets / "models" / "deit_tiny_patch16_224.safetensors")
+    place = tmp_path_factory.mktemp("deit") / "study"
+    return studied(place, photographs, "timm/deit_tiny_patch16_224", {"k": 8}, weights=weights)
 
 
 @pytest.fixture(scope="session")
@@ -140,6 +138,36 @@ class Heads:
         read = self.page.get_by_test_id(testid).evaluate(_READ)
         flat = np.frombuffer(base64.b64decode(read["pixels"]), np.uint8)
         return flat.reshape(read["height"], read["width"], 4)
+
+
+def first_five_have_their_patterns(heads: Heads, patterns: int, counted: list[int]) -> None:
+    """The five heads that matter most, chosen by a click, have the patterns that the study's array says (T8)."""
+    heads.tab("List")
+    heads.app.button("Select the first 5").click()
+    heads.app.settled()
+    top = heads.table.sort_values(METRIC, ascending=False).index.tolist()[:5]
+    clusters = heads.study.array("patterns/clusters")[:].astype(int)
+    mine = np.concatenate([clusters[:, block, head] for block, head in top])
+    assert heads.chosen_maps() == np.bincount(mine, minlength=patterns).tolist()
+    assert heads.counted() == counted
+
+
+def codes_inside_trigger_their_pictures(heads: Heads, served: Served) -> None:
+    """A lasso around codes chooses their heads and orders pictures by how many of them lie inside (T9)."""
+    with urlopen(f"{served.url}api/heads/codes") as answer:
+        places = tensors.decode(answer.read())[0]["places"]
+    lasso(heads, "pattern-points", 0.4)
+    inside = left_of(places, 0.4)
+    assert heads.counted()[2] == inside.sum() > 0
+    per_head = inside.sum(0)
+    assert heads.selected == {(int(b), int(h)) for b, h in np.argwhere(per_head > 0)}
+    heads.tab("By selection")
+    counts = inside.reshape(len(inside), -1).sum(1)
+    tiles = heads.page.locator("[data-picture][data-count]")
+    shown = tiles.evaluate_all("all => all.map(one => Number(one.dataset.count))")
+    assert shown == sorted(counts[counts > 0].tolist(), reverse=True)
+    first = tiles.first.get_attribute("data-picture")
+    assert first == heads.study.table("pictures")["content"][int(np.argmax(counts))]
 
 
 @pytest.fixture

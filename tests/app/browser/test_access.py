@@ -10,12 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.app.browser.app import App
-from tests.app.browser.conftest import FIRST, needed
-from tests.conftest import REPOSITORY
+from tests.app.browser.app import App, mistakes_in
+from tests.app.browser.conftest import FIRST
 
-AXE = REPOSITORY / "ui" / "node_modules" / "axe-core" / "axe.min.js"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SCREENS: dict[str, dict[str, Any]] = {
     "library": {},
     "explain": {"screen": "explain"},
@@ -26,21 +23,11 @@ SCREENS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_but_a_mistake(one_tab: App, ids: dict[str, str], theme: str) -> None:
-    if not AXE.is_file():
-        needed("axe-core is not installed; run: make page")
     page = one_tab.open(theme=theme).page
-    page.evaluate(AXE.read_text())
     for screen, view in SCREENS.items():
         one_tab.open(picture=ids[FIRST], theme=theme, **view)
-        found = page.evaluate(
-            "rules => axe.run(document, { runOnly: { type: 'tag', values: rules } })", RULES
-        )
-        problems = [
-            f"{screen}: {each['id']}: {node['target']} {node['failureSummary']}"
-            for each in found["violations"]
-            for node in each["nodes"]
-        ]
-        assert problems == [] and len(found["passes"]) > 20
+        found = one_tab.axe()
+        assert (screen, mistakes_in(found)) == (screen, []) and len(found["passes"]) > 20
     page.evaluate(
         "document.querySelector('main').insertAdjacentHTML('beforeend', '<img id=mistake src=\"icon.svg\">')"
     )

@@ -10,7 +10,13 @@ import pytest
 
 import vitscope as vs
 from tests.app.browser.app import App
-from tests.app.browser.heads_screen import HEADS, METRIC, Heads, lasso, left_of
+from tests.app.browser.heads_screen import (
+    HEADS,
+    METRIC,
+    Heads,
+    codes_inside_trigger_their_pictures,
+    first_five_have_their_patterns,
+)
 from tests.app.browser.serving import Served
 
 
@@ -94,14 +100,7 @@ def test_t7_what_a_head_looks_like(heads: Heads) -> None:
 
 
 def test_t8_what_the_important_heads_have_in_common(heads: Heads) -> None:
-    heads.tab("List")
-    heads.app.button("Select the first 5").click()
-    heads.app.settled()
-    top = heads.table.sort_values(METRIC, ascending=False).index.tolist()[:5]
-    clusters = heads.study.array("patterns/clusters")[:].astype(int)
-    mine = np.concatenate([clusters[:, block, head] for block, head in top])
-    assert heads.chosen_maps() == np.bincount(mine, minlength=5).tolist()
-    assert heads.counted() == [5, 12, 60]
+    first_five_have_their_patterns(heads, 5, [5, 12, 60])
 
 
 def test_t8_how_many_heads_can_go(heads: Heads, vit: vs.Vit, picture_files: list[Path]) -> None:
@@ -167,25 +166,7 @@ def test_pictures_that_respond_most_to_the_chosen_heads_come_first(heads: Heads)
 
 
 def test_t9_pictures_that_trigger_a_pattern(heads: Heads, headed_served: Served) -> None:
-    from urllib.request import urlopen
-
-    from vitscope.app import tensors
-
-    with urlopen(f"{headed_served.url}api/heads/codes") as answer:
-        places = tensors.decode(answer.read())[0]["places"]
-    lasso(heads, "pattern-points", 0.4)
-    inside = left_of(places, 0.4)
-    assert heads.counted()[2] == inside.sum() > 0
-    per_head = inside.sum(0)
-    assert heads.selected == {(int(b), int(h)) for b, h in np.argwhere(per_head > 0)}
-    heads.tab("By selection")
-    counts = inside.reshape(len(inside), -1).sum(1)
-    shown_counts = heads.page.locator("[data-picture][data-count]").evaluate_all(
-        "all => all.map(one => Number(one.dataset.count))"
-    )
-    assert shown_counts == sorted(counts[counts > 0].tolist(), reverse=True)
-    first = heads.page.locator("[data-picture][data-count]").first.get_attribute("data-picture")
-    assert first == heads.study.table("pictures")["content"][int(np.argmax(counts))]
+    codes_inside_trigger_their_pictures(heads, headed_served)
 
 
 def test_t10_what_happens_without_these_heads(heads: Heads, vit: vs.Vit, picture_files: list[Path]) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
 
 import vitscope as vs
 from tests.app.browser.app import App
-from tests.app.browser.heads_screen import METRIC, Heads, lasso, left_of
+from tests.app.browser.heads_screen import (
+    METRIC,
+    Heads,
+    codes_inside_trigger_their_pictures,
+    first_five_have_their_patterns,
+)
 from tests.app.browser.serving import Served
-from vitscope.app import tensors
 
 HEADS = [(block, head) for block in range(12) for head in range(3)]
 HOPS = 14
@@ -91,29 +94,11 @@ def test_t7_what_a_head_looks_like(heads: Heads) -> None:
 
 
 def test_t8_what_the_important_heads_have_in_common(heads: Heads) -> None:
-    heads.tab("List")
-    heads.app.button("Select the first 5").click()
-    heads.app.settled()
-    top = heads.table.sort_values(METRIC, ascending=False).index.tolist()[:5]
-    clusters = heads.study.array("patterns/clusters")[:].astype(int)
-    mine = np.concatenate([clusters[:, block, head] for block, head in top])
-    assert heads.chosen_maps() == np.bincount(mine, minlength=8).tolist()
-    assert heads.counted() == [5, 3, 15]
+    first_five_have_their_patterns(heads, 8, [5, 3, 15])
 
 
 def test_t9_pictures_that_trigger_a_pattern(heads: Heads, deit_served: Served) -> None:
-    with urlopen(f"{deit_served.url}api/heads/codes") as answer:
-        places = tensors.decode(answer.read())[0]["places"]
-    lasso(heads, "pattern-points", 0.4)
-    inside = left_of(places, 0.4)
-    assert heads.counted()[2] == inside.sum() > 0
-    assert heads.selected == {(int(b), int(h)) for b, h in np.argwhere(inside.any(0))}
-    heads.tab("By selection")
-    counts = inside.reshape(len(inside), -1).sum(1)
-    shown = heads.page.locator("[data-picture][data-count]").evaluate_all(
-        "all => all.map(one => Number(one.dataset.count))"
-    )
-    assert shown == sorted(counts[counts > 0].tolist(), reverse=True)
+    codes_inside_trigger_their_pictures(heads, deit_served)
 
 
 def test_t10_what_happens_without_these_heads(heads: Heads, deit: vs.Vit) -> None:

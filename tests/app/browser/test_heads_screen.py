@@ -12,7 +12,6 @@ import vitscope as vs
 from tests.app.browser.app import App
 from tests.app.browser.heads_screen import REST, Heads, lasso
 from tests.app.browser.serving import Served
-from tests.app.browser.test_access import AXE, RULES
 
 
 def test_points_are_painted_and_grey_where_they_are_not_selected(heads: Heads) -> None:
@@ -192,13 +191,4 @@ def test_axe_finds_nothing_here(app: App, headed_served: Served, headed: vs.Stud
         {"pinned": "0.3", "detail": "offsets", "importance": "scatter", "second": "first_order"},
     ):
         app.open(headed_served.url, screen="heads", theme=theme, heads=json.dumps(view))
-        app.page.evaluate(AXE.read_text())
-        found = app.page.evaluate(
-            "rules => axe.run(document, { runOnly: { type: 'tag', values: rules } })", RULES
-        )
-        problems = [
-            f"{each['id']}: {node['target']} {node['failureSummary']}"
-            for each in found["violations"]
-            for node in each["nodes"]
-        ]
-        assert problems == [], view
+        assert app.mistakes() == [], view

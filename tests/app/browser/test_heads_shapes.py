@@ -13,7 +13,6 @@ import pytest
 import vitscope as vs
 from tests.app.browser.app import App
 from tests.app.browser.heads_screen import METRIC, Heads, lasso
-from tests.app.browser.test_access import AXE, RULES
 from tests.app.heads.conftest import drawn
 from tests.app.heads.shapes import SIZE
 from vitscope.app.model.opening import StudiedOpening
@@ -95,11 +94,6 @@ def cells(heads: Heads) -> dict[str, float]:
     return dict(found)
 
 
-def sideways(heads: Heads) -> int:
-    """By how many pixels the page is wider than its window."""
-    return int(heads.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
-
-
 def test_24_blocks_of_16_heads(open_heads: Callable[..., Heads]) -> None:
     heads = open_heads("many")
     expected = heads.table["first_order"]
@@ -117,7 +111,7 @@ def test_24_blocks_of_16_heads(open_heads: Callable[..., Heads]) -> None:
     assert heads.page.locator("[data-mix]").count() == 384
     heads.tab("Trend")
     assert heads.panel("C Attention strength").locator("circle").count() == 384
-    assert sideways(heads) <= 0
+    assert heads.app.sideways <= 0
 
 
 def test_heads_that_differ_in_number(open_heads: Callable[..., Heads]) -> None:
@@ -177,14 +171,14 @@ def test_blocks_in_which_the_class_token_alone_looks(open_heads: Callable[..., H
 
 def test_a_telephone(open_heads: Callable[..., Heads]) -> None:
     heads = open_heads("many", viewport=(390, 844))
-    assert sideways(heads) <= 0
+    assert heads.app.sideways <= 0
     heads.cell(0, 0).click()
     heads.app.settled()
     assert heads.selected == {(0, 0)}
     for words in ("List", "Two metrics", "Cumulative", "Agreement", "Matrix", "Trend", "Head mixes"):
         heads.page.locator("section header button", has_text=words).first.click()
         heads.app.settled()
-        assert sideways(heads) <= 0, words
+        assert heads.app.sideways <= 0, words
 
 
 @pytest.mark.parametrize("shape", ["unequal", "class_attention"])
@@ -194,13 +188,7 @@ def test_axe_finds_nothing_with_hard_shapes(open_heads: Callable[..., Heads], sh
         if words:
             heads.page.locator("section header button", has_text=words).first.click()
             heads.app.settled()
-        heads.page.evaluate(AXE.read_text())
-        found = heads.page.evaluate(
-            "rules => axe.run(document, { runOnly: { type: 'tag', values: rules } })", RULES
-        )
-        assert [
-            f"{each['id']}: {node['target']}" for each in found["violations"] for node in each["nodes"]
-        ] == []
+        assert heads.app.mistakes() == []
 
 
 def test_a_study_grows_on_screen(pictures: Path, new_app: Callable[..., App], tmp_path: Path) -> None:

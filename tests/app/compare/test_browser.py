@@ -13,9 +13,6 @@ import vitscope as vs
 from tests.app.browser.app import App, pixels_of
 from tests.app.browser.expected import colours
 from tests.app.browser.serving import serving
-from tests.conftest import REPOSITORY
-
-AXE = REPOSITORY / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def methods_of(app: App) -> list[str]:
@@ -137,10 +134,5 @@ def test_compare_is_for_everybody(new_app: Callable[..., App], size: tuple[int, 
     app = new_app(viewport={"width": size[0], "height": size[1]}).open()
     app.screen("Compare")
     compared(app, 16)
-    wide = app.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    assert wide[0] <= wide[1], "the page itself does not scroll sideways"
-    app.page.evaluate(AXE.read_text())
-    wrong = app.page.evaluate("axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] })")[
-        "violations"
-    ]
-    assert [(each["id"], [node["html"][:160] for node in each["nodes"][:3]]) for each in wrong] == []
+    assert app.sideways <= 0, "the page itself does not scroll sideways"
+    assert app.mistakes() == []

@@ -15,7 +15,7 @@ from tests.app.browser.conftest import tabs
 from tests.app.browser.expected import colours
 from tests.app.browser.serving import Served
 from tests.app.compare.conftest import ALONE, SHARED
-from tests.app.compare.test_browser import AXE, compared
+from tests.app.compare.test_browser import compared
 from vitscope.rendering.colour import colourise, default_colour
 from vitscope.rendering.maps.scaling import scale
 from vitscope.studies import pair
@@ -163,10 +163,5 @@ def test_two_models_are_for_everybody(
     compared(app, 30)
     app.settled()
     assert app.page.get_by_test_id("scales").get_by_test_id("range").count() == 2
-    wide = app.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    assert wide[0] <= wide[1], "the page itself does not scroll sideways"
-    app.page.evaluate(AXE.read_text())
-    wrong = app.page.evaluate("axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] })")[
-        "violations"
-    ]
-    assert [(each["id"], [node["html"][:160] for node in each["nodes"][:3]]) for each in wrong] == []
+    assert app.sideways <= 0, "the page itself does not scroll sideways"
+    assert app.mistakes() == []

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ def asked(study: Path, beside: Path | None, path: str = "api/compare/models") ->
     app.state.services = services = Services(Settings(study=str(study), beside=other))
     if services.beside is not None:
         app.mount("/beside", alone(services.beside))
-    answer = asyncio.run(ask(app, path, {}))
+    # On a thread of its own: while a browser is open an event loop counts as running in this one.
+    with ThreadPoolExecutor(1) as aside:
+        answer = aside.submit(asyncio.run, ask(app, path, {})).result()
     assert answer.status == 200, answer.why
     return json.loads(answer.content)
 

@@ -1505,8 +1505,7 @@ export interface components {
         };
         /**
          * ModelVerdict
-         * @description Two models by a method and a metric, paired by picture: first − second, p with Holm's correction over the
-         *     methods, the better model (or nobody).
+         * @description Two models by a method, paired by picture; p is corrected over the methods.
          */
         ModelVerdict: {
             /** Better */
@@ -1917,7 +1916,7 @@ export interface components {
         };
         /**
          * Verdict
-         * @description A paired comparison of two methods: first − second, p with Holm's correction, who is better (or nobody).
+         * @description Two methods, paired by picture.
          */
         Verdict: {
             /** Better */

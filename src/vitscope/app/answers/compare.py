@@ -60,13 +60,7 @@ def board_answer(board: Leaderboard, kept: Sequence[str]) -> dict[str, Any]:
             for row in frame.to_dict("records")
         ],
         "verdicts": [
-            {
-                "metric": metric,
-                **{name: row[name] for name in ("first", "second", "better", "verdict")},
-                **{name: finite(row[name]) for name in ("difference", "low", "high")},
-                "p": finite(row["p_holm"]),
-                "n": int(row["n"]),
-            }
+            {"metric": metric, "first": row["first"], "second": row["second"], **compared_answer(row)}
             for metric in board.metrics
             for row in board.compare(metric).to_dict("records")
         ],
@@ -82,6 +76,17 @@ def board_answer(board: Leaderboard, kept: Sequence[str]) -> dict[str, Any]:
             for (method, curve), record in board.curves.items()
         ],
         "missing": None,
+    }
+
+
+def compared_answer(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A paired comparison as plain values, from a row of differences with their verdicts."""
+    return {
+        **{name: finite(row[name]) for name in ("difference", "low", "high")},
+        "p": finite(row["p_holm"]),
+        "n": int(row["n"]),
+        "better": row["better"],
+        "verdict": row["verdict"],
     }
 
 

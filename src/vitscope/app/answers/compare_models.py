@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vitscope.app.answers.compare import compared_answer
 from vitscope.app.tensors import finite
 from vitscope.evaluation import Leaderboard
 from vitscope.evaluation.map_agreement import maps_correlation
@@ -72,12 +73,7 @@ def _scores(paired: PairedStudies, boards: Mapping[str, Leaderboard]) -> dict[st
             for method in board.names
         ],
         "verdicts": [
-            {
-                **{name: row[name] for name in ("method", "metric", "better", "verdict")},
-                **{name: finite(row[name]) for name in ("difference", "low", "high")},
-                "p": finite(row["p_holm"]),
-                "n": int(row["n"]),
-            }
+            {"method": row["method"], "metric": row["metric"], **compared_answer(row)}
             for row in table.to_dict("records")
         ],
         "unlike": [

@@ -47,12 +47,10 @@ class Score(BaseModel):
     undefined: int
 
 
-class Verdict(BaseModel):
-    """A paired comparison of two methods: first − second, p with Holm's correction, who is better (or nobody)."""
+class Compared(BaseModel):
+    """A paired comparison by a metric: first − second, p with Holm's correction, who is better (or nobody)."""
 
     metric: str
-    first: str
-    second: str
     difference: float | None
     low: float | None
     high: float | None
@@ -60,6 +58,13 @@ class Verdict(BaseModel):
     n: int
     better: str
     verdict: str
+
+
+class Verdict(Compared):
+    """Two methods, paired by picture."""
+
+    first: str
+    second: str
 
 
 class Curve(BaseModel):
@@ -91,19 +96,10 @@ class ModelScore(Score):
     model: str
 
 
-class ModelVerdict(BaseModel):
-    """Two models by a method and a metric, paired by picture: first − second, p with Holm's correction over the
-    methods, the better model (or nobody)."""
+class ModelVerdict(Compared):
+    """Two models by a method, paired by picture; p is corrected over the methods."""
 
     method: str
-    metric: str
-    difference: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-    better: str
-    verdict: str
 
 
 class Unlike(BaseModel):
