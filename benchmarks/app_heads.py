@@ -1,9 +1,11 @@
 """How fast the Heads screen is with many points, measured in Chromium on the page itself.
 
     python benchmarks/app_heads.py [--out benchmarks/results/app_heads.json]
+        [--page docs/performance.md]    # puts its table into the page
 
-The answers of the server are made up: pictures × 12 blocks × 6 heads, or what makes a million points, with clusters
-and places drawn at random; the page is the real one. *hover* is from a pointer's move to the next painted frame after
+The answers of the server are made up in the forms that the server declares: 10,000 pictures of which 1,000 have codes
+for 12 × 6 heads, or all of them, or what makes a million points, with clusters and places drawn at random; the page is
+the real one. *hover* is from a pointer's move to the next painted frame after
 which the head under it is named; *brush* from a click on a pattern to the frame in which the counts have changed.
 Chromium paints without a graphics card here, by WebGL in software and by the CPU alone.
 """
@@ -22,22 +24,27 @@ from typing import Any
 
 import numpy as np
 from explain_cost import machine
+from marked import between
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+from pydantic import BaseModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.app.browser.conftest import FLAGS
 from tests.app.browser.serving import serving
 from vitscope.app import tensors
+from vitscope.app.schemas.heads import HeadsAbout
+from vitscope.app.schemas.pictures import Pictures
 
 SIZES = {
-    "1,000 pictures, 72,000 points": (1000, 12, 6),
-    "10,000 pictures, 720,000 points": (10_000, 12, 6),
-    "6,945 pictures, 1,000,080 points": (6945, 12, 12),
+    "10,000 pictures, 72,000 points of 1,000": (10_000, 1000, 12, 6),
+    "10,000 pictures, 720,000 points": (10_000, 10_000, 12, 6),
+    "6,945 pictures, 1,000,080 points": (6945, 6945, 12, 12),
 }
-"""Pictures, blocks, heads."""
+"""Pictures, those that have codes, blocks, heads."""
 REPEATS = 15
+BEGIN, END = "<!-- points: written by benchmarks/app_heads.py; do not edit -->", "<!-- points: end -->"
 _PAINTED = """
 window.painted = () => new Promise(done => requestAnimationFrame(() => {
     const channel = new MessageChannel();
@@ -67,19 +74,28 @@ _HOVER = """async ([x, y]) => {
 }"""
 
 
-def answers(pictures: int, blocks: int, heads: int) -> dict[str, tuple[str, bytes]]:
+def answers(pictures: int, coded: int, blocks: int, heads: int) -> dict[str, tuple[str, bytes]]:
     """What the server would say of such a study, by address."""
     random = np.random.default_rng(0)
-    clusters = random.integers(0, 7, (pictures, blocks, heads)).astype(np.uint8)
+    clusters = random.integers(0, 7, (coded, blocks, heads)).astype(np.uint8)
     centres = random.normal(size=(7, 2)).astype(np.float32)
     places = centres[clusters] + 0.4 * random.normal(size=(*clusters.shape, 2)).astype(np.float32)
     ids = [f"{row:032x}" for row in range(pictures)]
     rows = np.arange(pictures, dtype=np.uint32)
     none = [None] * pictures
+    said_of = (
+        "label",
+        "label_name",
+        "prediction",
+        "prediction_name",
+        "confidence",
+        "entropy",
+        "drop",
+        "drop_head",
+    )
     columns = {
-        "id": ids, "key": ids, "name": ids, "label": none, "label_name": none, "prediction": none,
-        "prediction_name": none, "confidence": none, "entropy": none, "correct": none,
-        "added": [False] * pictures, "skipped": none,
+        "id": ids, "row": rows.tolist(), "key": ids, "name": ids, "correct": none, "added": [False] * pictures,
+        "skipped": none, **dict.fromkeys(said_of, none),
     }  # fmt: skip
     shape = (blocks, heads)
     mean = random.random((1, *shape)).astype(np.float32)
@@ -88,6 +104,7 @@ def answers(pictures: int, blocks: int, heads: int) -> dict[str, tuple[str, byte
     lacks = {"there": False, "reason": "made up for a measurement"}
     about = {
         "study": "made up", "pictures": pictures, "computed": pictures, "finished": True, "heads": [heads] * blocks,
+        "asunder": None,
         "parts": {"importance": part, "strength": lacks, "patterns": part, "features": part, "model": lacks},
     }  # fmt: skip
     atlas = {
@@ -103,18 +120,20 @@ def answers(pictures: int, blocks: int, heads: int) -> dict[str, tuple[str, byte
     def packed(arrays: dict[str, Any], header: dict[str, Any]) -> tuple[str, bytes]:
         return tensors.MEDIA_TYPE, tensors.encode(arrays, header)
 
-    def said(value: Any) -> tuple[str, bytes]:
-        return "application/json", json.dumps(value).encode()
+    def said(form: type[BaseModel], value: Any) -> tuple[str, bytes]:
+        return "application/json", form.model_validate(value).model_dump_json().encode()
 
     layout = random.normal(size=(pictures, 2)).astype(np.float32)
     return {
-        "api/pictures": said({"count": pictures, "total": pictures, "columns": columns}),
-        "api/heads/study": said(about),
+        "api/pictures": said(Pictures, {"count": pictures, "total": pictures, "columns": columns}),
+        "api/heads/study": said(HeadsAbout, about),
         "api/heads/pictures": packed({"rows": rows, "layout": layout}, {"ids": ids, "how": "pca"}),
         "api/heads/table": packed(
             {"mean": mean, "low": mean, "high": mean}, {"metrics": [metric], "pictures": pictures}
         ),
-        "api/heads/codes": packed({"places": places, "clusters": clusters, "rows": rows}, {"how": "pca"}),
+        "api/heads/codes": packed(
+            {"places": places, "clusters": clusters, "rows": rows[:: pictures // coded]}, {"how": "pca"}
+        ),
         "api/heads/patterns": packed(
             {"prototypes": maps, "examples": maps, "shares": shares, "purity": mean[0], "content_dependence": mean[0]},
             atlas,
@@ -160,9 +179,27 @@ def measure(page: Page, url: str, made: dict[str, tuple[str, bytes]], gl: bool) 
     }
 
 
+def table(found: dict[str, Any]) -> str:
+    """The rows of the page, in milliseconds."""
+    rows = [
+        "| points | drawn by | brush: work | brush: shown, median | largest | hover: work | hover: shown, median |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for size, ways in found["milliseconds"].items():
+        for way, told in ways.items():
+            brush, hover = told["brush"], told["hover"]
+            values = (
+                brush["work median"], brush["shown median"], brush["shown largest"], hover["work median"],
+                hover["shown median"],
+            )  # fmt: skip
+            rows.append(f"| {size} | {way} | {' | '.join(f'{value:g}' for value in values)} |")
+    return "\n".join(["", *rows, ""])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", default="benchmarks/results/app_heads.json")
+    parser.add_argument("--page", type=Path)
     chosen = parser.parse_args()
     browser = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium") or shutil.which("chromium-browser")
     found: dict[str, Any] = {
@@ -183,6 +220,8 @@ def main() -> None:
                 page.close()
         opened.close()
     Path(chosen.out).write_text(json.dumps(found, indent=1) + "\n")
+    if chosen.page:
+        chosen.page.write_text(between(chosen.page.read_text(), BEGIN, END, table(found)))
 
 
 if __name__ == "__main__":
