@@ -28,8 +28,8 @@ WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 PICTURE = 3
 """Which picture of the study is explained, from 0."""
 SCREENS: dict[str, dict[str, Any]] = {
-    "library": {"overlay": 1, "method": "dart"},
-    "explain": {"screen": "explain", "method": "dart", "block": 4},
+    "library": {"overlay": 1, "method": "dart-removal"},
+    "explain": {"screen": "explain", "method": "dart-removal", "block": 4},
     "attention": {"screen": "explain", "block": 2, "query": 66, "head": "2.1", "drawer": 1},
 }
 """What is drawn, by the words of the address."""
@@ -62,7 +62,7 @@ def draw_screen(browser: Any, url: str, path: Path, size: dict[str, int], **view
 def draw_notebook(browser: Any, folder: Path) -> None:
     """A view of three methods in a notebook's cell."""
     vit = vs.open_model("bundled/shapes")
-    found = vs.explain(vit, vs.worlds.demo_pictures(3).images(), ["dart", "daam", "rollout"])
+    found = vs.explain(vit, vs.worlds.demo_pictures(3).images(), ["dart-removal", "daam", "rollout"])
     context = browser.new_context(viewport={"width": 1000, "height": 1180})
     notebook = Notebook(context.new_page(), vs.view(found, block=4))
     notebook.view.selection = [65, 66, 77]

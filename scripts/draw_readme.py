@@ -18,7 +18,7 @@ PLACE = Path(__file__).resolve().parents[1] / "docs" / "images" / "readme.png"
 def main(weights: str) -> None:
     vit = vs.open_model("timm/deit_tiny_patch16_224", weights=weights)
     photographs = [str(files("skimage.data") / f"{name}.png") for name in ("chelsea", "coffee")]
-    vs.reports.sheet(vs.explain(vit, photographs, ["dart", "gae", "daam", "rollout"])).save(PLACE)
+    vs.reports.sheet(vs.explain(vit, photographs, ["dart-removal", "gae", "daam", "rollout"])).save(PLACE)
 
 
 if __name__ == "__main__":

@@ -245,9 +245,9 @@ def test_a_study_without_its_model_shows_what_it_keeps(study_folder: Path) -> No
         id = client.get("api/pictures").json["columns"]["id"][0]
         arrays, known = client.get(f"api/pictures/{id}/map").arrays
         study = vs.Study.open(study_folder)
-        assert known["source"] == "study" and known["method"] == "daam"
-        assert (arrays["map"] == study.array("maps/daam")[0]).all()
-        assert (arrays["flow"] == study.array("flow/daam")[0]).all()
+        assert known["source"] == "study" and known["method"] == "dart"
+        assert (arrays["map"] == study.array("maps/dart")[0]).all()
+        assert (arrays["flow"] == study.array("flow/dart")[0]).all()
         for query in ({"method": "rollout"}, {"target": "3"}, {"off": "0.0"}):
             reply = client.get(f"api/pictures/{id}/map", **query)
             assert reply.status == 503 and "no_such_model_at_all" in reply.problem

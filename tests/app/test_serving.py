@@ -202,6 +202,11 @@ def test_the_ready_study_is_made_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert ready_study(asked) == place and vs.Study.open(place).status().finished
 
 
+def test_the_ready_study_keeps_what_is_shown_first() -> None:
+    ready = Ready()
+    assert vs.methods.default_method(vs.open_model(ready.model).anatomy) == ready.methods[0]
+
+
 def test_the_cache_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "vitscope"

@@ -108,9 +108,9 @@ def test_all_methods_leave_out_what_does_not_apply_or_takes_for_ever(
     assert "left out: " in result.err and "kernel-shap" in result.err
 
 
-def test_without_a_method_dart_is_used(shell: Shell, shapes: list[Path], tmp_path: Path) -> None:
+def test_without_a_method_dart_for_removal_is_used(shell: Shell, shapes: list[Path], tmp_path: Path) -> None:
     result = shell("explain", shapes[0], *MODEL, "--no-draw", "--out", tmp_path, "--json")
-    assert list(result.document["pictures"][0]["maps"]) == ["dart"]
+    assert list(result.document["pictures"][0]["maps"]) == ["dart-removal"]
 
 
 def test_another_precision_gives_nearly_the_same_map(

@@ -33,11 +33,11 @@ def pictures(side: int) -> list[Image.Image]:
     ]
 
 
-def test_dart_where_it_applies() -> None:
+def test_dart_for_removal_where_dart_applies() -> None:
     vit = vs.open_model("bundled/shapes")
     two = pictures(96)
-    found, named = vs.explain(vit, two), vs.explain(vit, two, "dart")
-    assert default_method(vit.anatomy) == found.method == "dart"
+    found, named = vs.explain(vit, two), vs.explain(vit, two, "dart-removal")
+    assert default_method(vit.anatomy) == found.method == "dart-removal"
     assert torch.equal(found.maps, named.maps)
     assert vs.explain(vit, two, kappa=0.5).options["kappa"] == 0.5
 
@@ -54,7 +54,7 @@ def test_a_table_begins_with_it_and_holds_what_applies(cnn: vs.Vit) -> None:
     quick = vs.Protocol(removal="zero", steps=2, random_draws=1)
     vit = vs.open_model("bundled/shapes")
     board = vs.evaluate(vit, pictures(96), protocol=quick, controls=())
-    assert board.names == ["dart", "gmar", "daam", "rollout", "gae"]
+    assert board.names == ["dart-removal", "gmar", "daam", "rollout", "gae"]
     other = vs.evaluate(cnn, pictures(32), protocol=quick, controls=())
     assert other.names == ["daam"]
 
@@ -64,4 +64,4 @@ def test_commands_take_the_same(shell: Shell, tmp_path: Path, command: str) -> N
     pictures(96)[0].save(tmp_path / "a.png")
     done = shell(command, tmp_path / "a.png", "-m", "bundled/shapes", "--out", tmp_path / "out", "--json")
     assert done.code == 0, done.err
-    assert list((tmp_path / "out").rglob("*dart*")), list((tmp_path / "out").rglob("*"))
+    assert list((tmp_path / "out").rglob("*dart-removal*")), list((tmp_path / "out").rglob("*"))

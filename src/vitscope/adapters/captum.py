@@ -23,7 +23,7 @@ class Attribution:
 
     Args:
         model: An ``nn.Module``, or an opened model.
-        method: The method, see ``vs.methods()``; None takes DART where it applies, else DAAM.
+        method: The method, see ``vs.methods()``; None takes the default one.
         batch_size: Pictures in one pass. Changes no result.
         options: Options of the method, by name.
 

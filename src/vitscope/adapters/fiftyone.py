@@ -88,7 +88,7 @@ def add_heatmaps(
         samples: A data set, a view, or a list of samples with a ``filepath``.
         vit: The opened model.
         field: The name of the field, such as ``"dart"``.
-        method: The method, see ``vs.methods()``; None takes DART where it applies, else DAAM.
+        method: The method, see ``vs.methods()``; None takes the default one.
         target: What is explained, one for all, as in :func:`vitscope.explain`.
         batch_size: Pictures in one pass. Changes no result.
         side: The longest side of a map in cells.

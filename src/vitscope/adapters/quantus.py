@@ -34,7 +34,7 @@ def explain_func(
         model: An ``nn.Module``, or an opened model. A module is opened anew in each call.
         inputs: (B, C, H, W) float, normalised for the model; an array or a tensor.
         targets: One class for each picture, (B,), or None for the predicted ones.
-        method: The method, see ``vs.methods()``; None takes DART where it applies, else DAAM.
+        method: The method, see ``vs.methods()``; None takes the default one.
         device: Where the pictures are put; None leaves that to the model.
         batch_size: Pictures in one pass. Changes no result.
         options: Options of the method, by name.

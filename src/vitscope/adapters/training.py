@@ -30,7 +30,7 @@ class MapLogger:
         model: An ``nn.Module``, or an opened model; the one that is trained.
         images: The pictures, a few: ready tensors, or any form where the model was opened with its preprocessing.
         writer: TensorBoard's ``SummaryWriter``, or a run of Weights & Biases (what ``wandb.init`` gives).
-        method: The method, see ``vs.methods()``; None takes DART where it applies, else DAAM.
+        method: The method, see ``vs.methods()``; None takes the default one.
         target: What is explained, as in :func:`vitscope.explain`.
         every: Steps between two logs.
         tag: The first part of the name under which they are logged.

@@ -30,7 +30,7 @@ class Ready:
     world: str = "shapes"
     seed: int = 11
     pictures: int = 40
-    methods: tuple[str, ...] = ("dart", "daam", "gmar", "rollout")
+    methods: tuple[str, ...] = ("dart-removal", "daam", "gmar", "rollout")
     arrays: tuple[str, ...] = ("maps", "flow", "class_rows", "features")
     analyses: dict[str, Any] = field(
         default_factory=lambda: {

@@ -35,8 +35,11 @@ class Services:
         self.study = None if settings.study is None else StudyShown(settings.study)
         self.heads = None if self.study is None else StudiedHeads(self.study)
         self.shelf = Shelf(self.study, settings.upload_pixels, settings.added_bytes)
+        methods = [] if self.study is None else self.study.methods
         self.desk = (
-            None if settings.opening is None else Desk(settings.opening, settings.cache_bytes, self._changed)
+            None
+            if settings.opening is None
+            else Desk(settings.opening, settings.cache_bytes, self._changed, methods)
         )
         self.beside = None if settings.beside is None else Services(settings.beside)
         self.closing = False

@@ -24,7 +24,7 @@ class ExplainChoice:
     """Maps of every method.
 
     Args:
-        methods: Names; None takes the study's, and without those DART where it applies, else DAAM.
+        methods: Names; None takes the study's, and without those the default one.
         options: Options of methods, by the method's name.
         target: What is explained, in words: ``"top1"``, ``"class:207"``, ``"difference:3,5"``.
         clean: Give patches whose norm is an outlier the median of their neighbours.

@@ -23,7 +23,7 @@ def methods_answer(anatomy: Anatomy) -> dict[str, Any]:
         >>> import vitscope as vs
         >>> found = methods_answer(vs.open_model("bundled/shapes").anatomy)
         >>> found["default"], len(found["methods"]) == len(vs.methods())
-        ('dart', True)
+        ('dart-removal', True)
     """
     return {
         "default": shown_first(anatomy),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vitscope.models.preparing.preprocessor import Preprocessor
@@ -22,3 +23,9 @@ class Facts:
     backward: float
     identity: str
     video: bool
+
+    def beside(self, kept: Sequence[str]) -> Facts:
+        """The same beside a study that keeps maps of these methods: where none is named, one of them is shown."""
+        if not kept or self.methods["default"] in kept:
+            return self
+        return replace(self, methods={**self.methods, "default": kept[0]})

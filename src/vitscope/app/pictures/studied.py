@@ -61,9 +61,9 @@ class StudyShown:
 
     @property
     def methods(self) -> list[str]:
-        """The methods whose maps it keeps."""
+        """The methods whose maps it keeps, in the order in which they were chosen."""
         kept = (path for path in self.manifest.arrays if path.startswith("maps/"))
-        return sorted(path.removeprefix("maps/") for path in kept)
+        return [path.removeprefix("maps/") for path in kept]
 
     def described(self) -> dict[str, Any]:
         """What it holds, how far it is, and what is to be known of it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from vitscope.app.model.answer import Answer
 from vitscope.app.model.asked import Asked
@@ -36,15 +36,19 @@ class Desk:
         opening: How the model is opened.
         cap: Bytes of answers that are kept.
         changed: Called whenever a job or what is kept has changed.
+        methods: Those that a study beside the model keeps maps of.
     """
 
-    def __init__(self, opening: Opening, cap: int, changed: Callable[[], object]) -> None:
+    def __init__(
+        self, opening: Opening, cap: int, changed: Callable[[], object], methods: Sequence[str] = ()
+    ) -> None:
         self.opening = opening
         self.kept: Recent[Answer] = Recent(cap, lambda answer: len(answer.content))
         self.jobs: deque[Job] = deque(maxlen=REMEMBERED)
         self.facts: Facts | None = None
         self.refused: str | None = None
         self._changed = changed
+        self._methods = methods
         self._numbers = itertools.count(1)
         self._live: dict[int, Job] = {}
         self._running: Job | None = None
@@ -168,7 +172,7 @@ class Desk:
         if process is not self._process:
             return
         if isinstance(message, Facts):
-            self.facts = message
+            self.facts = message.beside(self._methods)
             self._opened.set()
         elif isinstance(message, Refused):
             self._refuse(message.message)

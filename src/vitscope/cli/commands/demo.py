@@ -22,7 +22,7 @@ EXAMPLE = "vitscope demo --out demo"
 MODEL, WORLD, SEED = "bundled/shapes", "shapes", 11
 PICTURES = 8
 """How many pictures are drawn without ``--limit``."""
-METHODS = ["rollout", "gmar", "daam", "dart"]
+METHODS = ["rollout", "gmar", "daam", "dart-removal"]
 SHEET_ROWS = 5
 
 NEXT_STEPS = [
@@ -107,7 +107,7 @@ def explain_bundled(
         cards.append(reports.card(single, name=paths[index].name, label=names[index]))
     few = range(min(len(drawn), SHEET_ROWS))
     save_png(reports.sheet(result, few, names=[names[row] for row in few]), folder / "sheet.png")
-    return records, write_report(result["dart"], cards, folder)
+    return records, write_report(result[METHODS[-1]], cards, folder)
 
 
 def write_report(example: Explanation, cards: list[Card], folder: Path) -> Path:

@@ -170,8 +170,8 @@ class MethodOptions:
         typer.Option(
             "--method",
             "--methods",
-            help="Comma list of methods, or all (flow: one); vitscope methods lists them. Without it DART, or DAAM "
-            "where DART does not apply; evaluate puts gmar, daam, rollout and gae beside it and also takes "
+            help="Comma list of methods, or all (flow: one); vitscope methods lists them. Without it dart-removal, or "
+            "daam where DART does not apply; evaluate puts gmar, daam, rollout and gae beside it and also takes "
             "gmar:norm=l1;alpha=2.",
         ),
     ] = None  # fmt: skip

@@ -7,12 +7,14 @@ from vitscope.methods.registry import get_method
 from vitscope.models.anatomy import Anatomy
 from vitscope.options.door import checked
 
-DEFAULT_METHOD, ITS_STAND_IN = "dart", "daam"
+DEFAULT_METHOD, ITS_STAND_IN = "dart-removal", "daam"
+"""The first is the most faithful method on both models that were measured: docs/methods/dart.md."""
 
 
 @checked(MethodError)
 def default_method(anatomy: Anatomy) -> str:
-    """What explains a model when no method is named: DART where it applies, else DAAM, which has a form for CNNs, too.
+    """What explains a model when no method is named: ``dart-removal`` where DART applies, else ``daam``,
+    which has a form for CNNs, too.
 
     Args:
         anatomy: What is known of the model, ``vit.anatomy``.
@@ -23,6 +25,6 @@ def default_method(anatomy: Anatomy) -> str:
     Example:
         >>> import vitscope as vs
         >>> default_method(vs.open_model("bundled/shapes").anatomy)
-        'dart'
+        'dart-removal'
     """
     return DEFAULT_METHOD if get_method(DEFAULT_METHOD).why_not(anatomy) is None else ITS_STAND_IN

@@ -56,8 +56,8 @@ def explain(
         vit: The opened model.
         images: Any form that :func:`vitscope.pictures.picture_source` takes (paths, Pillow images, arrays, tensors, a
             source); films as a ready tensor (B, T, C, H, W); for a text model a mapping of tensors.
-        method: A name, several names, or a mapping from names to options. None takes DART where it applies to the
-            model, else DAAM, see :func:`vitscope.methods.default_method`.
+        method: A name, several names, or a mapping from names to options. None takes ``dart-removal`` where DART
+            applies to the model, else ``daam``, see :func:`vitscope.methods.default_method`.
         target: What is explained. None or ``"top1"``: the predicted class's logit; ``207`` or ``"class:207"``;
             a class's name, ``"star"`` or ``"class:star"``; ``"top1:probability"``; ``"difference:3,5"`` or
             ``"difference:star,ring"``; one class or target for each picture; a callable on the model's output (B, C)
