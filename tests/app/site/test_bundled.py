@@ -65,6 +65,13 @@ def test_the_bundled_study_is_a_site_that_opens(
             assert page.get_by_role("region", name=name).count() == 1, name
         assert page.get_by_test_id("points").count() or page.locator("canvas").count()
 
+        importance = page.get_by_role("region", name="B Importance")
+        importance.get_by_role("button", name="Cumulative").click()
+        reason = importance.get_by_test_id("removal-missing").inner_text()
+        assert "this is a site of files" in reason and "vitscope heads importance" in reason
+        importance.get_by_role("combobox", name="Curve").select_option("share")
+        importance.get_by_text("heads hold").wait_for()  # what the study's own numbers are enough for
+
         app.screen("Compare")
         board = bundled.leaderboard()
         page.get_by_test_id("compared").nth(4 * 4 - 1).wait_for()

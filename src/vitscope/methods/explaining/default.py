@@ -13,8 +13,7 @@ DEFAULT_METHOD, ITS_STAND_IN = "dart-removal", "daam"
 
 @checked(MethodError)
 def default_method(anatomy: Anatomy) -> str:
-    """What explains a model when no method is named: ``dart-removal`` where DART applies, else ``daam``,
-    which has a form for CNNs, too.
+    """What explains a model when no method is named: ``dart-removal`` where DART applies, else ``daam``.
 
     Args:
         anatomy: What is known of the model, ``vit.anatomy``.
