@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 
+__all__ = ["Bar", "Callback", "Progress", "Silent", "bar"]
+
+
 class Progress(Protocol):
     """What is told of a long run, and asked whether it should stop.
 
@@ -39,7 +42,13 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Says nothing and never cancels: what ``progress=None`` stands for."""
+    """Says nothing and never cancels: what ``progress=None`` stands for.
+
+    Example:
+        >>> silent = Silent()
+        >>> silent.stage("explaining", total=2), silent.cancelled()
+        (None, False)
+    """
 
     def stage(self, name: str, total: int, done: int = 0, unit: str = "pictures") -> None:
         """Nothing."""
@@ -95,9 +104,14 @@ def bar(title: str = "", *, console: Console | None = None) -> Bar:
         title: Stands before the name of each stage.
         console: Where it is drawn; default standard error.
 
+    Returns:
+        The bar. ``with vs.progress.bar() as progress:`` around several calls also takes it away when one of them fails.
+
     Example:
-        ``vs.evaluate(vit, "photos", progress=vs.progress.bar())``, or ``with vs.progress.bar() as progress:`` around
-        several calls, which also takes the bar away when one of them fails.
+        >>> import vitscope as vs
+        >>> vit, pictures = vs.open_model("bundled/shapes"), vs.worlds.demo_pictures(2).images()
+        >>> with vs.progress.bar("demo") as progress:
+        ...     found = vs.explain(vit, pictures, progress=progress)
     """
     from rich.console import Console
 
@@ -106,7 +120,12 @@ def bar(title: str = "", *, console: Console | None = None) -> Bar:
 
 
 class Bar:
-    """What :func:`bar` makes."""
+    """What :func:`bar` makes.
+
+    Example:
+        >>> isinstance(bar(), Bar)
+        True
+    """
 
     SECONDS_BETWEEN_LINES = 30.0
     SECONDS_OF_RATE = 3600.0

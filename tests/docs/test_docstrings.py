@@ -17,7 +17,19 @@ import vitscope as vs
 from vitscope.evaluation import metric
 from vitscope.methods import registry
 
-ROOMS = ("adapters", "evaluation", "heads", "methods", "pictures", "reports", "worlds")
+ROOMS = (
+    "adapters",
+    "evaluation",
+    "heads",
+    "methods",
+    "models",
+    "pictures",
+    "progress",
+    "reports",
+    "studies",
+    "tracing",
+    "worlds",
+)
 """Rooms whose names are handed on for users, beside the facade itself."""
 MODULES = [
     module.name
@@ -66,7 +78,7 @@ def test_a_public_function_says_what_it_takes_and_gives(name: str) -> None:
     text = inspect.getdoc(function) or ""
     signature = inspect.signature(function)
     assert text.partition("\n")[0].endswith((".", "?", ":")), "the first line is a sentence"
-    assert "Returns:" in text or signature.return_annotation in (None, "None")
+    assert "Returns:" in text or "Yields:" in text or signature.return_annotation in (None, "None")
     assert ">>> " in text, "an example that runs"
     if signature.parameters:
         arguments = re.search(r"^Args:\n(.*?)(?=^\w|\Z)", text, flags=re.MULTILINE | re.DOTALL)

@@ -26,7 +26,17 @@ TokenForm = Literal["sequence", "tokens-first", "channels-last", "channels-first
 
 @dataclass(frozen=True)
 class SiteInfo:
-    """One attention call as the probe saw it."""
+    """One attention call as the probe saw it.
+
+    index: its place in the order of calls. path: the module that made it. block: the block that it belongs to, None
+    outside all. queries, keys: tokens of one picture. fused: whether PyTorch's fused attention was called.
+
+    Example:
+        >>> import vitscope as vs
+        >>> site = vs.open_model("bundled/shapes").anatomy.sites[0]
+        >>> site.path, site.heads, site.queries == site.keys
+        ('blocks.0.attn', 4, True)
+    """
 
     index: int
     path: str
@@ -44,7 +54,14 @@ class BlockInfo:
     """One transformer block: the module that owns an attention site and returns tokens.
 
     whole: what it returns is all that later blocks see; False where residual additions are written outside it.
-    form: how its tokens lie, see ``TokenForm``."""
+    form: how its tokens lie, see ``TokenForm``.
+
+    Example:
+        >>> import vitscope as vs
+        >>> block = vs.open_model("bundled/shapes").anatomy.blocks[0]
+        >>> block.path, block.heads, block.tokens
+        ('blocks.0', 4, 145)
+    """
 
     index: int
     path: str

@@ -98,7 +98,21 @@ def load_model(
 
 @checked(ModelError)
 def model_names(prefix: str | None = None) -> list[str]:
-    """Names that ``load_model`` accepts, of one source or of all whose library is installed."""
+    """Names that ``load_model`` accepts, of one source or of all whose library is installed.
+
+    Args:
+        prefix: The source, such as ``"timm"``; None takes all.
+
+    Returns:
+        The names with their prefix.
+
+    Raises:
+        ModelError: There is no source of that name.
+
+    Example:
+        >>> model_names("bundled")[:2]
+        ['bundled/clever-hans', 'bundled/conjunction']
+    """
     found = sources()
     if prefix is not None and prefix not in found:
         raise ModelError(f"there is no source {prefix!r}; use one of {', '.join(found)}")

@@ -68,6 +68,13 @@ class Estimate:
     pictures, shards: how many. forwards, backwards: passes in all. seconds: on one worker like this machine, reading
     included. decode: the part of it that is reading. bytes: written. free: bytes that are free there, None where nobody
     can say. fit: whether an atlas is fitted, too, whose time is not in ``seconds``.
+
+    Example:
+        >>> estimate = Estimate(
+        ...     pictures=1000, shards=16, forwards=1000, backwards=1000, seconds=90, decode=8, bytes=4e6, free=10**12
+        ... )
+        >>> estimate.fits, estimate.large
+        (True, False)
     """
 
     pictures: int

@@ -26,7 +26,12 @@ that it is still at work. A lock on this disk does, so there it is swept at once
 
 @dataclass(frozen=True)
 class Retry:
-    """What is done again that an earlier run left: shards that were given up, shards with skipped pictures."""
+    """What is done again that an earlier run left: shards that were given up, shards with skipped pictures.
+
+    Example:
+        >>> Retry(failed=True)  # study.run(retry=Retry(failed=True))
+        Retry(failed=True, skipped=False)
+    """
 
     failed: bool = False
     skipped: bool = False
@@ -39,6 +44,10 @@ class Report:
     shards: how many were computed. failed: by (stage, shard), why a shard was given up. waiting: stages that wait for
     these. skipped: pictures that could not be used, of the whole study as far as it is. limited: the run was told to
     stop here.
+
+    Example:
+        >>> Report(shards=4).whole, Report(shards=3, failed={("main", 2): "out of memory"}).whole
+        (True, False)
     """
 
     shards: int = 0

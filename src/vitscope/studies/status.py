@@ -27,6 +27,10 @@ class StageStatus:
 
     shards, done: how many there are, and are finished. pictures, ok, skipped: of the finished shards. failed: by shard,
     why it was given up. died: shards at which a worker died that have not been finished since.
+
+    Example:
+        >>> StageStatus("main", shards=4, done=3, pictures=192, ok=190, skipped=2).finished
+        False
     """
 
     name: str
@@ -52,6 +56,12 @@ class StudyStatus:
     over its last shards, None without any. seconds_left: at that rate, with the workers that were last seen. workers:
     how many were seen in the last run. kinds: devices that shards were computed on. faults: files that ``verify`` found
     to be other than they were written; their shards will be made again.
+
+    Example:
+        >>> main = StageStatus("main", shards=4, done=4, pictures=256, ok=256, skipped=0)
+        >>> status = StudyStatus("birds-study", pictures=256, stages=(main,))
+        >>> status.finished, status.to_pandas()["done"].tolist()
+        (True, [4])
     """
 
     place: str

@@ -23,7 +23,16 @@ def _imagenet_table() -> tuple[tuple[str, str], ...]:
 
 
 def imagenet_names() -> list[str]:
-    """The 1,000 ImageNet-1k class names in the usual order, each once (WordNet's first word for the synset)."""
+    """The 1,000 ImageNet-1k class names in the usual order, each once (WordNet's first word for the synset).
+
+    Returns:
+        The names, by the number of the class.
+
+    Example:
+        >>> names = imagenet_names()
+        >>> len(names), names[207]
+        (1000, 'golden retriever')
+    """
     return [name for _, name in _imagenet_table()]
 
 

@@ -23,6 +23,12 @@ class LoadedModel:
     (``logits``) or features (``embedding``); weights: ``random``, ``pretrained``, ``given``, or the file's path;
     notes: remarks worth showing, each one line; extras: what only one source has (``text``: a ``TextTower``,
     ``tokenizer``, ``config``, ``card`` ...).
+
+    Example:
+        >>> from vitscope.models import load_model
+        >>> found = load_model("bundled/shapes")
+        >>> found.source, found.image_size, found.class_names[:2]
+        ('bundled/shapes', (96, 96), ['disc', 'square'])
     """
 
     module: nn.Module
@@ -43,6 +49,16 @@ class TextTower:
 
     encode: T sentences to unit vectors (T, D) in the space of the picture embedding (B, D); the model's own score
     of picture and sentence is ``logit_scale * cosine + logit_bias``.
+
+    Example:
+        >>> import torch
+        >>> from vitscope.models import TextTower
+        >>> words = torch.nn.Embedding(2, 4)
+        >>> def encode(sentences):  # a real tower reads the sentences; this one knows two words
+        ...     places = torch.tensor(["dog" in each for each in sentences]).long()
+        ...     return torch.nn.functional.normalize(words(places), dim=-1)
+        >>> TextTower(encode, logit_scale=100.0, logit_bias=0.0, module=words).encode(["a cat", "a dog"]).shape
+        torch.Size([2, 4])
     """
 
     encode: Callable[[Sequence[str]], Tensor]

@@ -19,6 +19,15 @@ class Geometry:
     right border of a picture W pixels wide is W. The picture is the upright one: after its EXIF rotation.
 
     original: (H, W) of the picture; input: (H, W) of what the model sees; scale and offset: (vertical, horizontal).
+
+    Example:
+        >>> from vitscope.models import Preprocessor
+        >>> recipe = Preprocessor((96, 96), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> geometry = recipe.geometry((192, 288))  # halved, then cropped at both sides
+        >>> geometry.scale, geometry.offset
+        ((0.5, 0.5), (0.0, -24.0))
+        >>> geometry.boxes([48, 0, 148, 192]).tolist()
+        [0.0, 0.0, 50.0, 96.0]
     """
 
     original: tuple[int, int]

@@ -28,8 +28,23 @@ def to_batch(images: Any, preprocessor: Preprocessor | None, *, max_pixels: int 
     preprocessor of other than one or three channels, arrays (H, W, C), uint8 tensors (C, H, W) and picture files of C
     channels keep them as they are.
 
-    Raises ``PictureError`` for what cannot be used and ``ModelError`` when a picture comes and there is no
-    preprocessor.
+    Args:
+        images: The pictures.
+        preprocessor: How they are prepared; None where only ready tensors come.
+        max_pixels: Larger pictures are refused before they are decoded.
+
+    Returns:
+        The batch.
+
+    Raises:
+        PictureError: Something cannot be used.
+        ModelError: A picture comes and there is no preprocessor.
+
+    Example:
+        >>> import vitscope as vs
+        >>> from vitscope.models import as_preprocessor, to_batch
+        >>> to_batch(vs.worlds.demo_pictures(2).images(), as_preprocessor("half", (96, 96))).shape
+        torch.Size([2, 3, 96, 96])
     """
     if isinstance(images, Tensor) and images.ndim == 2 and not images.is_floating_point():
         return images
@@ -61,6 +76,24 @@ def to_pictures(
 
     A ready tensor is turned back with the preprocessor's mean and deviation, or, without a preprocessor, stretched
     between its own smallest and largest value.
+
+    Args:
+        images: As for :func:`to_batch`.
+        preprocessor: How they are prepared.
+        max_pixels: Larger pictures are refused before they are decoded.
+
+    Returns:
+        A Pillow picture for each.
+
+    Raises:
+        PictureError: Something cannot be used.
+        ModelError: A picture comes and there is no preprocessor.
+
+    Example:
+        >>> import vitscope as vs
+        >>> from vitscope.models import as_preprocessor, to_pictures
+        >>> to_pictures(vs.worlds.demo_pictures(1).images(), as_preprocessor("half", (64, 64)))[0].size
+        (64, 64)
     """
     shown = []
     for item in _opened(images, max_pixels, preprocessor):

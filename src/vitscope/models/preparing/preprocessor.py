@@ -51,6 +51,13 @@ class Preprocessor:
     size: (H, W) of the model's input; resize_to: (H, W) aimed at before the crop, None for ``size``;
     mean, std: per channel, of values in 0..1: three for colours, one for greys, as many as a model of other channels
     has; interpolation: a key of ``FILTERS``.
+
+    Example:
+        >>> from PIL import Image
+        >>> from vitscope.models import Preprocessor
+        >>> recipe = Preprocessor((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize_to=(256, 256))
+        >>> recipe(Image.new("RGB", (500, 375), "white")).shape
+        torch.Size([3, 224, 224])
     """
 
     size: tuple[int, int]

@@ -27,12 +27,26 @@ _KEYS = ("size", "mean", "std", "interpolation", "crop_pct", "crop_mode", "fill"
 
 @checked(ModelError)
 def as_preprocessor(value: Any, size: tuple[int, int] | None = None) -> Preprocessor:
-    """Whatever a user may hand over as ``preprocess=``.
+    """Whatever a user may hand over as ``preprocess=``, as a ``Preprocessor``.
 
-    A ``Preprocessor``; the name of a preset (``imagenet``, ``clip``, ``half``); a mapping with size, mean, std and
-    optionally interpolation, crop_pct, crop_mode; a transformers image processor; torchvision's
-    ``ImageClassification`` preset or a ``Compose`` of a resize, a centre crop, a conversion and a normalisation (as
-    timm and open_clip make them). ``size`` (H, W) wins over the size found there. Raises ``ModelError``.
+    Args:
+        value: A ``Preprocessor``; the name of a preset (``imagenet``, ``clip``, ``half``); a mapping with size, mean,
+            std and optionally interpolation, crop_pct, crop_mode; a transformers image processor; torchvision's
+            ``ImageClassification`` preset or a ``Compose`` of a resize, a centre crop, a conversion and a normalisation
+            (as timm and open_clip make them).
+        size: (H, W), wins over the size found there.
+
+    Returns:
+        The preprocessor.
+
+    Raises:
+        ModelError: It is none of these, or something in it is not understood.
+
+    Example:
+        >>> as_preprocessor({"size": (224, 224), "mean": [0.5] * 3, "std": [0.5] * 3}).size
+        (224, 224)
+        >>> as_preprocessor("imagenet", (384, 384)).size
+        (384, 384)
     """
     if isinstance(value, Preprocessor):
         recipe = value

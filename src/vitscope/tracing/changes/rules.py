@@ -24,7 +24,13 @@ class AttentionRule:
     """Factors on the gradients at one attention: of the attention logits, of the probabilities A, of the values v.
 
     CP-LRP and Libra hold A constant: (logits 0, probabilities 0, values 1). AttnLRP halves the gradient at each
-    bilinear product: probabilities and values get half each, q and k again half each of what reaches the logits."""
+    bilinear product: probabilities and values get half each, q and k again half each of what reaches the logits.
+
+    Example:
+        >>> from vitscope.tracing import AttentionRule
+        >>> AttentionRule(logits=0, probabilities=0).constant, AttentionRule().constant
+        (True, False)
+    """
 
     logits: float = 1.0
     probabilities: float = 1.0
@@ -52,7 +58,18 @@ class Rules:
     residual: gamma of ResLRP, which shares the relevance of z = a + b as w(a) a : w(b) b with
     w(u) = 1 + gamma [sign u = sign z]. detach_blocks: nothing goes back from a block into the one before.
     share: of the ordinary derivative that passes wherever one of the rules stands, 0 to 1. ordinary_too: one more way
-    back through the same graph, the ordinary one, see ``Trace.ordinary``."""
+    back through the same graph, the ordinary one, see ``Trace.ordinary``.
+
+    Example:
+        >>> import vitscope as vs
+        >>> from vitscope.tracing import AttentionRule, Rules
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> picture = vit.images(vs.worlds.demo_pictures(1).images())
+        >>> libra = Rules("constant-std", "gate", "gate", AttentionRule(logits=0, probabilities=0))
+        >>> plain, changed = vit.trace(picture), vit.trace(picture, rules=libra)
+        >>> plain.logits.equal(changed.logits)  # the way back alone is changed
+        True
+    """
 
     norm: Literal["constant-std"] | None = None
     activation: Literal["gate"] | None = None
@@ -81,7 +98,18 @@ class Rules:
 def constant_gate(mlp_scale: float = 1.0, *, share: float = 0.0, ordinary_too: bool = False) -> Rules:
     """The constant-gate gradients of DART and Libra: std, attention and gates constant.
 
-    ``share``: of their ordinary derivative that passes all the same. ``ordinary_too``: the ordinary gradient beside."""
+    Args:
+        mlp_scale: Factor on the gradient of each block's MLP branch, DART's kappa.
+        share: Of the ordinary derivative that passes all the same, 0 to 1.
+        ordinary_too: The ordinary gradient beside, through the same graph, see ``Trace.ordinary``.
+
+    Returns:
+        The rules, for ``vit.trace(pictures, rules=…)``.
+
+    Example:
+        >>> constant_gate(0.5).norm, constant_gate(0.5).mlp_scale
+        ('constant-std', 0.5)
+    """
     return Rules(
         "constant-std", "gate", "gate", CONSTANT_ATTENTION, mlp_scale, share=share, ordinary_too=ordinary_too
     )

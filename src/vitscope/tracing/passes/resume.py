@@ -26,7 +26,15 @@ from vitscope.tracing.changes.ablation import Ablation, HeadAblation
 class BlockCache:
     """What every block returned for one batch, and the logits (B, C) of the full run.
 
-    blocks: how each block lays its tokens out."""
+    blocks: how each block lays its tokens out.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit = vs.open_model("bundled/shapes")
+        >>> cache = vit.cache(vit.images(vs.worlds.demo_pictures(2).images()))
+        >>> cache.tokens(0).shape
+        torch.Size([2, 145, 128])
+    """
 
     inputs: Inputs
     logits: Tensor

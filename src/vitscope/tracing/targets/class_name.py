@@ -47,6 +47,11 @@ class ClassName(Named):
         text: The name, with ``:probability`` or ``:log_probability`` behind it where that is asked for. A name may
             hold colons and commas.
         alone: Whether it was given without ``class:``, so that it may have been meant for another form.
+
+    Example:
+        >>> from vitscope.tracing import ClassName
+        >>> ClassName("Tench").among(["goldfish", "tench, Tinca tinca"])
+        ClassIndex(index=1, quantity='logit')
     """
 
     text: str
@@ -107,7 +112,24 @@ class NamedDifference(Named):
 
 @checked(TraceError)
 def by_number(target: Target, names: Sequence[str] | None, source: str = "this model") -> Target:
-    """The same target with the names of classes replaced by their numbers; other targets as they are."""
+    """The same target with the names of classes replaced by their numbers; other targets as they are.
+
+    Args:
+        target: What is explained.
+        names: The names of the classes in their order; None where nobody knows them.
+        source: What the model is called in messages.
+
+    Returns:
+        The target by number.
+
+    Raises:
+        TargetError: No class, or more than one, is called so.
+
+    Example:
+        >>> from vitscope.tracing import ClassName, by_number
+        >>> by_number(ClassName("ring"), ["star", "ring"]).index
+        1
+    """
     if isinstance(target, EachItsOwn):
         return EachItsOwn(tuple(by_number(each, names, source) for each in target.targets))
     return target.among(names, source) if isinstance(target, Named) else target

@@ -16,7 +16,15 @@ from vitscope.tracing.targets.target import AskedModel, Target
 
 @dataclass(frozen=True)
 class Similarity(Target):
-    """scale * cos(output, feature) + bias, with ``feature`` (D,) for all pictures or (B, D) one each."""
+    """scale * cos(output, feature) + bias, with ``feature`` (D,) for all pictures or (B, D) one each.
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit, pictures = vs.open_model("bundled/shapes"), vs.worlds.demo_pictures(2).images()
+        >>> feature = vit.forward(pictures[:1])[0]
+        >>> vs.explain(vit, pictures, "daam", Similarity(feature, name="like the first")).maps.shape
+        torch.Size([2, 12, 12])
+    """
 
     feature: Tensor = field(repr=False)
     name: str = "similarity"
@@ -53,7 +61,12 @@ class Similarity(Target):
 
 @dataclass(frozen=True)
 class Text(Target):
-    """How much of a sentence is in the picture, for CLIP and SigLIP: the model's own score of picture and text."""
+    """How much of a sentence is in the picture, for CLIP and SigLIP: the model's own score of picture and text.
+
+    Example:
+        >>> Text("a photo of a dog").describe()  # vs.explain(clip, pictures, target="text: a photo of a dog")
+        'text: a photo of a dog'
+    """
 
     sentence: str
     needs_classifier = False
@@ -78,7 +91,14 @@ class Text(Target):
 
 @dataclass(frozen=True)
 class Picture(Target):
-    """Likeness of the output to another picture's: cosine of the two features (or logits)."""
+    """Likeness of the output to another picture's: cosine of the two features (or logits).
+
+    Example:
+        >>> import vitscope as vs
+        >>> vit, (one, other) = vs.open_model("bundled/shapes"), vs.worlds.demo_pictures(2).images()
+        >>> vs.explain(vit, [one], "daam", Picture(other)).maps.shape
+        torch.Size([1, 12, 12])
+    """
 
     picture: Any
     needs_classifier = False

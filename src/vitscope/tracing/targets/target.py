@@ -34,7 +34,17 @@ class AskedModel(Protocol):
 
 
 class Target(ABC):
-    """What is explained."""
+    """What is explained.
+
+    A subclass says how it is made definite for logits (``resolve``) and what it is called (``describe``); for a number
+    of one's own, :class:`vitscope.Custom` takes a function.
+
+    Example:
+        >>> from vitscope.tracing import parse_target
+        >>> target = parse_target("class:3:probability")
+        >>> isinstance(target, Target), target.describe()
+        (True, 'class:3:probability')
+    """
 
     needs_classifier = True
 
