@@ -42,7 +42,7 @@ def test_captums_forms_of_a_target(target: Any, model: nn.Module, pictures: Tens
 
 
 def test_without_a_method_it_is_the_default(model: nn.Module) -> None:
-    assert Attribution(model).method == "dart"
+    assert Attribution(model).method == "dart-removal"
 
 
 def test_captums_noise_tunnel_takes_it(model: nn.Module, pictures: Tensor) -> None:

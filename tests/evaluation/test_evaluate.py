@@ -351,10 +351,10 @@ def test_a_claim_needs_the_same_sign_three_times() -> None:
     assert claim({"w": up, "x": up, "y": up, "z": down}, "srg", "a", "b").holds is None
 
 
-def test_dart_comes_first_where_nothing_is_named(vit: Any, pictures: torch.Tensor) -> None:
+def test_dart_for_removal_comes_first_where_nothing_is_named(vit: Any, pictures: torch.Tensor) -> None:
     board = vs.evaluate(vit, pictures[:2], metrics=["entropy"], protocol=vs.Protocol(random_draws=1))
-    assert board.names[:5] == ["dart", "gmar", "daam", "rollout", "gae"]
-    assert "inverse of dart" in board.names
+    assert board.names[:5] == ["dart-removal", "gmar", "daam", "rollout", "gae"]
+    assert "inverse of dart-removal" in board.names
 
 
 def test_a_switch_in_a_specification_switches(vit: Any, pictures: torch.Tensor) -> None:
