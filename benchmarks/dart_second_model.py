@@ -7,8 +7,9 @@
 Parts: SRG under three removals (drop, mean colour, blur), and with the log-probability explained and measured; boxes
 (share, pointing, AUROC); grid pointing on mosaics, two drawings per photograph; the five worlds (share, rank accuracy,
 AUROC, SRG); seconds per map. Every value per picture is kept in benchmarks/results/dart_second_model.json; a part that
-is there for the same pictures is not measured again. ``NAME@share`` is dart-removal with another share than one half
-for the derivative of removal. Which pictures develop and which confirm: splits.py.
+is there for the same pictures is not measured again. ``dart-removal@0.33`` is dart-removal with another share than one
+half for the derivative of removal, ``dart-removal@removal`` that derivative alone. Which pictures develop and which
+confirm: splits.py.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ def maps_of(vit: vs.Vit, images: Tensor, spec: str, target: Any) -> Tensor:
     e = vs.explain(vit, images, name, target, batch_size=len(images), keep_pictures=False, **options)
     if not share:
         return e.maps
+    if share == "removal":
+        return e.layout.to_grid(e.extras["removal"])
     blocks = len(vit.anatomy.blocks)
     return e.maps + (float(share) - 0.5) * blocks * e.layout.to_grid(e.extras["removal"])
 

@@ -7,7 +7,7 @@ patch's rank is the share of the patches below it in the same picture, 0 to 1, e
 rank in the map less rank by removal, mean over a picture's outlier patches, then over pictures that have one. Beside it
 the rank correlation with the removals over all patches and over those that are no outliers, and the share of the
 absolute relevance on outliers. Outliers are those of ``metadata["diagnostics"]``. Figures per picture are kept in
-benchmarks/results/sink_ratings.json; the tables stand in docs/methods/attention.md.
+benchmarks/results/sink_ratings.json, and the table of docs/methods/attention.md is written.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from dart_second_model import maps_of, set_of, written
 from dart_srg import half_width, scores_without
-from splits import MODELS, ROOT, open_real, photographs
+from marked import between
+from splits import MODELS, ROOT, TITLES, open_real, photographs
 from torch import Tensor
 
 import vitscope as vs
@@ -31,8 +33,18 @@ from vitscope.tracing import Capture
 METHODS = [
     *("raw-attention", "rollout", "gmar", "gmar-paper", "gae", "gradient-rollout", "transformer-attribution"),
     *("legrad", "attcat", "tokentm", "daam", "gradcam", "layercam", "attnlrp", "libra-fullgrad", "gmar-plus"),
-    *("dart", "beta-dart", "dart-removal", "random"),
+    *("dart", "beta-dart", "dart-removal", "dart-removal@removal", "random"),
 ]
+PAGE = ROOT / "docs" / "methods" / "attention.md"
+BEGIN, END = "<!-- sinks: begin -->", "<!-- sinks: end -->"
+CALLED = {"dart-removal@removal": "Γ of `dart-removal` alone", "removal": "**the removals themselves**"}
+COLUMNS = {
+    "over-rated": "over-rated",
+    "rank": "rank",
+    "relevance": "share on them",
+    "correlation": "correlation with removals",
+}
+"""Of the page's table."""
 
 
 def single_removals(vit: vs.Vit, images: Tensor, classes: Tensor) -> Tensor:
@@ -104,6 +116,33 @@ def table(found: dict[str, dict[str, list[float]]]) -> list[str]:
     return lines
 
 
+def page_table(document: dict[str, Any]) -> str:
+    """The page's table: both models beside each other, from the most over-rating on AugReg to the most under-rating."""
+    models = [model for model in reversed(MODELS) if model in document]
+    values = {
+        (model, column, spec): torch.tensor(each, dtype=torch.float64)
+        for model in models
+        for column in COLUMNS
+        for spec, each in document[model][column].items()
+    }
+    specs = sorted(
+        document[models[0]]["over-rated"], key=lambda s: -float(values[models[0], "over-rated", s].nanmean())
+    )
+    titles = [f"{head}: {TITLES[model]}" for head in COLUMNS.values() for model in models]
+    lines = [f"| method | {' | '.join(titles)} |", "| --- " * (1 + len(titles)) + "|"]
+    for spec in specs:
+        cells = []
+        for column in COLUMNS:
+            for model in models:
+                found = values[model, column, spec]
+                found = found[found.isfinite()]
+                sign = "+" if column in ("over-rated", "correlation") else ""
+                cell = f"{found.mean():{sign}.2f}"
+                cells.append(f"{cell} ± {half_width(found):.2f}" if column == "over-rated" else cell)
+        lines.append(f"| {CALLED.get(spec, f'`{spec}`')} | {' | '.join(cells)} |".replace("-0", "−0"))
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -123,6 +162,9 @@ def main() -> None:
         counts = torch.tensor(document[model]["patches"]["outliers"]).double()
         print(f"\n{model}: {counts.mean():.1f} outlier patches per picture, {int((counts > 0).sum())} of")
         print(f"{len(counts)} pictures have one\n\n" + "\n".join(table(document[model])), flush=True)
+    PAGE.write_text(
+        between(PAGE.read_text(encoding="utf-8"), BEGIN, END, page_table(document)), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 
-__all__ = ["Bar", "Callback", "Progress", "Silent", "bar"]
+__all__ = ["Callback", "Progress", "Silent", "bar"]
 
 
 class Progress(Protocol):
@@ -120,12 +120,7 @@ def bar(title: str = "", *, console: Console | None = None) -> Bar:
 
 
 class Bar:
-    """What :func:`bar` makes.
-
-    Example:
-        >>> isinstance(bar(), Bar)
-        True
-    """
+    """What :func:`bar` makes."""
 
     SECONDS_BETWEEN_LINES = 30.0
     SECONDS_OF_RATE = 3600.0

@@ -143,7 +143,7 @@ def test_what_is_kept_is_not_computed_again(client: Client, ids: list[str]) -> N
 
 
 def test_progress_is_told_as_events(client: Client, ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "BETWEEN", 0.0)  # on a quick machine the question is over before the next news
+    monkeypatch.setattr(jobs, "BETWEEN", 0.0)
     connection = http.client.HTTPConnection(*client.place, timeout=20)
     connection.request("GET", "/api/events")
     stream = connection.getresponse()
@@ -162,7 +162,8 @@ def test_progress_is_told_as_events(client: Client, ids: list[str], monkeypatch:
     assert next(told) == ("jobs", [])
     name, cache = next(told)
     assert name == "cache" and set(cache) == {"used", "cap", "entries"}
-    waiting = Waiting(lambda: client.get("api/heads/importance", picture=ids[0], metric="kl_divergence"))
+    slow = json.dumps({"masks": 300, "seed": 7})  # a second of work at least: nobody misses it
+    waiting = Waiting(lambda: client.get(f"api/pictures/{ids[0]}/map", method="rise", options=slow))
     stages = set()
     for name, data in told:
         if name == "jobs":
@@ -170,7 +171,7 @@ def test_progress_is_told_as_events(client: Client, ids: list[str], monkeypatch:
             if not data and stages:
                 break
     assert waiting.reply().status == 200
-    assert ("pruning heads", 24) in stages
+    assert ("explaining", 1) in stages
     connection.close()
 
 

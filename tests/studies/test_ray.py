@@ -255,7 +255,7 @@ def test_a_cluster_of_its_own_is_seen_by_nobody_and_ends_with_the_run(
             if connection.status == psutil.CONN_LISTEN
         }
         assert len(started) > 3 and listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}, listening
-        own = set(Path("/tmp").glob("vs-*")) - before
+        own = {folder.parent for folder in Path("/tmp").glob("vs-*/session_*")} - before
         assert own
     finally:
         led.send_signal(signal.SIGINT)
