@@ -249,7 +249,7 @@ def boxes() -> str:
         return float(board.interval(name, metric).value)
 
     def best_other(board: vs.Leaderboard, metric: str) -> str:
-        others = [name for name in board.methods if name.partition(":")[0] not in OURS]
+        others = [name for name in board.names if name.partition(":")[0] not in OURS]
         return max(others, key=lambda name: value(board, name, metric))
 
     def difference(board: vs.Leaderboard, metric: str, name: str, base: str) -> str:
