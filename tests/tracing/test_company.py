@@ -269,6 +269,21 @@ def default_device() -> Iterator[None]:
         yield
     finally:
         torch.set_default_device(None)
+        forget_device()
+
+
+@contextmanager
+def on_meta() -> Iterator[None]:
+    with torch.device("meta"):
+        yield
+    forget_device()
+
+
+def forget_device() -> None:
+    """PyTorch 2.6 remembers None and stumbles over it when it is asked for the default device."""
+    known = torch._GLOBAL_DEVICE_CONTEXT  # type: ignore[attr-defined]
+    if getattr(known, "device_context", False) is None:
+        del known.device_context
 
 
 @contextmanager
@@ -286,7 +301,7 @@ SWITCHES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "inference_mode": torch.inference_mode,
     "default dtype": default_dtype,
     "default device": default_device,
-    "with device": lambda: torch.device("meta"),
+    "with device": on_meta,
     "deterministic": deterministic,
 }
 

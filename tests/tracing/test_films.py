@@ -61,8 +61,10 @@ def test_the_grid_is_known_by_itself(name: str) -> None:
     assert layout is not None and layout.shape == film.shape and layout.prefix == film.prefix
     assert anatomy.pooling == film.pooling and anatomy.misplaced is None and anatomy.classes == 3
     assert not any("guessed" in note for note in anatomy.notes)
-    assert "3x2x3 patches" in layout.describe()
-    assert layout.cells is not None and layout.cells.columns == (0, 16, 32, 48)
+    times, rows, columns = film.shape or ()
+    assert f"{times}x{rows}x{columns} patches" in layout.describe()
+    edges = {"videomae": (0, 16, 32, 48), "vivit": (0, 8, 16, 24, 32)}
+    assert layout.cells is not None and layout.cells.columns == edges[name]
 
 
 def test_values_by_gradient_written_out() -> None:
@@ -119,7 +121,7 @@ def test_what_is_for_pictures_is_refused_in_one_line() -> None:
 
 def test_strip_animation_and_file_hold_one_map_for_each_step_in_time(tmp_path: Path) -> None:
     found = vs.explain(vs.open_model(build("vivit")), films("vivit"), "gae", target=1)
-    assert found.pictures is not None and found.pictures.shape == (2, 3, 32, 48, 3)
+    assert found.pictures is not None and found.pictures.shape == (2, 3, 32, 32, 3)
     with pytest.raises(PictureError, match="strip"):
         found.overlay(0)
     strip = found.strip(1)
@@ -131,9 +133,9 @@ def test_strip_animation_and_file_hold_one_map_for_each_step_in_time(tmp_path: P
     again = Explanation.load(found.save(tmp_path / "film"))
     assert torch.equal(again.maps, found.maps) and again.layout == found.layout
     assert again.layout is not None and again.layout.frames == 3
-    assert "3x2x3" in repr(again)
+    assert "3x2x4" in repr(again)
     picture = Explanation.load(found[0].save(tmp_path / "one"))
-    assert picture.maps.shape == (1, 3, 2, 3)
+    assert picture.maps.shape == (1, 3, 2, 4)
 
 
 def test_frames_are_drawn_on_the_first_frame_of_their_tube() -> None:

@@ -27,11 +27,9 @@ class Film:
 
 
 FILMS = {
-    # 6 frames, two in a tube, of 32 x 48 pixels where the model takes pictures that are no squares
+    # 6 frames, two in a tube, of 32 x 48 pixels where every version of the model takes pictures that are no squares
     "videomae": Film("VideoMAE", {"image_size": (32, 48), "tubelet_size": 2}, (3, 2, 3)),
-    "vivit": Film(
-        "Vivit", {"image_size": (32, 48), "tubelet_size": [2, 16, 16]}, (3, 2, 3), ("class",), "class"
-    ),
+    "vivit": Film("Vivit", {"image_size": 32, "tubelet_size": [2, 16, 8]}, (3, 2, 4), ("class",), "class"),
     "timesformer": Film("Timesformer", {"image_size": 32}, None, refused="reads time and space apart"),
     "timesformer-joint": Film(
         "Timesformer",

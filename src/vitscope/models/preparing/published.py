@@ -151,7 +151,7 @@ def from_image_processor(processor: Any) -> Preprocessor:
         raise _unlike(processor, f"its settings are of another kind: {error!r}") from error
 
     def run(picture: Image.Image) -> Tensor:
-        return torch.as_tensor(np.asarray(processor(images=picture, return_tensors="np")["pixel_values"])[0])
+        return torch.as_tensor(np.asarray(processor(images=picture, return_tensors="pt")["pixel_values"])[0])
 
     return _verified(recipe, processor, run)
 
