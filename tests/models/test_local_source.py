@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from packaging.version import Version
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
@@ -76,6 +77,9 @@ def test_a_file_that_says_it_itself(tmp_path: Path) -> None:
     assert vit.class_names == LABELS
 
 
+@pytest.mark.skipif(
+    Version(timm.__version__) < Version("1.0.31"), reason="this timm does not save the size of the pictures"
+)
 def test_what_timm_itself_saved(tmp_path: Path) -> None:
     module = timm.create_model("vit_tiny_patch16_224", num_classes=3, img_size=32, depth=1).eval()
     timm.models.save_for_hf(module, str(tmp_path), model_config={"label_names": LABELS})

@@ -342,7 +342,8 @@ def deep(folder: Path, depth: int, name: str) -> Iterator[None]:
         for _ in range(depth):
             os.mkdir(name)
             os.chdir(name)
-        Image.fromarray(pixels(0)).save("deep.png")
+        with open("deep.png", "wb") as file:  # a name alone is made a whole path by some versions of Pillow
+            Image.fromarray(pixels(0)).save(file, "PNG")
         os.chdir(home)
         yield
     finally:

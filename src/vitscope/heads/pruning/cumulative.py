@@ -128,8 +128,8 @@ class CumulativePruning(HasOrigin):
         """
 
         def integrate(frame: pd.DataFrame) -> float:
-            x, y = frame["removed"].to_numpy(np.float64), frame[column].to_numpy(np.float64)
-            return float(np.trapezoid(y, x) / (x[-1] - x[0]))
+            x, y = (torch.from_numpy(frame[each].to_numpy(np.float64)) for each in ("removed", column))
+            return float(torch.trapezoid(y, x) / (x[-1] - x[0]))
 
         rows = []
         for order, frame in self.curves.groupby("order", sort=False):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
+from packaging.version import Version
 from PIL import Image
 from torch import Tensor
 
@@ -22,6 +25,8 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 PRESETS = {"imagenet": IMAGENET, "clip": CLIP, "half": HALF}
 """Means and deviations that nearly all published ViTs use, by name: ``preprocess="imagenet"``."""
 
+HEEDS_FILTER = Version("1.0.31")
+"""Before it, timm resized by the bilinear filter, whatever was asked for, where the input is no square."""
 _KEYS = ("size", "mean", "std", "interpolation", "crop_pct", "crop_mode", "fill")
 
 
@@ -71,7 +76,7 @@ def as_preprocessor(value: Any, size: tuple[int, int] | None = None) -> Preproce
 
 
 def from_mapping(settings: Mapping[str, Any]) -> Preprocessor:
-    """From plain settings, as in a bundled model's card: size, mean, std; the rest as in ``from_timm``."""
+    """From plain settings, as in a bundled model's card: size, mean, std; the rest by the names of timm."""
     unknown = [key for key in settings if key not in _KEYS]
     if unknown:
         close = ", ".join(nearest(str(unknown[0]), _KEYS))
@@ -81,11 +86,18 @@ def from_mapping(settings: Mapping[str, Any]) -> Preprocessor:
         raise ModelError(
             f"preprocessing settings need {', '.join(lacking)}; got {', '.join(map(str, settings))}"
         )
-    return from_timm({"crop_pct": 1.0, **settings, "input_size": (3, *pair(settings["size"]))})
+    return _from_settings({"crop_pct": 1.0, **settings, "input_size": (3, *pair(settings["size"]))})
 
 
 def from_timm(config: Mapping[str, Any], size: tuple[int, int] | None = None) -> Preprocessor:
     """From timm's data configuration (``timm.data.resolve_model_data_config``), for its own or another size (H, W)."""
+    recipe = _from_settings(config, size)
+    if recipe.resize == "cover" and Version(version("timm")) < HEEDS_FILTER:
+        return replace(recipe, interpolation="bilinear")
+    return recipe
+
+
+def _from_settings(config: Mapping[str, Any], size: tuple[int, int] | None = None) -> Preprocessor:
     height, width = size or tuple(config["input_size"][-2:])
     share = float(config.get("crop_pct") or 0.875)
     target = (math.floor(height / share), math.floor(width / share))
@@ -200,7 +212,7 @@ def _from_preset(name: str, size: tuple[int, int]) -> Preprocessor:
     if name not in PRESETS:
         raise ModelError(f"unknown preprocessing {name!r}; use one of {', '.join(PRESETS)}, or a mapping")
     mean, std = PRESETS[name]
-    return from_timm({"input_size": (3, *size), "mean": mean, "std": std, "crop_pct": 0.9})
+    return _from_settings({"input_size": (3, *size), "mean": mean, "std": std, "crop_pct": 0.9})
 
 
 def _read_processor(settings: Mapping[str, Any]) -> Preprocessor:

@@ -93,7 +93,10 @@ class _LinearPositive(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(value, weight)
-        return F.linear(value, weight, bias)
+        made = F.linear(value, weight, bias)
+        return (
+            made.clone() if made._is_view() else made
+        )  # before PyTorch 2.13 nobody may write into a view made here
 
     @staticmethod
     def backward(ctx: Any, *relevance: Tensor) -> tuple[Tensor, None, None]:
