@@ -63,6 +63,8 @@ def test_lists_and_masks_select_rows(small: SmallStudy):
     np.testing.assert_array_equal(array[[19, 2, 8]], values[[19, 2, 8]])
     mask = np.arange(PICTURES) % 4 == 1
     np.testing.assert_array_equal(array[mask, 1], values[mask, 1])
+    np.testing.assert_array_equal(array[[4, 3], ..., -2], values[[4, 3], ..., -2])
+    np.testing.assert_array_equal(array[-1, [2, 0]], values[-1, [2, 0]])
     np.testing.assert_array_equal(np.asarray(array), values)
     assert len(array) == PICTURES and array.shards == 3 and "picture: 20, y: 4, x: 5; float32" in repr(array)
     parts = list(array.iterate([0, 2]))
@@ -70,7 +72,10 @@ def test_lists_and_masks_select_rows(small: SmallStudy):
     np.testing.assert_array_equal(parts[1][1], values[16:])
 
 
-@pytest.mark.parametrize("key", [20, (0, 9), [25], "maps", (0, 0, 0, 0), np.zeros(3, dtype=bool)])
+@pytest.mark.parametrize(
+    "key",
+    [20, (0, 9), [25], ([0], 4), ([0], -9), ([0], 0, 0, 0), "maps", (0, 0, 0, 0), np.zeros(3, dtype=bool)],
+)
 def test_a_place_that_is_not_there_is_told(small: SmallStudy, key):
     with pytest.raises(PlaceError, match=r"is no place in an array of shape \(20, 4, 5\)"):
         open_array(small.store, "maps/gmar", every)[key]

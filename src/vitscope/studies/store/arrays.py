@@ -107,12 +107,27 @@ class StudyArray:
         selection = key if isinstance(key, tuple) else (key,)
         listed = any(isinstance(each, list | np.ndarray) for each in selection)
         try:
-            found = self._array.get_orthogonal_selection(selection) if listed else self._array[selection]
+            found = self._listed(selection) if listed else self._array[selection]
             return np.asarray(found)
         except VitscopeError:
             raise
         except Exception as error:
             raise self._reason(selection, error) from None
+
+    def _listed(self, selection: tuple[Any, ...]) -> NDArray[Any]:
+        """With a list or a mask in it; whole numbers beside them are cut out afterwards, which every zarr can."""
+        at = next((place for place, each in enumerate(selection) if each is Ellipsis), len(selection))
+        rest = (slice(None),) * (len(self.shape) - len(selection[:at]) - len(selection[at + 1 :]))
+        whole = (*selection[:at], *rest, *selection[at + 1 :])
+        alone = [isinstance(each, int | np.integer) for each in whole]
+        slices = [
+            slice(each, None if each == -1 else each + 1) if one else each
+            for one, each in zip(alone, whole, strict=True)
+        ]
+        found = np.asarray(self._array.get_orthogonal_selection(tuple(slices)))
+        if any(one and not size for one, size in zip(alone, found.shape, strict=True)):
+            raise IndexError("a number lies outside")
+        return found[tuple(0 if one else slice(None) for one in alone)]
 
     def iterate(self, shards: Iterable[int]) -> Iterator[tuple[int, NDArray[Any]]]:
         """The position of the first picture and the rows of each of these shards: memory for one shard.
