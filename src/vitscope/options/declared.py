@@ -118,6 +118,9 @@ def short(value: Any) -> str:
 def kinds_of(hint: Any, marker: Any = None) -> tuple[Kind, ...]:
     """The kinds of values that an annotation stands for."""
     origin, inner = get_origin(hint), get_args(hint)
+    named = getattr(origin or hint, "__value__", None)  # of ``type NDArray[T] = ...``, which newer numpy has
+    if named is not None:
+        return kinds_of(named, marker)
     if origin is Annotated:
         known = [each for each in inner[1:] if isinstance(each, Range | Place | File | ReadLater | Items)]
         return kinds_of(inner[0], known[0] if known else marker)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitscope.interruption import held
 from vitscope.models.preparing.cells import Window
 from vitscope.tracing.calls.blocks import first_tensor, is_tokens
 from vitscope.tracing.calls.scope import own
@@ -259,7 +260,7 @@ def watch_modules(model: nn.Module, recorder: Recorder) -> Iterator[None]:
             key = (path, recorder.counts.get(path, 0))
             recorder.counts[path] = key[1] + 1
             recorder.stack.append(key)
-            with torch._C.DisableTorchFunction():  # looking is not part of the pass
+            with held(), torch._C.DisableTorchFunction():  # looking is not part of the pass
                 tensors = [t for t in (*args, *kwargs.values()) if is_tokens(t)]
                 nodes, fixed = [t.grad_fn for t in tensors], [recorder.fixed_of(t) for t in tensors]
                 open_runs.append(ModuleRun(key, tensors, nodes, fixed, reads_of((args, kwargs))))
@@ -267,7 +268,7 @@ def watch_modules(model: nn.Module, recorder: Recorder) -> Iterator[None]:
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             recorder.stack.pop()
             run = open_runs.pop()
-            with torch._C.DisableTorchFunction():
+            with held(), torch._C.DisableTorchFunction():
                 tokens = first_tensor(output)
                 if tokens is not None and is_tokens(tokens):
                     run.output, run.output_node = tokens, tokens.grad_fn
