@@ -8,6 +8,7 @@
 # make mutants   do the tests notice mistakes? (minutes)
 # make bench   vitscope and other packages side by side, and how long starting takes (minutes; on a quiet machine)
 # make lock   renew requirements.lock (needs uv)
+# make lowest   the tests of what computes, with the oldest versions that pyproject.toml allows (needs uv)
 #
 # TORCH_INDEX=... takes PyTorch from there, such as its builds for the CPU alone, without the CUDA libraries.
 # Each sets up .venv by itself, once, with the versions of requirements.lock. PYTHON chooses the interpreter (3.11 or newer).
@@ -20,12 +21,12 @@ DEMO_STAMP := $(VENV)/.vitscope-demo-installed
 BIN := $(VENV)/bin
 PYTEST_ARGUMENTS ?= -n 2 --dist loadscope -q
 
-.PHONY: demo test lint page docs app mutants bench lock images setup clean
+.PHONY: demo test lint page docs app mutants bench lock lowest images setup clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -13
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -14
 
 setup: $(STAMP)
 
@@ -91,6 +92,17 @@ bench: $(STAMP)
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+
+# The extras that tests of other programs' readers and servers need are left out.
+LOWEST := --extra hf --extra open_clip --extra captum --extra video --extra app --extra notebook --extra heads
+ROOMS := data evaluation heads methods models options pictures rendering tracing
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	uv pip compile pyproject.toml $(LOWEST) --resolution lowest-direct --python .venv-lowest/bin/python --quiet \
+		--output-file .venv-lowest/versions.txt
+	uv pip install --quiet --python .venv-lowest/bin/python -r .venv-lowest/versions.txt pytest pytest-xdist hypothesis
+	PYTHONPATH=src OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadscope -q \
+		$(ROOMS:%=tests/%) --ignore tests/pictures/planned
 
 # The pictures of README.md, made by the program itself.
 images: $(DEMO_STAMP)

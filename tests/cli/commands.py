@@ -56,4 +56,4 @@ def type_of(command: Any, parameter: Any) -> str:
     """What a parameter is declared as, without ``None``: ``int``, ``float``, ``str``, ``Path``, ``bool`` ..."""
     hints = get_type_hints(inspect.unwrap(command.callback))
     words = str(getattr(hints[parameter.name], "__name__", hints[parameter.name]))
-    return words.replace(" | None", "").replace("pathlib.", "")
+    return words.replace(" | None", "").replace("pathlib.", "").replace("_local.", "")
