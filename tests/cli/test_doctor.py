@@ -44,7 +44,9 @@ def test_it_tells_what_is_installed_here(shell: Shell) -> None:
 def test_in_words_it_lists_the_same(shell: Shell) -> None:
     result = shell("doctor")
     assert result.code == 0, result.err
-    for words in ("vitscope", "Python", "torch", ">=2.7", "cpu", "open_clip", "vitscope serve", "cache"):
+    needed = map(Requirement, metadata.requires("vitscope") or ())
+    [bound] = [str(each.specifier) for each in needed if each.name == "torch"]
+    for words in ("vitscope", "Python", "torch", bound, "cpu", "open_clip", "vitscope serve", "cache"):
         assert words in result.out
 
 
