@@ -5,9 +5,9 @@
 
 The answers of the server are made up in the forms that the server declares: 10,000 pictures of which 1,000 have codes
 for 12 × 6 heads, or all of them, or what makes a million points, with clusters and places drawn at random; the page is
-the real one. *hover* is from a pointer's move to the next painted frame after
-which the head under it is named; *brush* from a click on a pattern to the frame in which the counts have changed.
-Chromium paints without a graphics card here, by WebGL in software and by the CPU alone.
+the real one. *hover* is from a pointer's move to the next painted frame after which the head under it is named; *brush*
+from a click on a pattern to the frame in which the counts have changed. Chromium paints without a graphics card here,
+by WebGL in software and by the CPU alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.app.browser.conftest import FLAGS
 from tests.app.browser.serving import serving
 from vitscope.app import tensors
 from vitscope.app.schemas.heads import HeadsAbout
-from vitscope.app.schemas.pictures import Pictures
+from vitscope.app.schemas.pictures import PictureColumns, Pictures
 
 SIZES = {
     "10,000 pictures, 72,000 points of 1,000": (10_000, 1000, 12, 6),
@@ -83,20 +83,14 @@ def answers(pictures: int, coded: int, blocks: int, heads: int) -> dict[str, tup
     ids = [f"{row:032x}" for row in range(pictures)]
     rows = np.arange(pictures, dtype=np.uint32)
     none = [None] * pictures
-    said_of = (
-        "label",
-        "label_name",
-        "prediction",
-        "prediction_name",
-        "confidence",
-        "entropy",
-        "drop",
-        "drop_head",
-    )
     columns = {
-        "id": ids, "row": rows.tolist(), "key": ids, "name": ids, "correct": none, "added": [False] * pictures,
-        "skipped": none, **dict.fromkeys(said_of, none),
-    }  # fmt: skip
+        **dict.fromkeys(PictureColumns.model_fields, none),
+        "id": ids,
+        "row": rows.tolist(),
+        "key": ids,
+        "name": ids,
+        "added": [False] * pictures,
+    }
     shape = (blocks, heads)
     mean = random.random((1, *shape)).astype(np.float32)
     metric = {"name": "js_divergence", "title": "divergence", "family": "output", "signed": False}

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 from dart_srg import half_width
+from dart_variants import WORLDS
 from leaderboard_claims import on_pictures
-from marked import between
+from marked import between, cell, number
 from splits import MODELS, ROOT, TITLES
 from torch import Tensor
 
@@ -78,7 +79,6 @@ VARIANTS = {
     "gae": "`gae`",
     "gradcam libra": "Grad-CAM with constant gates",
 }
-WORLDS = ("shapes", "conjunction", "redundancy", "position", "clever-hans")
 WORLD_TITLES = {
     "centred": "`dart`, `centre=True`",
     "dart": "`dart`",
@@ -105,16 +105,6 @@ SHAPES_METRICS = {
 
 
 # ---- cells -----------------------------------------------------------------------------------------------------------
-def number(value: float, digits: int = 2, sign: bool = False) -> str:
-    """With a true minus sign, and a plus sign where one is asked for."""
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
-
-
-def cell(mean: float, half: float, digits: int = 2, sign: bool = False) -> str:
-    """A mean and half its 95 % interval."""
-    return f"{number(mean, digits, sign)} ± {half:.{digits}f}"
-
-
 def of(values: Tensor, digits: int = 2, sign: bool = False) -> str:
     """The same of values per picture; undefined ones do not count."""
     known = values[values.isfinite()]

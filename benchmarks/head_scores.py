@@ -246,10 +246,8 @@ def _development() -> set[str]:
 
 def a_third_develops(pictures: int) -> list[Photograph]:
     """So many photographs, a third of them for choosing orders."""
-    known, choosing = everything(), _development()
-    parts = [[each for each in known if (each.path.name in choosing) == own] for own in (False, True)]
-    third = min(-(-pictures // 3), len(parts[1]))
-    return parts[0][: pictures - third] + parts[1][:third]
+    choosing = everything(["development"])[: -(-pictures // 3)]
+    return everything(["confirmation"])[: pictures - len(choosing)] + choosing
 
 
 @torch.no_grad()

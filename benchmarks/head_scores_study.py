@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from leaderboard_page import PARTS, number
-from marked import between
+from leaderboard_page import PARTS
+from marked import between, number
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from splits import ROOT, TITLES

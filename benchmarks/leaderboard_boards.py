@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -140,10 +140,9 @@ def _real_pictures(vit: vs.Vit, kind: str, seed: int) -> EvaluationSet:
     return replace(mosaics_of(vit, data, seed), threads=READ_AHEAD) if kind == "mosaics" else data
 
 
-def everything() -> list[Photograph]:
+def everything(parts: Sequence[Part] = ("confirmation", "development")) -> list[Photograph]:
     """All 400 photographs: those for reporting first, so that a board that is cut short was measured on them."""
     found = []
-    parts: tuple[Part, ...] = ("confirmation", "development")
     for part in parts:
         found += mixed(part, photographs("sample", part) + photographs("boxed-val", part))
     return found

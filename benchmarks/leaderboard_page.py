@@ -13,6 +13,7 @@ import pandas as pd
 from leaderboard_boards import OURS, REAL_BOARDS
 from leaderboard_claims import CLAIMS, PLACES, REMOVALS, Claim, Finding, findings, table
 from leaderboard_plot import Rows, draw
+from marked import number
 from splits import TITLES
 
 import vitscope as vs
@@ -71,11 +72,6 @@ def page(measured: Measured) -> str:
     text += [f"* {line}" for line in survival(measured.boards) + planted(measured.boards)]
     text += ["", BEHIND]
     return "\n".join(text)
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A number with a true minus sign, n/a where there is none."""
-    return "n/a" if value != value else f"{value:.{digits}f}".replace("-", "−")
 
 
 def with_interval(found: Difference) -> str:

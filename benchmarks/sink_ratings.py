@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from dart_second_model import maps_of, set_of, written
 from dart_srg import half_width, scores_without
-from marked import between
+from marked import between, cell, number
 from splits import MODELS, ROOT, TITLES, open_real, photographs
 from torch import Tensor
 
@@ -136,10 +136,10 @@ def page_table(document: dict[str, Any]) -> str:
             for model in models:
                 found = values[model, column, spec]
                 found = found[found.isfinite()]
-                sign = "+" if column in ("over-rated", "correlation") else ""
-                cell = f"{found.mean():{sign}.2f}"
-                cells.append(f"{cell} ± {half_width(found):.2f}" if column == "over-rated" else cell)
-        lines.append(f"| {CALLED.get(spec, f'`{spec}`')} | {' | '.join(cells)} |".replace("-0", "−0"))
+                mean, sign = float(found.mean()), column in ("over-rated", "correlation")
+                whole = column == "over-rated"
+                cells.append(cell(mean, half_width(found), sign=sign) if whole else number(mean, sign=sign))
+        lines.append(f"| {CALLED.get(spec, f'`{spec}`')} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

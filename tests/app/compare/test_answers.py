@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +12,14 @@ import pytest
 import torch
 
 import vitscope as vs
-from vitscope.app.application import routed
-from vitscope.app.services import Services
+from tests.app.compare.asking import answered
 from vitscope.app.settings import Settings
-from vitscope.app.site.asking import ask
 from vitscope.evaluation.map_agreement import map_agreement
 
 
 def asked(study: Path | None, path: str, **parameters: str) -> Any:
     """The answer of an address, of a study without its model."""
-    app = routed()
-    app.state.services = Services(Settings(study=None if study is None else str(study)))
-    # On a thread of its own: while a browser is open an event loop counts as running in this one.
-    with ThreadPoolExecutor(1) as aside:
-        answer = aside.submit(asyncio.run, ask(app, path, parameters)).result()
-    assert answer.status == 200, answer.why
-    return json.loads(answer.content)
+    return answered(Settings(study=None if study is None else str(study)), path, parameters)
 
 
 def test_the_board_is_the_studys_own(study: Path) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +13,16 @@ import pytest
 from scipy.stats import spearmanr
 
 import vitscope as vs
+from tests.app.compare.asking import answered
 from tests.app.compare.conftest import ALONE, SHARED, evaluated
-from vitscope.app.application import alone, routed
-from vitscope.app.services import Services
 from vitscope.app.settings import Settings
-from vitscope.app.site.asking import ask
 from vitscope.studies import StudyError, pair
 
 
 def asked(study: Path, beside: Path | None, path: str = "api/compare/models") -> Any:
     """The answer of an address, of two studies without their models."""
     other = None if beside is None else Settings(study=str(beside))
-    app = routed()
-    app.state.services = services = Services(Settings(study=str(study), beside=other))
-    if services.beside is not None:
-        app.mount("/beside", alone(services.beside))
-    # On a thread of its own: while a browser is open an event loop counts as running in this one.
-    with ThreadPoolExecutor(1) as aside:
-        answer = aside.submit(asyncio.run, ask(app, path, {})).result()
-    assert answer.status == 200, answer.why
-    return json.loads(answer.content)
+    return answered(Settings(study=str(study), beside=other), path, {})
 
 
 def by_content(place: Path) -> pd.DataFrame:

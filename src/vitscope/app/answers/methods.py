@@ -56,9 +56,8 @@ def kept_methods_answer(
     """
     records = [_record(info) for info in registered()] if known is None else known["methods"]
     missing = [_unknown(name) for name in kept if name not in {each["name"] for each in records}]
-    usual = None if known is None else known["default"]
     return {
-        "default": usual if usual in kept else next(iter(kept), ""),
+        "default": first_kept(None if known is None else known["default"], kept),
         "methods": [
             {
                 **each,
@@ -69,6 +68,11 @@ def kept_methods_answer(
             for each in [*records, *missing]
         ],
     }
+
+
+def first_kept(usual: str | None, kept: Sequence[str]) -> str:
+    """What is shown first of a study that keeps maps of these methods: the usual one where it is among them."""
+    return usual if usual is not None and usual in kept else next(iter(kept), "")
 
 
 def method_record(info: MethodInfo, anatomy: Anatomy) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vitscope.app.answers.methods import first_kept
 from vitscope.models.preparing.preprocessor import Preprocessor
 
 
@@ -26,6 +27,6 @@ class Facts:
 
     def beside(self, kept: Sequence[str]) -> Facts:
         """The same beside a study that keeps maps of these methods: where none is named, one of them is shown."""
-        if not kept or self.methods["default"] in kept:
+        if not kept:
             return self
-        return replace(self, methods={**self.methods, "default": kept[0]})
+        return replace(self, methods={**self.methods, "default": first_kept(self.methods["default"], kept)})

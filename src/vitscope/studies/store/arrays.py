@@ -120,13 +120,8 @@ class StudyArray:
         rest = (slice(None),) * (len(self.shape) - len(selection[:at]) - len(selection[at + 1 :]))
         whole = (*selection[:at], *rest, *selection[at + 1 :])
         alone = [isinstance(each, int | np.integer) for each in whole]
-        slices = [
-            slice(each, None if each == -1 else each + 1) if one else each
-            for one, each in zip(alone, whole, strict=True)
-        ]
-        found = np.asarray(self._array.get_orthogonal_selection(tuple(slices)))
-        if any(one and not size for one, size in zip(alone, found.shape, strict=True)):
-            raise IndexError("a number lies outside")
+        lists = tuple(np.asarray([each]) if one else each for one, each in zip(alone, whole, strict=True))
+        found = np.asarray(self._array.get_orthogonal_selection(lists))
         return found[tuple(0 if one else slice(None) for one in alone)]
 
     def iterate(self, shards: Iterable[int]) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -96,7 +96,7 @@ class _LinearPositive(torch.autograd.Function):
         made = F.linear(value, weight, bias)
         return (
             made.clone() if made._is_view() else made
-        )  # before PyTorch 2.13 nobody may write into a view made here
+        )  # PyTorch 2.7 to 2.12: a view made here may not be written into
 
     @staticmethod
     def backward(ctx: Any, *relevance: Tensor) -> tuple[Tensor, None, None]:
