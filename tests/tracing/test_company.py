@@ -280,7 +280,7 @@ def on_meta() -> Iterator[None]:
 
 
 def forget_device() -> None:
-    """PyTorch 2.6 remembers None and stumbles over it when it is asked for the default device."""
+    """PyTorch up to 2.7 remembers None and stumbles over it when it is asked for the default device."""
     known = torch._GLOBAL_DEVICE_CONTEXT  # type: ignore[attr-defined]
     if getattr(known, "device_context", False) is None:
         del known.device_context
