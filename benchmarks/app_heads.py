@@ -2,12 +2,14 @@
 
     python benchmarks/app_heads.py [--out benchmarks/results/app_heads.json]
         [--page docs/performance.md]    # puts its table into the page
+    python benchmarks/app_heads.py --study STUDY --page docs/performance.md    # a real study, beside what was measured
 
 The answers of the server are made up in the forms that the server declares: 10,000 pictures of which 1,000 have codes
 for 12 × 6 heads, or all of them, or what makes a million points, with clusters and places drawn at random; the page is
 the real one. *hover* is from a pointer's move to the next painted frame after which the head under it is named; *brush*
 from a click on a pattern to the frame in which the counts have changed. Chromium paints without a graphics card here,
-by WebGL in software and by the CPU alone.
+by WebGL in software and by the CPU alone. With ``--study`` nothing is made up: the study is served and its server
+answers; *opened* is from asking for the page until its patterns are there, in milliseconds.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import shutil
 import statistics
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,7 @@ from pydantic import BaseModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import vitscope as vs
 from tests.app.browser.conftest import FLAGS
 from tests.app.browser.serving import serving
 from vitscope.app import tensors
@@ -139,9 +144,12 @@ def measure(page: Page, url: str, made: dict[str, tuple[str, bytes]], gl: bool) 
     """Milliseconds of everything on one page."""
     for path, (kind, content) in made.items():
         page.route(f"{url}{path}", lambda route, _, k=kind, c=content: route.fulfill(body=c, content_type=k))
-    stamp = io.BytesIO()
-    Image.new("RGB", (96, 96), (90, 120, 160)).save(stamp, "PNG")
-    page.route("**/thumbnail*", lambda route: route.fulfill(body=stamp.getvalue(), content_type="image/png"))
+    if made:
+        stamp = io.BytesIO()
+        Image.new("RGB", (96, 96), (90, 120, 160)).save(stamp, "PNG")
+        page.route(
+            "**/thumbnail*", lambda route: route.fulfill(body=stamp.getvalue(), content_type="image/png")
+        )
     page.add_init_script(_PAINTED)
     if not gl:
         page.add_init_script(
@@ -149,8 +157,10 @@ def measure(page: Page, url: str, made: dict[str, tuple[str, bytes]], gl: bool) 
             "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {"
             "  return kind === 'webgl2' ? null : own.call(this, kind, ...rest); };"
         )
+    begun = time.perf_counter()
     page.goto(f"{url}#v=1&screen=heads")
     page.wait_for_selector("[data-cluster='6']", timeout=120_000)
+    opened = round(1000 * (time.perf_counter() - begun))
     page.wait_for_timeout(3000)
     mode = page.locator("[data-mode]").first.get_attribute("data-mode")
     brushes = [page.evaluate(_BRUSH, turn % 7) for turn in range(REPEATS)]
@@ -167,23 +177,30 @@ def measure(page: Page, url: str, made: dict[str, tuple[str, bytes]], gl: bool) 
 
     return {
         "drawn by": mode,
+        "opened": opened,
         "brush": told(brushes),
         "hover": told(hovers),
         "hovered": named.startswith("head"),
     }
 
 
+def points_of(place: Path) -> str:
+    """What is measured of a study, in words."""
+    pictures, *heads = vs.Study.open(place).array("patterns/clusters").shape
+    return f"a served study of {pictures:,} pictures, {pictures * math.prod(heads):,} points"
+
+
 def table(found: dict[str, Any]) -> str:
     """The rows of the page, in milliseconds."""
     rows = [
-        "| points | drawn by | brush: work | brush: shown, median | largest | hover: work | hover: shown, median |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| points | drawn by | opened | brush: work | brush: shown, median | largest | hover: work | hover: shown, median |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for size, ways in found["milliseconds"].items():
         for way, told in ways.items():
             brush, hover = told["brush"], told["hover"]
             values = (
-                brush["work median"], brush["shown median"], brush["shown largest"], hover["work median"],
+                told["opened"], brush["work median"], brush["shown median"], brush["shown largest"], hover["work median"],
                 hover["shown median"],
             )  # fmt: skip
             rows.append(f"| {size} | {way} | {' | '.join(f'{value:g}' for value in values)} |")
@@ -194,6 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", default="benchmarks/results/app_heads.json")
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--study", type=Path)
     chosen = parser.parse_args()
     browser = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium") or shutil.which("chromium-browser")
     found: dict[str, Any] = {
@@ -202,10 +220,14 @@ def main() -> None:
         "repeats": REPEATS,
         "milliseconds": {},
     }
-    with serving("--model", "bundled/shapes") as served, sync_playwright() as playwright:
+    cases = {name: answers(*size) for name, size in SIZES.items()}
+    if chosen.study:
+        found["milliseconds"] = json.loads(Path(chosen.out).read_text())["milliseconds"]
+        cases = {points_of(chosen.study): {}}
+    arguments = [chosen.study] if chosen.study else ["--model", "bundled/shapes"]
+    with serving(*arguments) as served, sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=browser, args=FLAGS)
-        for name, size in SIZES.items():
-            made = answers(*size)
+        for name, made in cases.items():
             for gl in (True, False):
                 page = opened.new_page(viewport={"width": 1440, "height": 900})
                 told = measure(page, served.url, made, gl)

@@ -1,7 +1,8 @@
-"""What ``head_scores.py`` measured, as one file per picture and the table of docs/heads.md.
+"""What ``head_scores.py`` measured, as one file per picture and the tables of docs/heads.md.
 
     python benchmarks/head_scores_study.py keep head_scores.npz other.npz   # benchmarks/results/head_scores.parquet
-    python benchmarks/head_scores_study.py table                           # the table into docs/heads.md
+    python benchmarks/head_scores_study.py curves augreg.npz   # the curves of its models alone, the others stay
+    python benchmarks/head_scores_study.py table                           # the tables into docs/heads.md
 
 Spearman's rho over the heads, between a score and what the removal of the head changes: of each picture, then its mean;
 and of the means over the pictures. Only confirmation pictures count. Intervals are of 1,000 bootstrap samples of the
@@ -28,6 +29,7 @@ RESULT = ROOT / "benchmarks" / "results" / "head_scores.parquet"
 CURVES = ROOT / "benchmarks" / "results" / "head_scores_curves.csv"
 PAGE = ROOT / "docs" / "heads.md"
 START, END = "<!-- head scores: begin -->", "<!-- head scores: end -->"
+CURVES_START, CURVES_END = "<!-- head curves: begin -->", "<!-- head curves: end -->"
 Values = NDArray[np.float64]
 
 
@@ -56,14 +58,28 @@ SCORES = [
     Score("`path_logit_drop`", "4 + 4", {"first:logit": 1 / 3, "groups3@0.75:logit": 2 / 3}, True),
     Score("`path_loss_rise`", "4 + 4", {"first:logp": 1 / 3, "groups3@0.75:logp": 2 / 3}, True),
 ]
+ORDERS = {
+    "score/joint@0.75:logp": "slope with every gate at ¾, of log p, by size",
+    "score/gmar_plus_share": "`gmar-plus` share",
+    "score/groups3@0.75:logp": "slope of three groups at ¾, of log p, by size",
+    "score/first:logit": "`first_order`, of the logit, by size",
+    "score/first:logp": "first order of log p, by size",
+    "score/first:fisher": "`first_order_divergence`",
+    "exact/js": "exact removal, divergence",
+    "exact/prob signed": "exact removal, drop of the probability",
+    "score/daam_mass": "DAAM mass",
+    "score/gmar_norm": "GMAR gradient norm, all blocks",
+    "random": "at random, mean of five",
+}
+"""What the page tells of the orders in which heads are removed, the least first."""
 TRUTHS = {"logit": "drop of the logit", "prob": "drop of the probability", "js": "divergence"}
 
 
 def keep(files: list[Path]) -> None:
     """The scores of the table and the exact values of every picture in one Parquet file, and the curves as CSV."""
+    rows = []
     wanted = sorted({f"score/{part}" for score in SCORES for part in score.parts})
     wanted += [f"exact/{name}" for name in TRUTHS]
-    rows, curves = [], []
     for file in files:
         found = np.load(file)
         for model in dict.fromkeys(name.partition("/")[0] for name in found.files):
@@ -71,16 +87,40 @@ def keep(files: list[Path]) -> None:
             for place, key in enumerate(found[f"{model}/keys"]):
                 values = {name: column[place].ravel() for name, column in columns.items()}
                 rows.append({"model": model, "key": str(key), **values})
-            for name in found.files:
-                if name.startswith(f"{model}/curve/"):
-                    order = name.removeprefix(f"{model}/curve/")
-                    same, probability = found[name].mean(1)
-                    curves.append(
-                        {"model": model, "order": order, "same_prediction": same, "probability": probability}
-                    )
     pd.DataFrame(rows).to_parquet(RESULT, index=False, compression="zstd")
+    keep_curves(files)
+
+
+def keep_curves(files: list[Path]) -> None:
+    """The mean height of every curve of these files, in the place of those of the same models."""
+    curves = []
+    for file in files:
+        found = np.load(file)
+        for name in found.files:
+            model, _, rest = name.partition("/")
+            if rest.startswith("curve/"):
+                same, probability = found[name].mean(1)
+                order = rest.removeprefix("curve/")
+                curves.append(
+                    {"model": model, "order": order, "same_prediction": same, "probability": probability}
+                )
     if curves:
-        pd.DataFrame(curves).to_csv(CURVES, index=False, float_format="%.4f")
+        made = pd.DataFrame(curves)
+        known = pd.read_csv(CURVES)
+        others = known[~known["model"].isin(made["model"])]
+        pd.concat([others, made]).to_csv(CURVES, index=False, float_format="%.4f")
+
+
+def curve_table(curves: pd.DataFrame) -> str:
+    """By order and model: the share of unchanged predictions and the mean probability, over all degrees of removal."""
+    order = curves["order"].str.replace(r"^random \d+$", "random", regex=True)
+    means = curves.assign(order=order).groupby(["model", "order"])[["same_prediction", "probability"]].mean()
+    titles = [f"{title}: {what}" for title in TITLES.values() for what in ("same prediction", "probability")]
+    lines = [f"| removed first: the least by | {' | '.join(titles)} |", f"| --- |{' --- |' * len(titles)}"]
+    for name, title in ORDERS.items():
+        cells = [number(float(value)) for model in TITLES for value in means.loc[(model, name)]]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def ranks(values: Values) -> Values:
@@ -143,23 +183,25 @@ def development_keys() -> set[str]:
     return set(json.loads(file.read_text(encoding="utf-8"))["development"])
 
 
-def with_table(page: str, text: str) -> str:
-    """The page with the table between its marks."""
-    return between(page, START, END, text)
+def with_tables(page: str) -> str:
+    """The page with both tables between their marks."""
+    page = between(page, START, END, table(pd.read_parquet(RESULT), development_keys()))
+    return between(page, CURVES_START, CURVES_END, curve_table(pd.read_csv(CURVES)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=["keep", "table"])
+    parser.add_argument("part", choices=["keep", "curves", "table"])
     parser.add_argument("files", nargs="*", type=Path)
     given = parser.parse_args()
     if given.part == "keep":
         keep(given.files)
+    elif given.part == "curves":
+        keep_curves(given.files)
     else:
-        text = table(pd.read_parquet(RESULT), development_keys())
-        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -111,6 +111,7 @@ def _global_state() -> dict[str, object]:
         "scaled_dot_product_attention": torch.nn.functional.scaled_dot_product_attention,
         "softmax": torch.nn.functional.softmax,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "float32": (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32),
         "global hooks": (
             len(modules._global_forward_hooks),
             len(modules._global_forward_pre_hooks),

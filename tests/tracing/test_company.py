@@ -295,6 +295,15 @@ def deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(False)
 
 
+@contextmanager
+def rounded() -> Iterator[None]:
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 SWITCHES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "no_grad": torch.no_grad,
@@ -303,6 +312,7 @@ SWITCHES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "default device": default_device,
     "with device": on_meta,
     "deterministic": deterministic,
+    "float32 rounded": rounded,
 }
 
 
@@ -350,6 +360,8 @@ def switches() -> list[Any]:
         torch.is_autocast_enabled("cpu"),
         torch.are_deterministic_algorithms_enabled(),
         len(torch.overrides._get_current_function_mode_stack()),
+        torch.get_float32_matmul_precision(),
+        torch.backends.cudnn.allow_tf32,
     ]
 
 

@@ -57,7 +57,7 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
         if trace.rules is None and not trace.request.ablations:
             return call_model(traced.module, inputs)
         request = PassRequest(
-            precision=traced.precision, gradient=True, rules=trace.rules, ablations=trace.request.ablations
+            precision=trace.precision, gradient=True, rules=trace.rules, ablations=trace.request.ablations
         )
         return run_pass(traced.module, trace.anatomy, inputs, request).output
 
@@ -66,7 +66,7 @@ def _attribute(trace: Trace, run: Pixels, only: int | None = None) -> Tensor:
         target = resolved.select(chosen[torch.arange(images.shape[0], device=images.device) % len(chosen)])
         return target.score(output, scores_of(output, trace.anatomy.output, len(images)))
 
-    with quiet(traced.module, gradient=True, precision=traced.precision), running():
+    with quiet(traced.module, gradient=True, precision=trace.precision), running():
         images = trace.images[chosen].clone().requires_grad_()
         with _told(traced.source):
             return run(attribution, score, images)
@@ -209,7 +209,7 @@ def smoothgrad(
     signed=True,
     forwards=196,
     passes_by=("patches", 196),
-    needs=Needs(),
+    needs=Needs(precision="float32"),
     applies=pictures_only,
 )
 def occlusion(trace: Trace, *, baseline: Baseline = 0.0) -> Relevance:

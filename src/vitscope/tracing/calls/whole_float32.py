@@ -1,0 +1,93 @@
+"""float32 that is float32: no TF32 on a GPU and no bfloat16 on a processor, whatever the caller or torch allows.
+
+``torch.set_float32_matmul_precision``, ``torch.backends.cudnn.allow_tf32`` (true as torch comes) and, in newer releases,
+``fp32_precision`` of every backend let products of float32 numbers be rounded to 11 or 8 bits. A map would depend on them
+although no argument and no recipe says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+_EXACT = ("none", "ieee")
+_BACKENDS: Any = torch.backends
+PutBack = Callable[[], None]
+
+
+class WholeFloat32:
+    """Process-wide: whole float32 as long as any call of ours runs, on whichever thread; then as it was before."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self._put_back: list[PutBack] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._running == 0:
+                self._put_back = [] if is_whole() else _turn_off()
+            self._running += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._running -= 1
+            if self._running == 0:
+                for put_back in self._put_back:
+                    put_back()
+
+
+def is_whole() -> bool:
+    """Whether float32 products are computed in float32 everywhere."""
+    switches = _newer()
+    if switches:
+        return all(each.fp32_precision in _EXACT for each in switches)
+    return torch.get_float32_matmul_precision() == "highest" and not _BACKENDS.cudnn.allow_tf32
+
+
+def _turn_off() -> list[PutBack]:
+    """Turn every switch off; what puts them back, in this order.
+
+    The older switches are read first and set last, so that a model that reads one finds it in agreement with the newer
+    ones. From the top down each newer one has a value of its own where it still allows less after those above it."""
+    older = _older()
+    newer: list[PutBack] = []
+    for switch in _newer():
+        own = switch.fp32_precision
+        if own not in _EXACT:
+            switch.fp32_precision = "ieee"
+            newer.append(lambda switch=switch, own=own: setattr(switch, "fp32_precision", own))
+    for turn_off, _ in older:
+        turn_off()
+    return [put_back for _, put_back in older] + newer
+
+
+def _older() -> list[tuple[PutBack, PutBack]]:
+    """What turns those of the older switches off that are on, and what puts them back; without one that the caller has
+    overruled by newer ones, of which torch may refuse to tell the state."""
+    found: list[tuple[PutBack, PutBack]] = []
+    with suppress(RuntimeError):
+        allowed, products = torch.get_float32_matmul_precision(), _BACKENDS.cuda.matmul
+        if allowed != "highest" and getattr(products, "fp32_precision", "") not in _EXACT:
+            setting = torch.set_float32_matmul_precision
+            found.append((lambda: setting("highest"), lambda: setting(allowed)))
+    with suppress(RuntimeError):
+        cudnn = _BACKENDS.cudnn
+        if cudnn.allow_tf32:
+            found.append(
+                (lambda: setattr(cudnn, "allow_tf32", False), lambda: setattr(cudnn, "allow_tf32", True))
+            )
+    return found
+
+
+def _newer() -> list[Any]:
+    """What has ``fp32_precision``, from all backends to single operations; nothing in older releases of torch."""
+    if not hasattr(_BACKENDS, "fp32_precision"):
+        return []
+    cudnn, mkldnn = _BACKENDS.cudnn, _BACKENDS.mkldnn
+    operations = [_BACKENDS.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn]
+    return [_BACKENDS, cudnn, mkldnn, *operations]
