@@ -193,15 +193,16 @@ def points_of(place: Path) -> str:
 def table(found: dict[str, Any]) -> str:
     """The rows of the page, in milliseconds."""
     rows = [
-        "| points | drawn by | opened | brush: work | brush: shown, median | largest | hover: work | hover: shown, median |",
+        "| points | drawn by | opened | brush: work | brush: shown, median | largest | hover: work "
+        "| hover: shown, median |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for size, ways in found["milliseconds"].items():
         for way, told in ways.items():
             brush, hover = told["brush"], told["hover"]
             values = (
-                told["opened"], brush["work median"], brush["shown median"], brush["shown largest"], hover["work median"],
-                hover["shown median"],
+                told["opened"], brush["work median"], brush["shown median"], brush["shown largest"],
+                hover["work median"], hover["shown median"],
             )  # fmt: skip
             rows.append(f"| {size} | {way} | {' | '.join(f'{value:g}' for value in values)} |")
     return "\n".join(["", *rows, ""])

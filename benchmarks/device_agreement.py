@@ -1,12 +1,12 @@
-"""How far a method's map depends on where and how precisely it is computed: every method on a GPU, in bf16, in float64.
+"""How far a map depends on where and how precisely it is computed: every method on a GPU, in bf16, in float64.
 
-    python benchmarks/device_agreement.py [--device cuda] [--pictures 8] [--out benchmarks/results/device_agreement.json]
+    python benchmarks/device_agreement.py [--device cuda] [--pictures 8]    # results/device_agreement.json
     python benchmarks/device_agreement.py --page docs/performance.md    # puts its table into the page
 
 DeiT-Tiny and development photographs of shared/images; each against the processor's map in float32. *Correlation* is
-Pearson's, between two maps of one picture; told is the lowest of the pictures. *Difference* is the largest one in terms of
-the map's largest value. The class explained is the one that the processor predicts in float32, so that a near tie does not
-pass for a difference of maps.
+Pearson's, between two maps of one picture; told is the lowest of the pictures. *Difference* is the largest one in terms
+of the map's largest value. The class explained is the one that the processor predicts in float32, so that a near tie
+does not pass for a difference of maps.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def maps_of(vit: vs.Vit, images: torch.Tensor, method: str, classes: list[int]) 
 
 
 def apart(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> dict[str, float]:
-    """The lowest correlation of a picture's two maps, and the largest difference in terms of the map's largest value."""
+    """The lowest correlation of a picture's two maps, and the largest difference in terms of the largest value."""
     lowest, largest = 1.0, 0.0
     for mine, theirs in zip(one, other, strict=True):
         scale = np.abs(mine).max() or 1.0
@@ -85,6 +85,8 @@ def measure(device: str, pictures: int) -> dict[str, Any]:
     return found
 
 
+ALIKE = 0.9995
+"""From which correlation on in every way a method has no row of its own."""
 WAYS = {
     "float32": "float32 on the GPU",
     "float64": "float64 on the processor",
@@ -93,20 +95,30 @@ WAYS = {
 
 
 def table(found: dict[str, Any]) -> str:
-    """A row for each method, what depends most on the way first; controls, which depend on no model, are left out."""
+    """A row for each method that the way changes, what depends most on it first, and one for all others; without the
+    controls, which depend on no model."""
     controls = {info.name for info in vs.methods() if info.family == "control"}
     titles = " | ".join(f"{title}: correlation | difference" for title in WAYS.values())
     rows = [f"| method | {titles} |", "| --- |" + " --- | --- |" * len(WAYS)]
     kept = {name: told for name, told in found["methods"].items() if name not in controls}
-    for name, told in sorted(kept.items(), key=lambda item: [_correlation(item[1], way) for way in WAYS]):
-        cells = [
-            f"{told[way]['correlation']:.5f} | {told[way]['difference']:.1g}"
-            if "correlation" in told[way]
-            else "refused |"
-            for way in WAYS
-        ]
-        rows.append(f"| `{name}` | {' | '.join(cells)} |")
+    plain = [name for name, told in kept.items() if min(_correlation(told, way) for way in WAYS) >= ALIKE]
+    for name in sorted(
+        kept.keys() - set(plain), key=lambda name: [_correlation(kept[name], way) for way in WAYS]
+    ):
+        rows.append(f"| `{name}` | {' | '.join(_cells(kept[name][way]) for way in WAYS)} |")
+    least = {
+        way: {
+            "correlation": min(kept[name][way]["correlation"] for name in plain),
+            "difference": max(kept[name][way]["difference"] for name in plain),
+        }
+        for way in WAYS
+    }
+    rows.append(f"| the {len(plain)} others, at most | {' | '.join(_cells(least[way]) for way in WAYS)} |")
     return "\n".join(rows)
+
+
+def _cells(told: dict[str, float]) -> str:
+    return f"{told['correlation']:.4f} | {told['difference']:.1g}" if "correlation" in told else "refused |"
 
 
 def _correlation(told: dict[str, Any], way: str) -> float:

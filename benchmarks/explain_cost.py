@@ -3,6 +3,7 @@
     python benchmarks/explain_cost.py [--weights FILE] [--repeats 15] [--threads 1 2]
         [--out benchmarks/results/explain_cost.json] [--page docs/performance.md]    # puts its table into the page
     python benchmarks/explain_cost.py --device cuda [--model timm/vit_base_patch16_224] [--precision bf16]
+    python benchmarks/explain_cost.py --gpu-page docs/performance.md    # the GPU's table, from its files
 
 Every call has its yardstick run just before and just after it, and is divided by the mean of the two, so that a change
 in the machine's speed hits both; reported are the median ratio and the quartiles. ``explain`` is called with nothing
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from marked import between
 from method_cost import peak_bytes
 from PIL import Image
 from trace_cost import EIGHT, plain_both
@@ -35,6 +37,13 @@ import vitscope as vs
 from vitscope.tracing.calls.guard import AUTOCAST
 
 FORWARD, BOTH, PICTURES = "forward", "forward + backward", "preprocessing + forward"
+RESULTS = Path(__file__).resolve().parent / "results"
+ON_GPU = {
+    "explain_cost_gpu": "DeiT-Tiny, float32",
+    "explain_cost_gpu_base": "ViT-B/16, float32",
+    "explain_cost_gpu_base_bf16": "ViT-B/16, bf16",
+}
+GPU_BEGIN, GPU_END = "<!-- gpu: begin -->", "<!-- gpu: end -->"
 BARS = {"rollout": 1.25, "gmar": 1.10, "daam": 1.10, "gae": 1.10, "eight methods": 1.40}
 
 
@@ -138,6 +147,18 @@ def write_table(page: Path, record: dict[str, Any]) -> None:
     page.write_text(text[:start] + "\n".join(rows) + text[end:], encoding="utf-8")
 
 
+def gpu_table() -> str:
+    """What was measured on a GPU: a row for each call, a column for each file."""
+    found = [json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ON_GPU]
+    heads = [f"{ON_GPU[name]}, {one['machine']['device']}" for name, one in zip(ON_GPU, found, strict=True)]
+    rows = [f"| `vs.explain` | in terms of | {' | '.join(heads)} |", "| --- " * (len(heads) + 2) + "|"]
+    columns = [next(iter(one["threads"].values())) for one in found]
+    for name, first in columns[0].items():
+        ratios_ = " | ".join(f"{column[name]['ratio']:.2f}" for column in columns)
+        rows.append(f"| {name} | {first['yardstick']} | {ratios_} |")
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -151,7 +172,12 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", choices=["float32", "bf16", "fp16"])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--gpu-page", type=Path)
     options = parser.parse_args()
+    if options.gpu_page:
+        page = options.gpu_page.read_text(encoding="utf-8")
+        options.gpu_page.write_text(between(page, GPU_BEGIN, GPU_END, gpu_table()), encoding="utf-8")
+        return
     given = {"weights": options.weights} if options.weights else {"pretrained": False}
     vit = vs.open_model(options.model, device=options.device, precision=options.precision, **given)
     generator = torch.Generator().manual_seed(0)

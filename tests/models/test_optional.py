@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from vitscope.errors import MissingExtraError, ModelError
 from vitscope.models.opening.optional import require
 
@@ -26,7 +27,9 @@ def test_what_is_there_and_broken_is_to_be_installed_again(
     (tmp_path / "broken_library" / "__init__.py").write_text(inside, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "broken_library", raising=False)
-    with pytest.raises(ModelError, match="needs broken-library, which is installed but fails to import") as said:
+    with pytest.raises(
+        ModelError, match="needs broken-library, which is installed but fails to import"
+    ) as said:
         require("broken_library", "things", "this", distribution="broken-library")
     assert not isinstance(said.value, MissingExtraError)
 

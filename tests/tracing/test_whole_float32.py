@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-import vitscope as vs
 from torch import nn
+
+import vitscope as vs
 from vitscope.tracing.calls.whole_float32 import WholeFloat32, is_whole
 
 BACKENDS: Any = torch.backends

@@ -14,6 +14,10 @@ from vitscope.options.bounds import StartBlock
 from vitscope.tracing import AttentionSite, Trace
 from vitscope.tracing.passes.positive_relevance import ratio, relevance_sites
 
+UNSTABLE = (
+    "divides by sums near zero: rounding alone can move this map, so another machine may show it differently"
+)
+
 
 def _applies(anatomy: Anatomy) -> str | None:
     reason = chained_methods(anatomy)
@@ -67,4 +71,4 @@ def transformer_attribution(trace: Trace, *, start_block: StartBlock = 0) -> Rel
         return rows + rows_through(rows, site, trace.layout, matrix)
 
     flow = rollout_rows(trace, used, advance)
-    return Relevance(flow[:, -1], flow=flow)
+    return Relevance(flow[:, -1], flow=flow, notes=(UNSTABLE,))

@@ -63,7 +63,8 @@ def ids_on_devices(
         together = torch.stack([tensor.detach() for _, tensor in group])
         if bool(together.sum().isfinite()):
             found |= {
-                index: id_of_values(values) for (index, _), values in zip(group, _brought(together), strict=True)
+                index: id_of_values(values)
+                for (index, _), values in zip(group, _brought(together), strict=True)
             }
     return found
 

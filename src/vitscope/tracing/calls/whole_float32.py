@@ -1,8 +1,8 @@
 """float32 that is float32: no TF32 on a GPU and no bfloat16 on a processor, whatever the caller or torch allows.
 
-``torch.set_float32_matmul_precision``, ``torch.backends.cudnn.allow_tf32`` (true as torch comes) and, in newer releases,
-``fp32_precision`` of every backend let products of float32 numbers be rounded to 11 or 8 bits. A map would depend on them
-although no argument and no recipe says so.
+``torch.set_float32_matmul_precision``, ``torch.backends.cudnn.allow_tf32`` (true as torch comes) and, in newer
+releases, ``fp32_precision`` of every backend let products of float32 numbers be rounded to 11 or 8 bits. A map would
+depend on them although no argument and no recipe says so.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ def _turn_off() -> list[PutBack]:
         own = switch.fp32_precision
         if own not in _EXACT:
             switch.fp32_precision = "ieee"
-            newer.append(lambda switch=switch, own=own: setattr(switch, "fp32_precision", own))
+            newer.append(partial(setattr, switch, "fp32_precision", own))
     for turn_off, _ in older:
         turn_off()
     return [put_back for _, put_back in older] + newer
@@ -73,14 +74,13 @@ def _older() -> list[tuple[PutBack, PutBack]]:
     with suppress(RuntimeError):
         allowed, products = torch.get_float32_matmul_precision(), _BACKENDS.cuda.matmul
         if allowed != "highest" and getattr(products, "fp32_precision", "") not in _EXACT:
-            setting = torch.set_float32_matmul_precision
-            found.append((lambda: setting("highest"), lambda: setting(allowed)))
+            change = torch.set_float32_matmul_precision
+            found.append((partial(change, "highest"), partial(change, allowed)))
     with suppress(RuntimeError):
         cudnn = _BACKENDS.cudnn
         if cudnn.allow_tf32:
-            found.append(
-                (lambda: setattr(cudnn, "allow_tf32", False), lambda: setattr(cudnn, "allow_tf32", True))
-            )
+            change = partial(setattr, cudnn, "allow_tf32")
+            found.append((partial(change, False), partial(change, True)))
     return found
 
 
