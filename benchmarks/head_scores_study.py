@@ -125,7 +125,7 @@ def curve_table(curves: pd.DataFrame) -> str:
 
 def ranks(values: Values) -> Values:
     """Ranks of each row (n, K), centred and of length 1."""
-    found: Values = np.apply_along_axis(rankdata, 1, values)
+    found: Values = rankdata(values, axis=1)
     found = found - found.mean(1, keepdims=True)
     return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 

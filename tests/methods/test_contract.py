@@ -266,8 +266,11 @@ def test_bf16_ranks_patches_as_float32_does_on_the_real_deit(deit, deit_weights,
 
 def test_what_takes_small_differences_of_scores_takes_them_in_float32():
     """In bf16 logits are rounded by more than one patch changes; RISE, a mean over many, runs in it."""
-    full, half = (vs.open_model("bundled/shapes", precision=each) for each in ("float32", "bf16"))
-    pictures = vs.worlds.world("shapes").sample(2, seed=1).pictures
+    module = build("timm-vit")
+    full, half = (
+        vs.open_model(module, image_size=ZOO["timm-vit"].size, precision=each) for each in ("float32", "bf16")
+    )
+    pictures = inputs("timm-vit")
     for name in ("leave-one-out", "occlusion"):
         assert torch.equal(vs.explain(full, pictures, name).maps, vs.explain(half, pictures, name).maps)
     full_rise, half_rise = (vs.explain(vit, pictures, "rise", masks=8).maps for vit in (full, half))

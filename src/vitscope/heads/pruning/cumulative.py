@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.integrate import trapezoid
 
 from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
@@ -128,8 +129,8 @@ class CumulativePruning(HasOrigin):
         """
 
         def integrate(frame: pd.DataFrame) -> float:
-            x, y = (torch.from_numpy(frame[each].to_numpy(np.float64)) for each in ("removed", column))
-            return float(torch.trapezoid(y, x) / (x[-1] - x[0]))
+            x, y = (frame[each].to_numpy(np.float64) for each in ("removed", column))
+            return float(trapezoid(y, x) / (x[-1] - x[0]))
 
         rows = []
         for order, frame in self.curves.groupby("order", sort=False):
