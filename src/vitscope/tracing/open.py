@@ -52,7 +52,8 @@ def open_model(
         preprocess: A Preprocessor, or the transform that the model was trained with; None takes the model's own.
         class_names: One name per class, a mapping from numbers, or a file of them; None takes the model's own.
         device: Where the model is put; None leaves a module where it is, and takes the CPU for a name.
-        precision: ``float32``, ``bf16`` or ``fp16`` (autocast; rebuilt attention stays float32).
+        precision: ``float32`` (whole, also where TF32 is allowed), ``bf16`` or ``fp16`` (autocast; rebuilt attention
+            stays float32).
         blocks: Module paths of the blocks. This and the next four override what the probe would find.
         grid: The patch grid (h, w).
         prefix: The names of the tokens before the patches, such as ``class``.
