@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +56,39 @@ def test_the_range_is_the_maps_own(vit: vs.Vit, wide: Image.Image) -> None:
 def test_of_ready_tensors_the_map_is_as_it_is(vit: vs.Vit, wide: Image.Image) -> None:
     e = vs.explain(vit, vit.inputs([wide]), "gae")
     assert np.array_equal(heatmap(e)["map"], e.maps[0].numpy())
+
+
+@pytest.fixture
+def data_set() -> Iterator[Any]:
+    """A data set of FiftyOne's, which is no part of the development tools: it wants a database server of its own."""
+    fiftyone = pytest.importorskip("fiftyone")
+    made = fiftyone.Dataset()
+    yield made
+    made.delete()
+
+
+def test_a_data_set_of_the_real_package_keeps_the_maps(
+    vit: vs.Vit, wide: Image.Image, tmp_path: Path, data_set: Any
+) -> None:
+    """FiftyOne 1.22 was the last one that it was run with; CONTRIBUTING.md says how."""
+    import fiftyone
+
+    files = [tmp_path / name for name in ("one.png", "other.png", "third.png")]
+    for turn, file in enumerate(files):
+        wide.rotate(180 * turn).save(file)
+    data_set.add_samples([fiftyone.Sample(filepath=str(file)) for file in files])
+    assert add_heatmaps(data_set, vit, "dart", method="dart", batch_size=2, side=80) == 3
+    data_set.reload()
+    by_hand = vs.explain(vit, files, "dart")
+    for sample in data_set:
+        place = files.index(Path(sample.filepath))
+        kept, wanted = sample["dart"], heatmap(by_hand, place, side=80)
+        assert isinstance(kept, fiftyone.Heatmap)
+        assert np.allclose(kept.map, wanted["map"], atol=1e-5) and kept.map.shape == (40, 80)
+        assert kept.range == pytest.approx(wanted["range"], abs=1e-5)
+    view = data_set.match(fiftyone.ViewField("filepath") == str(files[1]))
+    assert add_heatmaps(view, vit, "gae", method="gae") == 1
+    assert [sample["gae"] is not None for sample in data_set.sort_by("filepath")] == [False, True, False]
 
 
 @dataclass
