@@ -278,8 +278,8 @@ Written by `python benchmarks/leaderboard.py page` from what was measured. Nothi
 the page against the data. Two ImageNet ViTs of one shape and two recipes: DeiT-Tiny, and ViT-Tiny of AugReg (21k → 1k).
 Pictures: 100 photographs of images/sample and 300 of images/boxed-val, 2×2 mosaics of them, five planted worlds.
 Pictures per board: {pictures}.
-Measured on an NVIDIA H200: masking, mean colour and blur in whole float32, the other boards while TF32 still rounded the
-patch embedding ([what that does](../performance.md)); black boxes on the worlds on a processor.
+Measured on an NVIDIA H200: masking, mean colour and blur in whole float32, the other boards while TF32 still rounded
+the patch embedding ([what that does](../performance.md)); black boxes on the worlds on a processor.
 
 * **Faithful** is SRG, the symmetric relevance gain ([metrics](../metrics.md#the-metrics)), in logits of the predicted
   class, under three removals: masking (by the shorter sequence, the same value), mean colour, blur.
