@@ -67,9 +67,21 @@ def exclusive(model: nn.Module) -> Iterator[list[nn.Module]]:
 
     Gives the model's modules. Signals that may raise are held inside; put long work under ``released``."""
     with held():
-        modules = list(model.modules())
+        modules = _modules_of(model)
         with sole_use(modules), one_scope():
             yield modules
+
+
+def _modules_of(model: nn.Module) -> list[nn.Module]:
+    """``list(model.modules())`` without its generators inside generators: every pass of a short run waits for it."""
+    found: dict[int, nn.Module] = {}
+    waiting = [model]
+    while waiting:
+        module = waiting.pop()
+        if id(module) not in found:
+            found[id(module)] = module
+            waiting += [each for each in reversed(list(module._modules.values())) if each is not None]
+    return list(found.values())
 
 
 @contextmanager
