@@ -89,5 +89,6 @@ def _newer() -> list[Any]:
     if not hasattr(_BACKENDS, "fp32_precision"):
         return []
     cudnn, mkldnn = _BACKENDS.cudnn, _BACKENDS.mkldnn
-    operations = [_BACKENDS.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn]
-    return [_BACKENDS, cudnn, mkldnn, *operations]
+    places = ((_BACKENDS.cuda, "matmul"), (cudnn, "conv rnn"), (mkldnn, "matmul conv rnn"))
+    operations = [getattr(place, name, None) for place, names in places for name in names.split()]
+    return [each for each in (_BACKENDS, cudnn, mkldnn, *operations) if hasattr(each, "fp32_precision")]
