@@ -22,8 +22,8 @@ from vitscope.studies.events import Events
 from vitscope.studies.records import Records, ShardRecord
 from vitscope.studies.worker import Worker
 
-SHARD, SHARDS = 60, 20
-"""1,200 pictures."""
+SHARD, SHARDS = 100, 20
+"""2,000 pictures."""
 
 
 def resident() -> float:
@@ -39,7 +39,7 @@ def resident() -> float:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_memory_of_a_worker_is_flat_over_its_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture of 64 pixels as the model takes it is 0.05 MiB: kept by anybody, the later half would add 30 MiB."""
+    """A picture of 64 pixels as the model takes it is 0.05 MiB: kept by anybody, the later half would add 50 MiB."""
     few = sorted(folder_of_pictures(tmp_path / "few", 12).iterdir())
     (tmp_path / "many").mkdir()
     for number in range(SHARD * SHARDS):

@@ -219,16 +219,24 @@ def test_a_second_run_is_refused(cluster, place) -> None:
 
 
 def test_the_leading_process_may_be_killed(cluster, tmp_path, place, expected) -> None:
-    led = leads(place, 1.0, RAY_ADDRESS=cluster, **ray_cluster.OWN)
+    def workers() -> set[int]:
+        return {int(event["worker"].split(":")[1]) for event in events_in(place, "shard_start")}
+
+    led = leads(place, 2.0, RAY_ADDRESS=cluster, **ray_cluster.OWN)
     try:
-        wait_for(lambda: bool(list(place.glob("shards/main/*.json"))) or led.poll() is not None)
+        wait_for(
+            lambda: (
+                (bool(list(place.glob("shards/main/*.json"))) and len(workers()) == 2)
+                or led.poll() is not None
+            )
+        )
     finally:
         led.kill()
         out, err = led.communicate()
     assert led.returncode == -signal.SIGKILL, out + err
-    workers = {int(event["worker"].split(":")[1]) for event in events_in(place, "shard_start")}
-    assert 1 <= len(workers) <= 2
-    wait_for(lambda: not any(map(alive, workers)))
+    seen = workers()
+    assert len(seen) == 2
+    wait_for(lambda: not any(map(alive, seen)))
     finished = len(list(place.glob("shards/main/*.json")))
     assert 1 <= finished < 5
     assert Study.open(place).run().shards == 5 - finished
