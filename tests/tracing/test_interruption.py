@@ -33,7 +33,8 @@ DELICATE = tuple(
     f"/vitscope/{name}.py"
     for name in (
         "interruption", "tracing/calls/guard", "tracing/calls/scope", "tracing/calls/exclusion",
-        "tracing/calls/whole_float32", "tracing/calls/callers_switches", "tracing/interception/multihead",
+        "tracing/calls/while_running", "tracing/calls/whole_float32", "tracing/calls/callers_switches",
+        "tracing/interception/multihead",
         "tracing/interception/function_modes", "tracing/calls/recomputing", "evaluation/running/footprint",
     )
 )  # fmt: skip

@@ -16,6 +16,7 @@ import torch
 from torch.utils._device import DeviceContext
 
 from vitscope.interruption import held, released
+from vitscope.tracing.calls.while_running import PutBack, WhileRunning
 from vitscope.tracing.calls.whole_float32 import WholeFloat32, is_whole
 from vitscope.tracing.interception.function_modes import function_modes, put_function_modes
 
@@ -25,26 +26,17 @@ R = TypeVar("R")
 AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
-class _DefaultDtype:
+class _DefaultDtype(WhileRunning):
     """The process's default dtype: float32 as long as any call of ours runs, on whichever thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running = 0
+        super().__init__(self._to_float32)
         self._before = torch.float32
 
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._running == 0:
-                self._before = torch.get_default_dtype()
-                torch.set_default_dtype(torch.float32)
-            self._running += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._running -= 1
-            if self._running == 0:
-                torch.set_default_dtype(self._before)
+    def _to_float32(self) -> list[PutBack]:
+        self._before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        return [functools.partial(torch.set_default_dtype, self._before)]
 
     def callers(self) -> torch.dtype:
         """What it was before."""

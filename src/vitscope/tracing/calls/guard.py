@@ -6,9 +6,9 @@ Ctrl-C waits from the first change to the last undo, but for the time in which t
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,45 +20,29 @@ from vitscope.tracing.calls.callers_switches import callers_switches_aside, mode
 from vitscope.tracing.calls.exclusion import sole_use
 from vitscope.tracing.calls.recomputing import stop_recomputing
 from vitscope.tracing.calls.scope import one_scope
+from vitscope.tracing.calls.while_running import PutBack, WhileRunning
 from vitscope.tracing.interception.function_modes import serve_without_interruption
 
 AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class _Switches:
-    """Process-wide switches, turned while any pass of any thread runs and turned back when the last one ends."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running = 0
-        self._fast_path = True
-        self._stance: Any = None
-        self._put_back: list[Callable[[], None]] = []
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._running == 0:
-                self._fast_path = torch.backends.mha.get_fastpath_enabled()
-                torch.backends.mha.set_fastpath_enabled(False)
-                self._put_back = [stop_recomputing(), serve_without_interruption()]
-                if "torch._dynamo" in sys.modules:  # else nothing is compiled; its import takes seconds
-                    self._stance = torch.compiler.set_stance("force_eager")
-                    self._stance.__enter__()
-            self._running += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._running -= 1
-            if self._running == 0:
-                torch.backends.mha.set_fastpath_enabled(self._fast_path)
-                for put_back in self._put_back:
-                    put_back()
-                if self._stance is not None:
-                    self._stance.__exit__(None, None, None)
-                    self._stance = None
+def _turn_switches() -> list[PutBack]:
+    """No fast path of attention, nothing recomputed, nothing compiled."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    put_back: list[PutBack] = [
+        partial(torch.backends.mha.set_fastpath_enabled, fast_path),
+        stop_recomputing(),
+        serve_without_interruption(),
+    ]
+    if "torch._dynamo" in sys.modules:  # else nothing is compiled; its import takes seconds
+        stance: Any = torch.compiler.set_stance("force_eager")
+        stance.__enter__()
+        put_back.append(partial(stance.__exit__, None, None, None))
+    return put_back
 
 
-_switches = _Switches()
+_switches = WhileRunning(_turn_switches)
 
 
 @contextmanager

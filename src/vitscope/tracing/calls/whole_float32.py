@@ -7,39 +7,23 @@ depend on them although no argument and no recipe says so.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import torch
 
+from vitscope.tracing.calls.while_running import PutBack, WhileRunning
+
 _EXACT = ("none", "ieee")
 _BACKENDS: Any = torch.backends
-PutBack = Callable[[], None]
 
 
-class WholeFloat32:
-    """Process-wide: whole float32 as long as any call of ours runs, on whichever thread; then as it was before."""
+class WholeFloat32(WhileRunning):
+    """Whole float32 as long as any call of ours runs, on whichever thread; then as it was before."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running = 0
-        self._put_back: list[PutBack] = []
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._running == 0:
-                self._put_back = [] if is_whole() else _turn_off()
-            self._running += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._running -= 1
-            if self._running == 0:
-                for put_back in self._put_back:
-                    put_back()
+        super().__init__(lambda: [] if is_whole() else _turn_off())
 
 
 def is_whole() -> bool:
