@@ -151,28 +151,25 @@ def test_the_work_outlives_its_terminal(tmp_path: Path, end: str, code: int) -> 
 
 
 def test_ctrl_c_is_said_in_a_process_of_its_own(tmp_path: Path) -> None:
-    for index in range(3):
-        photograph((900, 900), seed=index).save(tmp_path / f"{index}.png")
-    words = [
-        "explain",
-        str(tmp_path),
-        "--model",
-        "bundled/shapes",
-        "--method",
-        "rise",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    process = subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 60
-    while not (tmp_path / "out").is_dir() and time.monotonic() < until:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130
+    """However late the signal comes on a busy machine, a million masks are not done by then."""
+    photograph((900, 900)).save(tmp_path / "photo.png")
+    words = ("explain", tmp_path / "photo.png", "--model", "bundled/shapes", "--method", "rise")
+    more = ("--option", "masks=1000000", "--out", tmp_path / "out")
+    process = subprocess.Popen(
+        [*PROGRAM, *words, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until = time.monotonic() + 120
+        while not (tmp_path / "out").is_dir() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
     assert err.strip().splitlines()[-1] == "error: interrupted; what was finished is kept"
-    assert "Traceback" not in err
+    assert "Traceback" not in err and "Exception ignored" not in err
 
 
 COMMANDS = {
