@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from vitscope.heads.atlas.display import layout_codes
 from vitscope.heads.atlas.pattern_names import name_pattern
 from vitscope.heads.atlas.principal import fit_principal
 from vitscope.heads.atlas.training import train_autoencoder
-from vitscope.heads.rankings.correlation import kendall, spearman
+from vitscope.heads.rankings.correlation import kendall_matrix, spearman_matrix
 from vitscope.reports.heads.plots.labels import few_groups
 from vitscope.storage import folders, tensors
 from vitscope.sums.moments import Moments
@@ -307,11 +308,18 @@ def test_hand_made_patterns_get_their_names(kind: str) -> None:
 
 def test_rank_correlations_equal_scipy() -> None:
     random = np.random.default_rng(1)
-    for _ in range(5):
-        a, b = random.integers(0, 9, 40).astype(float), random.normal(size=40)
-        assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
-        assert kendall(a, b) == pytest.approx(kendalltau(a, b).statistic)
-    assert np.isnan(spearman(np.ones(5), np.arange(5.0)))
+    for missing in (0.0, 0.2):
+        scores = np.stack(
+            [random.integers(0, 9, 40).astype(float), *random.normal(size=(2, 40)), np.ones(40)]
+        )
+        scores[random.random(scores.shape) < missing] = np.nan
+        for measure, peer in ((spearman_matrix, spearmanr), (kendall_matrix, kendalltau)):
+            found = measure(scores)
+            for i, j in itertools.product(range(3), range(3)):
+                both = np.isfinite(scores[i]) & np.isfinite(scores[j])
+                assert found[i, j] == pytest.approx(peer(scores[i][both], scores[j][both]).statistic)
+            assert np.isnan(found[3, :3]).all() and np.isnan(found[:3, 3]).all()
+            assert np.isnan(measure(scores[:3, :2])[0, 1]), "two heads rank nothing"
 
 
 def test_agreement_intervals_hold_the_value_and_shrink_with_pictures() -> None:

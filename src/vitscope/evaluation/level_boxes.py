@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn import functional
 
@@ -76,7 +75,8 @@ def _groups(hills: Tensor, levels: Tensor, count: int, steps: int) -> NDArray[np
         fresh = slice(bounds[step + 1], bounds[step])
         if fresh.start < fresh.stop:
             joined = (np.ones(fresh.stop - fresh.start), (group[first[fresh]], group[second[fresh]]))
-            parts = connected_components(coo_array(joined, shape=(count, count)), directed=False)[1]
+            touching = scipy.sparse.coo_array(joined, shape=(count, count))
+            parts = scipy.sparse.csgraph.connected_components(touching, directed=False)[1]
             group = np.unique(parts, return_index=True)[1][parts][group]
         groups[step] = group
     return groups

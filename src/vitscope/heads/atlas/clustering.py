@@ -8,8 +8,6 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score
 
 from vitscope.heads.errors import HeadsError
 from vitscope.heads.threads import same_threads
@@ -51,6 +49,9 @@ def _squared_distances(codes: Codes, centres: Codes) -> NDArray[np.float64]:
 
 def fit_clusters(codes: Codes, k: int, seed: int = 0, restarts: int = 4) -> Clustering:
     """k-means; centres are ordered by size, the largest cluster first, so that numbers do not depend on luck."""
+    # Imported here: it takes a second, and few who import this module fit anything.
+    from sklearn.cluster import KMeans
+
     if k < 1 or k > len(codes):
         raise HeadsError(
             f"expected between 1 and {len(codes)} clusters for {len(codes)} maps, got {k}; change k"
@@ -64,6 +65,8 @@ def fit_clusters(codes: Codes, k: int, seed: int = 0, restarts: int = 4) -> Clus
 
 def mean_adjusted_rand_index(labelings: Sequence[Labels]) -> float:
     """Mean adjusted Rand index over all pairs of labelings of the same items; NaN with fewer than two."""
+    from sklearn.metrics import adjusted_rand_score
+
     scores = [adjusted_rand_score(first, second) for first, second in combinations(labelings, 2)]
     return float(np.mean(scores)) if scores else float("nan")
 

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 from vitscope.errors import MissingExtraError
 from vitscope.heads.threads import same_threads
@@ -40,6 +39,9 @@ def _layout(codes: NDArray[np.float32], how: str, seed: int) -> tuple[NDArray[np
         return np.concatenate([codes[:, :1], np.zeros((len(codes), 1), np.float32)], 1).astype(
             np.float32
         ), "pca"
+    # Imported here: it takes a second, and few who import this module fit anything.
+    from sklearn.decomposition import PCA
+
     return PCA(2, random_state=seed).fit_transform(codes).astype(np.float32), "pca"
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from vitscope.heads.atlas.autoencoder import squared_error
@@ -48,6 +47,9 @@ class PrincipalCoder:
 
 def fit_principal(train: Tensor, latent: int, seed: int = 0) -> PrincipalCoder:
     """Fit PCA on root maps (n, side, side); randomised SVD with a fixed seed where the exact one would be slow."""
+    # Imported here: it takes a second, and few who import this module fit anything.
+    from sklearn.decomposition import PCA
+
     cells = train[0].numel()
     most = min(len(train), cells)
     if latent > most:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
-from scipy.integrate import trapezoid
 
 from vitscope.errors import OutputError, StorageError
 from vitscope.heads.errors import HeadsError
@@ -130,7 +130,7 @@ class CumulativePruning(HasOrigin):
 
         def integrate(frame: pd.DataFrame) -> float:
             x, y = (frame[each].to_numpy(np.float64) for each in ("removed", column))
-            return float(trapezoid(y, x) / (x[-1] - x[0]))
+            return float(scipy.integrate.trapezoid(y, x) / (x[-1] - x[0]))
 
         rows = []
         for order, frame in self.curves.groupby("order", sort=False):

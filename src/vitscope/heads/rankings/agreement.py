@@ -21,7 +21,7 @@ from vitscope.heads.frames import write_frame
 from vitscope.heads.origin import HasOrigin, Origin
 from vitscope.heads.rankings import kept_scores
 from vitscope.heads.rankings.bootstrap import Resample, correlations, means_and_draws
-from vitscope.heads.rankings.correlation import STATISTICS, Correlation, rank_heads, rank_ranges
+from vitscope.heads.rankings.correlation import MATRICES, Correlation, rank_heads, rank_ranges
 from vitscope.heads.summed_table import SummedHeadTable
 from vitscope.heads.table import HeadTable
 from vitscope.heads.table_parts import merge_tables
@@ -277,10 +277,9 @@ def agree(
     recipe = replace(made, analysis="agreement", options={**made.options, **how})
     chosen = table.select(names)
     chosen = replace(chosen, origin=replace(chosen.origin, recipe=recipe))
-    pairs = len(names) * (len(names) - 1) // 2
-    stage = CountedStage(progress, "rank correlations", rounds + pairs * len(STATISTICS), unit="steps")
+    stage = CountedStage(progress, "rank correlations", rounds + (rounds + 1) * len(MATRICES), unit="steps")
     means, draws = means_and_draws(chosen, resample, rounds, seed, stage)
-    matrices = {statistic: correlations(means, draws, statistic, stage) for statistic in STATISTICS}
+    matrices = {statistic: correlations(means, draws, statistic, stage) for statistic in MATRICES}
     ranks = np.stack([rank_heads(row) for row in means])
     return Agreement(
         names,

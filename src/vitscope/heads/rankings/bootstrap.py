@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitscope.heads.rankings.correlation import STATISTICS, Scores, interval
+from vitscope.heads.rankings.correlation import MATRICES, Scores, interval
 from vitscope.heads.summed_table import SummedHeadTable
 from vitscope.heads.table import HeadTable
 from vitscope.progress import CountedStage
@@ -97,14 +97,16 @@ def correlations(
         means: (M, heads).
         draws: The same of bootstrap samples.
         statistic: "spearman" or "kendall".
-        stage: Counts the pairs.
+        stage: Counts the matrices, one more than there are draws.
     """
-    value, low, high = (np.eye(len(means)) for _ in range(3))
-    measure = STATISTICS[statistic]
-    for i, j in combinations(range(len(means)), 2):
+    measure, found = MATRICES[statistic], []
+    for scores in (means, *draws):
         stage.check()
-        value[i, j] = value[j, i] = measure(means[i], means[j])
-        low[i, j], high[i, j] = interval(np.array([measure(draw[i], draw[j]) for draw in draws]))
-        low[j, i], high[j, i] = low[i, j], high[i, j]
+        found.append(measure(scores))
         stage.advance()
+    value, *drawn = found
+    low, high = (np.eye(len(means)) for _ in range(2))
+    for i, j in combinations(range(len(means)), 2):
+        low[i, j], high[i, j] = interval(np.array([matrix[i, j] for matrix in drawn]))
+        low[j, i], high[j, i] = low[i, j], high[i, j]
     return value, low, high

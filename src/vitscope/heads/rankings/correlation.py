@@ -8,38 +8,76 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Scores = NDArray[np.float64]
 
 
-def spearman(first: Scores, second: Scores) -> float:
-    """Spearman's rho with average ranks for ties; NaN when fewer than 3 finite pairs or one side is constant."""
-    keep = np.isfinite(first) & np.isfinite(second)
-    if keep.sum() < 3:
-        return float("nan")
-    a, b = rankdata(first[keep]), rankdata(second[keep])
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 0 else float("nan")
+def spearman_matrix(scores: Scores) -> Scores:
+    """Spearman's rho of every pair of scores, with average ranks for ties.
 
+    Ranks and their products are whole numbers of quarters, so no order of summing changes a bit.
 
-def kendall(first: Scores, second: Scores) -> float:
-    """Kendall's tau-b; NaN as for `spearman`.
+    Args:
+        scores: (M, heads); of a pair count the heads for which both are finite.
 
-    Over all pairs at once: heads are few (36 to a few hundred) and the bootstrap calls this thousands of times.
+    Returns:
+        (M, M), 1 on the diagonal; NaN for a pair with fewer than 3 heads, or where one of the two is constant.
     """
-    keep = np.isfinite(first) & np.isfinite(second)
-    if keep.sum() < 3:
-        return float("nan")
-    a = np.sign(first[keep][:, None] - first[keep][None])
-    b = np.sign(second[keep][:, None] - second[keep][None])
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / scale if scale > 0 else float("nan")
+    keep = np.isfinite(scores)
+    if (keep == keep[:1]).all():
+        ranks = _centred_ranks(scores, keep)
+        products, squares = ranks @ ranks.T, (ranks * ranks).sum(1)
+        return _ratios(products, squares[:, None] * squares[None], keep)
+    products, scales = np.zeros((2, len(scores), len(scores)))
+    for index, (score, known) in enumerate(zip(scores, keep, strict=True)):
+        both = keep & known
+        mine, theirs = (
+            _centred_ranks(np.broadcast_to(score, scores.shape), both),
+            _centred_ranks(scores, both),
+        )
+        products[index] = (mine * theirs).sum(1)
+        scales[index] = (mine * mine).sum(1) * (theirs * theirs).sum(1)
+    return _ratios(products, scales, keep)
 
 
-STATISTICS = {"spearman": spearman, "kendall": kendall}
+def kendall_matrix(scores: Scores) -> Scores:
+    """Kendall's tau-b of every pair of scores, over all pairs of heads at once; as `spearman_matrix`."""
+    keep = np.isfinite(scores)
+    known = np.where(keep, scores, 0.0)
+    compared = (keep[:, :, None] & keep[:, None]).reshape(len(scores), -1).astype(np.float64)
+    signs = np.sign(known[:, :, None] - known[:, None]).reshape(len(scores), -1) * compared
+    untied = (
+        signs * signs
+    ) @ compared.T  # pairs of heads that the first score tells apart and the second knows
+    return _ratios(signs @ signs.T, untied * untied.T, keep)
+
+
+def _centred_ranks(scores: Scores, keep: NDArray[np.bool_]) -> Scores:
+    """(M, heads) average ranks among the heads that are kept, less their mean; 0 for the others, which rank behind."""
+    ranks = (
+        scipy.stats.rankdata(np.where(keep, scores, np.inf), axis=1) - (keep.sum(1, keepdims=True) + 1) / 2
+    )
+    centred: Scores = np.where(keep, ranks, 0.0)
+    return centred
+
+
+def _ratios(products: Scores, scales: Scores, keep: NDArray[np.bool_]) -> Scores:
+    """(M, M) products over the roots of their scales, where a pair has at least 3 heads and something differs."""
+    shared = keep.astype(np.float64) @ keep.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios: Scores = np.where((shared >= 3) & (scales > 0), products / np.sqrt(scales), np.nan)
+    np.fill_diagonal(ratios, 1.0)
+    return ratios
+
+
+def spearman(first: Scores, second: Scores) -> float:
+    """Spearman's rho of two scores of the same heads; NaN as for `spearman_matrix`."""
+    return float(spearman_matrix(np.stack([first, second]))[0, 1])
+
+
+MATRICES = {"spearman": spearman_matrix, "kendall": kendall_matrix}
 
 
 @dataclass(frozen=True)
@@ -65,7 +103,7 @@ def rank_heads(scores: Scores) -> Scores:
     ranks = np.full(scores.shape, np.nan)
     keep = np.isfinite(scores)
     if keep.sum() > 1:
-        ranks[keep] = (rankdata(scores[keep]) - 1) / (keep.sum() - 1)
+        ranks[keep] = (scipy.stats.rankdata(scores[keep]) - 1) / (keep.sum() - 1)
     return ranks
 
 
