@@ -64,10 +64,10 @@ lint: $(STAMP)
 	PYTHONPATH=src $(BIN)/lint-imports
 
 # The two halves of what comes first need one core each. One thread in each of two workers is quicker than two threads in
-# one: most tests are small.
+# one: most tests are small. Some hundred tests start processes, which find vitscope compiled, whatever the shell says.
 test: setup
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint checked-page
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
 
 page: | $(BIN)/python
 	@$(BIN)/python scripts/build_page.py

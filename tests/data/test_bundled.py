@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,14 +28,32 @@ def card(name: str) -> dict[str, Any]:
     return read
 
 
-@pytest.fixture(scope="module", params=worlds())
-def opened(request: pytest.FixtureRequest) -> tuple[str, VisionTransformer, Sample]:
-    """A model put together from nothing but its two files, and 300 pictures that it has not seen."""
-    model = VisionTransformer(**card(request.param)["architecture"])
-    weights = load_file(ASSETS / f"{request.param}.safetensors")
+@dataclass(frozen=True)
+class Opened:
+    """A model put together from nothing but its two files, and pictures that it has not seen."""
+
+    name: str
+    model: VisionTransformer
+    fresh: Sample
+
+    @cached_property
+    def answers(self) -> torch.Tensor:
+        """(pictures, classes) probabilities of the pictures as they are."""
+        return probabilities(self.name, self.model, self.fresh.pictures)
+
+
+def put_together(name: str, pictures: int) -> Opened:
+    model = VisionTransformer(**card(name)["architecture"])
+    weights = load_file(ASSETS / f"{name}.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float16}
-    model.load_state_dict({name: value.float() for name, value in weights.items()})
-    return request.param, model.eval(), world(request.param).sample(300, FRESH_SEED)
+    model.load_state_dict({key: value.float() for key, value in weights.items()})
+    return Opened(name, model.eval(), world(name).sample(pictures, FRESH_SEED))
+
+
+@pytest.fixture(scope="module", params=worlds())
+def opened(request: pytest.FixtureRequest) -> Opened:
+    """Of every world, with 300 pictures."""
+    return put_together(request.param, 300)
 
 
 @torch.inference_mode()
@@ -57,38 +77,34 @@ def test_the_card_tells_what_ships(name: str) -> None:
     assert told["test"]["accuracy"] >= LEAST[name]
 
 
-def test_models_are_right_on_fresh_pictures(opened: tuple[str, VisionTransformer, Sample]) -> None:
-    name, model, fresh = opened
-    right = probabilities(name, model, fresh.pictures).argmax(dim=1).numpy() == fresh.labels
-    assert right.mean() >= LEAST[name] - 0.02
-    assert abs(right.mean() - card(name)["test"]["accuracy"]) < 0.03
+def test_models_are_right_on_fresh_pictures(opened: Opened) -> None:
+    right = opened.answers.argmax(dim=1).numpy() == opened.fresh.labels
+    assert right.mean() >= LEAST[opened.name] - 0.02
+    assert abs(right.mean() - card(opened.name)["test"]["accuracy"]) < 0.03
 
 
-def test_without_the_evidence_the_prediction_is_gone(opened: tuple[str, VisionTransformer, Sample]) -> None:
+def test_without_the_evidence_the_prediction_is_gone(opened: Opened) -> None:
     """Only the evidence is painted over; distractors, ground and all else stay."""
-    name, model, fresh = opened
+    fresh = opened.fresh
     rows = np.arange(len(fresh))
-    before = probabilities(name, model, fresh.pictures)[rows, fresh.labels]
-    after = probabilities(name, model, fresh.without())[rows, fresh.labels]
+    before = opened.answers[rows, fresh.labels]
+    after = probabilities(opened.name, opened.model, fresh.without())[rows, fresh.labels]
     assert before.mean() > 0.8
     assert after.mean() < 2.0 / len(fresh.classes)
 
 
-def test_distractors_do_not_matter(opened: tuple[str, VisionTransformer, Sample]) -> None:
+def test_distractors_do_not_matter(opened: Opened) -> None:
     """The same evidence on a plain ground, without any distractor, is still recognised."""
-    name, model, fresh = opened
+    fresh = opened.fresh
     plain = np.where(fresh.masks[..., None], fresh.pictures, np.uint8(112))
-    right = probabilities(name, model, plain).argmax(dim=1).numpy() == fresh.labels
-    assert right.mean() > LEAST[name] - 0.1
+    right = probabilities(opened.name, opened.model, plain).argmax(dim=1).numpy() == fresh.labels
+    assert right.mean() > LEAST[opened.name] - 0.1
 
 
 def test_conjunction_needs_both_parts_and_redundancy_either() -> None:
     for name, low, high in (("conjunction", 0.15, 0.5), ("redundancy", 0.85, 1.0)):
-        model = VisionTransformer(**card(name)["architecture"])
-        model.load_state_dict({k: v.float() for k, v in load_file(ASSETS / f"{name}.safetensors").items()})
-        fresh = world(name).sample(200, FRESH_SEED)
+        opened = put_together(name, 200)
         for part in (0, 1):
-            right = (
-                probabilities(name, model.eval(), fresh.without(part)).argmax(dim=1).numpy() == fresh.labels
-            )
+            found = probabilities(name, opened.model, opened.fresh.without(part)).argmax(dim=1)
+            right = found.numpy() == opened.fresh.labels
             assert low <= right.mean() <= high, (name, part)
