@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,11 @@ def some(places: list[int]) -> PictureSource:
     return picture_source(PIXELS[places], keys=[KEYS[i] for i in places], labels=[LABELS[i] for i in places])
 
 
-ATLAS = heads.fit_atlas(
-    heads.collect_maps(VIT, PIXELS, per_head=3), k=6, options=QUICK, repeats=0, display="pca"
-)
+@cache
+def atlas() -> heads.PatternAtlas:
+    """Of all pictures."""
+    sample = heads.collect_maps(VIT, PIXELS, per_head=3)
+    return heads.fit_atlas(sample, k=6, options=QUICK, repeats=0, display="pca")
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,8 @@ KINDS = {
     "sample of maps": Kind(heads.MapSample, _maps, lambda s: _maps(s, seed=1)),
     "pattern mapping": Kind(
         heads.PatternMapping,
-        lambda s: ATLAS.map_pictures(VIT, s, per_head=2, batch_size=1),
-        lambda s: replace(ATLAS, origin=Origin()).map_pictures(VIT, s, per_head=2, batch_size=1),
+        lambda s: atlas().map_pictures(VIT, s, per_head=2, batch_size=1),
+        lambda s: replace(atlas(), origin=Origin()).map_pictures(VIT, s, per_head=2, batch_size=1),
     ),
     "memory bank": Kind(
         MemoryBank,
@@ -160,7 +163,12 @@ KINDS = {
     ),
 }
 MERGING = [name for name, kind in KINDS.items() if kind.merges]
-WHOLE = {name: kind.make(some([0, 1, 2, 3, 4, 5])) for name, kind in KINDS.items()}
+
+
+@cache
+def whole(name: str) -> Any:
+    """What the kind of result makes of all pictures."""
+    return KINDS[name].make(some([0, 1, 2, 3, 4, 5]))
 
 
 def keys_of(result: Any) -> list[str]:
@@ -194,7 +202,7 @@ def contents(result: Any) -> list[Any]:
 
 @pytest.mark.parametrize("name", list(KINDS))
 def test_it_loads_to_the_same_bits_and_recipe(name: str, tmp_path: Path) -> None:
-    kind, made = KINDS[name], WHOLE[name]
+    kind, made = KINDS[name], whole(name)
     place = made.save(tmp_path / f"result{kind.ending}")
     found = kind.type.load(place)
     if name == "explanation":  # the recipe is that of any pictures; which ones is in the metadata
@@ -210,7 +218,7 @@ def test_it_loads_to_the_same_bits_and_recipe(name: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", list(KINDS))
 def test_it_tells_its_recipe_and_shows_itself(name: str) -> None:
-    made = WHOLE[name]
+    made = whole(name)
     assert isinstance(made.recipe, Recipe) and made.recipe.count == 6
     assert made.recipe.model["fingerprint"] == (ENCODER if name == "memory bank" else VIT).fingerprint
     assert made.recipe != KINDS[name].other(some([0, 1, 2, 3, 4, 5])).recipe
@@ -221,13 +229,13 @@ def test_it_tells_its_recipe_and_shows_itself(name: str) -> None:
 
 @pytest.mark.parametrize("name", MERGING)
 def test_shards_merge_to_the_whole_in_any_order(name: str) -> None:
-    make, whole = KINDS[name].make, WHOLE[name]
+    make, made = KINDS[name].make, whole(name)
     first, second, third = make(some([4, 0])), make(some([3])), make(some([5, 1, 2]))
     for parts in ((first, second, third), (third, first, second)):
         merged = parts[0].merge(*parts[1:])
-        assert merged.recipe == whole.recipe
-        assert all(same(mine, wanted) for mine, wanted in zip(contents(merged), contents(whole), strict=True))
-    assert all(same(a, b) for a, b in zip(contents(whole.merge()), contents(whole), strict=True))
+        assert merged.recipe == made.recipe
+        assert all(same(mine, wanted) for mine, wanted in zip(contents(merged), contents(made), strict=True))
+    assert all(same(a, b) for a, b in zip(contents(made.merge()), contents(made), strict=True))
 
 
 @pytest.mark.parametrize("name", MERGING)
@@ -238,7 +246,7 @@ def test_what_does_not_go_together_is_refused_in_one_line(name: str) -> None:
         (kind.other(some([2, 3])), "alike|recipe|protocol|bootstrap|preci"),
         (kind.make(some([1, 2])), "dog|picture"),
         (5, rf"expected others as an? {kind.type.__name__}, got 5 \(int\)"),
-        (WHOLE["calibration"], rf"expected others as an? {kind.type.__name__}, got"),
+        (whole("calibration"), rf"expected others as an? {kind.type.__name__}, got"),
     ]
     for other, words in reasons:
         for given in ((other,), (second, other)):
@@ -249,7 +257,7 @@ def test_what_does_not_go_together_is_refused_in_one_line(name: str) -> None:
 
 # ---- tables: rows and numbers worked out by other means -------------------------------------------------------------
 def test_an_explanation_has_a_row_per_picture() -> None:
-    frame = WHOLE["explanation"].to_pandas()
+    frame = whole("explanation").to_pandas()
     with torch.no_grad():
         logits = VIT.model(PIXELS)
     assert frame["key"].tolist() == KEYS and frame["id"].nunique() == 6
@@ -259,14 +267,14 @@ def test_an_explanation_has_a_row_per_picture() -> None:
     assert set(frame["method"]) == {"gmar"} and set(frame["target"]) == {"top1"}
     own = vs.explain(VIT, PIXELS[:2], "gmar", [3, 4]).to_pandas()
     assert own["target"].tolist() == ["class:3", "class:4"] and own["class"].tolist() == [3, 4]
-    outside = replace(WHOLE["explanation"][2], made=None, classes=None, metadata={})
+    outside = replace(whole("explanation")[2], made=None, classes=None, metadata={})
     (row,) = outside.to_pandas().to_dict("records")
     assert (row["key"], row["id"], row["class_name"]) == ("", "", "") and pd.isna(row["class"])
     assert "prefix_share" not in row
 
 
 def test_a_head_table_has_a_row_per_head() -> None:
-    table = WHOLE["head table"]
+    table = whole("head table")
     frame = table.to_pandas()
     assert list(zip(frame["block"], frame["head"], strict=True)) == [
         (b, h) for b in range(L) for h in range(H)
@@ -281,7 +289,7 @@ def test_a_head_table_has_a_row_per_head() -> None:
 
 
 def test_an_agreement_has_a_row_per_pair() -> None:
-    found = WHOLE["agreement"]
+    found = whole("agreement")
     frame, names = found.to_pandas(), found.names
     assert list(zip(frame["first"], frame["second"], strict=True)) == [
         (first, second) for i, first in enumerate(names) for second in names[i + 1 :]
@@ -289,17 +297,17 @@ def test_an_agreement_has_a_row_per_pair() -> None:
 
 
 def test_profiles_and_curves_have_a_row_per_place() -> None:
-    assert len(WHOLE["strength profile"].to_pandas()) == L * H * 4  # hops 0 to 3 on a grid of 4 x 4
-    partial = WHOLE["partial pruning"]
+    assert len(whole("strength profile").to_pandas()) == L * H * 4  # hops 0 to 3 on a grid of 4 x 4
+    partial = whole("partial pruning")
     assert len(partial.to_pandas()) == len(partial.steps) * len(partial.values)
     assert set(partial.to_pandas()["n"]) == {6}
-    cumulative = WHOLE["cumulative pruning"].to_pandas()
+    cumulative = whole("cumulative pruning").to_pandas()
     assert cumulative["removed"].tolist() == [0, 2, 4, 6] and cumulative["same_prediction"][0] == 1
 
 
 def test_a_joint_effect_has_a_row_per_metric() -> None:
     """Against whole runs of the model without the heads."""
-    found = WHOLE["joint effect"]
+    found = whole("joint effect")
     assert found.heads == ((0, 1), (1, 2)) and found.pictures == tuple(KEYS)
     row = found.to_pandas().set_index("metric").loc["logit_drop_top"]
 
@@ -324,7 +332,7 @@ def test_a_joint_effect_has_a_row_per_metric() -> None:
 
 
 def test_mean_outputs_have_a_row_per_head_and_stand_in_for_it() -> None:
-    found = WHOLE["mean outputs"]
+    found = heads.mean_outputs(VIT, PIXELS)
     sites = VIT.trace(PIXELS, gradient=False).sites
     by_hand = np.stack([site.output.double().mean((0, 2)).numpy() for site in sites])  # (L, H, d)
     np.testing.assert_allclose(found.means, by_hand, rtol=1e-4, atol=1e-5)
@@ -342,28 +350,28 @@ def test_mean_outputs_have_a_row_per_head_and_stand_in_for_it() -> None:
 
 
 def test_maps_have_a_row_each() -> None:
-    sample = WHOLE["sample of maps"]
+    sample = whole("sample of maps")
     counts = sample.to_pandas().groupby(["block", "head"]).size()
     assert counts.tolist() == [2] * 6 and set(sample.to_pandas()["picture"]) <= set(KEYS)
-    placed = WHOLE["pattern mapping"]
+    placed = whole("pattern mapping")
     frame = placed.to_pandas()
     pd.testing.assert_frame_equal(
         frame[["picture", "block", "head"]],
         _maps(some([0, 1, 2, 3, 4, 5])).to_pandas()[["picture", "block", "head"]],
     )
-    squares = ((placed.codes[:, None] - ATLAS.clustering.centres[None]) ** 2).sum(-1)
+    squares = ((placed.codes[:, None] - atlas().clustering.centres[None]) ** 2).sum(-1)
     assert frame["cluster"].tolist() == squares.argmin(1).tolist()
     np.testing.assert_allclose(frame["distance"], np.sqrt(squares.min(1)), rtol=1e-4, atol=1e-4)
-    assert frame["pattern"].tolist() == [ATLAS.names[cluster] for cluster in frame["cluster"]]
+    assert frame["pattern"].tolist() == [atlas().names[cluster] for cluster in frame["cluster"]]
     head = placed.heads.set_index(["block", "head"]).loc[(1, 2)]
     mine = frame[(frame["block"] == 1) & (frame["head"] == 2)]
     assert head["n"] == 2 and head["distance"] == pytest.approx(mine["distance"].mean(), rel=1e-6)
     assert head["share_0"] == (mine["cluster"] == 0).mean()
-    assert WHOLE["pattern atlas"].to_pandas().equals(WHOLE["pattern atlas"].maps)
+    assert whole("pattern atlas").to_pandas().equals(whole("pattern atlas").maps)
 
 
 def test_a_memory_bank_has_a_row_per_picture() -> None:
-    bank = WHOLE["memory bank"]
+    bank = whole("memory bank")
     frame = bank.to_pandas()
     assert frame["key"].tolist() == KEYS and frame["label"].tolist() == LABELS
     assert frame["class_name"].tolist() == ["abc"[label] for label in LABELS]
@@ -384,7 +392,7 @@ def test_labels_of_merged_banks_go_by_their_names() -> None:
 
 
 def test_a_calibration_is_one_row() -> None:
-    found = WHOLE["calibration"]
+    found = whole("calibration")
     (row,) = found.to_pandas().to_dict("records")
     assert row == {
         "kappa": found.kappa, "relevance": found.relevance, "score": found.score, "conserves": found.conserves,
@@ -443,7 +451,7 @@ def test_a_file_that_does_not_fit_together_is_damaged(name: str, tmp_path: Path)
     from vitscope.storage import tensors
 
     kind = {"mean outputs": "mean head outputs"}.get(name, name)
-    place = WHOLE[name].save(tmp_path / "result")
+    place = whole(name).save(tmp_path / "result")
     arrays, note = tensors.load(place, kind)
     for each in arrays:
         tensors.save(place, kind, {**arrays, each: arrays[each][..., None][:-1]}, note)
