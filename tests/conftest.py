@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from hypothesis import settings
 
 from tests.needed import needed
 from tests.servers import S3, s3_server
+
+# To look through the million objects of PyTorch and its like again and again takes a thirtieth of the suite's time.
+gc.set_threshold(50_000)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WEIGHTS = "models/deit_tiny_patch16_224.safetensors"
