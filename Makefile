@@ -19,7 +19,7 @@ INSTALL ?= $(VENV)/bin/python -m pip install --disable-pip-version-check
 STAMP := $(VENV)/.vitscope-installed
 DEMO_STAMP := $(VENV)/.vitscope-demo-installed
 BIN := $(VENV)/bin
-PYTEST_ARGUMENTS ?= -n 2 --dist loadscope -q
+PYTEST_ARGUMENTS ?= -n 2 --dist loadscope -q --durations=10
 
 .PHONY: demo test lint page checked-page docs app mutants bench lock lowest images setup clean
 .DEFAULT_GOAL := help

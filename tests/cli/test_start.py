@@ -111,3 +111,9 @@ def test_a_first_map_of_a_model_of_ones_own_imports_torch_and_what_it_computes_w
     path = repository / "tests" / "zoo" / "handwritten.py"
     found = heavy_ones(imported(FIRST.format(path=str(path), method=method)))
     assert found == OF_A_MAP | ({"scipy"} if method == "attention-flow" else set())
+
+
+def test_studies_and_heads_import_what_fits_and_ranks_when_something_is_fitted_or_ranked() -> None:
+    found = imported("import vitscope as vs; vs.studies.Study; vs.heads.agree; vs.heads.fit_atlas")
+    assert "vitscope.heads.atlas.clustering" in found
+    assert not found & {"sklearn", "scipy.stats", "scipy.integrate"}
