@@ -98,7 +98,8 @@ TRAINING = [
     ("stability of autoencoder, half 2", 2),
 ]
 SCORES = ("gmar_norm", "entropy", "first_order")
-CORRELATIONS = ("rank correlations", 5 + 6 * 2)  # five draws, then a matrix of each and of all, by two statistics
+# five draws, then a matrix of each and of all, by two statistics
+CORRELATIONS = ("rank correlations", 5 + 6 * 2)
 LONG: dict[str, Long] = {
     "explain": Long(
         lambda s, **more: vs.explain(VIT, s, ["gmar", "rollout"], batch_size=2, **more)["gmar"],
