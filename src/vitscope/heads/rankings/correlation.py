@@ -26,17 +26,15 @@ def spearman_matrix(scores: Scores) -> Scores:
         (M, M), 1 on the diagonal; NaN for a pair with fewer than 3 heads, or where one of the two is constant.
     """
     keep = np.isfinite(scores)
-    if (keep == keep[:1]).all():
+    if (keep == keep[:1]).all():  # the usual case: each score is ranked once, not once for every other
         ranks = _centred_ranks(scores, keep)
         products, squares = ranks @ ranks.T, (ranks * ranks).sum(1)
         return _ratios(products, squares[:, None] * squares[None], keep)
     products, scales = np.zeros((2, len(scores), len(scores)))
     for index, (score, known) in enumerate(zip(scores, keep, strict=True)):
         both = keep & known
-        mine, theirs = (
-            _centred_ranks(np.broadcast_to(score, scores.shape), both),
-            _centred_ranks(scores, both),
-        )
+        mine = _centred_ranks(np.broadcast_to(score, scores.shape), both)
+        theirs = _centred_ranks(scores, both)
         products[index] = (mine * theirs).sum(1)
         scales[index] = (mine * mine).sum(1) * (theirs * theirs).sum(1)
     return _ratios(products, scales, keep)
@@ -48,18 +46,15 @@ def kendall_matrix(scores: Scores) -> Scores:
     known = np.where(keep, scores, 0.0)
     compared = (keep[:, :, None] & keep[:, None]).reshape(len(scores), -1).astype(np.float64)
     signs = np.sign(known[:, :, None] - known[:, None]).reshape(len(scores), -1) * compared
-    untied = (
-        signs * signs
-    ) @ compared.T  # pairs of heads that the first score tells apart and the second knows
+    # (M, M): pairs of heads that the first score tells apart and the second knows.
+    untied = np.abs(signs) @ compared.T
     return _ratios(signs @ signs.T, untied * untied.T, keep)
 
 
 def _centred_ranks(scores: Scores, keep: NDArray[np.bool_]) -> Scores:
     """(M, heads) average ranks among the heads that are kept, less their mean; 0 for the others, which rank behind."""
-    ranks = (
-        scipy.stats.rankdata(np.where(keep, scores, np.inf), axis=1) - (keep.sum(1, keepdims=True) + 1) / 2
-    )
-    centred: Scores = np.where(keep, ranks, 0.0)
+    ranks = scipy.stats.rankdata(np.where(keep, scores, np.inf), axis=1)
+    centred: Scores = np.where(keep, ranks - (keep.sum(1, keepdims=True) + 1) / 2, 0.0)
     return centred
 
 
